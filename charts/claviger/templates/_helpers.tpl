@@ -1,0 +1,93 @@
+{{/*
+What the chart knows about our kinds. A new credential kind is one entry here: RBAC, the aggregated roles, the deletion
+guard and the fence all follow.
+  secretTypes  the types of the Secrets that it produces
+*/}}
+{{- define "claviger.credentials" -}}
+- kind: RegistryCredential
+  plural: registrycredentials
+  secretTypes: [kubernetes.io/dockerconfigjson]
+{{- end }}
+
+{{/* The cluster-scoped kinds, which only cluster admins write. */}}
+{{- define "claviger.clusterKinds" -}}
+- kind: DistributionPolicy
+  plural: distributionpolicies
+{{- end }}
+
+{{- define "claviger.credentialPlurals" -}}
+{{- range include "claviger.credentials" . | fromYamlArray }}
+- {{ .plural }}
+{{- end }}
+{{- end }}
+
+{{- define "claviger.clusterKindPlurals" -}}
+{{- range include "claviger.clusterKinds" . | fromYamlArray }}
+- {{ .plural }}
+{{- end }}
+{{- end }}
+
+{{/* The types of all Secrets that Claviger produces, as a CEL list. */}}
+{{- define "claviger.secretTypes" -}}
+{{- $types := list }}
+{{- range include "claviger.credentials" . | fromYamlArray }}
+{{- $types = concat $types .secretTypes }}
+{{- end }}
+{{- printf "['%s']" ($types | uniq | sortAlpha | join "', '") }}
+{{- end }}
+
+{{- define "claviger.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Short enough for the longest suffix, -deletion-guard. */}}
+{{- define "claviger.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" }}
+{{- else if contains (include "claviger.name" .) .Release.Name }}
+{{- .Release.Name | trunc 48 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "claviger.name" .) | trunc 48 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "claviger.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "claviger.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- required "serviceAccount.name must be set when serviceAccount.create is false" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "claviger.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "claviger.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "claviger.labels" -}}
+{{- with .Values.commonLabels }}
+{{- toYaml . }}
+{{ end }}
+{{- include "claviger.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: claviger
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "claviger.image" -}}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{- define "claviger.distributionPolicyName" -}}
+{{- default (include "claviger.fullname" .) .Values.distributionPolicy.name }}
+{{- end }}
+
+{{- define "claviger.distributionPolicyFrom" -}}
+{{- default (list .Release.Namespace) .Values.distributionPolicy.fromNamespaces | toYaml }}
+{{- end }}

@@ -1,0 +1,91 @@
+//! The custom resources of group `claviger.dev`: types, validation rules and printer columns.
+//!
+//! Nothing here decides anything: what a field means is worked out in [`crate::domain`].
+
+mod policy;
+mod registry;
+mod status;
+mod target;
+
+pub use policy::{CredentialKind, DistributionPolicy, DistributionPolicySpec, PolicyFrom, PolicyTo};
+pub use registry::{
+    AcrRegistry, DigitalOceanRegistry, EcrRegistry, GoogleArtifactRegistry, KeyScope, Provider, QuayRegistry,
+    RegistryCredential, RegistryCredentialSpec, RegistryCredentialStatus, RegistryStatus, ScalewayRegion,
+    ScalewayRegistry, SecretReference,
+};
+pub use status::{
+    ClusterState, ClusterStatus, CredentialStatus, NamespaceCounts, Reference, References, Summary,
+    SyncStatus, TargetFailure,
+};
+pub use target::{
+    DeletionPolicy, LabelSelector, NamespaceSelector, SelectorOperator, SelectorRequirement, Target,
+};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps,
+};
+use kube::CustomResourceExt;
+
+/// The API group of every resource of ours.
+pub const GROUP: &str = "claviger.dev";
+
+/// Finalizer on credentials; nothing else ever carries it.
+pub const FINALIZER: &str = "claviger.dev/protect";
+
+/// Label that marks a produced Secret as ours; its value is [`MANAGER`].
+pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// Value of [`LABEL_MANAGED_BY`], and our field manager.
+pub const MANAGER: &str = "claviger";
+
+/// Label on a produced Secret: the short stable id of the credential that owns it.
+pub const LABEL_OWNER: &str = "claviger.dev/owner";
+
+/// Label on a Namespace that refuses credentials of other namespaces when it is `true`.
+pub const LABEL_OPT_OUT: &str = "claviger.dev/opt-out";
+
+/// Annotation on a produced Secret: `<kind>/<namespace>/<name>` of its credential.
+pub const ANNOTATION_SOURCE: &str = "claviger.dev/source";
+
+/// Annotation on a produced Secret: the uid of `kube-system` in the cluster of its credential.
+pub const ANNOTATION_HUB: &str = "claviger.dev/hub";
+
+/// Annotation on a produced Secret: `status.revision` of its content.
+pub const ANNOTATION_REVISION: &str = "claviger.dev/revision";
+
+/// Annotation on a produced Secret: which labels and annotations `spec.target` put there, so that
+/// they can be taken away again. Comma-separated; labels as `l:key`, annotations as `a:key`.
+pub const ANNOTATION_METADATA: &str = "claviger.dev/target-metadata";
+
+/// Annotation on a credential: any new value asks for a full sync, read from the API servers.
+pub const ANNOTATION_SYNC: &str = "claviger.dev/sync-requested-at";
+
+/// Annotation on a credential: `true` lets a deletion go through although Secrets are in use.
+pub const ANNOTATION_FORCE_DELETE: &str = "claviger.dev/force-delete";
+
+/// The custom resource definitions of this version, as they are installed.
+#[must_use]
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    vec![fresh_status(RegistryCredential::crd()), DistributionPolicy::crd()]
+}
+
+/// Gives a fresh object the status `observedGeneration: -1`: kstatus calls an object without any
+/// status current, so `kubectl wait`, Helm and Flux would not wait for it.
+fn fresh_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let status = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+            .and_then(|root| root.properties.as_mut())
+            .and_then(|properties| properties.get_mut("status"));
+        if let Some(status) = status {
+            *status = JSONSchemaProps {
+                default: Some(JSON(serde_json::json!({ "observedGeneration": -1 }))),
+                nullable: None,
+                ..std::mem::take(status)
+            };
+        }
+    }
+    crd
+}

@@ -1,0 +1,348 @@
+//! RegistryCredential: a login at a container registry.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{CredentialStatus, DeletionPolicy, Target};
+
+/// A login at a container registry, made into a Secret `kubernetes.io/dockerconfigjson`.
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "claviger.dev",
+    version = "v1alpha1",
+    kind = "RegistryCredential",
+    plural = "registrycredentials",
+    shortname = "regcred",
+    category = "claviger",
+    category = "credentials",
+    namespaced,
+    status = "RegistryCredentialStatus",
+    derive = "PartialEq",
+    selectable = ".spec.provider",
+    doc = "A login at a container registry. Claviger makes it a Secret of type kubernetes.io/dockerconfigjson in every target namespace, keeps it there, and keeps it as long as Pods use it.",
+    printcolumn(
+        name = "Provider",
+        type_ = "string",
+        json_path = ".spec.provider",
+        description = "The registry's provider"
+    ),
+    printcolumn(
+        name = "Server",
+        type_ = "string",
+        json_path = ".status.registry.endpoint",
+        description = "The registry that the login is for"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "True when every desired Secret was seen with the right content"
+    ),
+    printcolumn(
+        name = "Synced",
+        type_ = "string",
+        json_path = ".status.summary.namespaces",
+        description = "Secrets in place, of those desired"
+    ),
+    printcolumn(
+        name = "Clusters",
+        type_ = "string",
+        json_path = ".status.summary.clusters",
+        description = "Clusters in sync, of those desired"
+    ),
+    printcolumn(
+        name = "In Use",
+        type_ = "integer",
+        json_path = ".status.references.total",
+        description = "Pods that use the Secrets"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        description = "Why it is ready or not",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        description = "Why, in words",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Revision",
+        type_ = "integer",
+        json_path = ".status.revision",
+        description = "Grows with each change of the content",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Secret",
+        type_ = "string",
+        json_path = ".spec.target.secretName",
+        description = "Name of the produced Secret where it is not that of the credential",
+        priority = "1"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(self.provider in ['Custom', 'Harbor']) || has(self.server)").message("`server` is required for this provider: write the registry's host[:port]").field_path(".server"),
+    validation = Rule::new("self.provider == 'Quay' || !has(self.quay)").message("`quay` may only be given with provider Quay").field_path(".quay"),
+    validation = Rule::new("self.provider == 'Scaleway' || !has(self.scaleway)").message("`scaleway` may only be given with provider Scaleway").field_path(".scaleway"),
+    validation = Rule::new("self.provider == 'DigitalOcean' || !has(self.digitalOcean)").message("`digitalOcean` may only be given with provider DigitalOcean").field_path(".digitalOcean"),
+    validation = Rule::new("self.provider == 'ECR' || !has(self.ecr)").message("`ecr` may only be given with provider ECR").field_path(".ecr"),
+    validation = Rule::new("self.provider == 'ACR' || !has(self.acr)").message("`acr` may only be given with provider ACR").field_path(".acr"),
+    validation = Rule::new("self.provider == 'GoogleArtifactRegistry' || !has(self.googleArtifactRegistry)").message("`googleArtifactRegistry` may only be given with provider GoogleArtifactRegistry").field_path(".googleArtifactRegistry"),
+    validation = Rule::new("self.provider != 'Scaleway' || (has(self.scaleway) && !has(self.server))").message("provider Scaleway needs `scaleway`, whose region gives the server; `server` may not be given"),
+    validation = Rule::new("self.provider != 'ECR' || has(self.ecr) != has(self.server)").message("provider ECR needs either `ecr` or `server`"),
+    validation = Rule::new("self.provider != 'ACR' || has(self.acr) != has(self.server)").message("provider ACR needs either `acr` or `server`"),
+    validation = Rule::new("self.provider != 'GoogleArtifactRegistry' || has(self.googleArtifactRegistry) != has(self.server)").message("provider GoogleArtifactRegistry needs either `googleArtifactRegistry` or `server`"),
+    validation = Rule::new("self.provider != 'DigitalOcean' || !has(self.server)").message("`server` may not be given with provider DigitalOcean: it is registry.digitalocean.com").field_path(".server"),
+    validation = Rule::new("self.provider != 'DockerHub' || !has(self.server) || self.server in ['docker.io', 'index.docker.io']").message("`server` may be left out with provider DockerHub, or be docker.io; use provider Custom for a mirror").field_path(".server"),
+    validation = Rule::new("self.provider != 'ECR' || !has(self.server) || self.server.matches('^([0-9]{12}[.]dkr([.]|-)ecr(-fips)?[.][a-z0-9-]+[.](amazonaws[.](com|com[.]cn|eu)|on[.]aws|on[.]amazonwebservices[.]com[.]cn|c2s[.]ic[.]gov|sc2s[.]sgov[.]gov|cloud[.]adc-e[.]uk|csp[.]hci[.]ic[.]gov)|public[.]ecr[.]aws|ecr-public[.]aws[.]com)(/.*)?$')").message("must be an ECR host, such as 123456789012.dkr.ecr.eu-central-1.amazonaws.com or public.ecr.aws").field_path(".server"),
+    validation = Rule::new("self.provider != 'ACR' || !has(self.server) || self.server.matches('^[A-Za-z0-9-]+([.][A-Za-z0-9-]+)?[.]azurecr[.](io|cn|us|de)(/.*)?$')").message("must be an Azure registry, such as example.azurecr.io").field_path(".server"),
+    validation = Rule::new("self.provider != 'GoogleArtifactRegistry' || !has(self.server) || self.server.matches('^(([a-z0-9-]+[.])?gcr[.]io|[a-z0-9-]+-docker[.]pkg[.]dev)(/.*)?$')").message("must be a Google registry, such as europe-docker.pkg.dev or gcr.io").field_path(".server"),
+    validation = Rule::new("!has(self.keyScope) || self.keyScope != 'Path' || has(self.quay) || (has(self.scaleway) && has(self.scaleway.namespace)) || (has(self.digitalOcean) && has(self.digitalOcean.registry)) || (has(self.server) && self.server.contains('/'))").message("`keyScope: Path` needs a path: in `server`, or the namespace in the provider's own block").field_path(".keyScope"),
+    validation = Rule::new("!has(self.quay) || !has(self.username) || !self.username.contains('+') || self.username.startsWith(self.quay.namespace + '+')").message("must be a robot of the namespace in `quay`: <namespace>+<robot>").field_path(".username"),
+    validation = Rule::new("!has(self.quay) || !has(self.username) || !self.username.contains('+') || self.username.matches('^[^+]+[+][a-z0-9]+([._-][a-z0-9]+)*$')").message("must end in a robot's short name: lower-case letters and digits, with single '.', '_' or '-' between").field_path(".username"),
+)]
+pub struct RegistryCredentialSpec {
+    /// A name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub display_name: Option<String>,
+
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub description: Option<String>,
+
+    /// Who runs the registry. Decides the default server, the exact key that kubelet looks for,
+    /// the default user name and format rules.
+    pub provider: Provider,
+
+    /// The registry, as host[:port][/path] without a scheme. Required for Custom and Harbor; for
+    /// the others the provider's own unless self-hosted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 515))]
+    #[x_kube(
+        validation = Rule::new("!self.contains('://')").message("must be host[:port][/path] without a scheme such as https://"),
+        validation = Rule::new("self.contains('://') || self.matches('^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?(/[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)*$')").message("must be host[:port][/path]; the path in lower case, as in image names, and without a slash at its end"),
+        validation = Rule::new("size(self.split('/')[0]) <= 259").message("may have a host of at most 253 characters"),
+    )]
+    pub server: Option<String>,
+
+    /// Details for provider Quay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quay: Option<QuayRegistry>,
+
+    /// Details for provider Scaleway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaleway: Option<ScalewayRegistry>,
+
+    /// Details for provider DigitalOcean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digital_ocean: Option<DigitalOceanRegistry>,
+
+    /// Details for provider ECR.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ecr: Option<EcrRegistry>,
+
+    /// Details for provider ACR.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<AcrRegistry>,
+
+    /// Details for provider GoogleArtifactRegistry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub google_artifact_registry: Option<GoogleArtifactRegistry>,
+
+    /// The user name; it is not secret. Omitted: taken from the Secret, else the provider's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    #[x_kube(
+        validation = Rule::new("!self.contains(':')").message("may not contain ':', which ends the user name on the wire"),
+        validation = Rule::new("!self.matches('[\\\\x00-\\\\x1f\\\\x7f]')").message("may not contain control characters"),
+    )]
+    pub username: Option<String>,
+
+    /// An e-mail address to write next to the login; some old clients want one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 254))]
+    pub email: Option<String>,
+
+    /// The Secret with the password or token, in the namespace of the credential. Opaque,
+    /// `kubernetes.io/basic-auth`, or `kubernetes.io/dockerconfigjson` with an entry for the server.
+    pub secret_ref: SecretReference,
+
+    /// Whether the login is for the whole host or for one path on it. `Path` is needed when two
+    /// organisations of one host meet in a Kubernetes namespace.
+    #[serde(default)]
+    pub key_scope: KeyScope,
+
+    /// Where the Secret goes. Omitted: into the namespace of the credential.
+    #[serde(default)]
+    pub target: Target,
+
+    /// What happens to the produced Secrets when the credential is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// Who runs a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Provider {
+    /// Docker Hub.
+    DockerHub,
+    /// GitHub's ghcr.io, or a GitHub Enterprise Server.
+    GitHub,
+    /// registry.gitlab.com, or a self-managed GitLab.
+    GitLab,
+    /// quay.io, or a Red Hat Quay of one's own.
+    Quay,
+    /// Scaleway's regional registries.
+    Scaleway,
+    /// DigitalOcean's registry.
+    DigitalOcean,
+    /// Google Artifact Registry and gcr.io.
+    GoogleArtifactRegistry,
+    /// Amazon ECR, private or public; the value is a token or password as it is.
+    ECR,
+    /// Azure Container Registry; the value is a token or password as it is.
+    ACR,
+    /// A Harbor.
+    Harbor,
+    /// Any other registry.
+    Custom,
+}
+
+/// Details for Quay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QuayRegistry {
+    /// The organisation or user that owns the images.
+    #[schemars(length(min = 2, max = 255), regex(pattern = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$"))]
+    pub namespace: String,
+}
+
+/// Details for Scaleway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalewayRegistry {
+    /// The region; gives the server `rg.<region>.scw.cloud`.
+    pub region: ScalewayRegion,
+    /// The registry namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$"))]
+    pub namespace: Option<String>,
+}
+
+/// Regions with a Scaleway registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ScalewayRegion {
+    /// Paris.
+    #[serde(rename = "fr-par")]
+    FrPar,
+    /// Amsterdam.
+    #[serde(rename = "nl-ams")]
+    NlAms,
+    /// Warsaw.
+    #[serde(rename = "pl-waw")]
+    PlWaw,
+}
+
+/// Details for DigitalOcean.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DigitalOceanRegistry {
+    /// The registry's name, the first part of the image path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9][a-z0-9-]*$"))]
+    pub registry: Option<String>,
+}
+
+/// Details for Amazon ECR; give the server `<account>.dkr.ecr.<region>.amazonaws.com`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EcrRegistry {
+    /// The AWS account, 12 digits.
+    #[schemars(length(min = 12, max = 12), regex(pattern = r"^[0-9]{12}$"))]
+    pub account_id: String,
+    /// The AWS region, such as eu-central-1.
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]{2}(-[a-z]+)+-[0-9]+$"))]
+    pub region: String,
+}
+
+/// Details for Azure Container Registry; give the server `<registry>.azurecr.io`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AcrRegistry {
+    /// The registry's name.
+    #[schemars(length(min = 5, max = 63), regex(pattern = r"^[A-Za-z0-9-]+$"))]
+    pub registry: String,
+}
+
+/// Details for Google Artifact Registry; give the server `<location>-docker.pkg.dev`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GoogleArtifactRegistry {
+    /// A region or multi-region, such as europe-west3 or europe.
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]+(-[a-z]+[0-9]+)?$"))]
+    pub location: String,
+}
+
+/// A Secret in the namespace of the credential, and where in it the values are. There is no
+/// namespace field, on purpose: it would let a tenant read another's Secret through the operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretReference {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("must be a valid Secret name"))]
+    pub name: String,
+
+    /// Key of the user name. Default `username`, where the Secret has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub username_key: Option<String>,
+
+    /// Key of the password or token. Default `password`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub password_key: Option<String>,
+}
+
+/// How much of a registry a login is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum KeyScope {
+    /// All images of the host, such as `quay.io`.
+    #[default]
+    Host,
+    /// Images below one path, such as `quay.io/acme`.
+    Path,
+}
+
+/// What the operator last saw and did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistryCredentialStatus {
+    /// What all kinds tell.
+    #[serde(flatten)]
+    pub common: CredentialStatus,
+
+    /// The registry as it was worked out from the spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryStatus>,
+}
+
+/// A registry as it was worked out from a spec.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistryStatus {
+    /// Where images are, as host[:port][/path].
+    pub endpoint: String,
+    /// The key in `auths` that kubelet and other clients match.
+    pub key: String,
+}

@@ -1,0 +1,164 @@
+//! The part of the status that all kinds share.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator last saw and did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialStatus {
+    /// `metadata.generation` that this status speaks of; -1 before the first look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Grows by one each time the produced content changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<i64>,
+
+    /// `Ready` sums up; `Reconciling` and `Stalled` are for kstatus; the rest tells which step holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
+    pub conditions: Vec<Condition>,
+
+    /// The same counts as in `clusters`, in words for a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Summary>,
+
+    /// How it went, per cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub clusters: Vec<ClusterStatus>,
+
+    /// Who uses the produced Secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub references: Option<References>,
+
+    /// The last sync that was asked for with the annotation `claviger.dev/sync-requested-at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<SyncStatus>,
+}
+
+/// Counts as `kubectl get` shows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Secrets in place and desired, over all clusters, such as `119/120`.
+    pub namespaces: String,
+    /// Clusters in sync and desired, such as `1/1`.
+    pub clusters: String,
+}
+
+/// One cluster's row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterStatus {
+    /// Name of the cluster; `local` is the one that the operator runs in.
+    pub name: String,
+
+    /// Where this cluster stands.
+    pub state: ClusterState,
+
+    /// The revision that all Secrets there have; absent until that was so once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<i64>,
+
+    /// When all Secrets there were last brought in line after they were not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sync_time: Option<Time>,
+
+    /// Counts of target namespaces.
+    pub namespaces: NamespaceCounts,
+
+    /// The first failures, worst first; at most 10. `namespaces.failed` counts all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
+    pub failures: Vec<TargetFailure>,
+}
+
+/// Where a cluster stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ClusterState {
+    /// Every desired Secret was seen there with the right content.
+    Synced,
+    /// Work is under way, or waits for something.
+    Pending,
+    /// Some Secret could not be brought in line; see `failures`.
+    Error,
+    /// The cluster does not answer.
+    Unreachable,
+}
+
+/// Counts of namespaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceCounts {
+    /// Namespaces that should have the Secret.
+    pub desired: i64,
+    /// Of these, the ones where it was seen with the right content.
+    pub synced: i64,
+    /// Of these, the ones where it cannot be.
+    pub failed: i64,
+}
+
+/// One namespace that could not be brought in line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetFailure {
+    /// The namespace.
+    pub namespace: String,
+    /// Why, as one stable word, such as `SecretNameConflict`.
+    pub reason: String,
+    /// What it is about, and the remedy.
+    pub message: String,
+}
+
+/// Who uses the produced Secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct References {
+    /// How many users there are.
+    pub total: i64,
+    /// How many of them hold back a deletion.
+    pub blocking: i64,
+    /// The first of them, at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
+    pub items: Vec<Reference>,
+}
+
+/// One user of a produced Secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reference {
+    /// The cluster that it lives in.
+    pub cluster: String,
+    /// Its kind, such as `Pod`.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The field that names the Secret, such as `spec.imagePullSecrets`.
+    pub field: String,
+}
+
+/// The outcome of a sync that was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncStatus {
+    /// The value of the annotation that was handled.
+    pub last_handled_request: String,
+    /// Namespaces that were looked at.
+    pub attempted: i64,
+    /// Of these, the ones in sync afterwards.
+    pub succeeded: i64,
+    /// Of these, the ones not in sync afterwards.
+    pub failed: i64,
+}

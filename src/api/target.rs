@@ -1,0 +1,132 @@
+//! Where a credential goes: selectors shared by all kinds.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Which namespaces get the Secret, and what it is called there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// Name of the produced Secret, the same in every namespace. Defaults to the name of the
+    /// credential. A change moves the copies; old ones stay as long as Pods use them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("must be a valid Secret name: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
+    pub secret_name: Option<String>,
+
+    /// Namespaces that get the Secret. Omitted: only the namespace of the credential. Any other
+    /// namespace needs a DistributionPolicy that allows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<NamespaceSelector>,
+
+    /// Labels to put on the produced Secrets. Markers of Argo CD, Flux, Helm and Kubernetes itself
+    /// are refused, as these tools would take the Secrets for theirs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32), inner(length(max = 63)))]
+    #[x_kube(
+        validation = Rule::new("self.all(k, size(k) <= 317)").message("a label key must have at most 317 characters"),
+        validation = Rule::new("self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("must be valid label keys and values"),
+        validation = Rule::new("!self.exists(k, k in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/instance'] || k.matches('^(([a-z0-9.-]+[.])?(claviger[.]dev|argoproj[.]io|fluxcd[.]io|helm[.]sh|cattle[.]io|cert-manager[.]io)|(kubectl[.]|node[.]|batch[.])?kubernetes[.]io)/'))").message("may not hold ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, cert-manager or Kubernetes: these tools would take the Secrets for theirs and change or prune them"),
+    )]
+    pub labels: BTreeMap<String, String>,
+
+    /// Annotations to put on the produced Secrets. The same markers as in `labels` are refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32), inner(length(max = 1024)))]
+    #[x_kube(
+        validation = Rule::new("self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))").message("must have valid annotation keys"),
+        validation = Rule::new("!self.exists(k, k.matches('^(([a-z0-9.-]+[.])?(claviger[.]dev|argoproj[.]io|fluxcd[.]io|helm[.]sh|cattle[.]io|cert-manager[.]io)|(kubectl[.]|node[.]|batch[.])?kubernetes[.]io)/'))").message("may not hold ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, cert-manager or Kubernetes: these tools would take the Secrets for theirs and change or prune them"),
+    )]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Namespaces by name and by label. `names` and `selector` add up; `exclude` always wins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceSelector {
+    /// Namespaces by name. One that does not exist yet gets the Secret when it appears. Only this
+    /// list reaches `kube-system`, `kube-public`, `kube-node-lease` and the namespace of the operator.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 1024),
+        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub names: Vec<String>,
+
+    /// Namespaces by label. The empty selector `{}` selects all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+
+    /// Namespaces that are left out, whatever selects them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 1024),
+        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub exclude: Vec<String>,
+}
+
+/// A label selector with the meaning that it has everywhere in Kubernetes: all requirements must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LabelSelector {
+    /// Labels that must be there with just this value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64), inner(length(max = 63)))]
+    pub match_labels: BTreeMap<String, String>,
+
+    /// Further requirements.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub match_expressions: Vec<SelectorRequirement>,
+}
+
+/// One requirement of a label selector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : !has(self.values) || size(self.values) == 0").message("`values` must be given for In and NotIn, and may not be given for Exists and DoesNotExist")
+)]
+pub struct SelectorRequirement {
+    /// The label.
+    #[schemars(length(min = 1, max = 317))]
+    pub key: String,
+
+    /// How the label is compared with `values`.
+    pub operator: SelectorOperator,
+
+    /// Values for `In` and `NotIn`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    pub values: Vec<String>,
+}
+
+/// How a label is compared. `NotIn` and `DoesNotExist` also hold where the label is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SelectorOperator {
+    /// The label is there, with one of the values.
+    In,
+    /// The label is missing, or has none of the values.
+    NotIn,
+    /// The label is there.
+    Exists,
+    /// The label is missing.
+    DoesNotExist,
+}
+
+/// What happens to the produced Secrets when the credential is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// They stay, all of them, while any Pod uses one; then they go.
+    #[default]
+    Protect,
+    /// They stay for good, without any mark of ours.
+    Orphan,
+    /// They go at once, in use or not.
+    Force,
+}

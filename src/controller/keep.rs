@@ -1,0 +1,269 @@
+//! A pass over a credential that stays: observe, plan, apply.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{
+    Error,
+    memory::Memory,
+    reconcile::{KindContext, Next},
+    source, status,
+};
+use crate::{
+    api::{ANNOTATION_SYNC, References},
+    cluster::{Cluster, Pace, Produced, Source, Trouble},
+    domain::{
+        Content, Credential, CredentialId,
+        consent::Consent,
+        event::Note,
+        fingerprint::Fingerprint,
+        ownership::{Metadata, OwnerId},
+        plan::{self, Failure, Plan, Targets, Wanted},
+        revision::revision,
+        selection::NamespaceMatcher,
+        status::{self as verdict, ClusterOutcome, Observation, SourceState},
+        view::Key,
+    },
+};
+
+/// How long writes go on before the plan is made anew and the status is written.
+const SLICE: Duration = Duration::from_secs(1);
+
+/// What one credential is, for the length of a pass.
+struct Pass<'a, K: Credential> {
+    context: &'a KindContext<K>,
+    object: &'a K,
+    id: CredentialId,
+    owner: OwnerId,
+    hub: Arc<str>,
+    secret_name: Arc<str>,
+    consent: Consent<'a>,
+}
+
+/// Brings a credential's copies in line, and tells how that went.
+pub async fn keep<K: Credential>(
+    context: &KindContext<K>,
+    object: &K,
+    memory: &mut Memory,
+) -> Result<Next, Error> {
+    let local = context.shared.local()?;
+    let namespace = object.namespace().unwrap_or_default();
+    let policies = context.shared.policies.state();
+    let labels = local.read().view().namespaces.get(namespace.as_str()).map(|seen| seen.labels.clone());
+    let id = CredentialId::of(object);
+    let pass = Pass {
+        context,
+        object,
+        owner: id.owner(),
+        hub: local.read().hub().unwrap_or_default(),
+        secret_name: object.target().secret_name.clone().unwrap_or_else(|| object.name_any()).into(),
+        consent: Consent::new(
+            policies.iter().map(|policy| &policy.spec),
+            K::KIND,
+            &id.namespace,
+            &labels.unwrap_or_default(),
+            &context.shared.namespace,
+        ),
+        id: id.clone(),
+    };
+    pass.run(&local, memory).await
+}
+
+impl<K: Credential> Pass<'_, K> {
+    async fn run(&self, local: &Arc<Cluster>, memory: &mut Memory) -> Result<Next, Error> {
+        let clusters = self.context.shared.clusters();
+        let previous = memory.status.clone().or_else(|| self.object.status().cloned());
+        let request = self.sync_request(previous.as_ref());
+        if request.is_some() {
+            for cluster in &clusters {
+                cluster.refresh(&self.owner).await.map_err(Error::api("read the copies for a sync"))?;
+            }
+        }
+
+        // Consent comes first: what may go nowhere is not even read.
+        let anywhere = clusters.iter().any(|cluster| {
+            let cache = cluster.read();
+            self.targets(cluster).any(cache.view())
+        });
+        memory.material = if anywhere {
+            let before = memory.material.take();
+            Some(
+                source::resolve(local, &self.context.index, self.object, before.as_ref(), request.is_some())
+                    .await,
+            )
+        } else {
+            None
+        };
+        let content = memory.material.as_ref().and_then(|material| material.content.as_ref().ok()).cloned();
+        let fingerprint = content.as_ref().map(|content| self.context.shared.fingerprints.of(content));
+        let recorded = previous.as_ref().and_then(|status| status.revision);
+        let revision = match fingerprint {
+            Some(fingerprint) => Some(self.revision(&clusters, recorded, fingerprint)),
+            None => recorded,
+        };
+        let desired = Metadata::desired(&self.id, &self.hub, revision.unwrap_or(0), self.object.target());
+        let produced = content.as_ref().zip(fingerprint).map(|(content, fingerprint)| {
+            Produced::new(
+                self.id.clone(),
+                self.hub.clone(),
+                self.secret_name.clone(),
+                desired.clone(),
+                Content::clone(content),
+                fingerprint,
+            )
+        });
+
+        let passes = clusters.iter().map(|cluster| async {
+            let plan = {
+                let cache = cluster.read();
+                let wanted = Wanted {
+                    owner: &self.owner,
+                    secret_name: &self.secret_name,
+                    targets: self.targets(cluster),
+                    content: fingerprint,
+                    revision: revision.unwrap_or(0),
+                    metadata: &desired,
+                };
+                plan::keep(cache.view(), &wanted)
+            };
+            self.carry_out(cluster, plan, produced.as_ref()).await
+        });
+        let (outcomes, nexts): (Vec<_>, Vec<_>) = futures::future::join_all(passes).await.into_iter().unzip();
+
+        let seen = Observation {
+            generation: self.object.meta().generation.unwrap_or_default(),
+            revision,
+            secret_name: self.secret_name.to_string(),
+            source: match memory.material.as_ref().map(|material| &material.content) {
+                Some(Ok(content)) => SourceState::Resolved(content.notes.clone()),
+                Some(Err(error)) => SourceState::Failed(error.clone()),
+                None => SourceState::NotRead,
+            },
+            clusters: outcomes,
+            references: references(&clusters, &self.owner),
+            deletion: None,
+            // Answered once it has come to an end.
+            sync_request: None,
+        };
+        let mut next = nexts.into_iter().fold(Next::settled(), Next::sooner);
+        if matches!(&seen.source, SourceState::Failed(error) if error.reason() == "SecretUnreadable") {
+            next = next.sooner(Next::Trouble);
+        }
+        let seen = Observation { sync_request: request.filter(|_| !seen.is_pending()), ..seen };
+        let status = verdict::compute(previous.as_ref(), &seen, Timestamp::now());
+        let warn = content.filter(|_| recorded != revision);
+        if let Some(wait) = status::write(&self.context.shared, self.object, memory, status).await? {
+            next = next.sooner(Next::After(wait));
+        } else {
+            for warning in warn.iter().flat_map(|content| &content.warnings) {
+                let note = Note {
+                    warning: true,
+                    reason: warning.reason().to_owned(),
+                    action: "Resolve",
+                    note: warning.message().to_owned(),
+                };
+                self.context.shared.events.publish(self.object, &note).await;
+            }
+        }
+        Ok(next)
+    }
+
+    /// The request for a sync that was not answered yet.
+    fn sync_request(&self, previous: Option<&crate::api::CredentialStatus>) -> Option<String> {
+        let asked = self.object.annotations().get(ANNOTATION_SYNC)?;
+        let handled = previous.and_then(|status| status.sync.as_ref()).map(|sync| &sync.last_handled_request);
+        (handled != Some(asked)).then(|| asked.clone())
+    }
+
+    fn targets<'b>(&'b self, cluster: &Cluster) -> Targets<'b> {
+        Targets {
+            own_namespace: (&**cluster.name() == crate::cluster::LOCAL).then_some(self.id.namespace.as_str()),
+            selector: self
+                .object
+                .target()
+                .namespaces
+                .as_ref()
+                .map(|selector| NamespaceMatcher::new(selector, &self.context.shared.namespace)),
+            consent: &self.consent,
+        }
+    }
+
+    fn revision(&self, clusters: &[Arc<Cluster>], recorded: Option<i64>, content: Fingerprint) -> i64 {
+        let caches: Vec<_> = clusters.iter().map(|cluster| cluster.read()).collect();
+        let copies =
+            caches.iter().flat_map(|cache| cache.view().copies.of(&self.owner).map(|(_, copy)| copy));
+        revision(recorded, content, copies)
+    }
+
+    async fn carry_out(
+        &self,
+        cluster: &Cluster,
+        mut plan: Plan,
+        produced: Option<&Produced>,
+    ) -> (ClusterOutcome, Next) {
+        let mut next = Next::settled();
+        if !plan.delete.is_empty() && cluster.stale(Source::Pods, self.context.shared.stale_after) {
+            // Who uses what is not known just now; nothing is pulled away on a guess.
+            plan.held.extend(plan.delete.drain(..).map(|(key, _)| key));
+            next = Next::Trouble;
+        }
+        let pace = Pace { slice: SLICE };
+        let applied = cluster.apply(&plan, &self.id, &self.hub, produced, pace).await;
+        let written = !plan.create.is_empty() || !plan.update.is_empty();
+        let mut failures = plan.failures;
+        failures.extend(applied.failures);
+        let conflicts =
+            failures.iter().filter(|(_, failure)| matches!(failure, Failure::SecretNameConflict(_)));
+        let taken: Vec<Key> = conflicts
+            .map(|(namespace, _)| Key { namespace: namespace.clone(), name: self.secret_name.clone() })
+            .collect();
+        cluster.wait_for(taken, &self.owner);
+        if applied.again {
+            // Time ran out after real work, or the view was stale and was mended.
+            next = next.sooner(if applied.written + applied.removed > 0 { Next::Now } else { Next::Shortly });
+        }
+        if applied.trouble.is_some() || failures.iter().any(|(_, failure)| !failure.is_final()) {
+            next = next.sooner(Next::Trouble);
+        }
+        let outcome = ClusterOutcome {
+            name: cluster.name().to_string(),
+            desired: plan.desired - applied.gone.min(plan.desired),
+            synced: plan.synced + if written { applied.written } else { 0 },
+            failures,
+            held: plan.held.len(),
+            unreachable: match applied.trouble {
+                Some(Trouble::Unreachable(why)) => Some(why),
+                _ => None,
+            },
+        };
+        (outcome, next)
+    }
+}
+
+/// The most users that a status lists.
+const MAX_REFERENCES: usize = 50;
+
+/// Who uses the copies of an owner, in all clusters.
+pub fn references(clusters: &[Arc<Cluster>], owner: &OwnerId) -> References {
+    let mut all = Vec::new();
+    for cluster in clusters {
+        let cache = cluster.read();
+        let view = cache.view();
+        for (key, _) in view.copies.of(owner) {
+            all.extend(view.references.of(key).iter().map(|user| crate::api::Reference {
+                cluster: cluster.name().to_string(),
+                kind: "Pod".to_owned(),
+                namespace: key.namespace.to_string(),
+                name: user.pod.to_string(),
+                field: user.field.to_owned(),
+            }));
+        }
+    }
+    let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
+    // In order, so that a status does not change when nothing else does.
+    all.sort();
+    all.truncate(MAX_REFERENCES);
+    References { total, blocking: total, items: all }
+}

@@ -1,0 +1,78 @@
+//! What is remembered of a credential between two passes. All of it can be lost: it saves reads
+//! and writes, and nothing depends on it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use crate::{
+    api::CredentialStatus,
+    domain::{Content, SourceError, ownership::OwnerId},
+};
+
+/// What is remembered of one credential.
+#[derive(Clone, Default)]
+pub struct Memory {
+    /// The object that this is about; another one of the same name starts anew.
+    pub uid: String,
+    /// What its source gave, and of which version.
+    pub material: Option<Material>,
+    /// The status as it was written last; a watch shows it later.
+    pub status: Option<CredentialStatus>,
+    /// When that was.
+    pub status_written: Option<Instant>,
+    /// Passes in a row that met trouble.
+    pub failures: u32,
+}
+
+/// What the source of a credential gave.
+#[derive(Clone)]
+pub struct Material {
+    /// The generation of the credential that it was made for.
+    pub generation: i64,
+    /// The newest version of the sources that it was made from.
+    pub version: u64,
+    /// The content, or what is wrong.
+    pub content: Result<Arc<Content>, SourceError>,
+}
+
+/// What is remembered, by credential.
+#[derive(Default)]
+pub struct Memories(Mutex<HashMap<OwnerId, Memory>>);
+
+impl Memories {
+    /// What is remembered of an object.
+    #[must_use]
+    pub fn recall(&self, owner: &OwnerId, uid: &str) -> Memory {
+        match self.lock().get(owner) {
+            Some(memory) if memory.uid == uid => memory.clone(),
+            _ => Memory { uid: uid.to_owned(), ..Memory::default() },
+        }
+    }
+
+    /// Remembers.
+    pub fn keep(&self, owner: &OwnerId, memory: Memory) {
+        self.lock().insert(owner.clone(), memory);
+    }
+
+    /// Changes what is remembered.
+    pub fn change<T>(&self, owner: &OwnerId, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> T {
+        let mut memories = self.lock();
+        let memory = memories.entry(owner.clone()).or_default();
+        if memory.uid != uid {
+            *memory = Memory { uid: uid.to_owned(), ..Memory::default() };
+        }
+        change(memory)
+    }
+
+    /// Forgets.
+    pub fn forget(&self, owner: &OwnerId) {
+        self.lock().remove(owner);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<OwnerId, Memory>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

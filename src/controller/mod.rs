@@ -1,0 +1,102 @@
+//! The shell: wires triggers to the pure middle, and plans to clusters.
+//!
+//! One generic controller serves every kind of [`Credential`]; a kind is registered with one call
+//! of [`run`].
+
+mod context;
+mod dismiss;
+mod error;
+mod events;
+mod finalizer;
+mod index;
+mod keep;
+mod memory;
+mod reconcile;
+mod source;
+mod status;
+mod sweep;
+mod unreadable;
+mod wake;
+
+pub use context::{Context, Roster};
+pub use error::{Error, Retry};
+pub use events::Events;
+pub use index::Index;
+pub use sweep::sweep;
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use futures::{StreamExt, TryStreamExt};
+use kube::{
+    Api, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{WatchStreamExt, controller::Controller, predicates, reflector, watcher},
+};
+use kube_runtime::{controller, utils::PredicateConfig};
+use tokio::sync::watch;
+use tracing::debug;
+
+use crate::{
+    api::{ANNOTATION_FORCE_DELETE, ANNOTATION_SYNC},
+    domain::Credential,
+};
+
+/// How many credentials of one kind are worked on at once.
+const CONCURRENCY: u16 = 8;
+
+/// A credential, or what could be read of one.
+pub type Guarded<K> = DeserializeGuard<K>;
+
+/// Runs the controller of one kind until `shutdown` turns true; what is in flight is finished.
+///
+/// # Errors
+/// When a client cannot be made.
+pub async fn run<K: Credential>(
+    context: Arc<Context>,
+    index: Arc<Index<K>>,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<(), kube::Error> {
+    let plural = K::plural(&()).into_owned();
+    let beat = context.freshness.register(crate::cluster::LOCAL, &plural);
+    let api: Api<Guarded<K>> = Api::all(context.connector.client(Some(beat))?);
+    let seconds = u32::try_from(context.connector.timeouts().watch.as_secs()).unwrap_or(60);
+    let (store, writer) = reflector::store();
+    let observed = index.clone();
+    let changes = watcher(api, watcher::Config::default().timeout(seconds))
+        .default_backoff()
+        .reflect(writer)
+        .inspect_ok(move |event| observed.observe(event))
+        .touched_objects()
+        .predicate_filter(concern, PredicateConfig::default());
+    let context = Arc::new(reconcile::KindContext::new(context, index.clone()));
+    Controller::for_stream(changes, store)
+        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(index.wakes())
+        .graceful_shutdown_on(async move {
+            let _ = shutdown.wait_for(|down| *down).await;
+        })
+        .run(reconcile::reconcile, reconcile::after_error, context)
+        .for_each(|result| async move {
+            if let Err(error) = result {
+                // Failed passes were reported where they failed; an object that is gone is no fault.
+                debug!(%error, "controller");
+            }
+        })
+        .await;
+    Ok(())
+}
+
+/// What of a credential concerns the engine: all but its status, and notes of others.
+fn concern<K: Credential>(object: &Guarded<K>) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    object.uid().hash(&mut hasher);
+    predicates::generation(object).hash(&mut hasher);
+    predicates::finalizers(object).hash(&mut hasher);
+    for annotation in [ANNOTATION_SYNC, ANNOTATION_FORCE_DELETE] {
+        object.annotations().get(annotation).hash(&mut hasher);
+    }
+    Some(hasher.finish())
+}

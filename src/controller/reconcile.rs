@@ -1,0 +1,202 @@
+//! One pass over one credential, and when the next one is due.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kube::{Api, Resource, ResourceExt, runtime::controller::Action};
+use tracing::{debug, warn};
+
+use super::{
+    Context, Error, Guarded, Index, Retry, dismiss, finalizer, keep,
+    memory::{Memories, Memory},
+    unreadable,
+};
+use crate::{
+    domain::{Credential, CredentialId, retry::Backoff},
+    telemetry::Outcome,
+};
+
+/// Waits after passes that met trouble.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), limit: Duration::from_secs(60) };
+
+/// Waits after passes whose view was out of date.
+const RECHECK: Backoff = Backoff { first: Duration::from_millis(20), limit: Duration::from_secs(5) };
+
+/// What the controller of one kind works with.
+pub struct KindContext<K: Credential> {
+    /// What all kinds share.
+    pub shared: Arc<Context>,
+    /// This kind's credentials.
+    pub index: Arc<Index<K>>,
+    memories: Memories,
+}
+
+impl<K: Credential> KindContext<K> {
+    /// A context with nothing remembered.
+    #[must_use]
+    pub fn new(shared: Arc<Context>, index: Arc<Index<K>>) -> Self {
+        Self { shared, index, memories: Memories::default() }
+    }
+
+    /// Forgets a credential that is gone.
+    pub fn forget(&self, id: &CredentialId) {
+        self.memories.forget(&id.owner());
+        self.shared.metrics.credentials().remove(id.kind.clone(), &id.namespace, &id.name);
+    }
+}
+
+/// When the next pass is due, soonest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// When something happens, or at the next resync.
+    Settled,
+    /// Never: the object is gone.
+    Gone,
+    /// After a while that grows: something did not work.
+    Trouble,
+    /// After this long.
+    After(Duration),
+    /// In a moment: the view was out of date.
+    Shortly,
+    /// At once: there is more to do.
+    Now,
+}
+
+impl Next {
+    /// Nothing is left to do.
+    #[must_use]
+    pub fn settled() -> Self {
+        Self::Settled
+    }
+
+    /// The sooner of two.
+    #[must_use]
+    pub fn sooner(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::After(a), Self::After(b)) => Self::After(a.min(b)),
+            (a, b) => {
+                if a.rank() >= b.rank() {
+                    a
+                } else {
+                    b
+                }
+            }
+        }
+    }
+
+    fn rank(self) -> u8 {
+        match self {
+            Self::Settled => 0,
+            Self::Gone => 1,
+            Self::Trouble => 2,
+            Self::After(_) => 3,
+            Self::Shortly => 4,
+            Self::Now => 5,
+        }
+    }
+}
+
+/// Looks at one credential.
+///
+/// # Errors
+/// What made the pass fail; see [`after_error`].
+pub async fn reconcile<K: Credential>(
+    object: Arc<Guarded<K>>,
+    context: Arc<KindContext<K>>,
+) -> Result<Action, Error> {
+    let began = Instant::now();
+    let kind = context.index.kind_name();
+    context.shared.filled().await;
+    let id = CredentialId {
+        kind: kind.to_owned(),
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    };
+    let mut memory = context.memories.recall(&id.owner(), &object.uid().unwrap_or_default());
+    let result = match &object.0 {
+        Ok(object) => look(&context, object, &mut memory).await,
+        Err(bad) => unreadable::tell::<K>(&context, bad).await,
+    };
+    let outcome = match &result {
+        Ok(Next::Settled | Next::Gone) => Outcome::Synced,
+        Ok(_) => Outcome::Waiting,
+        Err(_) => Outcome::Failed,
+    };
+    context.shared.metrics.reconciled(kind, outcome, began.elapsed());
+    debug!(%id, ?outcome, took = ?began.elapsed(), "pass");
+    let next = result.inspect_err(|_| {
+        context.memories.change(&id.owner(), &memory.uid, |memory| memory.failures += 1);
+    })?;
+    if next == Next::Gone {
+        return Ok(Action::await_change());
+    }
+    let jitter = rand::random::<f64>();
+    let wait = match next {
+        Next::Trouble => {
+            memory.failures = memory.failures.saturating_add(1);
+            BACKOFF.wait(memory.failures, jitter)
+        }
+        Next::Shortly => {
+            memory.failures = memory.failures.saturating_add(1);
+            RECHECK.wait(memory.failures, jitter)
+        }
+        Next::Now => Duration::ZERO,
+        Next::After(wait) => wait,
+        Next::Settled | Next::Gone => {
+            memory.failures = 0;
+            // Spread, so that not everybody looks in the same second.
+            context.shared.resync_interval.mul_f64(0.9 + 0.2 * jitter)
+        }
+    };
+    context.memories.keep(&id.owner(), memory);
+    Ok(Action::requeue(wait))
+}
+
+async fn look<K: Credential>(
+    context: &KindContext<K>,
+    object: &K,
+    memory: &mut Memory,
+) -> Result<Next, Error> {
+    let deleting = object.meta().deletion_timestamp.is_some();
+    let held = finalizer::is_set(object);
+    if deleting && !held {
+        context.forget(&CredentialId::of(object));
+        return Ok(Next::Gone);
+    }
+    if deleting {
+        return dismiss::dismiss(context, object, memory).await;
+    }
+    if !held {
+        // Before the first copy, so that none can be left behind.
+        let client = context.shared.local()?.client().clone();
+        let api: Api<K> = Api::namespaced(client, &object.namespace().unwrap_or_default());
+        finalizer::add(&api, object).await?;
+    }
+    keep::keep(context, object, memory).await
+}
+
+/// When a failed pass is tried again. Here it is reported, once.
+pub fn after_error<K: Credential>(
+    object: Arc<Guarded<K>>,
+    error: &Error,
+    context: Arc<KindContext<K>>,
+) -> Action {
+    let kind = context.index.kind_name();
+    context.shared.metrics.reconcile_failed(kind, error.reason());
+    let id = CredentialId {
+        kind: kind.to_owned(),
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    };
+    warn!(%id, reason = error.reason(), "{error}");
+    match error.retry() {
+        Retry::Never => Action::requeue(context.shared.resync_interval),
+        Retry::Backoff => {
+            let uid = object.meta().uid.clone().unwrap_or_default();
+            let failures = context.memories.change(&id.owner(), &uid, |memory| memory.failures);
+            Action::requeue(BACKOFF.wait(failures, rand::random()))
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! A custom resource that this version cannot read, such as one with a field of a later version.
+//! Its copies stay as they are, and it says so.
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+use kube::{
+    Api, ResourceExt,
+    api::ApiResource,
+    core::{DeserializeGuard, DynamicObject, error_boundary::InvalidObject},
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Error, Guarded,
+    reconcile::{KindContext, Next},
+};
+use crate::domain::{Credential, event::Note};
+
+/// The reason of its conditions.
+const REASON: &str = "UnsupportedSpec";
+
+/// Says on the object that it cannot be read.
+pub async fn tell<K: Credential>(context: &KindContext<K>, bad: &InvalidObject) -> Result<Next, Error> {
+    let local = context.shared.local()?;
+    let namespace = bad.metadata.namespace.clone().unwrap_or_default();
+    let name = bad.metadata.name.clone().unwrap_or_default();
+    let resource = ApiResource::erase::<K>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(local.client().clone(), &namespace, &resource);
+    let Some(object) = api.get_opt(&name).await.map_err(Error::api("read the credential"))? else {
+        return Ok(Next::Gone);
+    };
+    let generation = object.metadata.generation.unwrap_or_default();
+    // serde names the field and the values that it knows; what stands there is not secret.
+    let message = format!(
+        "this version of Claviger cannot read the object, and leaves its Secrets as they are: {}; upgrade Claviger, or mend the spec",
+        bad.error
+    );
+    let status = object.data.get("status").and_then(Value::as_object).cloned().unwrap_or_default();
+    let Some(next) = marked(&status, &message, generation, Timestamp::now()) else {
+        return Ok(Next::Settled);
+    };
+    let patch = json!([
+        {"op": "test", "path": "/metadata/uid", "value": object.uid()},
+        {"op": "add", "path": "/status", "value": next},
+    ]);
+    let patch: json_patch::Patch =
+        serde_json::from_value(patch).map_err(|_| Error::Json { what: "the status" })?;
+    let patch = kube::api::Patch::Json::<()>(patch);
+    api.patch_subresource("status", &name, &Default::default(), &patch)
+        .await
+        .map_err(Error::api("write the status"))?;
+    let about: Guarded<K> = DeserializeGuard(Err(bad.clone()));
+    let note = Note { warning: true, reason: REASON.to_owned(), action: "Read", note: message };
+    context.shared.events.publish(&about, &note).await;
+    Ok(Next::Settled)
+}
+
+/// The status with its conditions told; `None` when they are already.
+fn marked(
+    status: &Map<String, Value>,
+    message: &str,
+    generation: i64,
+    now: Timestamp,
+) -> Option<Map<String, Value>> {
+    let before: Vec<Condition> =
+        status.get("conditions").and_then(|c| serde_json::from_value(c.clone()).ok()).unwrap_or_default();
+    let verdicts = [("Ready", "False"), ("Reconciling", "False"), ("Stalled", "True")];
+    let mut conditions: Vec<Condition> =
+        before.iter().filter(|c| verdicts.iter().all(|(type_, _)| c.type_ != *type_)).cloned().collect();
+    for (type_, value) in verdicts {
+        let old = before.iter().find(|condition| condition.type_ == type_ && condition.status == value);
+        conditions.push(Condition {
+            last_transition_time: old.map_or(Time(now), |old| old.last_transition_time.clone()),
+            message: message.to_owned(),
+            observed_generation: Some(generation),
+            reason: REASON.to_owned(),
+            status: value.to_owned(),
+            type_: type_.to_owned(),
+        });
+    }
+    let mut next = status.clone();
+    next.insert("observedGeneration".to_owned(), json!(generation));
+    next.insert("conditions".to_owned(), json!(conditions));
+    (next != *status).then_some(next)
+}

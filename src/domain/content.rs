@@ -1,0 +1,172 @@
+//! What goes into a produced Secret, and what can be wrong with where it comes from.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use super::sensitive::SecretBytes;
+
+/// The API server takes at most this many bytes of data in one Secret (`MaxSecretSize` in
+/// k8s.io/api/core/v1).
+pub const MAX_SECRET_BYTES: usize = 1024 * 1024;
+
+/// A source Secret as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceSecret {
+    /// Its name.
+    pub name: String,
+    /// Its type, such as `Opaque`.
+    pub type_: String,
+    /// Its data.
+    pub data: BTreeMap<String, SecretBytes>,
+}
+
+/// The source Secrets of a credential, by name. One that is missing was not found.
+#[derive(Clone, Debug, Default)]
+pub struct Sources(BTreeMap<String, SourceSecret>);
+
+impl Sources {
+    /// Finds one.
+    ///
+    /// # Errors
+    /// [`SourceError::SecretNotFound`].
+    pub fn get(&self, name: &str) -> Result<&SourceSecret, SourceError> {
+        self.0.get(name).ok_or_else(|| SourceError::SecretNotFound { secret: name.to_owned() })
+    }
+}
+
+impl FromIterator<SourceSecret> for Sources {
+    fn from_iter<I: IntoIterator<Item = SourceSecret>>(secrets: I) -> Self {
+        Self(secrets.into_iter().map(|secret| (secret.name.clone(), secret)).collect())
+    }
+}
+
+/// Content of a produced Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// The Secret's type: fixed by the kind of credential, never chosen by a user.
+    pub type_: &'static str,
+    /// The data.
+    pub data: BTreeMap<&'static str, SecretBytes>,
+    /// What is allowed but unwise.
+    pub warnings: Vec<Warning>,
+    /// What was done to a value on the way, as whole phrases for a condition's message.
+    pub notes: Vec<String>,
+}
+
+/// Something that works but should be looked at; told once per revision, as an Event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// The password has fewer than 8 characters.
+    WeakPassword,
+}
+
+impl Warning {
+    /// The stable reason.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::WeakPassword => "WeakPassword",
+        }
+    }
+
+    /// The sentence.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::WeakPassword => {
+                "the password has fewer than 8 characters; use a token of the registry instead"
+            }
+        }
+    }
+}
+
+/// What is wrong with a source Secret. Messages name keys and sizes, never values.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SourceError {
+    /// There is no such Secret.
+    #[error(
+        "Secret '{secret}' does not exist in the namespace of the credential; create it, or mend `spec.secretRef.name`"
+    )]
+    SecretNotFound {
+        /// Its name.
+        secret: String,
+    },
+    /// The Secret has no such key.
+    #[error("Secret '{secret}' has no key '{key}'; add it, or name another one in `spec.secretRef.{field}`")]
+    KeyMissing {
+        /// The Secret.
+        secret: String,
+        /// The key.
+        key: String,
+        /// The field that chooses the key.
+        field: &'static str,
+    },
+    /// The Secret has a type that cannot hold what is needed.
+    #[error("Secret '{secret}' is of type '{type_}'; it must be one of {accepted}")]
+    UnsupportedType {
+        /// The Secret.
+        secret: String,
+        /// Its type.
+        type_: String,
+        /// The types that can be used.
+        accepted: &'static str,
+    },
+    /// A value cannot be used as it is.
+    #[error("key '{key}' of Secret '{secret}' {problem}")]
+    InvalidFormat {
+        /// The Secret.
+        secret: String,
+        /// The key.
+        key: String,
+        /// What is wrong, as the end of a sentence, without quoting the value.
+        problem: String,
+    },
+    /// No user name is known.
+    #[error("no user name is given; set `spec.username`, or add key '{key}' to Secret '{secret}'")]
+    UsernameMissing {
+        /// The Secret.
+        secret: String,
+        /// The key that would hold it.
+        key: String,
+    },
+    /// A user name that comes from the Secret breaks a rule.
+    #[error("the user name in Secret '{secret}' {problem}")]
+    InvalidUsername {
+        /// The Secret.
+        secret: String,
+        /// What is wrong, as the end of a sentence.
+        problem: String,
+    },
+    /// The API server refused or did not answer the read; not the user's doing.
+    #[error("Secret '{secret}' could not be read: {problem}")]
+    Unreadable {
+        /// The Secret.
+        secret: String,
+        /// What the API server said.
+        problem: String,
+    },
+}
+
+impl SourceError {
+    /// The stable reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::SecretNotFound { .. } => "SecretNotFound",
+            Self::KeyMissing { .. } => "KeyMissing",
+            Self::UnsupportedType { .. } => "UnsupportedSecretType",
+            Self::InvalidFormat { .. } => "InvalidFormat",
+            Self::UsernameMissing { .. } => "UsernameMissing",
+            Self::InvalidUsername { .. } => "InvalidUsername",
+            Self::Unreadable { .. } => "SecretUnreadable",
+        }
+    }
+
+    /// Whether it can pass without anybody changing an object that already exists: a Secret that
+    /// comes later, a server that answers again. Anything else is for a person to mend.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Self::SecretNotFound { .. } | Self::Unreadable { .. })
+    }
+}

@@ -1,0 +1,25 @@
+//! The pure middle: every decision is a function from values to values.
+//!
+//! Nothing here knows a client, a clock, IO or logging; `tests/integration/architecture.rs` keeps it so.
+//! What is observed comes in as [`view`] values, what shall be done goes out as a [`plan::Plan`].
+
+pub mod consent;
+pub mod content;
+pub mod credential;
+pub mod deletion;
+pub mod event;
+pub mod fingerprint;
+pub mod ownership;
+pub mod plan;
+pub mod references;
+pub mod render;
+pub mod retry;
+pub mod revision;
+pub mod selection;
+pub mod sensitive;
+pub mod status;
+pub mod view;
+
+pub use content::{Content, SourceError, SourceSecret, Sources};
+pub use credential::{Credential, CredentialId};
+pub use sensitive::SecretBytes;

@@ -1,0 +1,231 @@
+//! Whose a Secret is. A Secret that is not ours is never changed, adopted or deleted.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use sha2::{Digest, Sha256};
+
+use super::credential::CredentialId;
+use crate::api::{
+    ANNOTATION_HUB, ANNOTATION_METADATA, ANNOTATION_REVISION, ANNOTATION_SOURCE, LABEL_MANAGED_BY,
+    LABEL_OWNER, MANAGER, Target,
+};
+
+/// The short stable id of a credential, as the owner label has it.
+///
+/// It comes from kind, namespace and name, so that a hub that was restored from a backup, with
+/// new uids, finds its Secrets again. 96 bits of SHA-256: nobody finds a name with another's id.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OwnerId(Arc<str>);
+
+impl OwnerId {
+    /// The id of a credential.
+    #[must_use]
+    pub fn of(id: &CredentialId) -> Self {
+        let digest = Sha256::digest(id.to_string().as_bytes());
+        let mut text = String::with_capacity(24);
+        for byte in &digest[..12] {
+            text.push_str(&format!("{byte:02x}"));
+        }
+        Self(text.into())
+    }
+
+    /// An id as it was read from a label.
+    #[must_use]
+    pub fn from_label(value: Arc<str>) -> Self {
+        Self(value)
+    }
+
+    /// The label's value.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for OwnerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Labels and annotations of a Secret. Thousands of copies share one value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Metadata {
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Whose a Secret is, seen from one credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// This credential's.
+    Ours,
+    /// Another credential's, of this hub or another.
+    Other(String),
+    /// Nobody's that we know of.
+    Foreign,
+}
+
+impl Metadata {
+    /// Judges a Secret that stands where a copy of `id` should.
+    ///
+    /// Either mark is enough: the owner label, or the source and hub annotations, so that a copy
+    /// whose labels were removed by hand is put right rather than lost.
+    #[must_use]
+    pub fn ownership(&self, id: &CredentialId, hub: &str) -> Ownership {
+        let source = self.annotations.get(ANNOTATION_SOURCE);
+        if let Some(of) = self.annotations.get(ANNOTATION_HUB)
+            && of != hub
+        {
+            return Ownership::Other(format!(
+                "{} of another hub",
+                source.map_or("a credential", String::as_str)
+            ));
+        }
+        let managed = self.labels.get(LABEL_MANAGED_BY).is_some_and(|value| value == MANAGER);
+        match self.labels.get(LABEL_OWNER) {
+            Some(owner) if managed && owner == id.owner().as_str() => return Ownership::Ours,
+            Some(_) if managed => {
+                return Ownership::Other(
+                    source.map_or_else(|| "another credential".to_owned(), Clone::clone),
+                );
+            }
+            _ => {}
+        }
+        match source {
+            Some(source) if self.annotations.contains_key(ANNOTATION_HUB) => {
+                if *source == id.to_string() {
+                    Ownership::Ours
+                } else {
+                    Ownership::Other(source.clone())
+                }
+            }
+            _ => Ownership::Foreign,
+        }
+    }
+
+    /// What a produced Secret of `id` carries.
+    #[must_use]
+    pub fn desired(id: &CredentialId, hub: &str, revision: i64, target: &Target) -> Self {
+        let mut labels = target.labels.clone();
+        labels.insert(LABEL_MANAGED_BY.to_owned(), MANAGER.to_owned());
+        labels.insert(LABEL_OWNER.to_owned(), id.owner().as_str().to_owned());
+        let mut annotations = target.annotations.clone();
+        annotations.insert(ANNOTATION_SOURCE.to_owned(), id.to_string());
+        annotations.insert(ANNOTATION_HUB.to_owned(), hub.to_owned());
+        annotations.insert(ANNOTATION_REVISION.to_owned(), revision.to_string());
+        let extra: Vec<String> = target
+            .labels
+            .keys()
+            .map(|key| format!("l:{key}"))
+            .chain(target.annotations.keys().map(|key| format!("a:{key}")))
+            .collect();
+        if !extra.is_empty() {
+            annotations.insert(ANNOTATION_METADATA.to_owned(), extra.join(","));
+        }
+        Self { labels, annotations }
+    }
+
+    /// This metadata brought in line with `desired`: what we once put there and no longer want
+    /// goes, what others put there stays.
+    #[must_use]
+    pub fn merged(&self, desired: &Self) -> Self {
+        let mut merged = self.without_ours();
+        merged.labels.extend(desired.labels.clone());
+        merged.annotations.extend(desired.annotations.clone());
+        merged
+    }
+
+    /// This metadata without any mark of ours, as a copy that is let go has it.
+    #[must_use]
+    pub fn without_ours(&self) -> Self {
+        let mut rest = self.clone();
+        for entry in self.annotations.get(ANNOTATION_METADATA).map_or("", String::as_str).split(',') {
+            match entry.split_once(':') {
+                Some(("l", key)) => rest.labels.remove(key),
+                Some(("a", key)) => rest.annotations.remove(key),
+                _ => None,
+            };
+        }
+        rest.labels.retain(|key, value| key != LABEL_OWNER && !(key == LABEL_MANAGED_BY && value == MANAGER));
+        rest.annotations.retain(|key, _| {
+            ![ANNOTATION_SOURCE, ANNOTATION_HUB, ANNOTATION_REVISION, ANNOTATION_METADATA]
+                .contains(&key.as_str())
+        });
+        rest
+    }
+
+    /// The revision of the content, where it can be read.
+    #[must_use]
+    pub fn revision(&self) -> Option<i64> {
+        self.annotations.get(ANNOTATION_REVISION)?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> CredentialId {
+        CredentialId { kind: "RegistryCredential".into(), namespace: "platform".into(), name: name.into() }
+    }
+
+    fn target(labels: &[&str]) -> Target {
+        Target {
+            labels: labels.iter().map(|key| ((*key).to_owned(), "x".to_owned())).collect(),
+            ..Target::default()
+        }
+    }
+
+    #[test]
+    fn a_copy_is_ours_from_every_side_and_nobody_elses() {
+        let copy = Metadata::desired(&id("quay"), "hub", 3, &Target::default());
+        assert_eq!(copy.ownership(&id("quay"), "hub"), Ownership::Ours);
+        assert_eq!(
+            copy.ownership(&id("other"), "hub"),
+            Ownership::Other("RegistryCredential/platform/quay".into())
+        );
+        assert!(matches!(copy.ownership(&id("quay"), "hub2"), Ownership::Other(_)));
+        assert_eq!(Metadata::default().ownership(&id("quay"), "hub"), Ownership::Foreign);
+    }
+
+    #[test]
+    fn a_copy_with_its_labels_removed_is_still_ours() {
+        let mut copy = Metadata::desired(&id("quay"), "hub", 3, &Target::default());
+        copy.labels.clear();
+        assert_eq!(copy.ownership(&id("quay"), "hub"), Ownership::Ours);
+        copy.annotations.remove(ANNOTATION_HUB);
+        assert_eq!(copy.ownership(&id("quay"), "hub"), Ownership::Foreign);
+    }
+
+    #[test]
+    fn an_owner_label_without_our_mark_is_no_proof() {
+        let mut copy = Metadata::desired(&id("quay"), "hub", 3, &Target::default());
+        copy.annotations.clear();
+        assert_eq!(copy.ownership(&id("quay"), "hub"), Ownership::Ours);
+        copy.labels.insert(LABEL_MANAGED_BY.into(), "Helm".into());
+        assert_eq!(copy.ownership(&id("quay"), "hub"), Ownership::Foreign);
+    }
+
+    #[test]
+    fn merging_takes_back_only_what_we_gave() {
+        let mut seen = Metadata::desired(&id("quay"), "hub", 3, &target(&["team", "tier"]));
+        seen.labels.insert("audited".into(), "yes".into());
+        let merged = seen.merged(&Metadata::desired(&id("quay"), "hub", 4, &target(&["team"])));
+        assert!(merged.labels.contains_key("team") && merged.labels.contains_key("audited"));
+        assert!(!merged.labels.contains_key("tier"));
+        assert_eq!(merged.revision(), Some(4));
+        let left = merged.without_ours();
+        assert_eq!(left.labels.keys().collect::<Vec<_>>(), ["audited"]);
+        assert!(left.annotations.is_empty());
+    }
+
+    #[test]
+    fn owner_ids_are_short_stable_and_apart() {
+        assert_eq!(id("quay").owner(), id("quay").owner());
+        assert_ne!(id("quay").owner(), id("quay2").owner());
+        assert_eq!(id("quay").owner().as_str().len(), 24);
+    }
+}

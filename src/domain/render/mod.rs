@@ -1,0 +1,4 @@
+//! From a kind of credential and its source Secrets to the content of the produced Secret.
+
+mod registry;
+mod value;

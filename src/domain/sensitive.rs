@@ -1,0 +1,47 @@
+//! Bytes that must not be printed and do not outlive their use.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// Secret bytes: wiped when dropped, and never shown by `Debug`. There is no `Display`.
+///
+/// What cannot be wiped are the copies that serde and the TLS buffers make on the way.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretBytes(Zeroizing<Vec<u8>>);
+
+impl SecretBytes {
+    /// Takes the bytes over.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes themselves; for rendering and hashing only.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{} bytes]", self.0.len())
+    }
+}
+
+impl From<&str> for SecretBytes {
+    fn from(text: &str) -> Self {
+        Self::new(text.as_bytes().to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_the_length_only() {
+        assert_eq!(format!("{:?}", SecretBytes::from("hunter2")), "[7 bytes]");
+    }
+}

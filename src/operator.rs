@@ -1,0 +1,279 @@
+//! One process, from its start to its end: health, leadership, clusters, controllers.
+
+use std::{
+    io,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use futures::{StreamExt, future::BoxFuture};
+use kube::{
+    Api,
+    runtime::{WatchStreamExt, reflector, watcher},
+};
+use thiserror::Error;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+use tracing::{info, warn};
+
+use crate::{
+    api::{DistributionPolicy, RegistryCredential},
+    cli::{Settings, SettingsError},
+    cluster::{Cluster, Connector, LOCAL, Surroundings, Timeouts, describe},
+    controller::{self, Context, Events, Index, Roster},
+    domain::{Credential, fingerprint::FingerprintKey},
+    leader::{self, Elector, Leadership},
+    telemetry::{Freshness, Health, Metrics, server},
+};
+
+/// How long work in flight may go on after the signal to stop.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Why the operator ended.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The address for health and metrics cannot be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Signals cannot be received.
+    #[error("cannot receive signals: {0}")]
+    Signals(io::Error),
+    /// No cluster, or one that cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A client cannot be made.
+    #[error("cannot connect: {}", describe(.0))]
+    Client(Box<kube::Error>),
+    /// The lease could not be used.
+    #[error("leader election: {0}")]
+    Leader(#[from] leader::Error),
+    /// Somebody else leads now, or the lease could not be renewed: to go on would be two at work.
+    #[error("leadership was lost")]
+    LeadershipLost,
+}
+
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        Self::Client(Box::new(error))
+    }
+}
+
+/// Runs until a signal to stop, or the loss of leadership.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn run(settings: Settings) -> Result<(), Error> {
+    let stop = stop_signal().map_err(Error::Signals)?;
+    let freshness = Freshness::new();
+    let metrics = Arc::new(Metrics::new(freshness.clone()));
+    let health = Arc::new(Health::new(freshness.clone(), settings.stale_after()));
+    let listener = TcpListener::bind(settings.listen_address)
+        .await
+        .map_err(|source| Error::Listen { address: settings.listen_address, source })?;
+    tokio::spawn(server::serve(listener, health.clone(), metrics.clone(), stopped(stop.clone())));
+    info!(version = env!("CARGO_PKG_VERSION"), address = %settings.listen_address, "started");
+
+    let timeouts = Timeouts { watch: settings.watch_timeout, request: settings.request_timeout };
+    let connector = Connector::new(settings.local_config().await?, timeouts, LOCAL.into(), metrics.clone());
+    let process = Process { settings, connector, freshness, metrics, health };
+    let Some(leadership) = process.become_leader(stop.clone()).await? else { return Ok(()) };
+    process.metrics.set_leader(true);
+    let (down, shutdown) = watch::channel(false);
+    let mut work = process.start(shutdown).await?;
+    let lost: BoxFuture<'_, ()> = match &leadership {
+        Some(leadership) => Box::pin(leadership.lost()),
+        None => Box::pin(std::future::pending()),
+    };
+    let outcome = tokio::select! {
+        () = stopped(stop) => Ok(()),
+        () = lost => Err(Error::LeadershipLost),
+    };
+    process.metrics.set_leader(false);
+    if let Err(error) = outcome {
+        // Whoever leads now is at work already: stop on the spot, not in an orderly manner.
+        work.abort_all();
+        return Err(error);
+    }
+    info!("stopping");
+    down.send_replace(true);
+    let finish = async { while work.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, finish).await.is_err() {
+        warn!("work in flight did not end in time");
+        work.abort_all();
+    }
+    if let Some(leadership) = leadership {
+        leadership.release().await;
+    }
+    info!("stopped");
+    Ok(())
+}
+
+struct Process {
+    settings: Settings,
+    connector: Connector,
+    freshness: Freshness,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+}
+
+impl Process {
+    /// Waits for leadership. The outer `None` means that the signal to stop came first; the inner
+    /// one that there is no election.
+    async fn become_leader(&self, stop: watch::Receiver<bool>) -> Result<Option<Option<Leadership>>, Error> {
+        let Some(election) = &self.settings.leader_election else { return Ok(Some(None)) };
+        self.health.set_ready(true, "standing by: another replica leads");
+        let client = self.connector.client(None)?;
+        let mut elector = Elector::new(
+            client,
+            &self.settings.namespace,
+            &election.lease,
+            &election.identity,
+            election.timing.clone(),
+        );
+        Ok(elector.acquire(stopped(stop)).await?.map(Some))
+    }
+
+    /// Starts everything that the leader does.
+    async fn start(&self, shutdown: watch::Receiver<bool>) -> Result<JoinSet<()>, Error> {
+        self.health.set_ready(false, "caches are being filled");
+        let mut work = JoinSet::new();
+        let roster = Arc::new(Roster::default());
+        let (policies, writer) = reflector::store();
+        let registry = Arc::new(Index::<RegistryCredential>::new(&self.settings.namespace));
+        // A new kind is registered in this list, and run below.
+        roster.register(vec![registry.clone()]);
+
+        let mut random = [0; 32];
+        rand::fill(&mut random);
+        let fingerprints = Arc::new(FingerprintKey::new(random));
+        let local = Cluster::start(
+            LOCAL,
+            Surroundings {
+                connector: self.connector.clone(),
+                concurrency: self.settings.concurrency,
+                fingerprints: fingerprints.clone(),
+                sink: roster.clone(),
+                metrics: self.metrics.clone(),
+                freshness: self.freshness.clone(),
+            },
+        )?;
+        let instance = self
+            .settings
+            .leader_election
+            .as_ref()
+            .map_or_else(|| "claviger".to_owned(), |election| election.identity.clone());
+        let context = Arc::new(Context {
+            namespace: self.settings.namespace.clone(),
+            connector: self.connector.clone(),
+            events: Events::new(local.client().clone(), instance),
+            clusters: RwLock::new(vec![local]),
+            policies,
+            roster: roster.clone(),
+            fingerprints,
+            metrics: self.metrics.clone(),
+            freshness: self.freshness.clone(),
+            stale_after: self.settings.stale_after(),
+            resync_interval: self.settings.resync_interval,
+        });
+        self.watch_policies(&mut work, writer, roster, shutdown.clone())?;
+        run_kind(&mut work, &context, registry, &shutdown);
+        work.spawn(controller::sweep(context.clone(), self.settings.sweep_interval, shutdown.clone()));
+
+        let health = self.health.clone();
+        work.spawn(async move {
+            let filled = async {
+                context.filled().await;
+                for listener in context.roster.listeners() {
+                    while !listener.is_ready() {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                }
+            };
+            tokio::select! {
+                () = filled => {
+                    health.set_ready(true, "caches are filled");
+                    info!("ready");
+                }
+                () = stopped(shutdown) => {}
+            }
+        });
+        Ok(work)
+    }
+
+    fn watch_policies(
+        &self,
+        work: &mut JoinSet<()>,
+        writer: reflector::store::Writer<DistributionPolicy>,
+        roster: Arc<Roster>,
+        shutdown: watch::Receiver<bool>,
+    ) -> Result<(), Error> {
+        let beat = self.freshness.register(LOCAL, "distributionpolicies");
+        let api: Api<DistributionPolicy> = Api::all(self.connector.client(Some(beat))?);
+        let seconds = u32::try_from(self.settings.watch_timeout.as_secs()).unwrap_or(60);
+        let mut changes = watcher(api, watcher::Config::default().timeout(seconds))
+            .default_backoff()
+            .reflect(writer)
+            .boxed();
+        work.spawn(async move {
+            let follow = async {
+                while let Some(event) = changes.next().await {
+                    match event {
+                        Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+                        Ok(_) => roster.all(),
+                        Err(error) => warn!("policies cannot be watched: {error}"),
+                    }
+                }
+            };
+            tokio::select! {
+                () = follow => {}
+                () = stopped(shutdown) => {}
+            }
+        });
+        Ok(())
+    }
+}
+
+fn run_kind<K: Credential>(
+    work: &mut JoinSet<()>,
+    context: &Arc<Context>,
+    index: Arc<Index<K>>,
+    shutdown: &watch::Receiver<bool>,
+) {
+    let (context, shutdown) = (context.clone(), shutdown.clone());
+    work.spawn(async move {
+        if let Err(error) = controller::run(context, index, shutdown).await {
+            warn!("controller did not start: {}", describe(&error));
+        }
+    });
+}
+
+/// Turns true at SIGTERM or SIGINT.
+fn stop_signal() -> io::Result<watch::Receiver<bool>> {
+    let (sender, receiver) = watch::channel(false);
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        sender.send_replace(true);
+        // Held to the end: a receiver whose sender is gone waits for nothing.
+        std::future::pending::<()>().await;
+    });
+    Ok(receiver)
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    if stop.wait_for(|down| *down).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,136 @@
+//! Which key of `auths` kubelet uses for an image.
+//!
+//! Follows `k8s.io/kubernetes/pkg/credentialprovider/keyring.go` of v1.36: a scheme is dropped, a
+//! path prefix `/v1/` or `/v2/` is dropped only with its trailing slash, hosts are compared label
+//! by label as shell globs, ports as text, paths as a raw prefix.
+
+/// The host of Docker Hub's key, used when no other key matched a Hub image.
+const DOCKER_HUB_FALLBACK: &str = "index.docker.io";
+
+/// Whether kubelet would try the entry `key` for `image`, given in normalised form
+/// (`docker.io/library/nginx`, without tag or digest).
+#[must_use]
+pub fn matches(key: &str, image: &str) -> bool {
+    let Some((key_host, key_path)) = parse_key(key) else { return false };
+    let (image_host, image_path) = split(image);
+    // The fallback that the keyring has for Docker Hub.
+    if key_host == DOCKER_HUB_FALLBACK && key_path.is_empty() && image_host == "docker.io" {
+        return true;
+    }
+    hosts_match(&key_host, image_host) && image_path.starts_with(&key_path)
+}
+
+/// Of several keys, the one that kubelet tries first for `image`: keys in reverse order, so that
+/// the longer path comes first, and Docker Hub's only when nothing else matched.
+pub fn first_match<'a>(keys: impl IntoIterator<Item = &'a str>, image: &str) -> Option<&'a str> {
+    let mut matching: Vec<(bool, String, &str)> = keys
+        .into_iter()
+        .filter(|key| matches(key, image))
+        .filter_map(|key| {
+            let (host, path) = parse_key(key)?;
+            Some((host != DOCKER_HUB_FALLBACK, format!("{host}{path}"), key))
+        })
+        .collect();
+    matching.sort();
+    matching.pop().map(|(_, _, key)| key)
+}
+
+fn parse_key(key: &str) -> Option<(String, String)> {
+    let rest = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    if rest.is_empty() || rest.contains("://") || rest.contains(char::is_whitespace) {
+        return None;
+    }
+    let (host, path) = split(rest);
+    let path = match path {
+        p if p.starts_with("/v1/") || p.starts_with("/v2/") => &p[3..],
+        p => p,
+    };
+    // A bare slash adds nothing to a host.
+    let path = if path == "/" { "" } else { path };
+    Some((host.to_owned(), path.to_owned()))
+}
+
+fn split(text: &str) -> (&str, &str) {
+    text.find('/').map_or((text, ""), |at| text.split_at(at))
+}
+
+fn hosts_match(pattern: &str, host: &str) -> bool {
+    let (pattern, pattern_port) = split_port(pattern);
+    let (host, port) = split_port(host);
+    if pattern_port != port {
+        return false;
+    }
+    let (pattern, host): (Vec<_>, Vec<_>) = (pattern.split('.').collect(), host.split('.').collect());
+    pattern.len() == host.len()
+        && pattern.iter().zip(&host).all(|(pattern, label)| glob(pattern.as_bytes(), label.as_bytes()))
+}
+
+fn split_port(host: &str) -> (&str, &str) {
+    match host.rfind(':') {
+        // Colons inside of brackets belong to an IPv6 address.
+        Some(at) if !host[at..].contains(']') => (&host[..at], &host[at + 1..]),
+        _ => (host, ""),
+    }
+}
+
+/// `*` and `?` of Go's `filepath.Match`; brackets do not occur in a host label.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    match pattern.split_first() {
+        None => text.is_empty(),
+        Some((b'*', rest)) => (0..=text.len()).any(|at| glob(rest, &text[at..])),
+        Some((b'?', rest)) => text.split_first().is_some_and(|(_, text)| glob(rest, text)),
+        Some((byte, rest)) => {
+            text.split_first().is_some_and(|(first, text)| first == byte && glob(rest, text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_upstream() {
+        for (key, image, want) in [
+            ("https://index.docker.io/v1/", "docker.io/library/nginx", true),
+            ("index.docker.io", "docker.io/me/app", true),
+            ("http://index.docker.io/v2/", "docker.io/me/app", true),
+            ("docker.io", "docker.io/me/app", true),
+            ("docker.io/me", "docker.io/me/app", true),
+            ("registry-1.docker.io", "docker.io/me/app", false),
+            ("hub.docker.com", "docker.io/me/app", false),
+            ("*.kubernetes.io", "prefix.kubernetes.io/x", true),
+            ("*.kubernetes.io", "kubernetes.io/x", false),
+            ("*.kubernetes.io", "a.b.kubernetes.io/x", false),
+            ("*-good.kubernetes.io", "prefix-good.kubernetes.io/x", true),
+            ("prefix.*.io/foo", "prefix.kubernetes.io/foo/bar", true),
+            ("*kubernetes.io", "kubernetes.io/x", true),
+            ("*kubernetes.io", "a.kubernetes.io/x", false),
+            ("reg.io:5000", "reg.io/x", false),
+            ("reg.io:5000", "reg.io:443/x", false),
+            ("reg.io:5000/team", "reg.io:5000/team-b/x", true),
+            ("quay.io", "quay.io/org/x", true),
+            ("quay.io/org", "quay.io/org/x", true),
+            ("quay.io/org/", "quay.io/org", false),
+            ("rg.fr-par.scw.cloud/ns", "rg.nl-ams.scw.cloud/ns/x", false),
+        ] {
+            assert_eq!(matches(key, image), want, "{key} for {image}");
+        }
+    }
+
+    #[test]
+    fn the_hub_key_without_its_slash_never_matches_a_path() {
+        // The path `/v1` stays and no Hub image begins with it; only the fallback of the host
+        // could save it, which upstream grants to the host alone.
+        assert!(!matches("https://index.docker.io/v1", "docker.io/library/nginx"));
+    }
+
+    #[test]
+    fn the_longer_path_comes_first() {
+        let keys = ["quay.io", "quay.io/org", "https://index.docker.io/v1/"];
+        assert_eq!(first_match(keys, "quay.io/org/x"), Some("quay.io/org"));
+        assert_eq!(first_match(keys, "quay.io/other/x"), Some("quay.io"));
+        assert_eq!(first_match(keys, "docker.io/library/x"), Some("https://index.docker.io/v1/"));
+        assert_eq!(first_match(keys, "ghcr.io/x"), None);
+    }
+}

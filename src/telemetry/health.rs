@@ -1,0 +1,104 @@
+//! Liveness and readiness.
+
+use std::fmt::Write;
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use super::freshness::Freshness;
+
+/// The cluster whose watches decide about liveness: the one the operator runs in. A member
+/// cluster that went quiet is that member's state, no more.
+const LOCAL: &str = "local";
+
+/// What `/healthz` and `/readyz` answer.
+#[derive(Debug)]
+pub struct Health {
+    freshness: Freshness,
+    limit: Duration,
+    ready: RwLock<Result<(), String>>,
+}
+
+impl Health {
+    /// Not ready yet ("starting"). `limit` is how old the last good answer of a watch of cluster
+    /// `local` may grow before the process counts as deaf and should be restarted.
+    #[must_use]
+    pub fn new(freshness: Freshness, limit: Duration) -> Self {
+        Self { freshness, limit, ready: RwLock::new(Err("starting".to_owned())) }
+    }
+
+    /// Says whether the process can do its work; `why` is shown while it cannot. A standby that
+    /// waits to lead is ready: it would otherwise hold up every rollout.
+    pub fn set_ready(&self, ready: bool, why: &str) {
+        let state = if ready { Ok(()) } else { Err(why.to_owned()) };
+        *self.ready.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Whether the process should live on.
+    ///
+    /// # Errors
+    /// One line per stale watch of cluster `local`: which, and how old its last good answer is.
+    pub fn liveness(&self) -> Result<(), String> {
+        self.liveness_at(Instant::now())
+    }
+
+    /// Whether the process can do its work.
+    ///
+    /// # Errors
+    /// The reason that [`Health::set_ready`] was given.
+    pub fn readiness(&self) -> Result<(), String> {
+        self.ready.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn liveness_at(&self, now: Instant) -> Result<(), String> {
+        let stale = self.freshness.stale_at(LOCAL, self.limit, now);
+        if stale.is_empty() {
+            return Ok(());
+        }
+        let mut lines = String::new();
+        for watch in stale {
+            let age = watch.age.as_secs();
+            let what = if watch.answered {
+                format!("last good answer {age} s ago")
+            } else {
+                format!("no good answer since it began {age} s ago")
+            };
+            // Writing to a String cannot fail.
+            let _ = writeln!(lines, "watch of {} in cluster {}: {what}", watch.kind, watch.cluster);
+        }
+        Err(lines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_stale_watches_of_the_local_cluster_only() {
+        let freshness = Freshness::new();
+        let health = Health::new(freshness.clone(), Duration::from_secs(90));
+        assert_eq!(health.liveness(), Ok(()));
+        let start = Instant::now();
+        freshness.register_at("east", "pods", start);
+        freshness.register_at("local", "secrets", start);
+        freshness.register("local", "pods").mark();
+        assert_eq!(health.liveness_at(start + Duration::from_secs(80)), Ok(()));
+        let late = start + Duration::from_millis(95_900);
+        let text = health.liveness_at(late).unwrap_err();
+        assert_eq!(
+            text,
+            "watch of pods in cluster local: last good answer 95 s ago\n\
+             watch of secrets in cluster local: no good answer since it began 95 s ago\n"
+        );
+    }
+
+    #[test]
+    fn starts_unready_and_says_why() {
+        let health = Health::new(Freshness::new(), Duration::from_secs(1));
+        assert_eq!(health.readiness(), Err("starting".to_owned()));
+        health.set_ready(true, "");
+        assert_eq!(health.readiness(), Ok(()));
+        health.set_ready(false, "listing secrets of cluster local");
+        assert_eq!(health.readiness(), Err("listing secrets of cluster local".to_owned()));
+    }
+}

@@ -1,0 +1,382 @@
+//! Counters, gauges and histograms, and their text.
+//!
+//! Labels are bounded: kinds, outcomes and reasons are fixed words; clusters and credentials leave
+//! when they go. No user name and nothing of a Secret's content is ever a label.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::credentials::Credentials;
+use super::freshness::Freshness;
+use super::process::Process;
+use super::tracked::{OfCluster, Tracked};
+
+const RECONCILE_BUCKETS: [f64; 12] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0];
+const REQUEST_BUCKETS: [f64; 13] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// How one reconcile of a credential ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Everything is as wanted.
+    Synced,
+    /// Something is still to come, as for a held deletion; no fault.
+    Waiting,
+    /// It failed; [`Metrics::reconcile_failed`] says why.
+    Failed,
+}
+
+/// What was done to a produced Secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WriteOperation {
+    /// A copy was made.
+    Create,
+    /// A copy was changed in place.
+    Update,
+    /// A copy was removed.
+    Delete,
+}
+
+/// How a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WriteResult {
+    /// It is done.
+    Ok,
+    /// Somebody else's Secret stands there, or another write was faster.
+    Conflict,
+    /// The server refused it: permission, quota, an admission policy.
+    Refused,
+    /// No answer, or a server fault: tried again.
+    Error,
+}
+
+/// Everything that `/metrics` shows.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<Reconciled, Counter>,
+    durations: Family<OfKind, Histogram>,
+    errors: Family<Failed, Counter>,
+    requests: Tracked<Requested, Counter>,
+    latencies: Tracked<Latency, Histogram>,
+    writes: Tracked<Written, Counter>,
+    repairs: Tracked<InCluster, Counter>,
+    leader: Gauge,
+    credentials: Credentials,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reconciled {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failed {
+    kind: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Requested {
+    cluster: Arc<str>,
+    verb: &'static str,
+    resource: &'static str,
+    code: Code,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Latency {
+    cluster: Arc<str>,
+    verb: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Written {
+    cluster: Arc<str>,
+    operation: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InCluster {
+    cluster: Arc<str>,
+}
+
+macro_rules! of_cluster {
+    ($($labels:ty),+) => {
+        $(impl OfCluster for $labels {
+            fn cluster(&self) -> &Arc<str> {
+                &self.cluster
+            }
+        })+
+    };
+}
+of_cluster!(Requested, Latency, Written, InCluster);
+
+/// How an API request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// The server answered with this HTTP status.
+    Status(u16),
+    /// No answer: the connection failed.
+    Error,
+    /// The caller gave up, as at a deadline.
+    Cancelled,
+}
+
+impl prometheus_client::encoding::EncodeLabelValue for Code {
+    fn encode(
+        &self,
+        encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
+    ) -> Result<(), std::fmt::Error> {
+        match self {
+            Self::Status(code) => code.encode(encoder),
+            Self::Error => "error".encode(encoder),
+            Self::Cancelled => "cancelled".encode(encoder),
+        }
+    }
+}
+
+impl Metrics {
+    /// All metrics, at zero; the ages of watches come from `freshness` at each scrape.
+    #[must_use]
+    pub fn new(freshness: Freshness) -> Self {
+        let mut metrics = Self {
+            registry: Registry::default(),
+            reconciles: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(RECONCILE_BUCKETS)),
+            errors: Family::default(),
+            requests: Tracked::new(Counter::default),
+            latencies: Tracked::new(|| Histogram::new(REQUEST_BUCKETS)),
+            writes: Tracked::new(Counter::default),
+            repairs: Tracked::new(Counter::default),
+            leader: Gauge::default(),
+            credentials: Credentials::default(),
+        };
+        metrics.register(freshness);
+        metrics
+    }
+
+    fn register(&mut self, freshness: Freshness) {
+        let registry = &mut self.registry;
+        registry.register(
+            "claviger_build",
+            "The version of the running operator",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        registry.register(
+            "claviger_reconcile",
+            "Reconciles of a credential, by how they ended",
+            self.reconciles.clone(),
+        );
+        registry.register(
+            "claviger_reconcile_duration_seconds",
+            "How long a reconcile took",
+            self.durations.clone(),
+        );
+        registry.register("claviger_reconcile_errors", "Failed reconciles, by reason", self.errors.clone());
+        registry.register(
+            "claviger_api_requests",
+            "Requests to a cluster's API server; code is the HTTP status, error or cancelled",
+            self.requests.family(),
+        );
+        registry.register(
+            "claviger_api_request_duration_seconds",
+            "Time until a cluster's API server answered",
+            self.latencies.family(),
+        );
+        registry.register("claviger_secret_writes", "Writes of produced Secrets", self.writes.family());
+        registry.register(
+            "claviger_drift_repaired",
+            "Produced Secrets that somebody had changed or deleted and that were put right",
+            self.repairs.family(),
+        );
+        registry.register(
+            "claviger_leader",
+            "1 while this process acts, 0 while it stands by",
+            self.leader.clone(),
+        );
+        registry.register_collector(Box::new(WatchAges(freshness)));
+        registry.register_collector(Box::new(self.credentials.clone()));
+        registry.register_collector(Box::new(Process));
+    }
+
+    /// One reconcile of a credential of `kind` ended.
+    pub fn reconciled(&self, kind: &'static str, outcome: Outcome, took: Duration) {
+        let outcome = match outcome {
+            Outcome::Synced => "synced",
+            Outcome::Waiting => "waiting",
+            Outcome::Failed => "failed",
+        };
+        self.reconciles.get_or_create(&Reconciled { kind, outcome }).inc();
+        self.durations.get_or_create(&OfKind { kind }).observe(took.as_secs_f64());
+    }
+
+    /// A reconcile failed, for a stable `PascalCase` reason.
+    pub fn reconcile_failed(&self, kind: &'static str, reason: &'static str) {
+        self.errors.get_or_create(&Failed { kind, reason }).inc();
+    }
+
+    /// One request to a cluster's API server ended. [`super::RequestMetricsLayer`] calls it.
+    pub fn api_request(
+        &self,
+        cluster: &str,
+        verb: &'static str,
+        resource: &'static str,
+        code: Code,
+        took: Duration,
+    ) {
+        let cluster: Arc<str> = cluster.into();
+        let labels = Requested { cluster: Arc::clone(&cluster), verb, resource, code };
+        self.requests.with(&labels, |counter| {
+            counter.inc();
+        });
+        let labels = Latency { cluster, verb };
+        self.latencies.with(&labels, |histogram| histogram.observe(took.as_secs_f64()));
+    }
+
+    /// One write of a produced Secret ended.
+    pub fn secret_write(&self, cluster: &str, operation: WriteOperation, result: WriteResult) {
+        let operation = match operation {
+            WriteOperation::Create => "create",
+            WriteOperation::Update => "update",
+            WriteOperation::Delete => "delete",
+        };
+        let result = match result {
+            WriteResult::Ok => "ok",
+            WriteResult::Conflict => "conflict",
+            WriteResult::Refused => "refused",
+            WriteResult::Error => "error",
+        };
+        let labels = Written { cluster: cluster.into(), operation, result };
+        self.writes.with(&labels, |counter| {
+            counter.inc();
+        });
+    }
+
+    /// A copy that somebody had changed or deleted was put right.
+    pub fn drift_repaired(&self, cluster: &str) {
+        self.repairs.with(&InCluster { cluster: cluster.into() }, |counter| {
+            counter.inc();
+        });
+    }
+
+    /// Whether this process acts (or stands by).
+    pub fn set_leader(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// The table behind the `claviger_credential_*` gauges.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Drops the series of a cluster that is no longer a member. Watch ages go with
+    /// [`Freshness::remove_cluster`].
+    pub fn forget_cluster(&self, cluster: &str) {
+        self.requests.forget(cluster);
+        self.latencies.forget(cluster);
+        self.writes.forget(cluster);
+        self.repairs.forget(cluster);
+    }
+
+    /// The `OpenMetrics` text.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &self.registry) {
+            // Writing to a String cannot fail; a metric that cannot be written is our fault.
+            tracing::error!(%error, "cannot encode metrics");
+        }
+        text
+    }
+}
+
+#[derive(Debug)]
+struct WatchAges(Freshness);
+
+impl Collector for WatchAges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut ages = encoder.encode_descriptor(
+            "claviger_watch_age_seconds",
+            "Time since the last good answer to a watch, or since it began",
+            None,
+            MetricType::Gauge,
+        )?;
+        for watch in self.0.watches(Instant::now()) {
+            let labels = [("cluster", &*watch.cluster), ("kind", &*watch.kind)];
+            let age = ConstGauge::new(watch.age.as_secs_f64());
+            age.encode(ages.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_carries_the_name_and_labels_of_the_manual() {
+        let freshness = Freshness::new();
+        freshness.register("local", "pods");
+        let metrics = Metrics::new(freshness);
+        let took = Duration::from_millis(3);
+        metrics.reconciled("RegistryCredential", Outcome::Synced, took);
+        metrics.reconcile_failed("RegistryCredential", "SourceMissing");
+        metrics.api_request("local", "create", "secrets", Code::Status(201), took);
+        metrics.api_request("local", "create", "secrets", Code::Cancelled, took);
+        metrics.secret_write("local", WriteOperation::Create, WriteResult::Ok);
+        metrics.drift_repaired("local");
+        metrics.set_leader(true);
+        let text = metrics.encode();
+        for line in [
+            "claviger_build_info{version=",
+            "claviger_reconcile_total{kind=\"RegistryCredential\",outcome=\"synced\"} 1",
+            "claviger_reconcile_duration_seconds_count{kind=\"RegistryCredential\"} 1",
+            "claviger_reconcile_errors_total{kind=\"RegistryCredential\",reason=\"SourceMissing\"} 1",
+            "claviger_api_requests_total{cluster=\"local\",verb=\"create\",resource=\"secrets\",code=\"201\"} 1",
+            "claviger_api_requests_total{cluster=\"local\",verb=\"create\",resource=\"secrets\",code=\"cancelled\"} 1",
+            "claviger_api_request_duration_seconds_count{cluster=\"local\",verb=\"create\"} 2",
+            "claviger_secret_writes_total{cluster=\"local\",operation=\"create\",result=\"ok\"} 1",
+            "claviger_drift_repaired_total{cluster=\"local\"} 1",
+            "claviger_leader 1",
+            "claviger_watch_age_seconds{cluster=\"local\",kind=\"pods\"} ",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+        #[cfg(target_os = "linux")]
+        assert!(text.contains("process_resident_memory_bytes "), "{text}");
+    }
+
+    #[test]
+    fn a_cluster_that_left_takes_its_series_along() {
+        let metrics = Metrics::new(Freshness::new());
+        for cluster in ["east", "west"] {
+            metrics.api_request(cluster, "list", "pods", Code::Error, Duration::ZERO);
+            metrics.secret_write(cluster, WriteOperation::Delete, WriteResult::Error);
+            metrics.drift_repaired(cluster);
+        }
+        metrics.forget_cluster("east");
+        let text = metrics.encode();
+        assert!(!text.contains("east") && text.contains("west"), "{text}");
+    }
+}

@@ -1,0 +1,18 @@
+//! What the operator tells about itself: logs, metrics, health.
+
+pub mod credentials;
+pub mod freshness;
+pub mod health;
+pub mod logs;
+pub mod metrics;
+mod process;
+pub mod requests;
+pub mod server;
+mod tracked;
+
+pub use credentials::{ClusterRow, ConditionState, CredentialRow, Credentials};
+pub use freshness::{Beat, Freshness};
+pub use health::Health;
+pub use logs::LogFormat;
+pub use metrics::{Metrics, Outcome, WriteOperation, WriteResult};
+pub use requests::RequestMetricsLayer;

@@ -1,0 +1,7 @@
+//! Everything that needs a real API server, in one binary: each binary more would link kube once more.
+//! One module per behaviour.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod control_plane;

@@ -1,0 +1,100 @@
+//! The API server's audit log: who asked for what, as the server saw it.
+
+use std::{collections::HashSet, fs, path::Path};
+
+use serde::Deserialize;
+
+use super::error::{Context, Result};
+
+/// Everything, without bodies; one line per request, as the first of the stages is left out.
+pub const POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\n\
+                          rules:\n- level: Metadata\n";
+
+/// One request. A watch is there once, from when it was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEvent {
+    pub user: String,
+    pub verb: String,
+    /// Empty for the core group.
+    pub group: String,
+    /// Empty for requests that are not about a resource, such as `/readyz`.
+    pub resource: String,
+    pub subresource: String,
+    pub namespace: String,
+    pub name: String,
+    pub code: u16,
+    pub user_agent: String,
+    pub uri: String,
+}
+
+impl AuditEvent {
+    pub fn is_write(&self) -> bool {
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    #[serde(rename = "auditID")]
+    audit_id: String,
+    verb: String,
+    #[serde(rename = "requestURI")]
+    request_uri: String,
+    user: User,
+    #[serde(default)]
+    user_agent: String,
+    #[serde(default)]
+    object_ref: ObjectRef,
+    #[serde(default)]
+    response_status: Status,
+}
+
+#[derive(Deserialize)]
+struct User {
+    #[serde(default)]
+    username: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ObjectRef {
+    api_group: String,
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}
+
+#[derive(Deserialize, Default)]
+struct Status {
+    #[serde(default)]
+    code: u16,
+}
+
+/// What is in the log by now. The last line may be half written: it is left for the next reading.
+pub fn read(path: &Path) -> Result<Vec<AuditEvent>> {
+    let text = fs::read_to_string(path).context(format!("audit log {}", path.display()))?;
+    let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+    let mut events = Vec::new();
+    let mut seen = HashSet::new();
+    for line in complete.lines() {
+        let line: Line = serde_json::from_str(line)?;
+        // Long-running requests (watches) are logged when they start and again when they end.
+        if seen.insert(line.audit_id) {
+            events.push(AuditEvent {
+                user: line.user.username,
+                verb: line.verb,
+                group: line.object_ref.api_group,
+                resource: line.object_ref.resource,
+                subresource: line.object_ref.subresource,
+                namespace: line.object_ref.namespace,
+                name: line.object_ref.name,
+                code: line.response_status.code,
+                user_agent: line.user_agent,
+                uri: line.request_uri,
+            });
+        }
+    }
+    Ok(events)
+}

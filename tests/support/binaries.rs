@@ -1,0 +1,322 @@
+//! Real programs written in Go, built once per machine.
+//!
+//! Each folder `tests/<name>` with a `go.mod` pins programs with its `tool` lines; versions are read from
+//! there and nowhere else. They are built into the user's cache folder, outside the clone, so that a fresh
+//! clone or `cargo clean` does not cost the minutes again.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, TryLockError},
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    error::{Context, Error, Result},
+    process::Process,
+};
+
+/// A cold build takes about 7 minutes on two cores; this only ends a build that hangs.
+const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
+const HEARTBEAT: Duration = Duration::from_secs(15);
+const POLL: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Clone)]
+pub struct ControlPlaneBinaries {
+    pub etcd: PathBuf,
+    pub kube_apiserver: PathBuf,
+    pub kube_controller_manager: PathBuf,
+}
+
+/// From `KUBEBUILDER_ASSETS` what is in there, the rest built from `tests/control-plane`.
+pub fn control_plane() -> Result<ControlPlaneBinaries> {
+    let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS").filter(|path| !path.is_empty()) else {
+        return Ok(ControlPlaneBinaries {
+            etcd: go_tool("control-plane", "etcd")?,
+            kube_apiserver: go_tool("control-plane", "kube-apiserver")?,
+            kube_controller_manager: go_tool("control-plane", "kube-controller-manager")?,
+        });
+    };
+    let assets = PathBuf::from(assets);
+    let required = |name: &str| -> Result<PathBuf> {
+        let path = assets.join(name);
+        if path.is_file() {
+            return Ok(path);
+        }
+        Err(Error::new(format!("KUBEBUILDER_ASSETS is set, but {} does not exist", path.display())))
+    };
+    Ok(ControlPlaneBinaries {
+        etcd: required("etcd")?,
+        kube_apiserver: required("kube-apiserver")?,
+        // The usual bundle does not hold this one.
+        kube_controller_manager: match required("kube-controller-manager") {
+            Ok(path) => path,
+            Err(_) => go_tool("control-plane", "kube-controller-manager")?,
+        },
+    })
+}
+
+pub fn helm() -> Result<PathBuf> {
+    go_tool("helm", "helm")
+}
+
+/// The path of a program that `tests/<module>/go.mod` names as a tool. Built when it is not there yet, which
+/// blocks: call it through `spawn_blocking` where other work shares the thread.
+pub fn go_tool(module: &str, program: &str) -> Result<PathBuf> {
+    let module = Module::read(module)?;
+    if !module.tools.iter().any(|tool| tool.program == program) {
+        return Err(Error::new(format!("{} names no tool {program}", module.dir.join("go.mod").display())));
+    }
+    Ok(module.ensure_built()?.join(program))
+}
+
+struct Module {
+    dir: PathBuf,
+    tools: Vec<Tool>,
+    key: String,
+}
+
+struct Tool {
+    package: String,
+    /// What we call it.
+    program: String,
+    /// What `go build` calls it.
+    built_as: String,
+    version: String,
+}
+
+impl Module {
+    fn read(name: &str) -> Result<Self> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
+        let go_mod = fs::read_to_string(dir.join("go.mod")).context(dir.join("go.mod").display())?;
+        let go_sum = fs::read(dir.join("go.sum")).context(dir.join("go.sum").display())?;
+        let tools = parse_tools(&go_mod);
+        let mut hash = Sha256::new();
+        hash.update(&go_mod);
+        hash.update(&go_sum);
+        hash.update(ldflags(&tools));
+        let hash: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let version = tools.last().map_or("none", |tool| tool.version.as_str());
+        let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+        let key = format!("{name}-{version}-{os}-{arch}-{hash}");
+        Ok(Self { dir, tools, key })
+    }
+
+    fn ensure_built(&self) -> Result<PathBuf> {
+        let cache = cache_dir()?;
+        let finished = cache.join(&self.key);
+        if finished.is_dir() {
+            return Ok(finished);
+        }
+        fs::create_dir_all(&cache).context(cache.display())?;
+        let lock = File::create(cache.join(format!("{}.lock", self.key)))?;
+        self.lock(&lock)?;
+        if finished.is_dir() {
+            return Ok(finished);
+        }
+        // Under the lock a half-made one can only be what an interrupted build has left.
+        let unfinished = cache.join(format!("{}.unfinished", self.key));
+        if unfinished.exists() {
+            fs::remove_dir_all(&unfinished).context(unfinished.display())?;
+        }
+        fs::create_dir(&unfinished).context(unfinished.display())?;
+        self.build(&unfinished)?;
+        fs::rename(&unfinished, &finished).context(finished.display())?;
+        Ok(finished)
+    }
+
+    /// Waits its turn: other test binaries and other clones build into the same cache.
+    fn lock(&self, lock: &File) -> Result<()> {
+        let mut wait = Heartbeat::new(format!("another process builds {}, waiting for it", self.names()));
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) => wait.beat()?,
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn build(&self, out: &Path) -> Result<()> {
+        if Command::new("go").arg("version").output().is_err() {
+            return Err(Error::new(format!(
+                "{} must be built once, and there is no Go on PATH: install Go {} or newer, or point \
+                 KUBEBUILDER_ASSETS at a folder that holds etcd and kube-apiserver",
+                self.names(),
+                self.go_version()
+            )));
+        }
+        let mut command = Command::new("go");
+        command
+            .current_dir(&self.dir)
+            .args(["build", "-trimpath", "-ldflags", &ldflags(&self.tools), "-o"])
+            .arg(out)
+            .args(self.tools.iter().map(|tool| &tool.package));
+        let log = out.join("build.log");
+        let mut progress = Heartbeat::new(format!(
+            "building {} with Go: about 7 minutes on two cores, once per machine",
+            self.names()
+        ));
+        progress.say()?;
+        let mut go = Process::spawn("go build", &command, &log)?;
+        let status = loop {
+            if let Some(status) = go.exit_status()? {
+                break status;
+            }
+            progress.beat()?;
+        };
+        if status != 0 {
+            return Err(Error::new(format!("building {} failed:\n{}", self.names(), go.log_tail())));
+        }
+        for tool in &self.tools {
+            if tool.built_as != tool.program {
+                fs::rename(out.join(&tool.built_as), out.join(&tool.program))?;
+            }
+        }
+        say(&format!("built in {} s", progress.start.elapsed().as_secs()))
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<String> =
+            self.tools.iter().map(|tool| format!("{} {}", tool.program, tool.version)).collect();
+        names.join(", ")
+    }
+
+    fn go_version(&self) -> String {
+        fs::read_to_string(self.dir.join("go.mod"))
+            .unwrap_or_default()
+            .lines()
+            .find_map(|line| line.strip_prefix("go ").map(str::to_owned))
+            .unwrap_or_default()
+    }
+}
+
+fn parse_tools(go_mod: &str) -> Vec<Tool> {
+    let mut packages = Vec::new();
+    let mut versions = BTreeMap::new();
+    let mut block = String::new();
+    for line in go_mod.lines() {
+        let line = line.split("//").next().unwrap_or_default().trim();
+        let full = if block.is_empty() { line.to_owned() } else { format!("{block} {line}") };
+        if let Some(opened) = line.strip_suffix('(') {
+            block = opened.trim().to_owned();
+        } else if line == ")" {
+            block.clear();
+        } else {
+            match full.split_whitespace().collect::<Vec<_>>().as_slice() {
+                ["tool", package] => packages.push((*package).to_owned()),
+                ["require", module, version] => {
+                    versions.insert((*module).to_owned(), version.trim_start_matches('v').to_owned());
+                }
+                _ => {}
+            }
+        }
+    }
+    let tool = |package: String| {
+        // The module of a package is the longest one that is a prefix of its path.
+        let version = versions
+            .iter()
+            .filter(|(module, _)| package == **module || package.starts_with(&format!("{module}/")))
+            .max_by_key(|(module, _)| module.len())
+            .map(|(_, version)| version.clone())
+            .unwrap_or_default();
+        let is_major = |part: &&str| {
+            part.strip_prefix('v')
+                .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        let last = package.rsplit('/').find(|part| !is_major(part)).unwrap_or(&package);
+        Tool {
+            program: if package.starts_with("go.etcd.io/etcd/server") { "etcd" } else { last }.to_owned(),
+            built_as: last.to_owned(),
+            version,
+            package,
+        }
+    };
+    packages.into_iter().map(tool).collect()
+}
+
+/// Kubernetes takes its version from the linker; without it the server calls itself v0.0.0.
+fn ldflags(tools: &[Tool]) -> String {
+    let kubernetes = tools
+        .iter()
+        .find(|tool| tool.package.starts_with("k8s.io/kubernetes/"))
+        .map(|tool| format!(" -X k8s.io/component-base/version.gitVersion=v{}", tool.version));
+    format!("-s -w{}", kubernetes.unwrap_or_default())
+}
+
+fn cache_dir() -> Result<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .map(|cache| cache.join("claviger"))
+        .ok_or_else(|| Error::new("neither XDG_CACHE_HOME nor HOME says where programs can be cached"))
+}
+
+/// Shows a person that something long is alive, and ends it when it is too long.
+struct Heartbeat {
+    what: String,
+    start: Instant,
+    next: Instant,
+}
+
+impl Heartbeat {
+    fn new(what: String) -> Self {
+        let start = Instant::now();
+        Self { what, start, next: start }
+    }
+
+    fn say(&mut self) -> Result<()> {
+        self.next = Instant::now() + HEARTBEAT;
+        let seconds = self.start.elapsed().as_secs();
+        let so_far = if seconds == 0 { "...".to_owned() } else { format!("... {seconds} s") };
+        say(&format!("{} {so_far}", self.what))
+    }
+
+    fn beat(&mut self) -> Result<()> {
+        if self.start.elapsed() > BUILD_DEADLINE {
+            return Err(Error::new(format!("gave up after {BUILD_DEADLINE:?}: {}", self.what)));
+        }
+        if Instant::now() > self.next {
+            self.say()?;
+        }
+        thread::sleep(POLL);
+        Ok(())
+    }
+}
+
+/// To the real stderr: `eprintln!` would be held back by the test runner until the test has ended.
+fn say(line: &str) -> Result<()> {
+    writeln!(std::io::stderr().lock(), "{line}")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_tools;
+
+    #[test]
+    fn tools_take_their_version_from_the_longest_module() {
+        let tools = parse_tools(
+            "module x\n\ngo 1.26.0\n\ntool (\n\tgo.etcd.io/etcd/server/v3\n\tk8s.io/kubernetes/cmd/kube-apiserver\n)\n\
+             tool helm.sh/helm/v4/cmd/helm\n\nrequire (\n\tgo.etcd.io/etcd/server/v3 v3.6.8 // indirect\n\
+             \tk8s.io/kubernetes v1.36.3\n\thelm.sh/helm/v4 v4.3.1\n)\n",
+        );
+        let seen: Vec<_> = tools
+            .iter()
+            .map(|tool| (tool.program.as_str(), tool.built_as.as_str(), tool.version.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("etcd", "server", "3.6.8"),
+                ("kube-apiserver", "kube-apiserver", "1.36.3"),
+                ("helm", "helm", "4.3.1"),
+            ]
+        );
+    }
+}

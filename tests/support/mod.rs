@@ -1,0 +1,54 @@
+//! What the tests, the demo and the benchmarks share: a real control plane, the real operator in front
+//! of it, faults in between, and helpers to wait and to look.
+//!
+//! It is a module, not a crate, so that it costs no extra package: a user says
+//! `#[path = "../support/mod.rs"] mod support;` (or `../tests/support/mod.rs`).
+//!
+//! Nothing is mocked. etcd, kube-apiserver and kube-controller-manager are built once per machine from the
+//! versions in `tests/control-plane/go.mod`; see [`binaries`].
+
+#![allow(dead_code, unused_imports, reason = "each user of this module uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "test code may stop and may speak"
+)]
+
+pub mod apply;
+pub mod audit;
+pub mod binaries;
+pub mod builder;
+pub mod client;
+pub mod control_plane;
+pub mod dump;
+pub mod environment;
+pub mod error;
+pub mod fault_proxy;
+pub mod http;
+pub mod kubeconfig;
+pub mod metrics;
+pub mod namespace;
+pub mod operator;
+pub mod operator_binary;
+pub mod pki;
+pub mod ports;
+pub mod process;
+pub mod servers;
+pub mod wait;
+pub mod workdir;
+
+pub use apply::{apply_yaml, apply_yaml_in, install_crds};
+pub use audit::AuditEvent;
+pub use binaries::{go_tool, helm};
+pub use client::{client_from, config_from};
+pub use control_plane::ControlPlane;
+pub use dump::dump;
+pub use environment::{Environment, environment};
+pub use error::{Error, Result};
+pub use fault_proxy::FaultProxy;
+pub use namespace::{TestNamespace, random_name};
+pub use operator::Operator;
+pub use operator_binary::operator_binary;
+pub use wait::wait_for;

@@ -1,0 +1,226 @@
+//! The real operator, as a process of its own.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::{
+    error::{Context, Error, Result},
+    http, metrics, ports,
+    process::Process,
+    wait::wait_for,
+    workdir::Workdir,
+};
+
+const START_DEADLINE: Duration = Duration::from_secs(30);
+const ATTEMPTS: u32 = 3;
+
+/// Of `/proc/<pid>/stat`; 100 on every Linux that we run on.
+const CLOCK_TICKS: f64 = 100.0;
+
+pub struct Builder {
+    binary: PathBuf,
+    kubeconfig: PathBuf,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    ready: bool,
+}
+
+impl Builder {
+    /// The operator's own namespace.
+    pub fn namespace(self, namespace: &str) -> Self {
+        self.arg(format!("--namespace={namespace}"))
+    }
+
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub fn env(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.env.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// Does not wait to be ready: for an operator that cannot be, or not yet.
+    pub fn without_waiting(mut self) -> Self {
+        self.ready = false;
+        self
+    }
+
+    /// Back when `/readyz` answers 200; with [`without_waiting`](Self::without_waiting), when it answers at all.
+    pub async fn start(self) -> Result<Operator> {
+        let mut attempt = 1;
+        loop {
+            match self.launch().await {
+                Err(error) if attempt < ATTEMPTS && ports::is_taken(&error.to_string()) => attempt += 1,
+                other => return other,
+            }
+        }
+    }
+
+    async fn launch(&self) -> Result<Operator> {
+        let workdir = Workdir::new("claviger-operator-")?;
+        let address = format!("127.0.0.1:{}", ports::free_port()?);
+        let mut command = Command::new(&self.binary);
+        command
+            .args(["run", "--listen-address", &address, "--log-format", "json"])
+            .args(&self.args)
+            .env("KUBECONFIG", &self.kubeconfig);
+        // What somebody has set for a run by hand must not change what tests see.
+        for (key, _) in std::env::vars_os() {
+            let name = key.to_string_lossy();
+            if ["CLAVIGER_", "POD_", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix)) {
+                command.env_remove(key);
+            }
+        }
+        command.envs(self.env.iter().map(|(key, value)| (key, value)));
+        let process = Process::spawn("claviger", &command, &workdir.join("claviger.log"))?;
+        let operator = Operator { pid: process.pid(), process: Mutex::new(process), address, workdir };
+        let path = if self.ready { "/readyz" } else { "/healthz" };
+        let what = format!("the operator's {path}");
+        let answered = wait_for(START_DEADLINE, &what, async || {
+            if let Err(ended) = operator.lock().check_running() {
+                return Ok(Err(ended));
+            }
+            let response = operator.get(path).await?;
+            if response.status == 200 || !self.ready {
+                return Ok(Ok(()));
+            }
+            Err(Error::new(format!("{} {}", response.status, response.body.trim())))
+        });
+        answered
+            .await
+            .and_then(|answered| answered)
+            .map_err(|error| Error::new(format!("{error}\nits log ends:\n{}", operator.lock().log_tail())))?;
+        Ok(operator)
+    }
+}
+
+/// Dies with its owner. Its log is in a directory of its own, kept under the same rules as a control plane's.
+pub struct Operator {
+    pid: u32,
+    process: Mutex<Process>,
+    address: String,
+    workdir: Workdir,
+}
+
+impl Operator {
+    pub fn builder(binary: impl Into<PathBuf>, kubeconfig: impl Into<PathBuf>) -> Builder {
+        Builder {
+            binary: binary.into(),
+            kubeconfig: kubeconfig.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            ready: true,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Host and port of health and metrics.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.workdir.path()
+    }
+
+    pub fn logs(&self) -> String {
+        self.lock().log()
+    }
+
+    /// As a crash or an evicted Pod: no chance to say goodbye. Gone on return.
+    pub fn kill9(&self) -> Result<()> {
+        self.lock().kill()
+    }
+
+    /// As kubelet ends it: SIGTERM. The exit status, once it has ended.
+    pub async fn terminate(&self, deadline: Duration) -> Result<i32> {
+        self.signal("TERM")?;
+        wait_for(deadline, "the operator to end after SIGTERM", async || {
+            self.lock().exit_status().transpose()
+        })
+        .await?
+    }
+
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        self.lock().signal(signal)
+    }
+
+    /// An error with the end of the log when it has ended.
+    pub fn check_running(&self) -> Result<()> {
+        self.lock().check_running()
+    }
+
+    /// The status code of `/healthz`.
+    pub async fn healthz(&self) -> Result<u16> {
+        Ok(self.get("/healthz").await?.status)
+    }
+
+    /// The status code of `/readyz`.
+    pub async fn readyz(&self) -> Result<u16> {
+        Ok(self.get("/readyz").await?.status)
+    }
+
+    pub async fn get(&self, path: &str) -> Result<http::Response> {
+        http::get(&self.address, path).await
+    }
+
+    pub async fn metrics(&self) -> Result<String> {
+        let response = self.get("/metrics").await?;
+        if response.status == 200 {
+            return Ok(response.body);
+        }
+        Err(Error::new(format!("/metrics answered {}", response.status)))
+    }
+
+    /// `name` or `name{label="value"}`: the sum of what matches, `None` when nothing does.
+    pub async fn metric(&self, selector: &str) -> Result<Option<f64>> {
+        Ok(metrics::value(&self.metrics().await?, selector))
+    }
+
+    /// Resident memory now.
+    pub fn rss_bytes(&self) -> Result<u64> {
+        self.proc_status("VmRSS:")
+    }
+
+    /// The most resident memory so far.
+    pub fn peak_rss_bytes(&self) -> Result<u64> {
+        self.proc_status("VmHWM:")
+    }
+
+    /// Processor time so far, user and system.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let path = format!("/proc/{}/stat", self.pid);
+        let text = std::fs::read_to_string(&path).context(&path)?;
+        // The second field is the program's name in parentheses, which may hold spaces.
+        let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let ticks: Vec<f64> =
+            fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
+        match ticks.as_slice() {
+            [user, system] => Ok((user + system) / CLOCK_TICKS),
+            _ => Err(Error::new(format!("{path}: no times"))),
+        }
+    }
+
+    fn proc_status(&self, field: &str) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.pid);
+        let text = std::fs::read_to_string(&path).context(&path)?;
+        text.lines()
+            .find_map(|line| line.strip_prefix(field))
+            .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+            .map(|kib| kib * 1024)
+            .ok_or_else(|| Error::new(format!("{path}: no {field}")))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

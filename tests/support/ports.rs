@@ -1,0 +1,26 @@
+//! Free loopback ports.
+
+use std::net::TcpListener;
+
+use super::error::{Error, Result};
+
+/// Below the ranges from which Linux (32768 up) and macOS (49152 up) take the ports of outgoing
+/// connections, so that a port stays ours while a server that owns it is stopped and started again.
+const RANGE: std::ops::Range<u16> = 20_000..32_000;
+
+/// A port that was free a moment ago. Another process may still take it first: whoever starts a server
+/// on it tries again with another one when [`is_taken`] says so.
+pub fn free_port() -> Result<u16> {
+    for _ in 0..500 {
+        let port = rand::random_range(RANGE);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(Error::new(format!("no free loopback port in {}-{}", RANGE.start, RANGE.end)))
+}
+
+/// Whether a server's log says that it lost the race for its port.
+pub fn is_taken(log: &str) -> bool {
+    log.to_lowercase().contains("address already in use")
+}
