@@ -22,7 +22,7 @@ pub use target::{
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON, JSONSchemaProps,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
 
@@ -66,26 +66,34 @@ pub const ANNOTATION_FORCE_DELETE: &str = "claviger.dev/force-delete";
 /// The custom resource definitions of this version, as they are installed.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![fresh_status(RegistryCredential::crd()), DistributionPolicy::crd()]
+    vec![finished(RegistryCredential::crd()), finished(DistributionPolicy::crd())]
 }
 
-/// Gives a fresh object the status `observedGeneration: -1`: kstatus calls an object without any
-/// status current, so `kubectl wait`, Helm and Flux would not wait for it.
-fn fresh_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
-    for version in &mut crd.spec.versions {
-        let status = version
-            .schema
-            .as_mut()
-            .and_then(|schema| schema.open_api_v3_schema.as_mut())
-            .and_then(|root| root.properties.as_mut())
-            .and_then(|properties| properties.get_mut("status"));
-        if let Some(status) = status {
-            *status = JSONSchemaProps {
-                default: Some(JSON(serde_json::json!({ "observedGeneration": -1 }))),
-                nullable: None,
-                ..std::mem::take(status)
-            };
+/// What the derived schema lacks.
+fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
+    for root in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
+        no_nulls(root);
+        if let Some(status) = root.properties.as_mut().and_then(|properties| properties.get_mut("status")) {
+            // kstatus calls an object without any status current: `kubectl wait`, Helm and Flux
+            // would not wait for a fresh one.
+            status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
         }
     }
     crd
+}
+
+/// An optional field is left out, never null: the API server drops a null where the schema does not
+/// allow one, and CEL can bound the cost of a rule only where a value has one type.
+fn no_nulls(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
+        no_nulls(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        no_nulls(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        no_nulls(values);
+    }
 }

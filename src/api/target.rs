@@ -25,10 +25,13 @@ pub struct Target {
     /// Labels to put on the produced Secrets. Markers of Argo CD, Flux, Helm and Kubernetes itself
     /// are refused, as these tools would take the Secrets for theirs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32), inner(length(max = 63)))]
+    #[schemars(
+        extend("maxProperties" = 32),
+        inner(length(max = 63), regex(pattern = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"))
+    )]
     #[x_kube(
         validation = Rule::new("self.all(k, size(k) <= 317)").message("a label key must have at most 317 characters"),
-        validation = Rule::new("self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("must be valid label keys and values"),
+        validation = Rule::new("self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))").message("must have valid label keys"),
         validation = Rule::new("!self.exists(k, k in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/instance'] || k.matches('^(([a-z0-9.-]+[.])?(claviger[.]dev|argoproj[.]io|fluxcd[.]io|helm[.]sh|cattle[.]io|cert-manager[.]io)|(kubectl[.]|node[.]|batch[.])?kubernetes[.]io)/'))").message("may not hold ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, cert-manager or Kubernetes: these tools would take the Secrets for theirs and change or prune them"),
     )]
     pub labels: BTreeMap<String, String>,

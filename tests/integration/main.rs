@@ -4,4 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod scenario;
+
+mod architecture;
 mod control_plane;
+mod distribution;
