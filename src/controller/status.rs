@@ -61,14 +61,11 @@ pub async fn write<K: Credential>(
 ///
 /// # Errors
 /// What the API server answered.
-pub async fn patch<K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>>(
+async fn patch<K: Credential>(
     client: &kube::Client,
     object: &K,
     status: Map<String, Value>,
-) -> Result<(), Error>
-where
-    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
-{
+) -> Result<(), Error> {
     let api: Api<K> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
     let patch = json!([
         {"op": "test", "path": "/metadata/uid", "value": object.uid()},

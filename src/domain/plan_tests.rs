@@ -41,7 +41,13 @@ impl World {
         self
     }
 
-    fn copy(mut self, namespace: &str, name: &str, content: &str, change: impl FnOnce(&mut ObservedCopy)) -> Self {
+    fn copy(
+        mut self,
+        namespace: &str,
+        name: &str,
+        content: &str,
+        change: impl FnOnce(&mut ObservedCopy),
+    ) -> Self {
         let mut copy = ObservedCopy {
             owner: id("quay").owner(),
             uid: "u".into(),
@@ -83,18 +89,21 @@ impl World {
         ];
         let consent =
             Consent::new(&policies, CredentialKind::RegistryCredential, "home", &BTreeMap::new(), "operator");
-        keep(self.view(), &Wanted {
-            owner: &id("quay").owner(),
-            secret_name: &name.into(),
-            targets: Targets {
-                own_namespace: Some("home"),
-                selector: selector.as_ref().map(|selector| NamespaceMatcher::new(selector, "operator")),
-                consent: &consent,
+        keep(
+            self.view(),
+            &Wanted {
+                owner: &id("quay").owner(),
+                secret_name: &name.into(),
+                targets: Targets {
+                    own_namespace: Some("home"),
+                    selector: selector.as_ref().map(|selector| NamespaceMatcher::new(selector, "operator")),
+                    consent: &consent,
+                },
+                content: content.map(print),
+                revision: 1,
+                metadata: &metadata(1),
             },
-            content: content.map(print),
-            revision: 1,
-            metadata: &metadata(1),
-        })
+        )
     }
 }
 
@@ -158,14 +167,20 @@ fn a_taken_name_is_a_failure_and_no_write() {
     let plan = world.keep(all(), Some("a"), "quay");
     assert!(plan.is_settled());
     let reasons: Vec<_> = plan.failures.iter().map(|(name, failure)| (&**name, failure.reason())).collect();
-    assert_eq!(reasons, [("db", "NotPermitted"), ("home", "SecretNameConflict"), ("web", "SecretNameConflict")]);
+    assert_eq!(
+        reasons,
+        [("db", "NotPermitted"), ("home", "SecretNameConflict"), ("web", "SecretNameConflict")]
+    );
 }
 
 #[test]
 fn an_immutable_copy_waits_for_a_person_and_a_dying_one_for_its_end() {
-    let world = world()
-        .copy("home", "quay", "old", |copy| copy.immutable = true)
-        .copy("web", "quay", "old", |copy| copy.terminating = true);
+    let world = world().copy("home", "quay", "old", |copy| copy.immutable = true).copy(
+        "web",
+        "quay",
+        "old",
+        |copy| copy.terminating = true,
+    );
     let plan = world.keep(all(), Some("a"), "quay");
     assert!(plan.is_settled());
     assert!(plan.failures.contains(&("home".into(), Failure::SecretImmutable)));

@@ -40,13 +40,16 @@ fn conflict() -> Failure {
 #[test]
 fn all_in_place() {
     let status = compute(None, &seen(cluster(120, 120, &[])), time(10));
-    assert_eq!(told(&status), [
-        "Ready=True/AllTargetsSynced",
-        "Reconciling=False/Done",
-        "Stalled=False/Done",
-        "SourceResolved=True/Resolved",
-        "Synced=True/AllTargetsSynced",
-    ]);
+    assert_eq!(
+        told(&status),
+        [
+            "Ready=True/AllTargetsSynced",
+            "Reconciling=False/Done",
+            "Stalled=False/Done",
+            "SourceResolved=True/Resolved",
+            "Synced=True/AllTargetsSynced",
+        ]
+    );
     assert_eq!(status.summary, Some(Summary { namespaces: "120/120".into(), clusters: "1/1".into() }));
     assert_eq!(status.clusters[0].state, ClusterState::Synced);
     assert_eq!(status.clusters[0].revision, Some(7));
@@ -74,8 +77,13 @@ fn a_transition_moves_its_own_time_only() {
 #[test]
 fn one_failure_among_many_is_partial_and_named() {
     let status = compute(None, &seen(cluster(3, 2, &[("web", conflict())])), time(10));
-    assert_eq!(told(&status)[..3], ["Ready=False/PartiallySynced", "Reconciling=False/Stalled", "Stalled=True/PartiallySynced"]);
-    assert!(status.conditions[0].message.contains("2 of 3") && status.conditions[0].message.contains("'web'"));
+    assert_eq!(
+        told(&status)[..3],
+        ["Ready=False/PartiallySynced", "Reconciling=False/Stalled", "Stalled=True/PartiallySynced"]
+    );
+    assert!(
+        status.conditions[0].message.contains("2 of 3") && status.conditions[0].message.contains("'web'")
+    );
     assert_eq!(status.clusters[0].state, ClusterState::Error);
     assert_eq!(status.clusters[0].failures[0].reason, "SecretNameConflict");
 }
@@ -112,12 +120,20 @@ fn work_under_way_and_a_retry_are_reconciling_not_stalled() {
 #[test]
 fn a_source_that_may_come_is_waited_for_and_a_broken_one_stalls() {
     let missing = SourceError::SecretNotFound { secret: "src".into() };
-    let broken = SourceError::KeyMissing { secret: "src".into(), key: "password".into(), field: "passwordKey" };
+    let broken =
+        SourceError::KeyMissing { secret: "src".into(), key: "password".into(), field: "passwordKey" };
     for (error, want) in [
-        (missing, ["Ready=False/SecretNotFound", "Reconciling=True/SecretNotFound", "Stalled=False/Progressing"]),
+        (
+            missing,
+            ["Ready=False/SecretNotFound", "Reconciling=True/SecretNotFound", "Stalled=False/Progressing"],
+        ),
         (broken, ["Ready=False/KeyMissing", "Reconciling=False/Stalled", "Stalled=True/KeyMissing"]),
     ] {
-        let status = compute(None, &Observation { source: SourceState::Failed(error), ..seen(cluster(2, 2, &[])) }, time(10));
+        let status = compute(
+            None,
+            &Observation { source: SourceState::Failed(error), ..seen(cluster(2, 2, &[])) },
+            time(10),
+        );
         assert_eq!(told(&status)[..3], want);
     }
 }
@@ -142,7 +158,11 @@ fn a_held_deletion_names_its_users() {
 
 #[test]
 fn reconciling_and_stalled_are_never_both_true() {
-    let failures: [&[(&str, Failure)]; 3] = [&[], &[("a", Failure::NotPermitted)], &[("a", Failure::Write { reason: "X", message: String::new() })]];
+    let failures: [&[(&str, Failure)]; 3] = [
+        &[],
+        &[("a", Failure::NotPermitted)],
+        &[("a", Failure::Write { reason: "X", message: String::new() })],
+    ];
     let sources = [
         SourceState::NotRead,
         SourceState::Resolved(Vec::new()),
@@ -153,11 +173,18 @@ fn reconciling_and_stalled_are_never_both_true() {
         for failures in failures {
             for synced in 0..3 {
                 for deletion in [None, Some(Disposition::Keep)] {
-                    let seen = Observation { source: source.clone(), deletion, ..seen(cluster(3, synced, failures)) };
+                    let seen = Observation {
+                        source: source.clone(),
+                        deletion,
+                        ..seen(cluster(3, synced, failures))
+                    };
                     let told = told(&compute(None, &seen, time(1)));
                     let both = told[1].starts_with("Reconciling=True") && told[2].starts_with("Stalled=True");
                     assert!(!both, "{told:?}");
-                    assert!(!told[0].starts_with("Ready=True") || (synced == 3 && deletion.is_none()), "{told:?}");
+                    assert!(
+                        !told[0].starts_with("Ready=True") || (synced == 3 && deletion.is_none()),
+                        "{told:?}"
+                    );
                 }
             }
         }
@@ -166,7 +193,11 @@ fn reconciling_and_stalled_are_never_both_true() {
 
 #[test]
 fn a_sync_request_is_answered_in_numbers() {
-    let seen = Observation { sync_request: Some("now".into()), ..seen(cluster(3, 2, &[("web", conflict())])) };
+    let seen =
+        Observation { sync_request: Some("now".into()), ..seen(cluster(3, 2, &[("web", conflict())])) };
     let sync = compute(None, &seen, time(10)).sync.unwrap();
-    assert_eq!((sync.last_handled_request.as_str(), sync.attempted, sync.succeeded, sync.failed), ("now", 3, 2, 1));
+    assert_eq!(
+        (sync.last_handled_request.as_str(), sync.attempted, sync.succeeded, sync.failed),
+        ("now", 3, 2, 1)
+    );
 }
