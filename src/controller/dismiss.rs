@@ -6,7 +6,7 @@ use kube::{Api, ResourceExt};
 use super::{
     Error, finalizer, keep,
     memory::Memory,
-    reconcile::{KindContext, Next},
+    reconcile::{KindContext, Next, Urgency},
     status,
 };
 use crate::{
@@ -49,7 +49,7 @@ pub async fn dismiss<K: Credential>(
         blocking: usize::try_from(references.blocking).unwrap_or(0),
     });
     let previous = memory.status.clone().or_else(|| object.status().cloned());
-    let mut next = Next::settled();
+    let mut next = Next::default();
     let mut outcomes = Vec::new();
     let mut left = 0;
     for cluster in &clusters {
@@ -63,7 +63,7 @@ pub async fn dismiss<K: Credential>(
         if !plan.delete.is_empty() && (unsure || guessed) {
             // Who uses what is not known just now; nothing is pulled away on a guess.
             left += plan.delete.len();
-            next = next.sooner(Next::Trouble);
+            next = next.sooner(Urgency::Trouble);
             outcomes.push(outcome(
                 cluster.name(),
                 plan.held.len() + plan.delete.len(),
@@ -77,10 +77,10 @@ pub async fn dismiss<K: Credential>(
             left += plan.held.len();
         }
         if applied.again {
-            next = next.sooner(if applied.removed > 0 { Next::Now } else { Next::Shortly });
+            next = next.sooner(if applied.removed > 0 { Urgency::Now } else { Urgency::Shortly });
         }
         if applied.trouble.is_some() || !applied.failures.is_empty() {
-            next = next.sooner(Next::Trouble);
+            next = next.sooner(Urgency::Trouble);
         }
         let unreachable = match applied.trouble {
             Some(Trouble::Unreachable(why)) => Some(why),
@@ -105,7 +105,7 @@ pub async fn dismiss<K: Credential>(
         if disposition == Disposition::RemoveUnused {
             context.shared.roster.orphans.notify_one();
         }
-        return Ok(Next::Gone);
+        return Ok(Next::from(Urgency::Gone));
     }
     let seen = Observation {
         generation: object.meta().generation.unwrap_or_default(),
@@ -115,11 +115,12 @@ pub async fn dismiss<K: Credential>(
         clusters: outcomes,
         references,
         deletion: Some(disposition),
+        validity: None,
         sync_request: None,
     };
     let status = verdict::compute(previous.as_ref(), &seen, Timestamp::now());
-    if let Some(wait) = status::write(&context.shared, object, memory, status).await? {
-        next = next.sooner(Next::After(wait));
+    if let Some(wait) = status::write(&context.shared, object, memory, None, status).await? {
+        next = next.within(wait);
     }
     Ok(next)
 }

@@ -24,6 +24,7 @@ fn seen(cluster: ClusterOutcome) -> Observation {
         clusters: vec![cluster],
         references: References::default(),
         deletion: None,
+        validity: None,
         sync_request: None,
     }
 }
