@@ -9,3 +9,4 @@ mod scenario;
 mod architecture;
 mod control_plane;
 mod distribution;
+mod examples;
