@@ -4,8 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod looks;
 mod scenario;
 
 mod architecture;
+mod bad_input;
 mod control_plane;
 mod distribution;
