@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use crate::{
     api::{DistributionPolicy, RegistryCredential},
     cli::{Settings, SettingsError},
-    cluster::{Cluster, Connector, LOCAL, Surroundings, Timeouts, describe},
+    cluster::{Cluster, Connector, LOCAL, Surroundings, Timeouts, backoff, describe, fault},
     controller::{self, Context, Events, Index, Roster},
     domain::{Credential, fingerprint::FingerprintKey},
     leader::{self, Elector, Leadership},
@@ -220,7 +220,7 @@ impl Process {
         let api: Api<DistributionPolicy> = Api::all(self.connector.client(Some(beat))?);
         let seconds = u32::try_from(self.settings.watch_timeout.as_secs()).unwrap_or(60);
         let mut changes = watcher(api, watcher::Config::default().timeout(seconds))
-            .default_backoff()
+            .backoff(backoff())
             .reflect(writer)
             .boxed();
         work.spawn(async move {
@@ -229,7 +229,7 @@ impl Process {
                     match event {
                         Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
                         Ok(_) => roster.all(),
-                        Err(error) => warn!("policies cannot be watched: {error}"),
+                        Err(error) => warn!(cluster = LOCAL, watch = "distributionpolicies", "{}", fault(&error)),
                     }
                 }
             };

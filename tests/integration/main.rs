@@ -9,5 +9,8 @@ mod scenario;
 
 mod architecture;
 mod bad_input;
+mod consent;
 mod control_plane;
+mod deletion;
 mod distribution;
+mod ownership;
