@@ -1,18 +1,17 @@
 //! Watches that feed a cluster's caches, and tell who is concerned.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Resource, ResourceExt,
     core::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        utils::{Backoff, ResetTimerBackoff},
-        watcher,
-        watcher::Event,
-    },
+    runtime::{WatchStreamExt, utils::Backoff, watcher, watcher::Event},
 };
 use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
@@ -160,21 +159,28 @@ fn handle<F: Feed>(
 pub fn backoff() -> impl Backoff {
     const RETRY: crate::domain::retry::Backoff =
         crate::domain::retry::Backoff { first: Duration::from_millis(500), limit: Duration::from_secs(5) };
-    struct Waits(u32);
+    #[derive(Default)]
+    struct Waits {
+        failures: u32,
+        last: Option<Instant>,
+    }
     impl Iterator for Waits {
         type Item = Duration;
         fn next(&mut self) -> Option<Duration> {
-            self.0 = self.0.saturating_add(1);
-            Some(RETRY.wait(self.0, rand::random()))
+            if self.last.is_some_and(|last| last.elapsed() > 2 * RETRY.limit) {
+                self.failures = 0;
+            }
+            self.last = Some(Instant::now());
+            self.failures = self.failures.saturating_add(1);
+            Some(RETRY.wait(self.failures, rand::random()))
         }
     }
     impl Backoff for Waits {
-        fn reset(&mut self) {
-            self.0 = 0;
-        }
+        // Called on every event, also on the one by which a watch says that it begins to list, which
+        // comes between any two tries. So only quiet for a while counts as success.
+        fn reset(&mut self) {}
     }
-    // A watch says that it begins before each try, which is no success: only quiet for a while is.
-    ResetTimerBackoff::new(Waits(0), 2 * RETRY.limit)
+    Waits::default()
 }
 
 /// What went wrong, without what was read.

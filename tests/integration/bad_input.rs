@@ -53,8 +53,7 @@ async fn refused(reason: &str, said: &str, broken: impl Fn(&str) -> Value) -> Re
     let still = test.credentials().get("other").await?;
     assert_eq!(still.metadata.generation, other.metadata.generation);
     test.wait_ready("other", 1).await?;
-    let told: Vec<_> =
-        events(&test, "reg").await?.into_iter().filter(|(found, _)| found == reason).collect();
+    let told: Vec<_> = events(&test, "reg").await?.into_iter().filter(|(found, _)| found == reason).collect();
     assert_eq!(told.len(), 1, "one Event for one transition: {told:?}");
     assert_hidden(&test, operator, &targets, &canary).await?;
     assert_hidden(&test, operator, &targets, GOOD).await?;
@@ -87,7 +86,8 @@ async fn a_source_that_comes_later_is_waited_for() -> Result<()> {
     good_source(&test, "src", GOOD).await?;
     let status = test.wait_ready("reg", 1).await?;
     for condition in &status.conditions {
-        let wanted = if ["Reconciling", "Stalled"].contains(&condition.type_.as_str()) { "False" } else { "True" };
+        let wanted =
+            if ["Reconciling", "Stalled"].contains(&condition.type_.as_str()) { "False" } else { "True" };
         assert_eq!(condition.status, wanted, "{condition:?}");
     }
     for namespace in &targets {
@@ -116,22 +116,27 @@ async fn a_source_that_goes_leaves_the_copies() -> Result<()> {
 
 #[tokio::test]
 async fn a_missing_key() -> Result<()> {
-    refused("KeyMissing", "no key 'password'", |canary| {
-        json!({"stringData": {"username": "me", "pasword": canary}})
-    })
+    refused(
+        "KeyMissing",
+        "no key 'password'",
+        |canary| json!({"stringData": {"username": "me", "pasword": canary}}),
+    )
     .await
 }
 
 #[tokio::test]
 async fn a_missing_user_name() -> Result<()> {
-    refused("UsernameMissing", "set `spec.username`", |canary| json!({"stringData": {"password": canary}})).await
+    refused("UsernameMissing", "set `spec.username`", |canary| json!({"stringData": {"password": canary}}))
+        .await
 }
 
 #[tokio::test]
 async fn a_wrong_type() -> Result<()> {
-    refused("UnsupportedSecretType", "'example.com/other'", |canary| {
-        json!({"type": "example.com/other", "stringData": {"username": "me", "password": canary}})
-    })
+    refused(
+        "UnsupportedSecretType",
+        "'example.com/other'",
+        |canary| json!({"type": "example.com/other", "stringData": {"username": "me", "password": canary}}),
+    )
     .await
 }
 
@@ -147,26 +152,28 @@ async fn not_utf8() -> Result<()> {
 
 #[tokio::test]
 async fn two_newlines_at_the_end() -> Result<()> {
-    refused("InvalidFormat", "line breaks", |canary| {
-        json!({"stringData": {"username": "me", "password": format!("{canary}\n\n")}})
-    })
+    refused(
+        "InvalidFormat",
+        "line breaks",
+        |canary| json!({"stringData": {"username": "me", "password": format!("{canary}\n\n")}}),
+    )
     .await
 }
 
 #[tokio::test]
 async fn a_colon_in_the_user_name() -> Result<()> {
-    refused("InvalidUsername", "':'", |canary| {
-        json!({"stringData": {"username": format!("me:{canary}"), "password": "the-password"}})
-    })
+    refused(
+        "InvalidUsername",
+        "':'",
+        |canary| json!({"stringData": {"username": format!("me:{canary}"), "password": "the-password"}}),
+    )
     .await
 }
 
 #[tokio::test]
 async fn an_empty_password() -> Result<()> {
-    refused("InvalidFormat", "is empty", |canary| {
-        json!({"stringData": {"username": canary, "password": ""}})
-    })
-    .await
+    refused("InvalidFormat", "is empty", |canary| json!({"stringData": {"username": canary, "password": ""}}))
+        .await
 }
 
 #[tokio::test]
@@ -210,7 +217,11 @@ async fn a_docker_config_without_our_server() -> Result<()> {
 async fn a_newline_at_the_end_is_left_out_and_told() -> Result<()> {
     let test = Scenario::shared().await?;
     test.source("src", json!({"username": "me\n", "password": "the-password\n"})).await?;
-    test.credential("reg", json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}})).await?;
+    test.credential(
+        "reg",
+        json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}}),
+    )
+    .await?;
     test.wait_ready("reg", 1).await?;
     let source = test.wait_condition("reg", "SourceResolved", "True", "Resolved").await?;
     for key in ["username", "password"] {
@@ -229,8 +240,13 @@ async fn a_newline_at_the_end_is_left_out_and_told() -> Result<()> {
     .await?;
     support::wait::wait_for(crate::looks::SOON, "the message to be plain", async || {
         let status = test.status("reg").await.map_err(|error| error.to_string())?;
-        let message = status.conditions.iter().find(|c| c.type_ == "SourceResolved").map(|c| c.message.clone());
-        if message.as_ref().is_some_and(|message| !message.contains("newline")) { Ok(()) } else { Err(format!("{message:?}")) }
+        let message =
+            status.conditions.iter().find(|c| c.type_ == "SourceResolved").map(|c| c.message.clone());
+        if message.as_ref().is_some_and(|message| !message.contains("newline")) {
+            Ok(())
+        } else {
+            Err(format!("{message:?}"))
+        }
     })
     .await?;
     assert_eq!(exact_all(&test, std::slice::from_ref(&test.home.name), "reg").await?, before);
@@ -247,7 +263,11 @@ async fn a_docker_config_is_reduced_to_our_server() -> Result<()> {
     }});
     let secret = json!({"metadata": {"name": "src"}, "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": config.to_string()}});
     test.secrets(&test.home.name).create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
-    test.credential("reg", json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}})).await?;
+    test.credential(
+        "reg",
+        json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}}),
+    )
+    .await?;
     test.wait_ready("reg", 1).await?;
     let copy = test.secrets(&test.home.name).get("reg").await?;
     let text = String::from_utf8_lossy(&copy.data.unwrap_or_default()[".dockerconfigjson"].0).into_owned();

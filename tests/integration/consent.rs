@@ -71,7 +71,8 @@ async fn some_namespaces_may_be_written_and_others_not() -> Result<()> {
     let test = Scenario::shared().await?;
     let targets = test.targets(2).await?;
     good_source(&test, "src", "the-password").await?;
-    policy(&test, &random_name("policy"), json!({"names": [test.home.name]}), json!({"names": [targets[0]]})).await?;
+    policy(&test, &random_name("policy"), json!({"names": [test.home.name]}), json!({"names": [targets[0]]}))
+        .await?;
     test.credential("reg", spec(&test, "src")).await?;
     wait_copy(&test, &targets[0], "reg").await?;
     let synced = test.wait_condition("reg", "Synced", "False", "PartiallySynced").await?;
@@ -85,7 +86,13 @@ async fn consent_of_another_namespace_is_not_ours() -> Result<()> {
     let test = Scenario::shared().await?;
     let targets = test.targets(1).await?;
     good_source(&test, "src", "the-password").await?;
-    policy(&test, &random_name("policy"), json!({"names": [random_name("other")]}), json!({"names": [targets[0]]})).await?;
+    policy(
+        &test,
+        &random_name("policy"),
+        json!({"names": [random_name("other")]}),
+        json!({"names": [targets[0]]}),
+    )
+    .await?;
     test.credential("reg", spec(&test, "src")).await?;
     test.wait_condition("reg", "Ready", "False", "NotPermitted").await?;
     assert!(test.secrets(&targets[0]).get_opt("reg").await?.is_none());
@@ -214,7 +221,11 @@ async fn system_namespaces_must_be_named_on_both_sides() -> Result<()> {
 async fn the_own_namespace_needs_no_policy() -> Result<()> {
     let test = Scenario::shared().await?;
     good_source(&test, "src", "the-password").await?;
-    test.credential("omitted", json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}})).await?;
+    test.credential(
+        "omitted",
+        json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}}),
+    )
+    .await?;
     test.credential("named", spec_to("src", json!({"namespaces": {"names": [test.home.name]}}))).await?;
     for name in ["omitted", "named"] {
         test.wait_ready(name, 1).await?;

@@ -49,16 +49,29 @@ async fn a_pod_in_use_blocks_a_deletion_until_it_goes() -> Result<()> {
     delete(&test, "reg").await?;
     let blocked = test.wait_condition("reg", "DeletionBlocked", "True", "InUse").await?;
     assert!(blocked.message.contains(&format!("Pod {}/app", targets[0])), "{}", blocked.message);
-    assert!(blocked.message.contains("claviger.dev/force-delete"), "the way out is missing: {}", blocked.message);
+    assert!(
+        blocked.message.contains("claviger.dev/force-delete"),
+        "the way out is missing: {}",
+        blocked.message
+    );
     test.wait_condition("reg", "Ready", "False", "DeletionBlocked").await?;
     let references = test.status("reg").await?.references.unwrap_or_default();
     assert_eq!((references.total, references.blocking, references.items.len()), (1, 1, 1));
     let user = &references.items[0];
     assert_eq!(
-        (user.cluster.as_str(), user.kind.as_str(), user.namespace.as_str(), user.name.as_str(), user.field.as_str()),
+        (
+            user.cluster.as_str(),
+            user.kind.as_str(),
+            user.namespace.as_str(),
+            user.name.as_str(),
+            user.field.as_str()
+        ),
         ("local", "Pod", targets[0].as_str(), "app", "spec.imagePullSecrets")
     );
-    wait_for(SOON, "one Event", async || count_events(&test, "reg", "DeletionBlocked").await.is_ok_and(|n| n == 1)).await?;
+    wait_for(SOON, "one Event", async || {
+        count_events(&test, "reg", "DeletionBlocked").await.is_ok_and(|n| n == 1)
+    })
+    .await?;
     // A new Pod counts too, and the old one goes: it stays blocked, and everything stays.
     test.pod(&targets[1], "late", "reg").await?;
     delete_pod(&test, &targets[0], "app").await?;
@@ -130,7 +143,8 @@ async fn policy_force_does_not_ask_pods() -> Result<()> {
 async fn policy_orphan_leaves_the_copies_without_our_marks() -> Result<()> {
     let (test, targets) = spread(2).await?;
     test.pod(&targets[0], "app", "reg").await?;
-    patch_spec(&test, "reg", json!({"deletionPolicy": "Orphan", "target": {"labels": {"team": "a"}}})).await?;
+    patch_spec(&test, "reg", json!({"deletionPolicy": "Orphan", "target": {"labels": {"team": "a"}}}))
+        .await?;
     merge(&test.secrets(&targets[1]), "reg", json!({"metadata": {"labels": {"audited": "yes"}}})).await?;
     test.wait_ready("reg", 1).await?;
     let before = crate::looks::exact_all(&test, &targets, "reg").await?;
@@ -138,12 +152,17 @@ async fn policy_orphan_leaves_the_copies_without_our_marks() -> Result<()> {
     wait_no_credential(&test, "reg").await?;
     for (namespace, before) in targets.iter().zip(before) {
         let left = test.secrets(namespace).get("reg").await?;
-        assert_eq!((left.uid().unwrap_or_default(), left.data.clone().unwrap_or_default()), (before.0, before.2));
+        assert_eq!(
+            (left.uid().unwrap_or_default(), left.data.clone().unwrap_or_default()),
+            (before.0, before.2)
+        );
         let marks: Vec<&String> = left
             .labels()
             .keys()
             .chain(left.annotations().keys())
-            .filter(|key| key.starts_with("claviger.dev/") || *key == "app.kubernetes.io/managed-by" || *key == "team")
+            .filter(|key| {
+                key.starts_with("claviger.dev/") || *key == "app.kubernetes.io/managed-by" || *key == "team"
+            })
             .collect();
         assert!(marks.is_empty(), "{namespace}: {marks:?}");
     }
@@ -173,7 +192,11 @@ async fn foreground_deletion_spares_copies_in_use() -> Result<()> {
     // The garbage collector takes its finalizer off when it has looked at what the credential owns.
     wait_for(SOON, "the garbage collector to be done", async || {
         let object = test.credentials().get("reg").await.map_err(|error| error.to_string())?;
-        if object.finalizers() == ["claviger.dev/protect"] { Ok(()) } else { Err(format!("{:?}", object.finalizers())) }
+        if object.finalizers() == ["claviger.dev/protect"] {
+            Ok(())
+        } else {
+            Err(format!("{:?}", object.finalizers()))
+        }
     })
     .await?;
     assert_eq!(exact(&test, &test.home.name, "reg").await?, copy);
@@ -284,7 +307,9 @@ async fn copies_are_swept_when_the_finalizer_was_taken_off_by_hand() -> Result<(
         wait_no_secret(&test, namespace, "reg").await?;
     }
     let copy = wait_copy(&test, &targets[0], "reg").await?;
-    assert!(MARKS.iter().all(|mark| copy.labels().contains_key(*mark) || copy.annotations().contains_key(*mark)));
+    assert!(
+        MARKS.iter().all(|mark| copy.labels().contains_key(*mark) || copy.annotations().contains_key(*mark))
+    );
     delete_pod(&test, &targets[0], "app").await?;
     wait_no_secret(&test, &targets[0], "reg").await
 }
@@ -295,7 +320,11 @@ async fn a_finalizer_that_was_taken_off_comes_back() -> Result<()> {
     merge(&test.credentials(), "reg", json!({"metadata": {"finalizers": null}})).await?;
     wait_for(SOON, "the finalizer", async || {
         let object = test.credentials().get("reg").await.map_err(|error| error.to_string())?;
-        if object.finalizers() == ["claviger.dev/protect"] { Ok(()) } else { Err(format!("{:?}", object.finalizers())) }
+        if object.finalizers() == ["claviger.dev/protect"] {
+            Ok(())
+        } else {
+            Err(format!("{:?}", object.finalizers()))
+        }
     })
     .await
 }

@@ -79,12 +79,10 @@ pub async fn wait_no_secret(test: &Scenario, namespace: &str, name: &str) -> Res
 pub async fn wait_no_credential(test: &Scenario, name: &str) -> Result<()> {
     let credentials = test.credentials();
     let what = format!("credential {name} to be gone");
-    let gone = wait_for(SOON, &what, async || {
-        match credentials.get_opt(name).await {
-            Ok(None) => Ok(()),
-            Ok(Some(left)) => Err(format!("{:?} {:?}", left.metadata.finalizers, left.status)),
-            Err(error) => Err(error.to_string()),
-        }
+    let gone = wait_for(SOON, &what, async || match credentials.get_opt(name).await {
+        Ok(None) => Ok(()),
+        Ok(Some(left)) => Err(format!("{:?} {:?}", left.metadata.finalizers, left.status)),
+        Err(error) => Err(error.to_string()),
     });
     test.home.explain(gone.await).await
 }

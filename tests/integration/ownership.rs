@@ -24,11 +24,21 @@ async fn a_foreign_secret_is_never_touched_and_its_name_is_taken_when_free() -> 
     good_source(&test, "src", "the-password").await?;
     test.credential("reg", spec(&test, "src")).await?;
     let synced = test.wait_condition("reg", "Synced", "False", "PartiallySynced").await?;
-    assert!(synced.message.contains("SecretNameConflict") && synced.message.contains(&targets[0]), "{}", synced.message);
+    assert!(
+        synced.message.contains("SecretNameConflict") && synced.message.contains(&targets[0]),
+        "{}",
+        synced.message
+    );
     let failures = test.status("reg").await?.clusters[0].failures.clone();
     assert_eq!(failures.len(), 1, "{failures:?}");
-    assert_eq!((failures[0].namespace.as_str(), failures[0].reason.as_str()), (&*targets[0], "SecretNameConflict"));
-    assert!(failures[0].message.contains("'reg'") && failures[0].message.contains("somebody else"), "{failures:?}");
+    assert_eq!(
+        (failures[0].namespace.as_str(), failures[0].reason.as_str()),
+        (&*targets[0], "SecretNameConflict")
+    );
+    assert!(
+        failures[0].message.contains("'reg'") && failures[0].message.contains("somebody else"),
+        "{failures:?}"
+    );
     for namespace in &targets[1..] {
         wait_copy(&test, namespace, "reg").await?;
     }
@@ -36,7 +46,8 @@ async fn a_foreign_secret_is_never_touched_and_its_name_is_taken_when_free() -> 
     good_source(&test, "src", "another-password").await?;
     test.wait_password(&targets[1], "reg", "another-password").await?;
     assert_eq!(exact(&test, &targets[0], "reg").await?, theirs);
-    let edited = merge(&test.secrets(&targets[0]), "reg", json!({"stringData": {"theirs": "changed"}})).await?;
+    let edited =
+        merge(&test.secrets(&targets[0]), "reg", json!({"stringData": {"theirs": "changed"}})).await?;
     test.wait_condition("reg", "Synced", "False", "PartiallySynced").await?;
     assert_eq!(test.secrets(&targets[0]).get("reg").await?.resource_version(), edited.resource_version());
 
@@ -100,7 +111,10 @@ async fn of_two_credentials_the_first_keeps_the_name() -> Result<()> {
     test.wait_condition("second", "Ready", "False", "SecretNameConflict").await?;
     let owner = format!("RegistryCredential/{}/first", test.home.name);
     let failures = test.status("second").await?.clusters[0].failures.clone();
-    assert!(failures.len() == 2 && failures.iter().all(|failure| failure.message.contains(&owner)), "{failures:?}");
+    assert!(
+        failures.len() == 2 && failures.iter().all(|failure| failure.message.contains(&owner)),
+        "{failures:?}"
+    );
     assert_eq!(crate::looks::exact_all(&test, &targets, "shared").await?, copies);
     delete(&test, "first").await?;
     for namespace in &targets {
@@ -146,7 +160,11 @@ async fn an_immutable_copy_is_told_and_comes_back_after_its_deletion() -> Result
     merge(&secrets, "reg", json!({"metadata": {"labels": {"claviger.dev/owner": null}}})).await?;
     wait_for(SOON, "the label to be back", async || {
         let copy = secrets.get("reg").await.map_err(|error| error.to_string())?;
-        if copy.labels().contains_key("claviger.dev/owner") { Ok(()) } else { Err(format!("{:?}", copy.labels())) }
+        if copy.labels().contains_key("claviger.dev/owner") {
+            Ok(())
+        } else {
+            Err(format!("{:?}", copy.labels()))
+        }
     })
     .await?;
     test.wait_ready("reg", 1).await?;
@@ -174,17 +192,23 @@ async fn what_others_put_on_a_copy_survives_a_rotation() -> Result<()> {
     test.credential("reg", spec(&test, "src")).await?;
     test.wait_ready("reg", 1).await?;
     // One with a finalizer, which is read before it is written, and one without.
-    let theirs = json!({"metadata": {"labels": {"audited": "yes"}, "annotations": {"example.com/note": "theirs"}}});
+    let theirs =
+        json!({"metadata": {"labels": {"audited": "yes"}, "annotations": {"example.com/note": "theirs"}}});
     for namespace in &targets {
         merge(&test.secrets(namespace), "reg", theirs.clone()).await?;
     }
-    merge(&test.secrets(&targets[0]), "reg", json!({"metadata": {"finalizers": ["example.com/wait"]}})).await?;
+    merge(&test.secrets(&targets[0]), "reg", json!({"metadata": {"finalizers": ["example.com/wait"]}}))
+        .await?;
     good_source(&test, "src", "another-password").await?;
     for namespace in &targets {
         test.wait_password(namespace, "reg", "another-password").await?;
         let copy = test.secrets(namespace).get("reg").await?;
         assert_eq!(copy.labels().get("audited").map(String::as_str), Some("yes"), "{namespace}");
-        assert_eq!(copy.annotations().get("example.com/note").map(String::as_str), Some("theirs"), "{namespace}");
+        assert_eq!(
+            copy.annotations().get("example.com/note").map(String::as_str),
+            Some("theirs"),
+            "{namespace}"
+        );
         assert_eq!(copy.annotations().get("claviger.dev/revision").map(String::as_str), Some("2"));
     }
     assert_eq!(test.secrets(&targets[0]).get("reg").await?.finalizers(), ["example.com/wait"]);
@@ -196,7 +220,8 @@ async fn what_others_put_on_a_copy_survives_a_rotation() -> Result<()> {
     secrets.delete("reg", &DeleteParams::default()).await?;
     test.wait_condition("reg", "Ready", "False", "Progressing").await?;
     merge(&secrets, "reg", json!({"metadata": {"finalizers": null}})).await?;
-    wait_for(SOON, "a new copy", async || secrets.get("reg").await.is_ok_and(|copy| copy.uid() != uid)).await?;
+    wait_for(SOON, "a new copy", async || secrets.get("reg").await.is_ok_and(|copy| copy.uid() != uid))
+        .await?;
     test.wait_ready("reg", 2).await?;
     Ok(())
 }
@@ -205,9 +230,7 @@ async fn what_others_put_on_a_copy_survives_a_rotation() -> Result<()> {
 async fn labels_that_the_spec_gave_are_taken_back_and_others_not() -> Result<()> {
     let test = Scenario::shared().await?;
     good_source(&test, "src", "the-password").await?;
-    let spec = |labels: serde_json::Value| {
-        json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}, "target": {"labels": labels}})
-    };
+    let spec = |labels: serde_json::Value| json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}, "target": {"labels": labels}});
     test.credential("reg", spec(json!({"team": "a", "tier": "gold"}))).await?;
     test.wait_ready("reg", 1).await?;
     let secrets = test.secrets(&test.home.name);
@@ -244,7 +267,9 @@ async fn a_copy_that_kubectl_has_applied_is_kept_in_line() -> Result<()> {
     let copy = secrets.get("reg").await?;
     assert_eq!(copy.uid(), uid);
     assert_ne!(copy.resource_version(), noted.resource_version());
-    assert!(MARKS.iter().all(|mark| copy.labels().contains_key(*mark) || copy.annotations().contains_key(*mark)));
+    assert!(
+        MARKS.iter().all(|mark| copy.labels().contains_key(*mark) || copy.annotations().contains_key(*mark))
+    );
     Ok(())
 }
 
