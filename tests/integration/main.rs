@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod lab;
 mod looks;
 mod scenario;
 
@@ -13,4 +14,7 @@ mod consent;
 mod control_plane;
 mod deletion;
 mod distribution;
+mod faults;
+mod outages;
 mod ownership;
+mod startup;
