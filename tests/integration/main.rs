@@ -4,8 +4,17 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod lab;
+mod looks;
 mod scenario;
 
 mod architecture;
+mod bad_input;
+mod consent;
 mod control_plane;
+mod deletion;
 mod distribution;
+mod faults;
+mod outages;
+mod ownership;
+mod startup;
