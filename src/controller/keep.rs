@@ -237,6 +237,12 @@ impl<K: Credential> Pass<'_, K> {
             plan.held.extend(plan.delete.drain(..).map(|(key, _)| key));
             next = next.sooner(Urgency::Trouble);
         }
+        if let Some(wait) = produced
+            .and_then(|produced| produced.metadata.revision())
+            .and_then(|revision| cluster.pace_repairs(&mut plan, revision))
+        {
+            next = next.within(wait);
+        }
         let pace = Pace { slice: SLICE };
         let applied = cluster.apply(&plan, &self.id, &self.hub, produced, pace).await;
         let written = !plan.create.is_empty() || !plan.update.is_empty();
