@@ -7,5 +7,7 @@ mod support;
 mod scenario;
 
 mod architecture;
+mod basic_auth;
 mod control_plane;
 mod distribution;
+mod nginx;

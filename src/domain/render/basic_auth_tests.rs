@@ -144,7 +144,8 @@ fn a_new_password_changes_its_user_only() {
     let differ: Vec<&str> = text(&first, "auth")
         .lines()
         .zip(text(&second, "auth").lines())
-        .filter_map(|(old, new)| (old != new).then(|| new.split_once(':').unwrap().0))
+        .filter(|(old, new)| old != new)
+        .map(|(_, new)| new.split_once(':').unwrap().0)
         .collect();
     assert_eq!(differ, ["bob"]);
 }
