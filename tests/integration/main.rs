@@ -5,16 +5,18 @@
 mod support;
 
 mod lab;
-mod looks;
 mod scenario;
 
 mod architecture;
 mod bad_input;
+mod basic_auth;
 mod consent;
 mod control_plane;
 mod deletion;
 mod distribution;
 mod faults;
+mod looks;
+mod nginx;
 mod outages;
 mod ownership;
 mod startup;
