@@ -9,3 +9,5 @@ mod scenario;
 mod architecture;
 mod control_plane;
 mod distribution;
+mod generated;
+mod schema;
