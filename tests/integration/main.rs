@@ -7,6 +7,7 @@ mod support;
 mod scenario;
 
 mod architecture;
+mod chart;
 mod control_plane;
 mod distribution;
 mod generated;
