@@ -15,7 +15,7 @@ pub use cache::Cache;
 pub use client::{Connector, DeadlineExceeded, Timeouts};
 pub use error::{Trouble, describe};
 pub use secret::Produced;
-pub use watch::Sink;
+pub use watch::{Sink, backoff, fault};
 
 use std::{
     collections::HashSet,

@@ -4,11 +4,17 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod looks;
 mod scenario;
 
 mod architecture;
+mod bad_input;
 mod chart;
+mod consent;
 mod control_plane;
+mod deletion;
 mod distribution;
 mod generated;
+mod looks;
+mod ownership;
 mod schema;
