@@ -15,6 +15,5 @@ mod control_plane;
 mod deletion;
 mod distribution;
 mod generated;
-mod looks;
 mod ownership;
 mod schema;

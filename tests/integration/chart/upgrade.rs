@@ -20,6 +20,9 @@ use crate::support::{ControlPlane, Error, Result, wait::DEADLINE, wait_for};
 const CRDS: [&str; 2] = ["registrycredentials.claviger.dev", "distributionpolicies.claviger.dev"];
 const WITH_POLICY: [&str; 2] = ["--set", "distributionPolicy.create=true"];
 
+/// To be said: Helm takes the last values for those of an upgrade that names none.
+const WITHOUT_POLICY: [&str; 2] = ["--set", "distributionPolicy.create=false"];
+
 /// A cluster to install into again and again.
 struct Cluster {
     release: Release,
@@ -163,7 +166,7 @@ async fn a_first_policy_comes_and_goes_with_its_value() -> Result<()> {
     assert_eq!(policy.spec.to.namespaces.names, ["web"]);
     assert_eq!(policy.spec.to.namespaces.selector, None);
     assert!(cluster.policy().await?.is_some_and(|annotations| !annotations.contains("helm.sh/hook")));
-    cluster.release.helm("upgrade", &[]).await?;
+    cluster.release.helm("upgrade", &WITHOUT_POLICY).await?;
     assert_eq!(cluster.policy().await?, None, "consent outlives the value");
     cluster.uninstall().await?;
 
@@ -171,7 +174,7 @@ async fn a_first_policy_comes_and_goes_with_its_value() -> Result<()> {
     cluster.delete_crds().await?;
     cluster.release.helm("install", &WITH_POLICY).await?;
     assert!(cluster.policy().await?.is_some_and(|annotations| annotations.contains("helm.sh/hook")));
-    cluster.release.helm("upgrade", &[]).await?;
+    cluster.release.helm("upgrade", &WITHOUT_POLICY).await?;
     assert_eq!(cluster.policy().await?, None, "a hook's consent outlives the value");
     cluster.uninstall().await?;
 
