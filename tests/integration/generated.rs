@@ -54,3 +54,13 @@ fn the_binary_prints_and_checks_them() -> Result<()> {
     assert!(message.contains("claviger.dev_registrycredentials.yaml (missing)"), "{message}");
     Ok(())
 }
+
+#[test]
+fn definitions_fit_into_the_annotation_of_kubectl_apply() -> Result<()> {
+    for crd in api::crds() {
+        let size = serde_json::to_string(&crd)?.len();
+        // 256 KiB for all annotations together.
+        assert!(size < 200 * 1024, "{size} bytes");
+    }
+    Ok(())
+}

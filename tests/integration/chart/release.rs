@@ -125,7 +125,7 @@ impl Release {
 /// One release that several tests look at, with the operator at work.
 pub struct Installed {
     pub release: Release,
-    _operator: Operator,
+    pub operator: Operator,
 }
 
 /// Users of that release's cluster, who may do nothing yet.
@@ -138,7 +138,7 @@ pub async fn installed() -> Result<&'static Installed> {
         let control_plane = ControlPlane::builder().user(EDITOR, &[]).user(VIEWER, &[]).start().await?;
         let release = Release::install(control_plane, &[]).await?;
         let operator = release.operator("keys-claviger-1").await?;
-        Ok(Installed { release, _operator: operator })
+        Ok(Installed { release, operator })
     };
     let made = INSTALLED.get_or_init(async || install().await.map_err(|error| error.to_string()));
     made.await.as_ref().map_err(Error::new)

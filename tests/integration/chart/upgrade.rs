@@ -12,7 +12,7 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    helm::{helm, values},
+    helm::{chart, helm, values},
     release::{FULL_NAME, NAME, NAMESPACE, Release},
 };
 use crate::support::{ControlPlane, Error, Result, wait::DEADLINE, wait_for};
@@ -134,10 +134,25 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
     assert_eq!(cluster.policy().await?, None, "consent outlives the release");
     cluster.credentials.get("quay").await?;
 
+    // Under another name it is somebody else's, until that is said.
+    let chart = chart().display().to_string();
+    let kubeconfig = cluster.release.control_plane.kubeconfig();
+    let mut other = vec!["install", "other", &chart, "--namespace", NAMESPACE];
+    let refused =
+        helm(Some(&kubeconfig), &other).await.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused.contains("cannot be imported into the current release"), "{refused}");
+    other.push("--take-ownership");
+    helm(Some(&kubeconfig), &other).await?;
+    helm(Some(&kubeconfig), &["uninstall", "other", "--namespace", NAMESPACE]).await?;
+    cluster.credentials.get("quay").await?;
+
     // Everything on, as far as this server knows the kinds. Definitions that are not kept go with the release.
     let full = values("full");
     let monitoring = "serviceMonitor.enabled=false,prometheusRule.enabled=false";
-    let notes = cluster.release.helm("install", &["--values", &full, "--set", monitoring]).await?;
+    let notes = cluster
+        .release
+        .helm("install", &["--take-ownership", "--values", &full, "--set", monitoring])
+        .await?;
     assert!(notes.contains("WARNING: crds.keep is false."), "{notes}");
     assert!(cluster.policies.get_opt("platform").await?.is_some());
     cluster.uninstall().await?;
@@ -166,6 +181,12 @@ async fn a_first_policy_comes_and_goes_with_its_value() -> Result<()> {
     assert_eq!(policy.spec.to.namespaces.names, ["web"]);
     assert_eq!(policy.spec.to.namespaces.selector, None);
     assert!(cluster.policy().await?.is_some_and(|annotations| !annotations.contains("helm.sh/hook")));
+    // A way back to the first revision makes it anew.
+    let kubeconfig = cluster.release.control_plane.kubeconfig();
+    helm(Some(&kubeconfig), &["rollback", NAME, "1", "--namespace", NAMESPACE]).await?;
+    assert!(cluster.policies.get(FULL_NAME).await?.spec.to.namespaces.selector.is_some());
+    cluster.release.helm("upgrade", &WITH_POLICY).await?;
+    assert!(cluster.policy().await?.is_some());
     cluster.release.helm("upgrade", &WITHOUT_POLICY).await?;
     assert_eq!(cluster.policy().await?, None, "consent outlives the value");
     cluster.uninstall().await?;
