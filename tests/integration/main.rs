@@ -5,18 +5,21 @@
 mod support;
 
 mod lab;
+mod looks;
 mod scenario;
 
 mod architecture;
 mod bad_input;
 mod basic_auth;
+mod chart;
 mod consent;
 mod control_plane;
 mod deletion;
 mod distribution;
 mod faults;
-mod looks;
+mod generated;
 mod nginx;
 mod outages;
 mod ownership;
+mod schema;
 mod startup;
