@@ -6,7 +6,7 @@ use kube::{
     Api, ResourceExt,
     api::{DynamicObject, Patch, PatchParams, ValidationDirective},
     core::GroupVersionKind,
-    discovery::pinned_kind,
+    discovery::{Scope, pinned_kind},
 };
 use serde_json::json;
 
@@ -34,12 +34,12 @@ async fn no_example_has_a_field_that_the_server_does_not_know() -> Result<()> {
         let objects: Vec<DynamicObject> = serde_saphyr::from_multiple(&yaml)?;
         for mut object in objects.into_iter().filter(is_ours) {
             let types = object.types.clone().unwrap_or_default();
-            let (resource, _) = pinned_kind(&client, &GroupVersionKind::try_from(&types)?).await?;
+            let (resource, capabilities) = pinned_kind(&client, &GroupVersionKind::try_from(&types)?).await?;
             // A dry run, in a namespace that is there: that of the example may not be yet.
-            let api: Api<DynamicObject> = if object.metadata.namespace.take().is_some() {
-                Api::namespaced_with(client.clone(), "default", &resource)
-            } else {
-                Api::all_with(client.clone(), &resource)
+            object.metadata.namespace = None;
+            let api: Api<DynamicObject> = match capabilities.scope {
+                Scope::Namespaced => Api::namespaced_with(client.clone(), "default", &resource),
+                Scope::Cluster => Api::all_with(client.clone(), &resource),
             };
             let params = PatchParams {
                 dry_run: true,
@@ -82,7 +82,7 @@ fn is_credential(object: &DynamicObject) -> bool {
 async fn ready(client: &kube::Client, credential: &DynamicObject) -> Result<()> {
     let types = credential.types.clone().unwrap_or_default();
     let (resource, _) = pinned_kind(client, &GroupVersionKind::try_from(&types)?).await?;
-    let namespace = credential.namespace().unwrap_or_default();
+    let namespace = credential.namespace().unwrap_or_else(|| "default".into());
     let name = credential.name_any();
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
     wait_for(Duration::from_secs(20), &format!("{} {namespace}/{name} to be ready", types.kind), async || {
