@@ -14,6 +14,11 @@
 //! | [`leader`] | who of several operators acts |
 //! | [`telemetry`], [`cli`] | logs, metrics, health; flags |
 
+#![warn(missing_docs)]
+// What decides over credentials must not stop halfway, and has nothing to say on stdout.
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
+
 pub mod api;
 pub mod cli;
 pub mod cluster;

@@ -137,7 +137,7 @@ impl Process {
             &self.settings.namespace,
             &election.lease,
             &election.identity,
-            election.timing.clone(),
+            election.timing,
         );
         Ok(elector.acquire(stopped(stop)).await?.map(Some))
     }

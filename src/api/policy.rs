@@ -1,5 +1,8 @@
 //! DistributionPolicy: consent, given by cluster administrators, to push into other namespaces.
 
+// The lint takes two printer columns of the same type for one attribute written twice.
+#![allow(clippy::duplicated_attributes)]
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

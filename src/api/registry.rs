@@ -1,5 +1,8 @@
 //! RegistryCredential: a login at a container registry.
 
+// The lint takes two printer columns of the same type for one attribute written twice.
+#![allow(clippy::duplicated_attributes)]
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -40,6 +40,10 @@ pub struct CredentialStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub references: Option<References>,
 
+    /// When the content ceases to be valid, where it is for a time only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiration_time: Option<Time>,
+
     /// The last sync that was asked for with the annotation `claviger.dev/sync-requested-at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<SyncStatus>,

@@ -170,6 +170,9 @@ impl Cluster {
         let sent =
             request(key).replace(&key.name, &PostParams::default(), body).map_err(|_| Trouble::Changed)?;
         let head = self.client.request::<Head>(sent).await.map_err(|error| Trouble::of(&error))?;
+        if copy.metadata.revision() == produced.metadata.revision() {
+            self.contests().repaired(key, self.began.elapsed());
+        }
         let seen = Written { head: head.metadata, metadata, immutable: false };
         Ok(self.wrote(key, WriteOperation::Update, seen, produced))
     }

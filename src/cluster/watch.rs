@@ -197,8 +197,18 @@ pub fn fault(error: &watcher::Error) -> String {
     }
 }
 
+/// Until every cache was filled once nobody is told anything: the first pass looks at all of it.
 impl Cluster {
+    fn tell_namespace(&self, name: &str, before: Option<&Namespace>, after: Option<&Namespace>) {
+        if self.is_filled() {
+            self.sink.namespace_changed(name, before, after);
+        }
+    }
+
     fn tell(&self, changes: &Changes) {
+        if !self.is_filled() {
+            return;
+        }
         for _ in 0..changes.drift {
             self.metrics.drift_repaired(&self.name);
         }
@@ -233,7 +243,7 @@ impl Feed for NamespaceFeed {
             (changed, after)
         };
         if let Some((name, before)) = changed {
-            cluster.sink.namespace_changed(&name, before.as_ref(), after.as_ref());
+            cluster.tell_namespace(&name, before.as_ref(), after.as_ref());
         }
     }
 
@@ -248,7 +258,7 @@ impl Feed for NamespaceFeed {
     fn forget(cluster: &Cluster, key: &Key) {
         let removed = cluster.write().remove_namespace(&key.name);
         if let Some((name, before)) = removed {
-            cluster.sink.namespace_changed(&name, before.as_ref(), None);
+            cluster.tell_namespace(&name, before.as_ref(), None);
         }
     }
 }
@@ -366,6 +376,9 @@ impl Feed for SecretFeed {
 }
 
 fn tell_secret<K: Resource<DynamicType = ()>>(cluster: &Cluster, object: &K) {
+    if !cluster.is_filled() {
+        return;
+    }
     let version = object.resource_version().and_then(|version| version.parse().ok()).unwrap_or(u64::MAX);
     cluster.sink.secret_changed(&key_of(object.meta()), version);
 }

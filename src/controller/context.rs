@@ -108,8 +108,11 @@ impl Roster {
 
     fn owners(&self, owners: &HashSet<OwnerId>, urgent: bool) {
         for owner in owners {
-            let known =
-                self.listeners().iter().fold(false, |known, listener| listener.owner(owner, urgent) || known);
+            // All are asked, as an id may be of more than one kind.
+            let mut known = false;
+            for listener in self.listeners() {
+                known |= listener.owner(owner, urgent);
+            }
             if !known {
                 self.orphans.notify_one();
             }

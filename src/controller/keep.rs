@@ -7,12 +7,13 @@ use kube::ResourceExt;
 
 use super::{
     Error,
-    memory::Memory,
-    reconcile::{KindContext, Next},
-    source, status,
+    memory::{Material, Memory},
+    reconcile::{KindContext, Next, Urgency},
+    source::{self, Standing},
+    status,
 };
 use crate::{
-    api::{ANNOTATION_SYNC, References},
+    api::{ANNOTATION_SYNC, Reference, References},
     cluster::{Cluster, Pace, Produced, Source, Trouble},
     domain::{
         Content, Credential, CredentialId,
@@ -24,7 +25,7 @@ use crate::{
         revision::revision,
         selection::NamespaceMatcher,
         status::{self as verdict, ClusterOutcome, Observation, SourceState},
-        view::Key,
+        view::{Key, PodUse},
     },
 };
 
@@ -89,8 +90,10 @@ impl<K: Credential> Pass<'_, K> {
         });
         memory.material = if anywhere {
             let before = memory.material.take();
+            let standing = if K::KEEPS { self.standing(&clusters) } else { None };
+            let anew = request.is_some();
             Some(
-                source::resolve(local, &self.context.index, self.object, before.as_ref(), request.is_some())
+                source::resolve(local, &self.context.index, self.object, before.as_ref(), standing, anew)
                     .await,
             )
         } else {
@@ -144,20 +147,27 @@ impl<K: Credential> Pass<'_, K> {
             clusters: outcomes,
             references: references(&clusters, &self.owner),
             deletion: None,
+            validity: memory.material.as_ref().and_then(Material::validity),
             // Answered once it has come to an end.
             sync_request: None,
         };
-        let mut next = nexts.into_iter().fold(Next::settled(), Next::sooner);
+        let mut next = nexts.into_iter().fold(Next::default(), Next::and);
         if matches!(&seen.source, SourceState::Failed(error) if error.reason() == "SecretUnreadable") {
-            next = next.sooner(Next::Trouble);
+            next = next.sooner(Urgency::Trouble);
+        }
+        let now = Timestamp::now();
+        if let Some(change) = seen.validity.and_then(|validity| validity.next_change(now)) {
+            next = next.within(Duration::try_from(change.duration_since(now)).unwrap_or_default());
         }
         let seen = Observation { sync_request: request.filter(|_| !seen.is_pending()), ..seen };
-        let status = verdict::compute(previous.as_ref(), &seen, Timestamp::now());
-        let warn = content.filter(|_| recorded != revision);
-        if let Some(wait) = status::write(&self.context.shared, self.object, memory, status).await? {
-            next = next.sooner(Next::After(wait));
+        let status = verdict::compute(previous.as_ref(), &seen, now);
+        if let Some(wait) =
+            status::write(&self.context.shared, self.object, memory, content.as_deref(), status).await?
+        {
+            next = next.within(wait);
         } else {
-            for warning in warn.iter().flat_map(|content| &content.warnings) {
+            let new = content.iter().filter(|_| recorded != revision);
+            for warning in new.flat_map(|content| &content.warnings) {
                 let note = Note {
                     warning: true,
                     reason: warning.reason().to_owned(),
@@ -190,6 +200,24 @@ impl<K: Credential> Pass<'_, K> {
         }
     }
 
+    /// A copy that stands, of the newest revision there is.
+    fn standing(&self, clusters: &[Arc<Cluster>]) -> Option<Standing> {
+        clusters
+            .iter()
+            .filter_map(|cluster| {
+                let cache = cluster.read();
+                let newest = cache
+                    .view()
+                    .copies
+                    .of(&self.owner)
+                    .max_by_key(|(_, copy)| copy.metadata.revision())
+                    .map(|(key, copy)| (key.clone(), copy.metadata.revision()));
+                newest.map(|(key, revision)| (revision, Standing { cluster: cluster.clone(), key }))
+            })
+            .max_by_key(|(revision, _)| *revision)
+            .map(|(_, standing)| standing)
+    }
+
     fn revision(&self, clusters: &[Arc<Cluster>], recorded: Option<i64>, content: Fingerprint) -> i64 {
         let caches: Vec<_> = clusters.iter().map(|cluster| cluster.read()).collect();
         let copies =
@@ -203,11 +231,17 @@ impl<K: Credential> Pass<'_, K> {
         mut plan: Plan,
         produced: Option<&Produced>,
     ) -> (ClusterOutcome, Next) {
-        let mut next = Next::settled();
+        let mut next = Next::default();
         if !plan.delete.is_empty() && cluster.stale(Source::Pods, self.context.shared.stale_after) {
             // Who uses what is not known just now; nothing is pulled away on a guess.
             plan.held.extend(plan.delete.drain(..).map(|(key, _)| key));
-            next = Next::Trouble;
+            next = next.sooner(Urgency::Trouble);
+        }
+        if let Some(wait) = produced
+            .and_then(|produced| produced.metadata.revision())
+            .and_then(|revision| cluster.pace_repairs(&mut plan, revision))
+        {
+            next = next.within(wait);
         }
         let pace = Pace { slice: SLICE };
         let applied = cluster.apply(&plan, &self.id, &self.hub, produced, pace).await;
@@ -222,10 +256,14 @@ impl<K: Credential> Pass<'_, K> {
         cluster.wait_for(taken, &self.owner);
         if applied.again {
             // Time ran out after real work, or the view was stale and was mended.
-            next = next.sooner(if applied.written + applied.removed > 0 { Next::Now } else { Next::Shortly });
+            next = next.sooner(if applied.written + applied.removed > 0 {
+                Urgency::Now
+            } else {
+                Urgency::Shortly
+            });
         }
         if applied.trouble.is_some() || failures.iter().any(|(_, failure)| !failure.is_final()) {
-            next = next.sooner(Next::Trouble);
+            next = next.sooner(Urgency::Trouble);
         }
         let outcome = ClusterOutcome {
             name: cluster.name().to_string(),
@@ -247,23 +285,29 @@ const MAX_REFERENCES: usize = 50;
 
 /// Who uses the copies of an owner, in all clusters.
 pub fn references(clusters: &[Arc<Cluster>], owner: &OwnerId) -> References {
-    let mut all = Vec::new();
+    let mut total = 0;
+    let mut first = Vec::new();
     for cluster in clusters {
         let cache = cluster.read();
         let view = cache.view();
-        for (key, _) in view.copies.of(owner) {
-            all.extend(view.references.of(key).iter().map(|user| crate::api::Reference {
-                cluster: cluster.name().to_string(),
-                kind: "Pod".to_owned(),
-                namespace: key.namespace.to_string(),
-                name: user.pod.to_string(),
-                field: user.field.to_owned(),
-            }));
-        }
+        let mut users: Vec<(&Key, &PodUse)> = view
+            .copies
+            .of(owner)
+            .flat_map(|(key, _)| view.references.of(key).iter().map(move |user| (key, user)))
+            .collect();
+        total += users.len();
+        // In order, so that a status does not change when nothing else does.
+        users.sort_unstable_by(|(a, x), (b, y)| {
+            (&a.namespace, &x.pod, x.field).cmp(&(&b.namespace, &y.pod, y.field))
+        });
+        first.extend(users.into_iter().take(MAX_REFERENCES - first.len()).map(|(key, user)| Reference {
+            cluster: cluster.name().to_string(),
+            kind: "Pod".to_owned(),
+            namespace: key.namespace.to_string(),
+            name: user.pod.to_string(),
+            field: user.field.to_owned(),
+        }));
     }
-    let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
-    // In order, so that a status does not change when nothing else does.
-    all.sort();
-    all.truncate(MAX_REFERENCES);
-    References { total, blocking: total, items: all }
+    let total = i64::try_from(total).unwrap_or(i64::MAX);
+    References { total, blocking: total, items: first }
 }

@@ -7,9 +7,11 @@ use std::{
     time::Instant,
 };
 
+use k8s_openapi::jiff::Timestamp;
+
 use crate::{
     api::CredentialStatus,
-    domain::{Content, SourceError, ownership::OwnerId},
+    domain::{Content, SourceError, ownership::OwnerId, validity::Validity},
 };
 
 /// What is remembered of one credential.
@@ -34,8 +36,21 @@ pub struct Material {
     pub generation: i64,
     /// The newest version of the sources that it was made from.
     pub version: u64,
+    /// When it is to be made anew although nothing changed, as time passes.
+    pub until: Option<Timestamp>,
     /// The content, or what is wrong.
     pub content: Result<Arc<Content>, SourceError>,
+}
+
+impl Material {
+    /// When it is valid, where it is for a time only.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        match &self.content {
+            Ok(content) => content.validity,
+            Err(error) => error.validity(),
+        }
+    }
 }
 
 /// What is remembered, by credential.

@@ -47,54 +47,53 @@ impl<K: Credential> KindContext<K> {
     }
 }
 
-/// When the next pass is due, soonest last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// When something happens, or at the next resync.
+/// How pressing the next pass is, least first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Nothing is left to do until something happens, or the next resync.
+    #[default]
     Settled,
     /// Never: the object is gone.
     Gone,
     /// After a while that grows: something did not work.
     Trouble,
-    /// After this long.
-    After(Duration),
     /// In a moment: the view was out of date.
     Shortly,
     /// At once: there is more to do.
     Now,
 }
 
+/// When the next pass is due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Next {
+    urgency: Urgency,
+    within: Option<Duration>,
+}
+
+impl From<Urgency> for Next {
+    fn from(urgency: Urgency) -> Self {
+        Self { urgency, within: None }
+    }
+}
+
 impl Next {
-    /// Nothing is left to do.
+    /// At least as soon as that.
     #[must_use]
-    pub fn settled() -> Self {
-        Self::Settled
+    pub fn sooner(self, urgency: Urgency) -> Self {
+        Self { urgency: self.urgency.max(urgency), ..self }
     }
 
-    /// The sooner of two.
+    /// At the latest after that long.
     #[must_use]
-    pub fn sooner(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::After(a), Self::After(b)) => Self::After(a.min(b)),
-            (a, b) => {
-                if a.rank() >= b.rank() {
-                    a
-                } else {
-                    b
-                }
-            }
-        }
+    pub fn within(self, wait: Duration) -> Self {
+        Self { within: Some(self.within.map_or(wait, |before| before.min(wait))), ..self }
     }
 
-    fn rank(self) -> u8 {
-        match self {
-            Self::Settled => 0,
-            Self::Gone => 1,
-            Self::Trouble => 2,
-            Self::After(_) => 3,
-            Self::Shortly => 4,
-            Self::Now => 5,
-        }
+    /// As soon as either of two.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let next = self.sooner(other.urgency);
+        other.within.map_or(next, |wait| next.within(wait))
     }
 }
 
@@ -120,7 +119,7 @@ pub async fn reconcile<K: Credential>(
         Err(bad) => unreadable::tell::<K>(&context, bad).await,
     };
     let outcome = match &result {
-        Ok(Next::Settled | Next::Gone) => Outcome::Synced,
+        Ok(Next { urgency: Urgency::Settled | Urgency::Gone, .. }) => Outcome::Synced,
         Ok(_) => Outcome::Waiting,
         Err(_) => Outcome::Failed,
     };
@@ -129,27 +128,22 @@ pub async fn reconcile<K: Credential>(
     let next = result.inspect_err(|_| {
         context.memories.change(&id.owner(), &memory.uid, |memory| memory.failures += 1);
     })?;
-    if next == Next::Gone {
+    if next.urgency == Urgency::Gone {
         return Ok(Action::await_change());
     }
-    let jitter = rand::random::<f64>();
-    let wait = match next {
-        Next::Trouble => {
-            memory.failures = memory.failures.saturating_add(1);
-            BACKOFF.wait(memory.failures, jitter)
-        }
-        Next::Shortly => {
-            memory.failures = memory.failures.saturating_add(1);
-            RECHECK.wait(memory.failures, jitter)
-        }
-        Next::Now => Duration::ZERO,
-        Next::After(wait) => wait,
-        Next::Settled | Next::Gone => {
-            memory.failures = 0;
-            // Spread, so that not everybody looks in the same second.
-            context.shared.resync_interval.mul_f64(0.9 + 0.2 * jitter)
-        }
+    memory.failures = match next.urgency {
+        Urgency::Trouble | Urgency::Shortly => memory.failures.saturating_add(1),
+        Urgency::Settled | Urgency::Gone | Urgency::Now => 0,
     };
+    let jitter = rand::random::<f64>();
+    let wait = match next.urgency {
+        Urgency::Trouble => BACKOFF.wait(memory.failures, jitter),
+        Urgency::Shortly => RECHECK.wait(memory.failures, jitter),
+        Urgency::Now => Duration::ZERO,
+        // Spread, so that not everybody looks in the same second.
+        Urgency::Settled | Urgency::Gone => context.shared.resync_interval.mul_f64(0.9 + 0.2 * jitter),
+    };
+    let wait = next.within.map_or(wait, |within| within.min(wait));
     context.memories.keep(&id.owner(), memory);
     Ok(Action::requeue(wait))
 }
@@ -163,7 +157,7 @@ async fn look<K: Credential>(
     let held = finalizer::is_set(object);
     if deleting && !held {
         context.forget(&CredentialId::of(object));
-        return Ok(Next::Gone);
+        return Ok(Urgency::Gone.into());
     }
     if deleting {
         return dismiss::dismiss(context, object, memory).await;
@@ -190,7 +184,7 @@ pub fn after_error<K: Credential>(
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
     };
-    warn!(%id, reason = error.reason(), "{error}");
+    warn!(parent: None, %id, reason = error.reason(), "{error}");
     match error.retry() {
         Retry::Never => Action::requeue(context.shared.resync_interval),
         Retry::Backoff => {

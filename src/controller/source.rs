@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 
 use super::{
     index::{Index, MISSED},
@@ -10,11 +10,16 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, describe},
-    domain::{
-        Content, Credential, SecretBytes, SourceError, SourceSecret, Sources, content::MAX_SECRET_BYTES,
-        view::Key,
-    },
+    domain::{Content, Credential, Inputs, SecretBytes, SourceError, SourceSecret, Sources, view::Key},
 };
+
+/// A copy to keep what still holds of.
+pub struct Standing {
+    /// Where it is.
+    pub cluster: Arc<Cluster>,
+    /// What it is called.
+    pub key: Key,
+}
 
 /// What the source of a credential gives: what was read before, when nothing has changed since.
 pub async fn resolve<K: Credential>(
@@ -22,48 +27,82 @@ pub async fn resolve<K: Credential>(
     index: &Index<K>,
     object: &K,
     before: Option<&Material>,
+    standing: Option<Standing>,
     anew: bool,
 ) -> Material {
     let namespace = object.meta().namespace.as_deref().unwrap_or_default();
     let generation = object.meta().generation.unwrap_or_default();
     let keys: Vec<Key> = object.sources().into_iter().map(|name| Key::new(namespace, name)).collect();
     let seen = keys.iter().map(|key| index.version(key)).max().unwrap_or(0);
+    let now = Timestamp::now();
     if let Some(material) = before
         && !anew
         && material.generation == generation
         && seen <= material.version
+        && material.until.is_none_or(|until| now < until)
         && !matches!(material.content, Err(SourceError::Unreadable { .. }))
     {
         return material.clone();
     }
-    let mut version = if seen == MISSED { 0 } else { seen };
-    let mut secrets = Vec::new();
-    for key in &keys {
-        match local.secret(namespace, &key.name).await {
-            Ok(Some(secret)) => {
-                version = version.max(
-                    secret
-                        .metadata
-                        .resource_version
-                        .as_deref()
-                        .and_then(|text| text.parse().ok())
-                        .unwrap_or(0),
-                );
-                secrets.push(read(&key.name, secret));
-            }
-            Ok(None) => {}
-            Err(error) => {
-                let error =
-                    SourceError::Unreadable { secret: key.name.to_string(), problem: describe(&error) };
-                return Material { generation, version: 0, content: Err(error) };
+    let read = async {
+        let mut version = if seen == MISSED { 0 } else { seen };
+        let mut secrets = Vec::new();
+        for key in &keys {
+            if let Some((secret, found)) = fetch(local, key).await? {
+                version = version.max(found);
+                secrets.push(secret);
             }
         }
-    }
+        let standing = match &standing {
+            Some(standing) => fetch(&standing.cluster, &standing.key).await?.map(|(secret, _)| secret),
+            None => None,
+        };
+        Ok((version, secrets, standing))
+    };
+    let (version, secrets, standing) = match read.await {
+        Ok(read) => read,
+        Err(error) => return Material { generation, version: 0, until: None, content: Err(error) },
+    };
     for key in &keys {
         index.caught_up(key, version);
     }
-    let sources: Sources = secrets.into_iter().collect();
-    Material { generation, version, content: object.render(&sources).and_then(check_size).map(Arc::new) }
+    let content = render(object, secrets.into_iter().collect(), standing, now).await.map(Arc::new);
+    let material = Material { generation, version, until: None, content };
+    Material { until: material.validity().and_then(|validity| validity.next_change(now)), ..material }
+}
+
+/// Renders; where that is slow, beside the runtime's own threads.
+async fn render<K: Credential>(
+    object: &K,
+    sources: Sources,
+    standing: Option<SourceSecret>,
+    now: Timestamp,
+) -> Result<Content, SourceError> {
+    let mut entropy = [0; 32];
+    rand::fill(&mut entropy);
+    if !K::KEEPS {
+        return object.render(Inputs { sources: &sources, standing: None, now, entropy: &entropy });
+    }
+    let object = object.clone();
+    let rendered = tokio::task::spawn_blocking(move || {
+        object.render(Inputs { sources: &sources, standing: standing.as_ref(), now, entropy: &entropy })
+    });
+    rendered.await.unwrap_or_else(|_| {
+        Err(SourceError::Unreadable { secret: String::new(), problem: "rendering was cut short".to_owned() })
+    })
+}
+
+/// Reads a Secret, with its version.
+async fn fetch(cluster: &Cluster, key: &Key) -> Result<Option<(SourceSecret, u64)>, SourceError> {
+    let found = cluster.secret(&key.namespace, &key.name).await;
+    let found = found.map_err(|error| SourceError::Unreadable {
+        secret: key.name.to_string(),
+        problem: describe(&error),
+    })?;
+    Ok(found.map(|secret| {
+        let version = secret.metadata.resource_version.as_deref().and_then(|text| text.parse().ok());
+        (read(&key.name, secret), version.unwrap_or(0))
+    }))
 }
 
 fn read(name: &str, secret: Secret) -> SourceSecret {
@@ -74,17 +113,4 @@ fn read(name: &str, secret: Secret) -> SourceSecret {
         .map(|(key, value)| (key, SecretBytes::new(value.0)))
         .collect();
     SourceSecret { name: name.to_owned(), type_: secret.type_.unwrap_or_else(|| "Opaque".to_owned()), data }
-}
-
-/// The API server would refuse more, namespace by namespace; so it is said once, here.
-fn check_size(content: Content) -> Result<Content, SourceError> {
-    let bytes: usize = content.data.values().map(|value| value.expose().len()).sum();
-    if bytes <= MAX_SECRET_BYTES {
-        return Ok(content);
-    }
-    Err(SourceError::InvalidFormat {
-        secret: String::new(),
-        key: String::new(),
-        problem: format!("gives {bytes} bytes; a Secret holds at most {MAX_SECRET_BYTES}"),
-    })
 }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{Context, Error, memory::Memory};
 use crate::{
     api::CredentialStatus,
-    domain::{Credential, CredentialId, event},
+    domain::{Content, Credential, CredentialId, event},
     telemetry::{ClusterRow, ConditionState, CredentialRow},
 };
 
@@ -28,11 +28,12 @@ pub async fn write<K: Credential>(
     context: &Context,
     object: &K,
     memory: &mut Memory,
+    content: Option<&Content>,
     next: CredentialStatus,
 ) -> Result<Option<Duration>, Error> {
     gauge(context, object, &next);
     let previous = memory.status.clone().or_else(|| object.status().cloned());
-    if previous.as_ref() == Some(&next) && details_stand(object) {
+    if previous.as_ref() == Some(&next) && details_stand(object, content) {
         return Ok(None);
     }
     if let Some(wait) = memory.status_written.and_then(|at| PAUSE.checked_sub(at.elapsed())) {
@@ -45,7 +46,7 @@ pub async fn write<K: Credential>(
         Ok(Value::Object(status)) => status,
         _ => return Err(Error::Json { what: "the status" }),
     };
-    status.extend(object.details());
+    status.extend(object.details(content));
     patch(&context.local()?.client().clone(), object, status).await?;
     let notes = event::transitions(previous.as_ref(), &next);
     memory.status = Some(next);
@@ -61,14 +62,11 @@ pub async fn write<K: Credential>(
 ///
 /// # Errors
 /// What the API server answered.
-pub async fn patch<K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>>(
+async fn patch<K: Credential>(
     client: &kube::Client,
     object: &K,
     status: Map<String, Value>,
-) -> Result<(), Error>
-where
-    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
-{
+) -> Result<(), Error> {
     let api: Api<K> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
     let patch = json!([
         {"op": "test", "path": "/metadata/uid", "value": object.uid()},
@@ -96,10 +94,13 @@ fn is_urgent(previous: Option<&CredentialStatus>, next: &CredentialStatus) -> bo
 }
 
 /// Whether what only this kind's status has is already there.
-fn details_stand<K: Credential>(object: &K) -> bool {
+fn details_stand<K: Credential>(object: &K, content: Option<&Content>) -> bool {
     let Ok(Value::Object(whole)) = serde_json::to_value(object) else { return false };
     let status = whole.get("status").and_then(Value::as_object);
-    object.details().iter().all(|(key, value)| status.and_then(|status| status.get(key)) == Some(value))
+    object
+        .details(content)
+        .iter()
+        .all(|(key, value)| status.and_then(|status| status.get(key)) == Some(value))
 }
 
 fn gauge<K: Credential>(context: &Context, object: &K, status: &CredentialStatus) {
@@ -122,7 +123,7 @@ fn gauge<K: Credential>(context: &Context, object: &K, status: &CredentialStatus
             })
             .collect(),
         references: status.references.as_ref().map_or(0, |references| number(references.total)),
-        expires: None,
+        expires: status.expiration_time.as_ref().map(|time| time.0),
     };
     context.metrics.credentials().set(id.kind, &id.namespace, &id.name, row);
 }

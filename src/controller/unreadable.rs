@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Error, Guarded,
-    reconcile::{KindContext, Next},
+    reconcile::{KindContext, Next, Urgency},
 };
 use crate::domain::{Credential, event::Note};
 
@@ -29,7 +29,7 @@ pub async fn tell<K: Credential>(context: &KindContext<K>, bad: &InvalidObject) 
     let resource = ApiResource::erase::<K>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(local.client().clone(), &namespace, &resource);
     let Some(object) = api.get_opt(&name).await.map_err(Error::api("read the credential"))? else {
-        return Ok(Next::Gone);
+        return Ok(Urgency::Gone.into());
     };
     let generation = object.metadata.generation.unwrap_or_default();
     // serde names the field and the values that it knows; what stands there is not secret.
@@ -39,7 +39,7 @@ pub async fn tell<K: Credential>(context: &KindContext<K>, bad: &InvalidObject) 
     );
     let status = object.data.get("status").and_then(Value::as_object).cloned().unwrap_or_default();
     let Some(next) = marked(&status, &message, generation, Timestamp::now()) else {
-        return Ok(Next::Settled);
+        return Ok(Next::default());
     };
     let patch = json!([
         {"op": "test", "path": "/metadata/uid", "value": object.uid()},
@@ -54,7 +54,7 @@ pub async fn tell<K: Credential>(context: &KindContext<K>, bad: &InvalidObject) 
     let about: Guarded<K> = DeserializeGuard(Err(bad.clone()));
     let note = Note { warning: true, reason: REASON.to_owned(), action: "Read", note: message };
     context.shared.events.publish(&about, &note).await;
-    Ok(Next::Settled)
+    Ok(Next::default())
 }
 
 /// The status with its conditions told; `None` when they are already.

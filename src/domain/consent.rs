@@ -83,8 +83,8 @@ mod tests {
     fn system_namespaces_need_a_name_on_both_sides() {
         let all =
             policy(json!({"from": {"namespaces": {"selector": {}}}, "to": {"namespaces": {"selector": {}}}}));
-        assert!(allows(&[all.clone()], "team", "web"));
-        assert!(!allows(&[all.clone()], "team", "kube-system"));
+        assert!(allows(std::slice::from_ref(&all), "team", "web"));
+        assert!(!allows(std::slice::from_ref(&all), "team", "kube-system"));
         assert!(!allows(&[all], "kube-system", "web"));
         let named = policy(
             json!({"from": {"namespaces": {"names": ["claviger-system"]}}, "to": {"namespaces": {"names": ["kube-system"]}}}),

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::jiff::Timestamp;
 use thiserror::Error;
 
-use super::sensitive::SecretBytes;
-
-/// The API server takes at most this many bytes of data in one Secret (`MaxSecretSize` in
-/// k8s.io/api/core/v1).
-pub const MAX_SECRET_BYTES: usize = 1024 * 1024;
+use super::{
+    sensitive::SecretBytes,
+    validity::{Phase, Validity},
+};
 
 /// A source Secret as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,20 @@ impl FromIterator<SourceSecret> for Sources {
     }
 }
 
+/// All that a content is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The source Secrets.
+    pub sources: &'a Sources,
+    /// What stands in the cluster now, for kinds that keep a part of it; see
+    /// [`super::Credential::KEEPS`].
+    pub standing: Option<&'a SourceSecret>,
+    /// What time it is.
+    pub now: Timestamp,
+    /// Random bytes, for salts.
+    pub entropy: &'a [u8; 32],
+}
+
 /// Content of a produced Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
@@ -52,6 +66,8 @@ pub struct Content {
     pub warnings: Vec<Warning>,
     /// What was done to a value on the way, as whole phrases for a condition's message.
     pub notes: Vec<String>,
+    /// When it is valid, where it is for a time only.
+    pub validity: Option<Validity>,
 }
 
 /// Something that works but should be looked at; told once per revision, as an Event.
@@ -138,6 +154,18 @@ pub enum SourceError {
         /// What is wrong, as the end of a sentence.
         problem: String,
     },
+    /// It is not, or no longer, valid at this time.
+    #[error("key '{key}' of Secret '{secret}' {}", .validity.problem(*.now))]
+    OutsideValidity {
+        /// The Secret.
+        secret: String,
+        /// The key.
+        key: String,
+        /// When it is valid.
+        validity: Validity,
+        /// What time it was when it was judged.
+        now: Timestamp,
+    },
     /// The API server refused or did not answer the read; not the user's doing.
     #[error("Secret '{secret}' could not be read: {problem}")]
     Unreadable {
@@ -159,6 +187,7 @@ impl SourceError {
             Self::InvalidFormat { .. } => "InvalidFormat",
             Self::UsernameMissing { .. } => "UsernameMissing",
             Self::InvalidUsername { .. } => "InvalidUsername",
+            Self::OutsideValidity { validity, now, .. } => validity.at(*now).reason(),
             Self::Unreadable { .. } => "SecretUnreadable",
         }
     }
@@ -167,6 +196,19 @@ impl SourceError {
     /// comes later, a server that answers again. Anything else is for a person to mend.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        matches!(self, Self::SecretNotFound { .. } | Self::Unreadable { .. })
+        match self {
+            Self::SecretNotFound { .. } | Self::Unreadable { .. } => true,
+            Self::OutsideValidity { validity, now, .. } => validity.at(*now) == Phase::NotYetValid,
+            _ => false,
+        }
+    }
+
+    /// When it is valid, where that is what is wrong.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        match self {
+            Self::OutsideValidity { validity, .. } => Some(*validity),
+            _ => None,
+        }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::{
-    content::{Content, SourceError, Sources},
+    content::{Content, Inputs, SourceError},
     ownership::OwnerId,
 };
 use crate::api::{CredentialKind, CredentialStatus, DeletionPolicy, Target};
@@ -28,6 +28,10 @@ pub trait Credential:
     /// The kind.
     const KIND: CredentialKind;
 
+    /// Whether the content is made with an eye on what stands in the cluster, so that what still
+    /// holds, such as a salted hash, is kept rather than made anew. Rendering is then taken for slow.
+    const KEEPS: bool = false;
+
     /// Where the Secret goes.
     fn target(&self) -> &Target;
 
@@ -44,10 +48,11 @@ pub trait Credential:
     ///
     /// # Errors
     /// Says what is wrong with which source Secret, without ever quoting a value of it.
-    fn render(&self, sources: &Sources) -> Result<Content, SourceError>;
+    fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError>;
 
-    /// Fields of the status that only this kind has.
-    fn details(&self) -> Map<String, Value>;
+    /// Fields of the status that only this kind has; `content` is what was rendered last, if it
+    /// could be.
+    fn details(&self, content: Option<&Content>) -> Map<String, Value>;
 
     /// Who it is a credential for, as one word with few values; a metric's label.
     fn provider(&self) -> &'static str;

@@ -50,6 +50,13 @@ pub fn transitions(previous: Option<&CredentialStatus>, next: &CredentialStatus)
             _ => {}
         }
     }
+    if let Some(certificate) = find(next, "CertificateValid") {
+        match before("CertificateValid") {
+            Some(old) if same(old, certificate) => {}
+            _ if certificate.reason == "Valid" => {}
+            _ => notes.push(note(true, certificate, "Check")),
+        }
+    }
     match (before("DeletionBlocked"), find(next, "DeletionBlocked")) {
         (Some(old), Some(new)) if same(old, new) => {}
         (_, Some(new)) if new.status == "True" => {

@@ -1,1 +1,57 @@
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
 use super::*;
+
+fn status(revision: i64, conditions: &[(&str, &str, &str)]) -> CredentialStatus {
+    CredentialStatus {
+        revision: Some(revision),
+        conditions: conditions
+            .iter()
+            .map(|(type_, status, reason)| Condition {
+                type_: (*type_).into(),
+                status: (*status).into(),
+                reason: (*reason).into(),
+                message: "a sentence".into(),
+                last_transition_time: Time(Timestamp::UNIX_EPOCH),
+                observed_generation: None,
+            })
+            .collect(),
+        ..CredentialStatus::default()
+    }
+}
+
+fn reasons(previous: Option<&CredentialStatus>, next: &CredentialStatus) -> Vec<String> {
+    transitions(previous, next).into_iter().map(|note| note.reason).collect()
+}
+
+const GOOD: [(&str, &str, &str); 2] =
+    [("SourceResolved", "True", "Resolved"), ("Synced", "True", "AllTargetsSynced")];
+
+#[test]
+fn a_life_without_trouble_has_one_event_per_step() {
+    let busy = status(1, &[("SourceResolved", "True", "Resolved"), ("Synced", "False", "Progressing")]);
+    assert!(reasons(None, &busy).is_empty());
+    assert_eq!(reasons(Some(&busy), &status(1, &GOOD)), ["Synced"]);
+    assert!(reasons(Some(&status(1, &GOOD)), &status(1, &GOOD)).is_empty());
+    assert_eq!(reasons(Some(&status(1, &GOOD)), &status(2, &GOOD)), ["Rotated"]);
+}
+
+#[test]
+fn trouble_is_a_warning_once() {
+    let bad = status(1, &[("SourceResolved", "False", "KeyMissing"), ("Synced", "False", "PartiallySynced")]);
+    let notes = transitions(Some(&status(1, &GOOD)), &bad);
+    assert!(notes.iter().all(|note| note.warning));
+    assert_eq!(notes.len(), 2);
+    assert!(transitions(Some(&bad), &bad).is_empty());
+    assert_eq!(reasons(Some(&bad), &status(1, &GOOD)), ["SourceResolved", "Synced"]);
+}
+
+#[test]
+fn a_deletion_tells_when_it_is_held_and_when_it_goes_on() {
+    let held = status(1, &[("DeletionBlocked", "True", "InUse"), ("Synced", "True", "NoTargets")]);
+    let free = status(1, &[("DeletionBlocked", "False", "NotInUse"), ("Synced", "True", "NoTargets")]);
+    assert_eq!(reasons(Some(&status(1, &GOOD)), &held), ["DeletionBlocked"]);
+    assert!(reasons(Some(&held), &held).is_empty());
+    assert_eq!(reasons(Some(&held), &free), ["DeletionUnblocked"]);
+    assert!(reasons(Some(&status(1, &GOOD)), &free).is_empty());
+}

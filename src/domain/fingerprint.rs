@@ -47,7 +47,9 @@ impl FingerprintKey {
         }
         let digest = hash.finalize();
         let mut short = [0; 16];
-        short.copy_from_slice(&digest[..16]);
+        for (to, from) in short.iter_mut().zip(digest) {
+            *to = from;
+        }
         Fingerprint(short)
     }
 

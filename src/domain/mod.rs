@@ -5,6 +5,7 @@
 
 pub mod consent;
 pub mod content;
+pub mod contest;
 pub mod credential;
 pub mod deletion;
 pub mod event;
@@ -18,8 +19,9 @@ pub mod revision;
 pub mod selection;
 pub mod sensitive;
 pub mod status;
+pub mod validity;
 pub mod view;
 
-pub use content::{Content, SourceError, SourceSecret, Sources};
+pub use content::{Content, Inputs, SourceError, SourceSecret, Sources};
 pub use credential::{Credential, CredentialId};
 pub use sensitive::SecretBytes;

@@ -23,7 +23,7 @@ impl OwnerId {
     pub fn of(id: &CredentialId) -> Self {
         let digest = Sha256::digest(id.to_string().as_bytes());
         let mut text = String::with_capacity(24);
-        for byte in &digest[..12] {
+        for byte in digest.iter().take(12) {
             text.push_str(&format!("{byte:02x}"));
         }
         Self(text.into())

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use crate::api::ANNOTATION_SOURCE;
+
 use super::{
     consent::Consent,
     fingerprint::Fingerprint,
@@ -159,14 +161,21 @@ fn plan_copy(
             plan.failures.push((key.namespace, Failure::SecretImmutable));
         }
         Some(copy) => plan.update.push((key, copy.clone())),
-        None => match view.conflicts.get(&key) {
-            Some(owner) => {
-                plan.failures.push((key.namespace, Failure::SecretNameConflict(owner.clone())));
-            }
+        None => match taken_by(view, &key) {
+            Some(owner) => plan.failures.push((key.namespace, Failure::SecretNameConflict(owner))),
             None if wanted.content.is_some() => plan.create.push(key),
             None => {}
         },
     }
+}
+
+/// Whose the Secret is that stands in the way of a copy, as a phrase.
+fn taken_by(view: ClusterView<'_>, key: &Key) -> Option<String> {
+    if let Some(other) = view.copies.get(key) {
+        let source = other.metadata.annotations.get(ANNOTATION_SOURCE);
+        return Some(source.map_or_else(|| "another credential".to_owned(), Clone::clone));
+    }
+    view.conflicts.get(key).cloned()
 }
 
 /// Whether a copy is what is wanted. Without a source, the last revision is the measure.

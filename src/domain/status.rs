@@ -10,6 +10,7 @@ use k8s_openapi::{
 use super::{
     content::SourceError,
     plan::{Disposition, Failure},
+    validity::Validity,
 };
 use crate::api::{
     ClusterState, ClusterStatus, CredentialStatus, NamespaceCounts, References, Summary, SyncStatus,
@@ -67,6 +68,8 @@ pub struct Observation {
     pub references: References,
     /// What becomes of the copies, when the credential is being deleted.
     pub deletion: Option<Disposition>,
+    /// When the content is valid, where it is for a time only.
+    pub validity: Option<Validity>,
     /// The sync request that this pass answers.
     pub sync_request: Option<String>,
 }
@@ -111,6 +114,10 @@ pub fn compute(previous: Option<&CredentialStatus>, seen: &Observation, now: Tim
         }),
         clusters,
         references: Some(seen.references.clone()),
+        expiration_time: seen
+            .validity
+            .map(|validity| Time(validity.not_after))
+            .or_else(|| previous.expiration_time.clone().filter(|_| !gave(&seen.source))),
         sync: match &seen.sync_request {
             Some(request) => Some(SyncStatus {
                 last_handled_request: request.clone(),
@@ -121,6 +128,11 @@ pub fn compute(previous: Option<&CredentialStatus>, seen: &Observation, now: Tim
             None => previous.sync,
         },
     }
+}
+
+/// Whether a source gave a content, so that what is known of an older one is of no use.
+fn gave(source: &SourceState) -> bool {
+    matches!(source, SourceState::Resolved(_))
 }
 
 fn count(n: usize) -> i64 {
@@ -186,6 +198,7 @@ fn conditions(previous: &[Condition], seen: &Observation, now: Timestamp) -> Vec
     let (reconciling, stalled) = progress(seen, &source, &synced);
     let mut verdicts = vec![("Ready", ready), ("Reconciling", reconciling), ("Stalled", stalled)];
     verdicts.extend([("SourceResolved", source), ("Synced", synced)]);
+    verdicts.extend(seen.validity.map(|validity| ("CertificateValid", certificate_valid(validity, now))));
     verdicts.extend(blocked.map(|verdict| ("DeletionBlocked", verdict)));
     verdicts
         .into_iter()
@@ -279,6 +292,15 @@ fn synced(seen: &Observation) -> Verdict {
         "True",
         "AllTargetsSynced",
         format!("Secret '{}' is in place in {}{rest}", seen.secret_name, namespaces(desired)),
+    )
+}
+
+fn certificate_valid(validity: Validity, now: Timestamp) -> Verdict {
+    let phase = validity.at(now);
+    (
+        if phase.is_usable() { "True" } else { "False" },
+        phase.reason(),
+        format!("the certificate {}", validity.problem(now)),
     )
 }
 

@@ -42,7 +42,7 @@ fn parse_key(key: &str) -> Option<(String, String)> {
     }
     let (host, path) = split(rest);
     let path = match path {
-        p if p.starts_with("/v1/") || p.starts_with("/v2/") => &p[3..],
+        p if p.starts_with("/v1/") || p.starts_with("/v2/") => p.split_at(3).1,
         p => p,
     };
     // A bare slash adds nothing to a host.
@@ -66,23 +66,40 @@ fn hosts_match(pattern: &str, host: &str) -> bool {
 }
 
 fn split_port(host: &str) -> (&str, &str) {
-    match host.rfind(':') {
+    match host.rsplit_once(':') {
         // Colons inside of brackets belong to an IPv6 address.
-        Some(at) if !host[at..].contains(']') => (&host[..at], &host[at + 1..]),
-        _ => (host, ""),
+        _ if host.ends_with(']') => (host, ""),
+        Some((name, port)) => (name, port),
+        None => (host, ""),
     }
 }
 
-/// `*` and `?` of Go's `filepath.Match`; brackets do not occur in a host label.
+/// `*` and `?` of Go's `filepath.Match`; brackets do not occur in a host label. Goes back to the
+/// last star only, so that a pattern full of stars, which a user can write, costs no more.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    match pattern.split_first() {
-        None => text.is_empty(),
-        Some((b'*', rest)) => (0..=text.len()).any(|at| glob(rest, &text[at..])),
-        Some((b'?', rest)) => text.split_first().is_some_and(|(_, text)| glob(rest, text)),
-        Some((byte, rest)) => {
-            text.split_first().is_some_and(|(first, text)| first == byte && glob(rest, text))
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while let Some(byte) = text.get(t) {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(wanted) if *wanted == b'?' || wanted == byte => {
+                p += 1;
+                t += 1;
+            }
+            _ => match star {
+                Some((at, taken)) => {
+                    star = Some((at, taken + 1));
+                    p = at + 1;
+                    t = taken + 1;
+                }
+                None => return false,
+            },
         }
     }
+    pattern.iter().skip(p).all(|byte| *byte == b'*')
 }
 
 #[cfg(test)]
@@ -123,6 +140,13 @@ mod tests {
         // The path `/v1` stays and no Hub image begins with it; only the fallback of the host
         // could save it, which upstream grants to the host alone.
         assert!(!matches("https://index.docker.io/v1", "docker.io/library/nginx"));
+    }
+
+    #[test]
+    fn a_pattern_full_of_stars_is_answered_at_once() {
+        let pattern = "*a".repeat(2_000);
+        assert!(!matches(&pattern, &format!("{}b/x", "a".repeat(60))));
+        assert!(glob(b"*a*b", b"xaxxb") && glob(b"*", b"") && !glob(b"a*b?", b"ab"));
     }
 
     #[test]

@@ -104,7 +104,7 @@ fn split(server: &str) -> (String, Option<String>) {
 
 /// Who logs in when nobody was named; `None` where a provider has no such user.
 #[must_use]
-pub fn default_username<'a>(provider: Provider, password: &'a str) -> Option<&'a str> {
+pub fn default_username(provider: Provider, password: &str) -> Option<&str> {
     match provider {
         Provider::Scaleway => Some("nologin"),
         Provider::ECR => Some("AWS"),

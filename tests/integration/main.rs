@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod lab;
 mod looks;
 mod scenario;
 
@@ -14,6 +15,9 @@ mod consent;
 mod control_plane;
 mod deletion;
 mod distribution;
+mod faults;
 mod generated;
+mod outages;
 mod ownership;
 mod schema;
+mod startup;

@@ -15,7 +15,7 @@ use crate::{
     },
     domain::{
         SecretBytes,
-        content::{Content, SourceError, SourceSecret, Sources, Warning},
+        content::{Content, Inputs, SourceError, SourceSecret, Warning},
         credential::Credential,
     },
     provider::{Registry, default_username, kubelet},
@@ -46,11 +46,11 @@ impl Credential for RegistryCredential {
         vec![self.spec.secret_ref.name.clone()]
     }
 
-    fn render(&self, sources: &Sources) -> Result<Content, SourceError> {
-        render(&self.spec, sources.get(&self.spec.secret_ref.name)?)
+    fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError> {
+        render(&self.spec, inputs.sources.get(&self.spec.secret_ref.name)?)
     }
 
-    fn details(&self) -> Map<String, Value> {
+    fn details(&self, _: Option<&Content>) -> Map<String, Value> {
         let registry = Registry::of(&self.spec);
         let status = RegistryStatus { endpoint: registry.endpoint(), key: registry.key };
         let mut details = Map::new();
@@ -115,6 +115,7 @@ fn render(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Conten
         )]),
         warnings: weak.then_some(Warning::WeakPassword).into_iter().collect(),
         notes: login.notes,
+        validity: None,
     })
 }
 
