@@ -2,11 +2,16 @@
 //!
 //! Nothing here decides anything: what a field means is worked out in [`crate::domain`].
 
+mod basic_auth;
 mod policy;
 mod registry;
 mod status;
 mod target;
 
+pub use basic_auth::{
+    BasicAuthCredential, BasicAuthCredentialSpec, BasicAuthCredentialStatus, BasicAuthFormat,
+    BasicAuthStatus, BasicAuthUser, PasswordHash, PasswordReference,
+};
 pub use policy::{CredentialKind, DistributionPolicy, DistributionPolicySpec, PolicyFrom, PolicyTo};
 pub use registry::{
     AcrRegistry, DigitalOceanRegistry, EcrRegistry, GoogleArtifactRegistry, KeyScope, Provider, QuayRegistry,
@@ -66,7 +71,11 @@ pub const ANNOTATION_FORCE_DELETE: &str = "claviger.dev/force-delete";
 /// The custom resource definitions of this version, as they are installed.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![finished(RegistryCredential::crd()), finished(DistributionPolicy::crd())]
+    vec![
+        finished(RegistryCredential::crd()),
+        finished(BasicAuthCredential::crd()),
+        finished(DistributionPolicy::crd()),
+    ]
 }
 
 /// What the derived schema lacks.

@@ -1,6 +1,6 @@
 //! A pass over a credential that stays: observe, plan, apply.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -200,22 +200,20 @@ impl<K: Credential> Pass<'_, K> {
         }
     }
 
-    /// A copy that stands, of the newest revision there is.
+    /// A copy that stands, of the newest revision there is. Of several contents the one that most
+    /// copies have, so that a single one edited by hand does not have all the others written anew.
     fn standing(&self, clusters: &[Arc<Cluster>]) -> Option<Standing> {
-        clusters
-            .iter()
-            .filter_map(|cluster| {
-                let cache = cluster.read();
-                let newest = cache
-                    .view()
-                    .copies
-                    .of(&self.owner)
-                    .max_by_key(|(_, copy)| copy.metadata.revision())
-                    .map(|(key, copy)| (key.clone(), copy.metadata.revision()));
-                newest.map(|(key, revision)| (revision, Standing { cluster: cluster.clone(), key }))
-            })
-            .max_by_key(|(revision, _)| *revision)
-            .map(|(_, standing)| standing)
+        let mut contents = HashMap::new();
+        for cluster in clusters {
+            for (key, copy) in cluster.read().view().copies.of(&self.owner) {
+                let (count, _) = contents
+                    .entry((copy.metadata.revision(), copy.content))
+                    .or_insert_with(|| (0_usize, Standing { cluster: cluster.clone(), key: key.clone() }));
+                *count += 1;
+            }
+        }
+        let best = contents.into_iter().max_by_key(|((revision, _), (count, _))| (*revision, *count));
+        best.map(|(_, (_, standing))| standing)
     }
 
     fn revision(&self, clusters: &[Arc<Cluster>], recorded: Option<i64>, content: Fingerprint) -> i64 {

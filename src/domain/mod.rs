@@ -10,6 +10,7 @@ pub mod credential;
 pub mod deletion;
 pub mod event;
 pub mod fingerprint;
+pub mod htpasswd;
 pub mod ownership;
 pub mod plan;
 pub mod references;

@@ -10,6 +10,7 @@ mod scenario;
 
 mod architecture;
 mod bad_input;
+mod basic_auth;
 mod chart;
 mod consent;
 mod control_plane;
@@ -17,6 +18,7 @@ mod deletion;
 mod distribution;
 mod faults;
 mod generated;
+mod nginx;
 mod outages;
 mod ownership;
 mod schema;

@@ -24,9 +24,6 @@ use crate::{
 const OUTPUT_TYPE: &str = "kubernetes.io/dockerconfigjson";
 const OUTPUT_KEY: &str = ".dockerconfigjson";
 
-/// Below this many characters a password is called weak.
-const WEAK_PASSWORD_CHARS: usize = 8;
-
 impl Credential for RegistryCredential {
     const KIND: CredentialKind = CredentialKind::RegistryCredential;
 
@@ -106,11 +103,11 @@ fn render(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Conten
             SourceError::UsernameMissing { secret: secret.name.clone(), key: username_key(spec).to_owned() }
         })?,
     };
-    let weak = login.password.chars().count() < WEAK_PASSWORD_CHARS;
+    let weak = value::is_weak(&login.password);
     Ok(Content {
         type_: OUTPUT_TYPE,
         data: BTreeMap::from([(
-            OUTPUT_KEY,
+            OUTPUT_KEY.into(),
             docker_config(&registry.key, username, &login.password, spec.email.as_deref().or(login.email)),
         )]),
         warnings: weak.then_some(Warning::WeakPassword).into_iter().collect(),
