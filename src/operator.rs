@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use crate::{
     api::{BasicAuthCredential, DistributionPolicy, RegistryCredential},
     cli::{Settings, SettingsError},
-    cluster::{Cluster, Connector, LOCAL, Surroundings, Timeouts, describe},
+    cluster::{Cluster, Connector, LOCAL, Surroundings, Timeouts, backoff, describe, fault},
     controller::{self, Context, Events, Index, Roster},
     domain::{Credential, fingerprint::FingerprintKey},
     leader::{self, Elector, Leadership},
@@ -148,6 +148,7 @@ impl Process {
         let mut work = JoinSet::new();
         let roster = Arc::new(Roster::default());
         let (policies, writer) = reflector::store();
+        let (listed, policies_listed) = watch::channel(false);
         let registry = Arc::new(Index::<RegistryCredential>::new(&self.settings.namespace));
         let basic_auth = Arc::new(Index::<BasicAuthCredential>::new(&self.settings.namespace));
         // A new kind is registered in this list, and run below.
@@ -178,6 +179,7 @@ impl Process {
             events: Events::new(local.client().clone(), instance),
             clusters: RwLock::new(vec![local]),
             policies,
+            policies_listed,
             roster: roster.clone(),
             fingerprints,
             metrics: self.metrics.clone(),
@@ -185,7 +187,7 @@ impl Process {
             stale_after: self.settings.stale_after(),
             resync_interval: self.settings.resync_interval,
         });
-        self.watch_policies(&mut work, writer, roster, shutdown.clone())?;
+        self.watch_policies(&mut work, writer, listed, roster, shutdown.clone())?;
         run_kind(&mut work, &context, registry, &shutdown);
         run_kind(&mut work, &context, basic_auth, &shutdown);
         work.spawn(controller::sweep(context.clone(), self.settings.sweep_interval, shutdown.clone()));
@@ -215,6 +217,7 @@ impl Process {
         &self,
         work: &mut JoinSet<()>,
         writer: reflector::store::Writer<DistributionPolicy>,
+        listed: watch::Sender<bool>,
         roster: Arc<Roster>,
         shutdown: watch::Receiver<bool>,
     ) -> Result<(), Error> {
@@ -222,7 +225,7 @@ impl Process {
         let api: Api<DistributionPolicy> = Api::all(self.connector.client(Some(beat))?);
         let seconds = u32::try_from(self.settings.watch_timeout.as_secs()).unwrap_or(60);
         let mut changes = watcher(api, watcher::Config::default().timeout(seconds))
-            .default_backoff()
+            .backoff(backoff())
             .reflect(writer)
             .boxed();
         work.spawn(async move {
@@ -230,8 +233,15 @@ impl Process {
                 while let Some(event) = changes.next().await {
                     match event {
                         Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-                        Ok(_) => roster.all(),
-                        Err(error) => warn!("policies cannot be watched: {error}"),
+                        Ok(event) => {
+                            if let watcher::Event::InitDone = event {
+                                listed.send_replace(true);
+                            }
+                            roster.all();
+                        }
+                        Err(error) => {
+                            warn!(cluster = LOCAL, watch = "distributionpolicies", "{}", fault(&error))
+                        }
                     }
                 }
             };

@@ -13,7 +13,7 @@ use super::{
     status,
 };
 use crate::{
-    api::{ANNOTATION_SYNC, References},
+    api::{ANNOTATION_SYNC, Reference, References},
     cluster::{Cluster, Pace, Produced, Source, Trouble},
     domain::{
         Content, Credential, CredentialId,
@@ -25,7 +25,7 @@ use crate::{
         revision::revision,
         selection::NamespaceMatcher,
         status::{self as verdict, ClusterOutcome, Observation, SourceState},
-        view::Key,
+        view::{Key, PodUse},
     },
 };
 
@@ -235,6 +235,12 @@ impl<K: Credential> Pass<'_, K> {
             plan.held.extend(plan.delete.drain(..).map(|(key, _)| key));
             next = next.sooner(Urgency::Trouble);
         }
+        if let Some(wait) = produced
+            .and_then(|produced| produced.metadata.revision())
+            .and_then(|revision| cluster.pace_repairs(&mut plan, revision))
+        {
+            next = next.within(wait);
+        }
         let pace = Pace { slice: SLICE };
         let applied = cluster.apply(&plan, &self.id, &self.hub, produced, pace).await;
         let written = !plan.create.is_empty() || !plan.update.is_empty();
@@ -277,23 +283,29 @@ const MAX_REFERENCES: usize = 50;
 
 /// Who uses the copies of an owner, in all clusters.
 pub fn references(clusters: &[Arc<Cluster>], owner: &OwnerId) -> References {
-    let mut all = Vec::new();
+    let mut total = 0;
+    let mut first = Vec::new();
     for cluster in clusters {
         let cache = cluster.read();
         let view = cache.view();
-        for (key, _) in view.copies.of(owner) {
-            all.extend(view.references.of(key).iter().map(|user| crate::api::Reference {
-                cluster: cluster.name().to_string(),
-                kind: "Pod".to_owned(),
-                namespace: key.namespace.to_string(),
-                name: user.pod.to_string(),
-                field: user.field.to_owned(),
-            }));
-        }
+        let mut users: Vec<(&Key, &PodUse)> = view
+            .copies
+            .of(owner)
+            .flat_map(|(key, _)| view.references.of(key).iter().map(move |user| (key, user)))
+            .collect();
+        total += users.len();
+        // In order, so that a status does not change when nothing else does.
+        users.sort_unstable_by(|(a, x), (b, y)| {
+            (&a.namespace, &x.pod, x.field).cmp(&(&b.namespace, &y.pod, y.field))
+        });
+        first.extend(users.into_iter().take(MAX_REFERENCES - first.len()).map(|(key, user)| Reference {
+            cluster: cluster.name().to_string(),
+            kind: "Pod".to_owned(),
+            namespace: key.namespace.to_string(),
+            name: user.pod.to_string(),
+            field: user.field.to_owned(),
+        }));
     }
-    let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
-    // In order, so that a status does not change when nothing else does.
-    all.sort();
-    all.truncate(MAX_REFERENCES);
-    References { total, blocking: total, items: all }
+    let total = i64::try_from(total).unwrap_or(i64::MAX);
+    References { total, blocking: total, items: first }
 }

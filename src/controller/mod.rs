@@ -37,10 +37,11 @@ use kube::{
 };
 use kube_runtime::{controller, utils::PredicateConfig};
 use tokio::sync::watch;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{
     api::{ANNOTATION_FORCE_DELETE, ANNOTATION_SYNC},
+    cluster::{LOCAL, backoff, fault},
     domain::Credential,
 };
 
@@ -60,15 +61,22 @@ pub async fn run<K: Credential>(
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), kube::Error> {
     let plural = K::plural(&()).into_owned();
-    let beat = context.freshness.register(crate::cluster::LOCAL, &plural);
+    let beat = context.freshness.register(LOCAL, &plural);
     let api: Api<Guarded<K>> = Api::all(context.connector.client(Some(beat))?);
     let seconds = u32::try_from(context.connector.timeouts().watch.as_secs()).unwrap_or(60);
     let (store, writer) = reflector::store();
-    let observed = index.clone();
+    let (observed, roster) = (index.clone(), context.roster.clone());
     let changes = watcher(api, watcher::Config::default().timeout(seconds))
-        .default_backoff()
+        .backoff(backoff())
         .reflect(writer)
-        .inspect_ok(move |event| observed.observe(event))
+        .inspect_ok(move |event| {
+            observed.observe(event);
+            // A finalizer may have been taken off by hand: then copies are left without a credential.
+            if let watcher::Event::Delete(_) | watcher::Event::InitDone = event {
+                roster.orphans.notify_one();
+            }
+        })
+        .inspect_err(move |error| warn!(cluster = LOCAL, watch = plural, "{}", fault(error)))
         .touched_objects()
         .predicate_filter(concern, PredicateConfig::default());
     let context = Arc::new(reconcile::KindContext::new(context, index.clone()));

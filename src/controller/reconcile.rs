@@ -184,7 +184,7 @@ pub fn after_error<K: Credential>(
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
     };
-    warn!(%id, reason = error.reason(), "{error}");
+    warn!(parent: None, %id, reason = error.reason(), "{error}");
     match error.retry() {
         Retry::Never => Action::requeue(context.shared.resync_interval),
         Retry::Backoff => {

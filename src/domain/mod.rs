@@ -5,6 +5,7 @@
 
 pub mod consent;
 pub mod content;
+pub mod contest;
 pub mod credential;
 pub mod deletion;
 pub mod event;

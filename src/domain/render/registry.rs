@@ -134,7 +134,11 @@ fn from_keys<'a>(spec: &RegistryCredentialSpec, secret: &'a SourceSecret) -> Res
     {
         None
     } else {
-        Some(Zeroizing::new(value::text(secret, key, "usernameKey")?.text.to_owned()))
+        let username = value::text(secret, key, "usernameKey")?;
+        if username.trimmed {
+            notes.push(format!("a newline at the end of key '{key}' was left out"));
+        }
+        Some(Zeroizing::new(username.text.to_owned()))
     };
     Ok(Login { username, password: Zeroizing::new(password.text.to_owned()), email: None, notes })
 }
@@ -179,11 +183,11 @@ fn from_docker_config<'a>(
     })?;
     let key = kubelet::first_match(config.auths.keys().map(String::as_str), &registry.sample_image());
     let Some(entry) = key.and_then(|key| config.auths.get(key)) else {
-        let has: Vec<&str> = config.auths.keys().map(String::as_str).take(5).collect();
+        // The keys stand inside of the value, so they are counted and never quoted.
         return Err(wrong(&format!(
-            "has no entry that serves {}; it has {}",
+            "has no entry that serves {}, among {} in all",
             registry.endpoint(),
-            if has.is_empty() { "none".to_owned() } else { format!("'{}'", has.join("', '")) }
+            config.auths.len()
         )));
     };
     let email = entry.email;
