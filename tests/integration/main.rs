@@ -16,6 +16,7 @@ mod consent;
 mod control_plane;
 mod deletion;
 mod distribution;
+mod examples;
 mod faults;
 mod generated;
 mod nginx;
