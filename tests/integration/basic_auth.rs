@@ -227,26 +227,27 @@ async fn a_restart_keeps_every_hash_and_writes_nothing() -> Result<()> {
         seen = events.len();
         Ok(new)
     };
-    let looked_at_all = async |operator: &Operator| {
-        wait_for(DEADLINE, "a look at each credential", async || {
-            let selector = "claviger_reconcile_total{kind=\"BasicAuthCredential\",outcome=\"synced\"}";
-            let passes = operator.metric(selector).await.map_err(|e| e.to_string())?.unwrap_or(0.0);
-            if passes >= 3.0 { Ok(()) } else { Err(format!("{passes} passes")) }
-        })
-        .await
+    // A pass over each of them, to its end.
+    let look_at_all = async || -> Result<()> {
+        let operator = start().await?;
+        for name in ["file", "map", "envoy"] {
+            let info = format!("claviger_credential_info{{kind=\"BasicAuthCredential\",name=\"{name}\"}}");
+            wait_for(DEADLINE, &format!("a look at {name}"), async || {
+                operator.metric(&info).await.ok().flatten()
+            })
+            .await?;
+        }
+        operator.terminate(DEADLINE).await.map(drop)
     };
-    let operator = start().await?;
-    looked_at_all(&operator).await?;
+    look_at_all().await?;
     assert_eq!(writes()?, [], "a restart wrote something");
-    operator.kill9()?;
 
     // One copy of three that was edited meanwhile is healed, and no other gets a new hash for it.
     let good = data(client, &targets[0], "file").await?;
     let edited = json!({"stringData": {"auth": "alice:{SHA}L55TUjtiq8FBorTWAZ0jy6g129A=\n"}});
     test.secrets(&targets[1]).patch("file", &PatchParams::default(), &Patch::Merge(edited)).await?;
     writes()?;
-    let operator = start().await?;
-    looked_at_all(&operator).await?;
+    look_at_all().await?;
     for namespace in &targets {
         assert_eq!(data(client, namespace, "file").await?, good, "{namespace}");
     }
