@@ -26,10 +26,10 @@ pub async fn deletion(programme: &mut Programme, stage: &mut Stage, namespaces: 
          Running, which is all that an operator ever sees.)",
     );
     let screen = programme.screen.clone();
-    let [.., home] = namespaces else { return Err(Error::new("too few namespaces")) };
+    let [_, _, home, ..] = namespaces else { return Err(Error::new("too few namespaces")) };
     let all = namespaces.len();
     screen.command(&format!(
-        "kubectl run {POD} -n {home} --image=quay.io/acme/shop --overrides='{{\"spec\": {{\"imagePullSecrets\": [{{\"name\": \
+        "kubectl run {POD} -n {home} --image=quay.io/acme/shop \\\n  --overrides='{{\"spec\": {{\"imagePullSecrets\": [{{\"name\": \
          \"{CREDENTIAL}\"}}]}}}}'"
     ));
     let since = Instant::now();
@@ -39,7 +39,7 @@ pub async fn deletion(programme: &mut Programme, stage: &mut Stage, namespaces: 
         let total = credential.and_then(|c| c.data.pointer("/status/references/total")?.as_i64());
         Count::once(total == Some(1))
     };
-    let took = stage.sight.until(&screen, "user known", since, used).await?;
+    let took = stage.sight.until(&screen, "the status", since, used).await?;
     screen.done("the credential knows its user", Some(took));
 
     screen.command(&format!("kubectl delete regcred {CREDENTIAL} -n {HOME} --wait=false"));
@@ -51,10 +51,10 @@ pub async fn deletion(programme: &mut Programme, stage: &mut Stage, namespaces: 
         (status == "True").then(|| message.to_owned())
     };
     let look = |seen: &Seen| Count::once(blocked(seen).is_some());
-    let told = stage.sight.until(&screen, "deletion held", since, look).await?;
+    let told = stage.sight.until(&screen, "DeletionBlocked=True", since, look).await?;
     let message = stage.sight.look(blocked).unwrap_or_default();
-    screen.done("held", Some(told));
-    screen.quote("DeletionBlocked", &message);
+    screen.done("the deletion is held", Some(told));
+    screen.quote("DeletionBlocked=True", &message);
     screen.command(&format!("kubectl get regcred {CREDENTIAL} -n {HOME}"));
     screen.table(&stage.row(HOME, CREDENTIAL).await?);
     let left = stage.sight.look(|seen| copies(seen, CREDENTIAL));
@@ -71,7 +71,7 @@ pub async fn deletion(programme: &mut Programme, stage: &mut Stage, namespaces: 
     let took = stage.sight.until(&screen, "Secrets gone", since, gone).await?;
     screen.done(&format!("the Pod is gone, and with it {}", plural(all, "Secret")), Some(took));
     let forgotten = |seen: &Seen| Count::once(seen.credential(KIND, HOME, CREDENTIAL).is_none());
-    let ended = stage.sight.until(&screen, "credential gone", since, forgotten).await?;
+    let ended = stage.sight.until(&screen, "the end of the credential", since, forgotten).await?;
     screen.done("so is the credential", Some(ended));
     programme.end("held for a Pod, finished when it went", ended).await;
     Ok(())

@@ -52,7 +52,8 @@ impl Stage {
         let (binary, operator_took) = programme
             .wait("building the operator", async { tokio::task::spawn_blocking(operator_binary).await? })
             .await?;
-        screen.done(&format!("the operator: {}", binary.display()), Some(operator_took));
+        let shown = binary.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&binary);
+        screen.done(&format!("the operator: {}", shown.display()), Some(operator_took));
         let (programs, kubernetes_took) = programme
             .wait("looking for Kubernetes", async {
                 tokio::task::spawn_blocking(binaries::control_plane).await?
@@ -63,7 +64,9 @@ impl Stage {
             &format!("etcd, kube-apiserver, kube-controller-manager: {}", folder.display()),
             Some(kubernetes_took),
         );
-        programme.end("", operator_took + kubernetes_took).await;
+        programme
+            .end("operator, etcd, kube-apiserver, kube-controller-manager", operator_took + kubernetes_took)
+            .await;
 
         programme.begin(
             "A control plane",
@@ -148,7 +151,7 @@ impl Stage {
     /// The rows that kubectl would show of one credential.
     pub async fn row(&self, namespace: &str, name: &str) -> Result<Vec<Vec<String>>> {
         let Some(resource) = self.kinds.iter().find(|kind| kind.kind == KIND) else { return Ok(Vec::new()) };
-        kubectl::get(&self.client, resource, Some(namespace), |_, row| row == name).await
+        kubectl::get(&self.client, resource, Some(namespace), &format!("metadata.name={name}")).await
     }
 }
 
