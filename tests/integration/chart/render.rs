@@ -126,7 +126,6 @@ async fn flags_are_those_of_the_operator() -> Result<()> {
     assert_eq!(full.resync_interval.as_secs(), 5400);
     assert_eq!(full.sweep_interval.as_secs(), 7200);
     assert_eq!(full.worker_threads, 1);
-    assert_eq!(full.cluster_labels["region"], "eu");
     assert_eq!(full.leader_election.map(|election| election.timing.lease_duration.as_secs()), Some(30));
     Ok(())
 }
