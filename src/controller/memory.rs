@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     api::CredentialStatus,
-    domain::{Content, SourceError, ownership::OwnerId},
+    domain::{Content, SourceError, fingerprint::Fingerprint, ownership::OwnerId},
 };
 
 /// What is remembered of one credential.
@@ -23,6 +23,8 @@ pub struct Memory {
     pub status: Option<CredentialStatus>,
     /// When that was.
     pub status_written: Option<Instant>,
+    /// The revision that was given last, and the content that it was given to.
+    pub assigned: Option<(i64, Fingerprint)>,
     /// Passes in a row that met trouble.
     pub failures: u32,
 }

@@ -34,7 +34,8 @@ async fn killed_in_the_middle_of_a_fan_out_and_of_a_rotation() -> Result<()> {
     proxy.delay(DELAY);
     let operator = start().await?;
     test.credential("reg", spec(&test, "src")).await?;
-    wait_for(LONG, "a part of the copies", async || at_revision(&test, "1").await.map(some).unwrap_or(false)).await?;
+    wait_for(LONG, "a part of the copies", async || at_revision(&test, "1").await.map(some).unwrap_or(false))
+        .await?;
     operator.kill9()?;
     let there = at_revision(&test, "1").await?;
     assert!(there < FLEET, "it was too late to kill it");
@@ -54,7 +55,10 @@ async fn killed_in_the_middle_of_a_fan_out_and_of_a_rotation() -> Result<()> {
     let before = lab.requests()?;
     proxy.delay(DELAY);
     good_source(&test, "src", "the-second").await?;
-    wait_for(LONG, "a part of the rotation", async || at_revision(&test, "2").await.map(some).unwrap_or(false)).await?;
+    wait_for(LONG, "a part of the rotation", async || {
+        at_revision(&test, "2").await.map(some).unwrap_or(false)
+    })
+    .await?;
     operator.kill9()?;
     let there = at_revision(&test, "2").await?;
     assert!(there < FLEET, "it was too late to kill it");
@@ -64,7 +68,8 @@ async fn killed_in_the_middle_of_a_fan_out_and_of_a_rotation() -> Result<()> {
     test.wait_ready("reg", 2).await?;
     assert_eq!(at_revision(&test, "2").await?, FLEET, "the revision is one more, not two");
     let writes = lab.writes(before)?;
-    let updates = writes.iter().filter(|e| e.resource == "secrets" && e.verb == "update" && e.code == 200).count();
+    let updates =
+        writes.iter().filter(|e| e.resource == "secrets" && e.verb == "update" && e.code == 200).count();
     // A write may have been carried out whose answer nobody was there to hear: it is in the count once.
     assert_eq!(updates, FLEET);
     assert!(writes.iter().all(|e| e.resource != "secrets" || e.verb == "update"), "a rotation only updates");
@@ -120,9 +125,14 @@ async fn a_restart_with_everything_in_place_writes_nothing() -> Result<()> {
         .iter()
         .filter(|e| e.namespace != late)
         // A name that is taken is tried once by a new process, as it knows nothing of it yet.
-        .filter(|e| !(e.verb == "create" && e.resource == "secrets" && e.namespace == targets[0] && e.code == 409))
+        .filter(|e| {
+            !(e.verb == "create" && e.resource == "secrets" && e.namespace == targets[0] && e.code == 409)
+        })
         // The new namespace is told in the statuses of those who select it, and in no others.
-        .filter(|e| !(e.subresource == "status" && ["good", "labelled", "taken", "missing"].contains(&e.name.as_str())))
+        .filter(|e| {
+            !(e.subresource == "status"
+                && ["good", "labelled", "taken", "missing"].contains(&e.name.as_str()))
+        })
         .map(|e| format!("{} {}/{} {}/{} {}", e.verb, e.resource, e.subresource, e.namespace, e.name, e.code))
         .collect();
     assert!(needless.is_empty(), "{needless:#?}");
@@ -250,7 +260,8 @@ async fn sigterm_during_a_fan_out_ends_in_order() -> Result<()> {
     proxy.delay(DELAY);
     let operator = lab.operator_behind(&proxy)?.arg("--concurrency=1").start().await?;
     test.credential("reg", spec(&test, "src")).await?;
-    wait_for(LONG, "the first copies", async || copies(&test).await.is_ok_and(|found| found.items.len() > 5)).await?;
+    wait_for(LONG, "the first copies", async || copies(&test).await.is_ok_and(|found| found.items.len() > 5))
+        .await?;
     // Kubelet gives a Pod 30 s.
     assert_eq!(operator.terminate(Duration::from_secs(10)).await?, 0);
     let left = copies(&test).await?.items.len();

@@ -37,7 +37,8 @@ impl Lab {
 
     /// As an administrator finds a new cluster.
     pub async fn bare() -> Result<Self> {
-        let control_plane = ControlPlane::builder().audit(true).user(USER, &["system:masters"]).start().await?;
+        let control_plane =
+            ControlPlane::builder().audit(true).user(USER, &["system:masters"]).start().await?;
         let binary = tokio::task::spawn_blocking(operator_binary).await??;
         Ok(Self { control_plane, binary })
     }

@@ -17,4 +17,6 @@ mod distribution;
 mod faults;
 mod outages;
 mod ownership;
+mod secrecy;
 mod startup;
+mod sync;

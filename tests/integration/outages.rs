@@ -8,7 +8,9 @@ use serde_json::json;
 
 use crate::{
     lab::Lab,
-    looks::{delete, delete_pod, exact, good_source, merge, spec, wait_copy, wait_no_credential, wait_no_secret},
+    looks::{
+        delete, delete_pod, exact, good_source, merge, spec, wait_copy, wait_no_credential, wait_no_secret,
+    },
     support::{Error, FaultProxy, Result, wait_for},
 };
 
@@ -27,7 +29,8 @@ async fn an_api_server_that_restarts_is_found_again() -> Result<()> {
     let copies = crate::looks::exact_all(&test, &targets, "reg").await?;
     lab.control_plane.stop_apiserver()?;
     // Long enough for every watch to have failed once.
-    wait_for(LONG, "the operator to notice", async || operator.logs().matches("\"watch\":").count() >= 6).await?;
+    wait_for(LONG, "the operator to notice", async || operator.logs().matches("\"watch\":").count() >= 6)
+        .await?;
     assert_eq!(operator.healthz().await?, 200, "an outage of seconds is no reason for a restart");
     lab.control_plane.start_apiserver().await?;
     let late = format!("{}-late", test.mark);
@@ -61,7 +64,11 @@ async fn a_watch_that_expired_misses_nothing() -> Result<()> {
     test.wait_ready("reg", 1).await?;
     test.wait_ready("going", 1).await?;
     crate::looks::foreign(&test, &test.home.name, "freed").await?;
-    test.credential("freed", json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}})).await?;
+    test.credential(
+        "freed",
+        json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}}),
+    )
+    .await?;
     test.wait_condition("freed", "Ready", "False", "SecretNameConflict").await?;
     test.pod(&targets[4], "app", "going").await?;
     delete(&test, "going").await?;

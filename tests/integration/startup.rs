@@ -32,7 +32,12 @@ async fn remove_crds(lab: &Lab) -> Result<()> {
     let crds: Api<CustomResourceDefinition> = Api::all(lab.control_plane.client().await?);
     let ours = async || -> Result<Vec<String>> {
         let found = crds.list(&Default::default()).await?;
-        Ok(found.items.into_iter().filter(|crd| crd.spec.group == "claviger.dev").filter_map(|crd| crd.metadata.name).collect())
+        Ok(found
+            .items
+            .into_iter()
+            .filter(|crd| crd.spec.group == "claviger.dev")
+            .filter_map(|crd| crd.metadata.name)
+            .collect())
     };
     for name in ours().await? {
         crds.delete(&name, &DeleteParams::default()).await?;
@@ -89,13 +94,17 @@ async fn an_operator_that_starts_while_crds_are_being_installed_gets_ready() -> 
             lab.operator()?.without_waiting().start().await?
         };
         let began = Instant::now();
-        wait_ready(&operator, Duration::from_secs(15)).await.map_err(|error| error.context(format!("round {round}")))?;
+        wait_ready(&operator, Duration::from_secs(15))
+            .await
+            .map_err(|error| error.context(format!("round {round}")))?;
         let took = began.elapsed();
         let test = lab.scenario().await?;
         good_source(&test, "src", "the-password").await?;
         let plain = json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}});
         test.credential("reg", plain).await?;
-        test.wait_ready("reg", 1).await.map_err(|error| error.context(format!("round {round}, ready after {took:?}")))?;
+        test.wait_ready("reg", 1)
+            .await
+            .map_err(|error| error.context(format!("round {round}, ready after {took:?}")))?;
         remove_crds(&lab).await?;
         operator.terminate(Duration::from_secs(5)).await?;
     }
@@ -108,7 +117,8 @@ async fn a_standby_takes_over_after_a_kill_and_after_a_farewell() -> Result<()> 
     let test = lab.scenario().await?;
     test.policy().await?;
     let targets = test.targets(2).await?;
-    let leads = async |operator: &Operator| operator.metric("claviger_leader").await.is_ok_and(|n| n == Some(1.0));
+    let leads =
+        async |operator: &Operator| operator.metric("claviger_leader").await.is_ok_and(|n| n == Some(1.0));
     let first = lab.candidate()?.start().await?;
     wait_for(LONG, "the first to lead", async || leads(&first).await).await?;
     let second = lab.candidate()?.start().await?;
@@ -180,7 +190,9 @@ async fn a_credential_of_a_later_version_is_left_as_it_is() -> Result<()> {
             let object = untyped.get("later").await.map_err(|error| error.to_string())?;
             let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
             let is = |type_: &str, status: &str| {
-                conditions.iter().any(|c| c["type"] == type_ && c["status"] == status && c["reason"] == "UnsupportedSpec")
+                conditions
+                    .iter()
+                    .any(|c| c["type"] == type_ && c["status"] == status && c["reason"] == "UnsupportedSpec")
             };
             let told = is("Stalled", "True") && is("Ready", "False") && is("Reconciling", "False");
             let current = object.data["status"]["observedGeneration"] == json!(object.metadata.generation);
@@ -189,7 +201,10 @@ async fn a_credential_of_a_later_version_is_left_as_it_is() -> Result<()> {
         .await
     };
     let conditions = stalled().await?;
-    assert!(conditions.iter().any(|c| c["message"].as_str().is_some_and(|m| m.contains("Future"))), "{conditions:?}");
+    assert!(
+        conditions.iter().any(|c| c["message"].as_str().is_some_and(|m| m.contains("Future"))),
+        "{conditions:?}"
+    );
 
     // The others go on, its own copies rest, also over a restart and its sweep.
     good_source(&test, "src", "another-password").await?;
