@@ -66,12 +66,12 @@ impl World {
         self.control_plane.client().await
     }
 
-    /// Claviger with its defaults; back when it is ready.
+    /// Claviger with its defaults; back when it is ready. `SCALE_OPERATOR_ARGS` adds flags, to try them out.
     pub async fn operator(&self) -> Result<Operator> {
-        Operator::builder(&self.binary, self.control_plane.kubeconfig())
-            .namespace(environment::OPERATOR_NAMESPACE)
-            .start()
-            .await
+        let flags = std::env::var("SCALE_OPERATOR_ARGS").unwrap_or_default();
+        let builder = Operator::builder(&self.binary, self.control_plane.kubeconfig())
+            .namespace(environment::OPERATOR_NAMESPACE);
+        flags.split_whitespace().fold(builder, |builder, flag| builder.arg(flag)).start().await
     }
 
     /// Puts a password into the source, always of the same length.
