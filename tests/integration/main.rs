@@ -23,4 +23,6 @@ mod nginx;
 mod outages;
 mod ownership;
 mod schema;
+mod secrecy;
 mod startup;
+mod sync;

@@ -40,7 +40,6 @@ impl Break {
 fn secret(name: &str, type_: &str, labels: Value, annotations: Value) -> Secret {
     let data = match type_ {
         PULL => json!({".dockerconfigjson": "{\"auths\":{}}"}),
-        "kubernetes.io/basic-auth" => json!({"username": "me", "password": "it"}),
         _ => json!({}),
     };
     let object = json!({
@@ -73,8 +72,7 @@ async fn only_secrets_of_our_types_with_our_labels_are_created() -> Result<()> {
     for type_ in [
         "kubernetes.io/service-account-token",
         "bootstrap.kubernetes.io/token",
-        "Opaque",
-        "kubernetes.io/basic-auth",
+        "helm.sh/release.v1",
         "example.com/own",
     ] {
         let sentence = format!("Claviger may not write a Secret of type {type_}");

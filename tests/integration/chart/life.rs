@@ -50,7 +50,7 @@ async fn live(release: &Release) -> Result<()> {
     drift(&test, &targets).await?;
     conflict(&test).await?;
     sync_request(&test).await?;
-    a_spec_of_a_later_version(&test).await?;
+    every_kind(&test).await?;
     // Held to the end, as it stops when it is dropped.
     let _leader = change_of_leaders(&test, release, leader, &targets).await?;
     orphans(&test, &targets).await?;
@@ -142,30 +142,62 @@ async fn sync_request(test: &Scenario) -> Result<()> {
     Ok(())
 }
 
-/// As after a downgrade of the operator alone.
-async fn a_spec_of_a_later_version(test: &Scenario) -> Result<()> {
-    let crds = Api::<CustomResourceDefinition>::all(test.client.clone());
-    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/provider/enum/-";
-    let patch: json_patch::Patch =
-        serde_json::from_value(json!([{"op": "add", "path": path, "value": "Future"}]))?;
-    crds.patch("registrycredentials.claviger.dev", &PatchParams::default(), &Patch::Json::<()>(patch))
-        .await?;
-    // Our own types cannot hold it either.
-    let kind = GroupVersionKind::gvk("claviger.dev", "v1alpha1", "RegistryCredential");
-    let resource = ApiResource::from_gvk(&kind);
-    let api: Api<DynamicObject> = Api::namespaced_with(test.client.clone(), &test.home.name, &resource);
-    let spec = json!({"spec": {"provider": "Future", "secretRef": {"name": "src"}}});
-    let object = DynamicObject::new("future", &resource).data(spec);
-    wait_for(DEADLINE, "the later definition to be served", async || {
-        api.create(&PostParams::default(), &object).await
-    })
-    .await?;
-    wait_for(DEADLINE, "word that it cannot be read", async || {
-        let status = api.get("future").await?.data["status"].to_string();
-        if status.contains("UnsupportedSpec") { Ok(()) } else { Err(Error::new(status)) }
-    })
-    .await?;
-    api.delete("future", &DeleteParams::default()).await?;
+/// Each kind: the field by which a later version could differ, and specs that bring all types of Secrets.
+fn kinds() -> Vec<(&'static str, &'static str, Vec<Value>)> {
+    let basic = |format: &str| json!({"format": format, "username": "ci", "secretRef": {"name": "src"}});
+    vec![
+        ("RegistryCredential", "provider", vec![json!({"provider": "Quay", "secretRef": {"name": "src"}})]),
+        (
+            "BasicAuthCredential",
+            "format",
+            ["BasicAuth", "Htpasswd", "HtpasswdMap", "NginxOrg", "EnvoyGateway"].map(basic).to_vec(),
+        ),
+    ]
+}
+
+/// Every kind works, and says so when it is of a later version, as after a downgrade of the operator alone.
+async fn every_kind(test: &Scenario) -> Result<()> {
+    let known = kinds();
+    for crd in claviger::api::crds().iter().filter(|crd| crd.spec.scope == "Namespaced") {
+        let kind = &crd.spec.names.kind;
+        let found = known.iter().find(|(name, ..)| name == kind);
+        let (_, field, specs) =
+            found.ok_or_else(|| Error::new(format!("say in kinds() what a {kind} is")))?;
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("claviger.dev", "v1alpha1", kind));
+        // Our own types cannot hold what is of a later version.
+        let api: Api<DynamicObject> = Api::namespaced_with(test.client.clone(), &test.home.name, &resource);
+        let create = async |name: &str, spec: &Value| {
+            let object = DynamicObject::new(name, &resource).data(json!({"spec": spec}));
+            api.create(&PostParams::default(), &object).await
+        };
+        let wait_told = async |name: &str, word: &str| {
+            wait_for(DEADLINE, &format!("{kind} {name} to be {word}"), async || {
+                let status = api.get(name).await?.data["status"].to_string();
+                if status.contains(word) { Ok(()) } else { Err(Error::new(status)) }
+            })
+            .await
+        };
+        for (n, spec) in specs.iter().enumerate() {
+            let name = format!("kind-{}-{n}", kind.to_lowercase());
+            create(&name, spec).await?;
+            wait_told(&name, "AllTargetsSynced").await?;
+            api.delete(&name, &DeleteParams::default()).await?;
+        }
+
+        let path =
+            format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}/enum/-");
+        let patch = json!([{"op": "add", "path": path, "value": "Future"}]);
+        let patch = Patch::Json::<()>(serde_json::from_value(patch)?);
+        let crds = Api::<CustomResourceDefinition>::all(test.client.clone());
+        let crd_name = crd.metadata.name.as_deref().unwrap_or_default();
+        crds.patch(crd_name, &PatchParams::default(), &patch).await?;
+        let mut future = specs[0].clone();
+        future[*field] = json!("Future");
+        wait_for(DEADLINE, "the later definition to be served", async || create("future", &future).await)
+            .await?;
+        wait_told("future", "UnsupportedSpec").await?;
+        api.delete("future", &DeleteParams::default()).await?;
+    }
     Ok(())
 }
 
