@@ -73,8 +73,7 @@ async fn only_secrets_of_our_types_with_our_labels_are_created() -> Result<()> {
     for type_ in [
         "kubernetes.io/service-account-token",
         "bootstrap.kubernetes.io/token",
-        "Opaque",
-        "kubernetes.io/basic-auth",
+        "helm.sh/release.v1",
         "example.com/own",
     ] {
         let sentence = format!("Claviger may not write a Secret of type {type_}");

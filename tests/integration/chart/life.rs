@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+use claviger::api::BasicAuthCredential;
 use k8s_openapi::{
     api::{coordination::v1::Lease, events::v1::Event},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    core::{DynamicObject, GroupVersionKind},
 };
 use serde_json::{Value, json};
 
@@ -18,6 +20,7 @@ use super::{
     release::{NAMESPACE, Release},
 };
 use crate::{
+    basic_auth,
     scenario::Scenario,
     support::{ControlPlane, Error, Operator, Result, wait::DEADLINE, wait_for},
 };
@@ -49,7 +52,9 @@ async fn live(release: &Release) -> Result<()> {
     drift(&test, &targets).await?;
     conflict(&test).await?;
     sync_request(&test).await?;
-    a_spec_of_a_later_version(&test).await?;
+    htpasswd(&test).await?;
+    a_spec_of_a_later_version(&test, "RegistryCredential", "provider").await?;
+    a_spec_of_a_later_version(&test, "BasicAuthCredential", "format").await?;
     // Held to the end, as it stops when it is dropped.
     let _leader = change_of_leaders(&test, release, leader, &targets).await?;
     orphans(&test, &targets).await?;
@@ -141,24 +146,43 @@ async fn sync_request(test: &Scenario) -> Result<()> {
     Ok(())
 }
 
+/// Every type of Secret that comes of users and passwords.
+async fn htpasswd(test: &Scenario) -> Result<()> {
+    let namespace = &test.home.name;
+    for format in ["BasicAuth", "Htpasswd", "HtpasswdMap", "NginxOrg", "EnvoyGateway"] {
+        let name = format.to_lowercase();
+        let spec = json!({"format": format, "username": "ci", "secretRef": {"name": "src"}});
+        basic_auth::apply(&test.client, namespace, &name, spec).await?;
+        basic_auth::wait_ready(&test.client, namespace, &name, 1).await?;
+        Api::<BasicAuthCredential>::namespaced(test.client.clone(), namespace)
+            .delete(&name, &DeleteParams::default())
+            .await?;
+        wait_for(DEADLINE, &format!("the Secret of format {format} to be gone"), async || {
+            test.secrets(namespace).get_opt(&name).await.is_ok_and(|left| left.is_none())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 /// As after a downgrade of the operator alone.
-async fn a_spec_of_a_later_version(test: &Scenario) -> Result<()> {
+async fn a_spec_of_a_later_version(test: &Scenario, kind: &str, field: &str) -> Result<()> {
     let crds = Api::<CustomResourceDefinition>::all(test.client.clone());
-    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/provider/enum/-";
+    let path = format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}/enum/-");
     let patch: json_patch::Patch =
         serde_json::from_value(json!([{"op": "add", "path": path, "value": "Future"}]))?;
-    crds.patch("registrycredentials.claviger.dev", &PatchParams::default(), &Patch::Json::<()>(patch))
-        .await?;
+    let definition = format!("{}s.claviger.dev", kind.to_lowercase());
+    crds.patch(&definition, &PatchParams::default(), &Patch::Json::<()>(patch)).await?;
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("claviger.dev", "v1alpha1", kind));
+    let api: Api<DynamicObject> = Api::namespaced_with(test.client.clone(), &test.home.name, &resource);
+    let object = json!({
+        "apiVersion": "claviger.dev/v1alpha1", "kind": kind, "metadata": {"name": "future"},
+        "spec": {field: "Future", "secretRef": {"name": "src"}},
+    });
     wait_for(DEADLINE, "the later definition to be served", async || {
-        test.credential("future", json!({"provider": "Future", "secretRef": {"name": "src"}})).await
+        api.patch("future", &PatchParams::apply("test"), &Patch::Apply(&object)).await
     })
-    .await
-    .map(drop)
-    .or_else(|error| if error.to_string().contains("unknown variant") { Ok(()) } else { Err(error) })?;
-    let kind = kube::core::GroupVersionKind::gvk("claviger.dev", "v1alpha1", "RegistryCredential");
-    let resource = kube::api::ApiResource::from_gvk(&kind);
-    let api: Api<kube::core::DynamicObject> =
-        Api::namespaced_with(test.client.clone(), &test.home.name, &resource);
+    .await?;
     wait_for(DEADLINE, "word that it cannot be read", async || {
         let status = api.get("future").await?.data["status"].to_string();
         if status.contains("UnsupportedSpec") { Ok(()) } else { Err(Error::new(status)) }

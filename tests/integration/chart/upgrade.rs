@@ -17,8 +17,12 @@ use super::{
 };
 use crate::support::{ControlPlane, Error, Result, wait::DEADLINE, wait_for};
 
-const CRDS: [&str; 2] = ["registrycredentials.claviger.dev", "distributionpolicies.claviger.dev"];
 const WITH_POLICY: [&str; 2] = ["--set", "distributionPolicy.create=true"];
+
+/// The names of all definitions.
+fn definitions() -> Vec<String> {
+    claviger::api::crds().into_iter().filter_map(|crd| crd.metadata.name).collect()
+}
 
 /// To be said: Helm takes the last values for those of an upgrade that names none.
 const WITHOUT_POLICY: [&str; 2] = ["--set", "distributionPolicy.create=false"];
@@ -57,16 +61,16 @@ impl Cluster {
     }
 
     async fn delete_crds(&self) -> Result<()> {
-        for name in CRDS {
-            self.crds.delete(name, &DeleteParams::default()).await?;
+        for name in definitions() {
+            self.crds.delete(&name, &DeleteParams::default()).await?;
         }
         self.wait_no_crds().await
     }
 
     async fn wait_no_crds(&self) -> Result<()> {
         wait_for(DEADLINE, "the definitions to be gone", async || {
-            for name in CRDS {
-                if self.crds.get_opt(name).await?.is_some() {
+            for name in definitions() {
+                if self.crds.get_opt(&name).await?.is_some() {
                     return Err(Error::new(name));
                 }
             }
@@ -118,8 +122,8 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
 
     cluster.uninstall().await?;
     assert!(deployments.get_opt(FULL_NAME).await?.is_none());
-    for name in CRDS {
-        cluster.crds.get(name).await?;
+    for name in definitions() {
+        cluster.crds.get(&name).await?;
     }
     cluster.credentials.get("quay").await?;
     // The same release takes over what it had left, and the policy needs no hook now.
