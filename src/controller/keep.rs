@@ -103,8 +103,12 @@ impl<K: Credential> Pass<'_, K> {
         let fingerprint = content.as_ref().map(|content| self.context.shared.fingerprints.of(content));
         let recorded = previous.as_ref().and_then(|status| status.revision);
         let revision = match fingerprint {
-            Some(fingerprint) => Some(self.revision(&clusters, recorded, fingerprint)),
-            None => recorded,
+            Some(fingerprint) => {
+                let revision = self.revision(&clusters, recorded, memory.assigned, fingerprint);
+                memory.assigned = Some((revision, fingerprint));
+                Some(revision)
+            }
+            None => recorded.max(memory.assigned.map(|(revision, _)| revision)),
         };
         let desired = Metadata::desired(&self.id, &self.hub, revision.unwrap_or(0), self.object.target());
         let produced = content.as_ref().zip(fingerprint).map(|(content, fingerprint)| {
@@ -216,11 +220,17 @@ impl<K: Credential> Pass<'_, K> {
         best.map(|(_, (_, standing))| standing)
     }
 
-    fn revision(&self, clusters: &[Arc<Cluster>], recorded: Option<i64>, content: Fingerprint) -> i64 {
+    fn revision(
+        &self,
+        clusters: &[Arc<Cluster>],
+        recorded: Option<i64>,
+        assigned: Option<(i64, Fingerprint)>,
+        content: Fingerprint,
+    ) -> i64 {
         let caches: Vec<_> = clusters.iter().map(|cluster| cluster.read()).collect();
         let copies =
             caches.iter().flat_map(|cache| cache.view().copies.of(&self.owner).map(|(_, copy)| copy));
-        revision(recorded, content, copies)
+        revision(recorded, assigned, content, copies)
     }
 
     async fn carry_out(

@@ -11,7 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     api::CredentialStatus,
-    domain::{Content, SourceError, ownership::OwnerId, validity::Validity},
+    domain::{Content, SourceError, fingerprint::Fingerprint, ownership::OwnerId, validity::Validity},
 };
 
 /// What is remembered of one credential.
@@ -25,6 +25,8 @@ pub struct Memory {
     pub status: Option<CredentialStatus>,
     /// When that was.
     pub status_written: Option<Instant>,
+    /// The revision that was given last, and the content that it was given to.
+    pub assigned: Option<(i64, Fingerprint)>,
     /// Passes in a row that met trouble.
     pub failures: u32,
 }

@@ -22,6 +22,7 @@ pub use context::{Context, Roster};
 pub use error::{Error, Retry};
 pub use events::Events;
 pub use index::Index;
+use index::Listener as _;
 pub use sweep::sweep;
 
 use std::{
@@ -29,7 +30,7 @@ use std::{
     sync::Arc,
 };
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use kube::{
     Api, ResourceExt,
     core::DeserializeGuard,
@@ -79,8 +80,16 @@ pub async fn run<K: Credential>(
         .inspect_err(move |error| warn!(cluster = LOCAL, watch = plural, "{}", fault(error)))
         .touched_objects()
         .predicate_filter(concern, PredicateConfig::default());
+    let (shared, mut stop) = (context.clone(), shutdown.clone());
+    let ready = index.clone();
+    let unfilled = async move {
+        let _ = stop.wait_for(|down| *down).await;
+        if ready.is_ready() && shared.filled().now_or_never().is_some() {
+            std::future::pending::<()>().await;
+        }
+    };
     let context = Arc::new(reconcile::KindContext::new(context, index.clone()));
-    Controller::for_stream(changes, store)
+    let passes = Controller::for_stream(changes, store)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_on(index.wakes())
         .graceful_shutdown_on(async move {
@@ -92,8 +101,13 @@ pub async fn run<K: Credential>(
                 // Failed passes were reported where they failed; an object that is gone is no fault.
                 debug!(%error, "controller");
             }
-        })
-        .await;
+        });
+    tokio::select! {
+        () = passes => {}
+        // Before everything was listed once no pass gets beyond waiting for it: there is nothing to finish,
+        // and what a finish would wait for may never come.
+        () = unfilled => {}
+    }
     Ok(())
 }
 

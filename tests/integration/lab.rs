@@ -12,7 +12,7 @@ use kube::{
 use crate::{
     scenario::Scenario,
     support::{
-        AuditEvent, ControlPlane, FaultProxy, Operator, Result, client_from,
+        AuditEvent, ControlPlane, FaultProxy, Operator, Result,
         environment::{OPERATOR_NAMESPACE, prepare},
         operator::Builder,
         operator_binary, random_name,
@@ -112,9 +112,4 @@ pub async fn at_revision(test: &Scenario, revision: &str) -> Result<usize> {
             notes.and_then(|notes| notes.get("claviger.dev/revision")).is_some_and(|found| found == revision)
         })
         .count())
-}
-
-/// A client of the operator's user, made anew.
-pub async fn fresh_client(lab: &Lab) -> Result<kube::Client> {
-    client_from(&lab.control_plane.kubeconfig()).await
 }

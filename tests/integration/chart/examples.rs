@@ -104,12 +104,10 @@ async fn alerts_look_for_what_the_operator_tells() -> Result<()> {
     assert_eq!(looked, 3);
     // Their labels too.
     assert!(told.contains(r#"condition="Ready""#) && told.contains(r#"status="true""#), "{told}");
-    assert_eq!(
-        installed
-            .operator
-            .metric(r#"claviger_credential_condition{name="quay",condition="Ready",status="true"}"#)
-            .await?,
-        Some(1.0)
+    let series = format!(
+        r#"claviger_credential_condition{{namespace="{}",name="quay",condition="Ready",status="true"}}"#,
+        test.home.name
     );
+    assert_eq!(installed.operator.metric(&series).await?, Some(1.0));
     Ok(())
 }

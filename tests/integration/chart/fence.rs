@@ -40,7 +40,6 @@ impl Break {
 fn secret(name: &str, type_: &str, labels: Value, annotations: Value) -> Secret {
     let data = match type_ {
         PULL => json!({".dockerconfigjson": "{\"auths\":{}}"}),
-        "kubernetes.io/basic-auth" => json!({"username": "me", "password": "it"}),
         _ => json!({}),
     };
     let object = json!({

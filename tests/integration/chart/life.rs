@@ -3,15 +3,14 @@
 
 use std::time::Duration;
 
-use claviger::api::BasicAuthCredential;
 use k8s_openapi::{
     api::{coordination::v1::Lease, events::v1::Event},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api,
-    api::{ApiResource, DeleteParams, ListParams, Patch, PatchParams, PostParams},
-    core::{DynamicObject, GroupVersionKind},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    core::GroupVersionKind,
 };
 use serde_json::{Value, json};
 
@@ -20,7 +19,6 @@ use super::{
     release::{NAMESPACE, Release},
 };
 use crate::{
-    basic_auth,
     scenario::Scenario,
     support::{ControlPlane, Error, Operator, Result, wait::DEADLINE, wait_for},
 };
@@ -52,9 +50,7 @@ async fn live(release: &Release) -> Result<()> {
     drift(&test, &targets).await?;
     conflict(&test).await?;
     sync_request(&test).await?;
-    htpasswd(&test).await?;
-    a_spec_of_a_later_version(&test, "RegistryCredential", "provider").await?;
-    a_spec_of_a_later_version(&test, "BasicAuthCredential", "format").await?;
+    every_kind(&test).await?;
     // Held to the end, as it stops when it is dropped.
     let _leader = change_of_leaders(&test, release, leader, &targets).await?;
     orphans(&test, &targets).await?;
@@ -146,49 +142,62 @@ async fn sync_request(test: &Scenario) -> Result<()> {
     Ok(())
 }
 
-/// Every type of Secret that comes of users and passwords.
-async fn htpasswd(test: &Scenario) -> Result<()> {
-    let namespace = &test.home.name;
-    for format in ["BasicAuth", "Htpasswd", "HtpasswdMap", "NginxOrg", "EnvoyGateway"] {
-        let name = format.to_lowercase();
-        let spec = json!({"format": format, "username": "ci", "secretRef": {"name": "src"}});
-        basic_auth::apply(&test.client, namespace, &name, spec).await?;
-        basic_auth::wait_ready(&test.client, namespace, &name, 1).await?;
-        Api::<BasicAuthCredential>::namespaced(test.client.clone(), namespace)
-            .delete(&name, &DeleteParams::default())
-            .await?;
-        wait_for(DEADLINE, &format!("the Secret of format {format} to be gone"), async || {
-            test.secrets(namespace).get_opt(&name).await.is_ok_and(|left| left.is_none())
-        })
-        .await?;
-    }
-    Ok(())
+/// Each kind: the field by which a later version could differ, and specs that bring all types of Secrets.
+fn kinds() -> Vec<(&'static str, &'static str, Vec<Value>)> {
+    let basic = |format: &str| json!({"format": format, "username": "ci", "secretRef": {"name": "src"}});
+    vec![
+        ("RegistryCredential", "provider", vec![json!({"provider": "Quay", "secretRef": {"name": "src"}})]),
+        (
+            "BasicAuthCredential",
+            "format",
+            ["BasicAuth", "Htpasswd", "HtpasswdMap", "NginxOrg", "EnvoyGateway"].map(basic).to_vec(),
+        ),
+    ]
 }
 
-/// As after a downgrade of the operator alone.
-async fn a_spec_of_a_later_version(test: &Scenario, kind: &str, field: &str) -> Result<()> {
-    let crds = Api::<CustomResourceDefinition>::all(test.client.clone());
-    let path = format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}/enum/-");
-    let patch: json_patch::Patch =
-        serde_json::from_value(json!([{"op": "add", "path": path, "value": "Future"}]))?;
-    let definition = format!("{}s.claviger.dev", kind.to_lowercase());
-    crds.patch(&definition, &PatchParams::default(), &Patch::Json::<()>(patch)).await?;
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("claviger.dev", "v1alpha1", kind));
-    let api: Api<DynamicObject> = Api::namespaced_with(test.client.clone(), &test.home.name, &resource);
-    let object = json!({
-        "apiVersion": "claviger.dev/v1alpha1", "kind": kind, "metadata": {"name": "future"},
-        "spec": {field: "Future", "secretRef": {"name": "src"}},
-    });
-    wait_for(DEADLINE, "the later definition to be served", async || {
-        api.patch("future", &PatchParams::apply("test"), &Patch::Apply(&object)).await
-    })
-    .await?;
-    wait_for(DEADLINE, "word that it cannot be read", async || {
-        let status = api.get("future").await?.data["status"].to_string();
-        if status.contains("UnsupportedSpec") { Ok(()) } else { Err(Error::new(status)) }
-    })
-    .await?;
-    api.delete("future", &DeleteParams::default()).await?;
+/// Every kind works, and says so when it is of a later version, as after a downgrade of the operator alone.
+async fn every_kind(test: &Scenario) -> Result<()> {
+    let known = kinds();
+    for crd in claviger::api::crds().iter().filter(|crd| crd.spec.scope == "Namespaced") {
+        let kind = &crd.spec.names.kind;
+        let found = known.iter().find(|(name, ..)| name == kind);
+        let (_, field, specs) =
+            found.ok_or_else(|| Error::new(format!("say in kinds() what a {kind} is")))?;
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("claviger.dev", "v1alpha1", kind));
+        // Our own types cannot hold what is of a later version.
+        let api: Api<DynamicObject> = Api::namespaced_with(test.client.clone(), &test.home.name, &resource);
+        let create = async |name: &str, spec: &Value| {
+            let object = DynamicObject::new(name, &resource).data(json!({"spec": spec}));
+            api.create(&PostParams::default(), &object).await
+        };
+        let wait_told = async |name: &str, word: &str| {
+            wait_for(DEADLINE, &format!("{kind} {name} to be {word}"), async || {
+                let status = api.get(name).await?.data["status"].to_string();
+                if status.contains(word) { Ok(()) } else { Err(Error::new(status)) }
+            })
+            .await
+        };
+        for (n, spec) in specs.iter().enumerate() {
+            let name = format!("kind-{}-{n}", kind.to_lowercase());
+            create(&name, spec).await?;
+            wait_told(&name, "AllTargetsSynced").await?;
+            api.delete(&name, &DeleteParams::default()).await?;
+        }
+
+        let path =
+            format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}/enum/-");
+        let patch = json!([{"op": "add", "path": path, "value": "Future"}]);
+        let patch = Patch::Json::<()>(serde_json::from_value(patch)?);
+        let crds = Api::<CustomResourceDefinition>::all(test.client.clone());
+        let crd_name = crd.metadata.name.as_deref().unwrap_or_default();
+        crds.patch(crd_name, &PatchParams::default(), &patch).await?;
+        let mut future = specs[0].clone();
+        future[*field] = json!("Future");
+        wait_for(DEADLINE, "the later definition to be served", async || create("future", &future).await)
+            .await?;
+        wait_told("future", "UnsupportedSpec").await?;
+        api.delete("future", &DeleteParams::default()).await?;
+    }
     Ok(())
 }
 

@@ -28,8 +28,7 @@ fn kinds(objects: &[Value]) -> Vec<String> {
 
 #[tokio::test]
 async fn default_values_bring_what_is_needed_and_no_more() -> Result<()> {
-    let (definitions, objects): (Vec<_>, Vec<_>) =
-        template(&[]).await?.into_iter().partition(|object| object["kind"] == "CustomResourceDefinition");
+    let objects = template(&[]).await?;
     let expected = [
         "ClusterRole",
         "ClusterRole",
@@ -45,9 +44,11 @@ async fn default_values_bring_what_is_needed_and_no_more() -> Result<()> {
         "ValidatingAdmissionPolicyBinding",
         "ValidatingAdmissionPolicyBinding",
     ];
-    assert_eq!(kinds(&objects), expected);
-    assert_eq!(definitions.len(), claviger::api::crds().len());
-    for crd in definitions {
+    let (crds, rest): (Vec<_>, Vec<_>) =
+        kinds(&objects).into_iter().partition(|kind| kind == "CustomResourceDefinition");
+    assert_eq!(rest, expected);
+    assert_eq!(crds.len(), claviger::api::crds().len());
+    for crd in objects.iter().filter(|object| object["kind"] == "CustomResourceDefinition") {
         assert_eq!(crd["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
     }
     Ok(())
@@ -125,7 +126,6 @@ async fn flags_are_those_of_the_operator() -> Result<()> {
     assert_eq!(full.resync_interval.as_secs(), 5400);
     assert_eq!(full.sweep_interval.as_secs(), 7200);
     assert_eq!(full.worker_threads, 1);
-    assert_eq!(full.cluster_labels["region"], "eu");
     assert_eq!(full.leader_election.map(|election| election.timing.lease_duration.as_secs()), Some(30));
     Ok(())
 }
@@ -164,7 +164,7 @@ async fn readme_has_every_value_and_no_other() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_fence_knows_the_types_that_are_produced() -> Result<()> {
+async fn the_fence_knows_harmless_types_only() -> Result<()> {
     let objects = template(&[]).await?;
     let fence = objects
         .iter()
@@ -173,8 +173,13 @@ async fn the_fence_knows_the_types_that_are_produced() -> Result<()> {
                 && object["metadata"]["name"] == "keys-claviger-fence"
         })
         .ok_or_else(|| Error::new("no fence"))?;
-    let types =
-        "['Opaque', 'kubernetes.io/basic-auth', 'kubernetes.io/dockerconfigjson', 'nginx.org/htpasswd']";
-    assert!(fence.to_string().contains(&format!("object.type in {types}")), "{fence}");
+    let text = fence.to_string();
+    let types = text.split_once("object.type in [").and_then(|(_, rest)| rest.split_once(']'));
+    let types: Vec<_> =
+        types.map_or("", |(list, _)| list).split(", ").map(|t| t.trim_matches('\'')).collect();
+    // Whoever adds one here has thought of what such a Secret can do in the hands of a thief.
+    let harmless =
+        ["Opaque", "kubernetes.io/basic-auth", "kubernetes.io/dockerconfigjson", "nginx.org/htpasswd"];
+    assert_eq!(types, harmless);
     Ok(())
 }

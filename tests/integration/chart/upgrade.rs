@@ -19,13 +19,12 @@ use crate::support::{ControlPlane, Error, Result, wait::DEADLINE, wait_for};
 
 const WITH_POLICY: [&str; 2] = ["--set", "distributionPolicy.create=true"];
 
-/// The names of all definitions.
-fn definitions() -> Vec<String> {
-    claviger::api::crds().into_iter().filter_map(|crd| crd.metadata.name).collect()
-}
-
 /// To be said: Helm takes the last values for those of an upgrade that names none.
 const WITHOUT_POLICY: [&str; 2] = ["--set", "distributionPolicy.create=false"];
+
+fn crd_names() -> Vec<String> {
+    claviger::api::crds().into_iter().filter_map(|crd| crd.metadata.name).collect()
+}
 
 /// A cluster to install into again and again.
 struct Cluster {
@@ -61,7 +60,7 @@ impl Cluster {
     }
 
     async fn delete_crds(&self) -> Result<()> {
-        for name in definitions() {
+        for name in crd_names() {
             self.crds.delete(&name, &DeleteParams::default()).await?;
         }
         self.wait_no_crds().await
@@ -69,7 +68,7 @@ impl Cluster {
 
     async fn wait_no_crds(&self) -> Result<()> {
         wait_for(DEADLINE, "the definitions to be gone", async || {
-            for name in definitions() {
+            for name in crd_names() {
                 if self.crds.get_opt(&name).await?.is_some() {
                     return Err(Error::new(name));
                 }
@@ -122,7 +121,7 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
 
     cluster.uninstall().await?;
     assert!(deployments.get_opt(FULL_NAME).await?.is_none());
-    for name in definitions() {
+    for name in crd_names() {
         cluster.crds.get(&name).await?;
     }
     cluster.credentials.get("quay").await?;
