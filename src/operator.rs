@@ -21,7 +21,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    api::{DistributionPolicy, RegistryCredential},
+    api::{DistributionPolicy, RegistryCredential, TlsCredential},
     cli::{Settings, SettingsError},
     cluster::{Cluster, Connector, LOCAL, Surroundings, Timeouts, describe},
     controller::{self, Context, Events, Index, Roster},
@@ -149,8 +149,9 @@ impl Process {
         let roster = Arc::new(Roster::default());
         let (policies, writer) = reflector::store();
         let registry = Arc::new(Index::<RegistryCredential>::new(&self.settings.namespace));
+        let tls = Arc::new(Index::<TlsCredential>::new(&self.settings.namespace));
         // A new kind is registered in this list, and run below.
-        roster.register(vec![registry.clone()]);
+        roster.register(vec![registry.clone(), tls.clone()]);
 
         let mut random = [0; 32];
         rand::fill(&mut random);
@@ -186,6 +187,7 @@ impl Process {
         });
         self.watch_policies(&mut work, writer, roster, shutdown.clone())?;
         run_kind(&mut work, &context, registry, &shutdown);
+        run_kind(&mut work, &context, tls, &shutdown);
         work.spawn(controller::sweep(context.clone(), self.settings.sweep_interval, shutdown.clone()));
 
         let health = self.health.clone();

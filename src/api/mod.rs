@@ -6,6 +6,7 @@ mod policy;
 mod registry;
 mod status;
 mod target;
+mod tls;
 
 pub use policy::{CredentialKind, DistributionPolicy, DistributionPolicySpec, PolicyFrom, PolicyTo};
 pub use registry::{
@@ -20,6 +21,7 @@ pub use status::{
 pub use target::{
     DeletionPolicy, LabelSelector, NamespaceSelector, SelectorOperator, SelectorRequirement, Target,
 };
+pub use tls::{CertificateStatus, TlsCredential, TlsCredentialSpec, TlsCredentialStatus, TlsSecretReference};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -66,7 +68,11 @@ pub const ANNOTATION_FORCE_DELETE: &str = "claviger.dev/force-delete";
 /// The custom resource definitions of this version, as they are installed.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![finished(RegistryCredential::crd()), finished(DistributionPolicy::crd())]
+    vec![
+        finished(RegistryCredential::crd()),
+        finished(TlsCredential::crd()),
+        finished(DistributionPolicy::crd()),
+    ]
 }
 
 /// What the derived schema lacks.

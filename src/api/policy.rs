@@ -79,4 +79,6 @@ pub struct PolicyTo {
 pub enum CredentialKind {
     /// See [`super::RegistryCredential`].
     RegistryCredential,
+    /// See [`super::TlsCredential`].
+    TlsCredential,
 }

@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use thiserror::Error;
 
 use super::{
+    certificate::CertificateProblem,
     sensitive::SecretBytes,
     validity::{Phase, Validity},
 };
@@ -75,6 +76,8 @@ pub struct Content {
 pub enum Warning {
     /// The password has fewer than 8 characters.
     WeakPassword,
+    /// The certificate has no subject alternative name.
+    NoAlternativeName,
 }
 
 impl Warning {
@@ -83,6 +86,7 @@ impl Warning {
     pub fn reason(self) -> &'static str {
         match self {
             Self::WeakPassword => "WeakPassword",
+            Self::NoAlternativeName => "NoAlternativeName",
         }
     }
 
@@ -92,6 +96,9 @@ impl Warning {
         match self {
             Self::WeakPassword => {
                 "the password has fewer than 8 characters; use a token of the registry instead"
+            }
+            Self::NoAlternativeName => {
+                "the certificate has no subject alternative name, so no client accepts it for a server; make one that lists its DNS names"
             }
         }
     }
@@ -155,16 +162,28 @@ pub enum SourceError {
         problem: String,
     },
     /// It is not, or no longer, valid at this time.
-    #[error("key '{key}' of Secret '{secret}' {}", .validity.problem(*.now))]
+    #[error("key '{key}' of Secret '{secret}' {}{}", within(.of.as_deref()), .validity.problem(*.now))]
     OutsideValidity {
         /// The Secret.
         secret: String,
         /// The key.
         key: String,
+        /// The certificate of its chain that is to blame, where that is not the first.
+        of: Option<String>,
         /// When it is valid.
         validity: Validity,
         /// What time it was when it was judged.
         now: Timestamp,
+    },
+    /// A certificate, its chain or its private key cannot be used as it is.
+    #[error("key '{key}' of Secret '{secret}' {problem}")]
+    Certificate {
+        /// The Secret.
+        secret: String,
+        /// The key.
+        key: String,
+        /// What is wrong.
+        problem: CertificateProblem,
     },
     /// The API server refused or did not answer the read; not the user's doing.
     #[error("Secret '{secret}' could not be read: {problem}")]
@@ -188,6 +207,7 @@ impl SourceError {
             Self::UsernameMissing { .. } => "UsernameMissing",
             Self::InvalidUsername { .. } => "InvalidUsername",
             Self::OutsideValidity { validity, now, .. } => validity.at(*now).reason(),
+            Self::Certificate { problem, .. } => problem.reason(),
             Self::Unreadable { .. } => "SecretUnreadable",
         }
     }
@@ -211,4 +231,8 @@ impl SourceError {
             _ => None,
         }
     }
+}
+
+fn within(chain_member: Option<&str>) -> String {
+    chain_member.map_or_else(String::new, |subject| format!("has {subject} in its chain, which "))
 }

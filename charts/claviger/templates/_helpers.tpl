@@ -7,6 +7,9 @@ guard and the fence all follow.
 - kind: RegistryCredential
   plural: registrycredentials
   secretTypes: [kubernetes.io/dockerconfigjson]
+- kind: TlsCredential
+  plural: tlscredentials
+  secretTypes: [kubernetes.io/tls]
 {{- end }}
 
 {{/* The cluster-scoped kinds, which only cluster admins write. */}}

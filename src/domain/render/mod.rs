@@ -1,4 +1,5 @@
 //! From a kind of credential and its source Secrets to the content of the produced Secret.
 
 mod registry;
+mod tls;
 mod value;
