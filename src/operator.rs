@@ -21,9 +21,9 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    api::{DistributionPolicy, RegistryCredential, TlsCredential},
+    api::{BasicAuthCredential, DistributionPolicy, RegistryCredential, TlsCredential},
     cli::{Settings, SettingsError},
-    cluster::{Cluster, Connector, LOCAL, Surroundings, Timeouts, describe},
+    cluster::{Cluster, Connector, LOCAL, Surroundings, Timeouts, backoff, describe, fault},
     controller::{self, Context, Events, Index, Roster},
     domain::{Credential, fingerprint::FingerprintKey},
     leader::{self, Elector, Leadership},
@@ -148,10 +148,12 @@ impl Process {
         let mut work = JoinSet::new();
         let roster = Arc::new(Roster::default());
         let (policies, writer) = reflector::store();
+        let (listed, policies_listed) = watch::channel(false);
         let registry = Arc::new(Index::<RegistryCredential>::new(&self.settings.namespace));
+        let basic_auth = Arc::new(Index::<BasicAuthCredential>::new(&self.settings.namespace));
         let tls = Arc::new(Index::<TlsCredential>::new(&self.settings.namespace));
         // A new kind is registered in this list, and run below.
-        roster.register(vec![registry.clone(), tls.clone()]);
+        roster.register(vec![registry.clone(), basic_auth.clone(), tls.clone()]);
 
         let mut random = [0; 32];
         rand::fill(&mut random);
@@ -178,6 +180,7 @@ impl Process {
             events: Events::new(local.client().clone(), instance),
             clusters: RwLock::new(vec![local]),
             policies,
+            policies_listed,
             roster: roster.clone(),
             fingerprints,
             metrics: self.metrics.clone(),
@@ -185,8 +188,9 @@ impl Process {
             stale_after: self.settings.stale_after(),
             resync_interval: self.settings.resync_interval,
         });
-        self.watch_policies(&mut work, writer, roster, shutdown.clone())?;
+        self.watch_policies(&mut work, writer, listed, roster, shutdown.clone())?;
         run_kind(&mut work, &context, registry, &shutdown);
+        run_kind(&mut work, &context, basic_auth, &shutdown);
         run_kind(&mut work, &context, tls, &shutdown);
         work.spawn(controller::sweep(context.clone(), self.settings.sweep_interval, shutdown.clone()));
 
@@ -215,6 +219,7 @@ impl Process {
         &self,
         work: &mut JoinSet<()>,
         writer: reflector::store::Writer<DistributionPolicy>,
+        listed: watch::Sender<bool>,
         roster: Arc<Roster>,
         shutdown: watch::Receiver<bool>,
     ) -> Result<(), Error> {
@@ -222,7 +227,7 @@ impl Process {
         let api: Api<DistributionPolicy> = Api::all(self.connector.client(Some(beat))?);
         let seconds = u32::try_from(self.settings.watch_timeout.as_secs()).unwrap_or(60);
         let mut changes = watcher(api, watcher::Config::default().timeout(seconds))
-            .default_backoff()
+            .backoff(backoff())
             .reflect(writer)
             .boxed();
         work.spawn(async move {
@@ -230,8 +235,15 @@ impl Process {
                 while let Some(event) = changes.next().await {
                     match event {
                         Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-                        Ok(_) => roster.all(),
-                        Err(error) => warn!("policies cannot be watched: {error}"),
+                        Ok(event) => {
+                            if let watcher::Event::InitDone = event {
+                                listed.send_replace(true);
+                            }
+                            roster.all();
+                        }
+                        Err(error) => {
+                            warn!(cluster = LOCAL, watch = "distributionpolicies", "{}", fault(&error))
+                        }
                     }
                 }
             };

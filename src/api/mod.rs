@@ -2,12 +2,17 @@
 //!
 //! Nothing here decides anything: what a field means is worked out in [`crate::domain`].
 
+mod basic_auth;
 mod policy;
 mod registry;
 mod status;
 mod target;
 mod tls;
 
+pub use basic_auth::{
+    BasicAuthCredential, BasicAuthCredentialSpec, BasicAuthCredentialStatus, BasicAuthFormat,
+    BasicAuthStatus, BasicAuthUser, PasswordHash, PasswordReference,
+};
 pub use policy::{CredentialKind, DistributionPolicy, DistributionPolicySpec, PolicyFrom, PolicyTo};
 pub use registry::{
     AcrRegistry, DigitalOceanRegistry, EcrRegistry, GoogleArtifactRegistry, KeyScope, Provider, QuayRegistry,
@@ -70,6 +75,7 @@ pub const ANNOTATION_FORCE_DELETE: &str = "claviger.dev/force-delete";
 pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![
         finished(RegistryCredential::crd()),
+        finished(BasicAuthCredential::crd()),
         finished(TlsCredential::crd()),
         finished(DistributionPolicy::crd()),
     ]
@@ -79,7 +85,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
     for root in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
-        no_nulls(root);
+        tidy(root);
         if let Some(status) = root.properties.as_mut().and_then(|properties| properties.get_mut("status")) {
             // kstatus calls an object without any status current: `kubectl wait`, Helm and Flux
             // would not wait for a fresh one.
@@ -90,16 +96,20 @@ fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
 }
 
 /// An optional field is left out, never null: the API server drops a null where the schema does not
-/// allow one, and CEL can bound the cost of a rule only where a value has one type.
-fn no_nulls(schema: &mut JSONSchemaProps) {
+/// allow one, and CEL can bound the cost of a rule only where a value has one type. And a text is
+/// one line: `kubectl explain` breaks it by itself.
+fn tidy(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    if let Some(text) = &mut schema.description {
+        *text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    }
     for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
-        no_nulls(property);
+        tidy(property);
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
-        no_nulls(items);
+        tidy(items);
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
-        no_nulls(values);
+        tidy(values);
     }
 }

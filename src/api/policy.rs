@@ -34,14 +34,14 @@ use super::NamespaceSelector;
         json_path = ".spec.to.namespaces.names",
         description = "Namespaces that may be pushed into, by name"
     ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Kinds",
         type_ = "string",
         json_path = ".spec.kinds",
         description = "Kinds that the policy is about; empty means all",
         priority = "1"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DistributionPolicySpec {
@@ -79,6 +79,8 @@ pub struct PolicyTo {
 pub enum CredentialKind {
     /// See [`super::RegistryCredential`].
     RegistryCredential,
+    /// See [`super::BasicAuthCredential`].
+    BasicAuthCredential,
     /// See [`super::TlsCredential`].
     TlsCredential,
 }

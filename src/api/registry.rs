@@ -134,7 +134,9 @@ pub struct RegistryCredentialSpec {
     #[x_kube(
         validation = Rule::new("!self.contains('://')").message("must be host[:port][/path] without a scheme such as https://"),
         validation = Rule::new("self.contains('://') || self.matches('^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?(/[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)*$')").message("must be host[:port][/path]; the path in lower case, as in image names, and without a slash at its end"),
-        validation = Rule::new("size(self.split('/')[0]) <= 259").message("may have a host of at most 253 characters"),
+        validation = Rule::new("size(self.split('/')[0].split(':')[0]) <= 253").message("may have a host of at most 253 characters"),
+        validation = Rule::new("!self.matches(':(0+|6553[6-9]|655[4-9][0-9]|65[6-9][0-9]{2}|6[6-9][0-9]{3}|[7-9][0-9]{4})(/|$)')").message("must have a port from 1 to 65535"),
+        validation = Rule::new("!self.contains('/') || size(self) - size(self.split('/')[0]) <= 256").message("may have a path of at most 255 characters"),
     )]
     pub server: Option<String>,
 

@@ -25,23 +25,24 @@ pub struct Target {
     /// Labels to put on the produced Secrets. Markers of Argo CD, Flux, Helm and Kubernetes itself
     /// are refused, as these tools would take the Secrets for theirs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(
-        extend("maxProperties" = 32),
-        inner(length(max = 63), regex(pattern = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"))
-    )]
+    #[schemars(extend(
+        "maxProperties" = 32,
+        "additionalProperties" = {"type": "string", "maxLength": 63, "pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"}
+    ))]
     #[x_kube(
-        validation = Rule::new("self.all(k, size(k) <= 317)").message("a label key must have at most 317 characters"),
-        validation = Rule::new("self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))").message("must have valid label keys"),
-        validation = Rule::new("!self.exists(k, k in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/instance'] || k.matches('^(([a-z0-9.-]+[.])?(claviger[.]dev|argoproj[.]io|fluxcd[.]io|helm[.]sh|cattle[.]io|cert-manager[.]io)|(kubectl[.]|node[.]|batch[.])?kubernetes[.]io)/'))").message("may not hold ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, cert-manager or Kubernetes: these tools would take the Secrets for theirs and change or prune them"),
+        validation = Rule::new("self.all(k, size(k.split('/')[0]) <= 253)").message("may have at most 253 characters before the '/' of a key"),
+        validation = Rule::new("self.all(k, k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))").message("must have valid label keys"),
+        validation = Rule::new("!self.exists(k, k in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/instance'] || k.matches('^(([a-z0-9.-]+[.])?(claviger[.]dev|argoproj[.]io|fluxcd[.]io|helm[.]sh|cattle[.]io|k14s[.]io|cert-manager[.]io|k8s[.]io)|((applyset|batch|config|kubectl|node)[.])?kubernetes[.]io)/'))").message("may not hold ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, kapp, cert-manager or Kubernetes: these tools would take the Secrets for theirs and change or prune them"),
     )]
     pub labels: BTreeMap<String, String>,
 
     /// Annotations to put on the produced Secrets. The same markers as in `labels` are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32), inner(length(max = 1024)))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 1024}))]
     #[x_kube(
-        validation = Rule::new("self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))").message("must have valid annotation keys"),
-        validation = Rule::new("!self.exists(k, k.matches('^(([a-z0-9.-]+[.])?(claviger[.]dev|argoproj[.]io|fluxcd[.]io|helm[.]sh|cattle[.]io|cert-manager[.]io)|(kubectl[.]|node[.]|batch[.])?kubernetes[.]io)/'))").message("may not hold ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, cert-manager or Kubernetes: these tools would take the Secrets for theirs and change or prune them"),
+        validation = Rule::new("self.all(k, k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))").message("must have valid annotation keys"),
+        validation = Rule::new("self.all(k, size(k.split('/')[0]) <= 253)").message("may have at most 253 characters before the '/' of a key"),
+        validation = Rule::new("!self.exists(k, k.matches('^(([a-z0-9.-]+[.])?(claviger[.]dev|argoproj[.]io|fluxcd[.]io|helm[.]sh|cattle[.]io|k14s[.]io|cert-manager[.]io|k8s[.]io)|((applyset|batch|config|kubectl|node)[.])?kubernetes[.]io)/'))").message("may not hold ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, kapp, cert-manager or Kubernetes: these tools would take the Secrets for theirs and change or prune them"),
     )]
     pub annotations: BTreeMap<String, String>,
 }
@@ -80,7 +81,7 @@ pub struct NamespaceSelector {
 pub struct LabelSelector {
     /// Labels that must be there with just this value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64), inner(length(max = 63)))]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub match_labels: BTreeMap<String, String>,
 
     /// Further requirements.

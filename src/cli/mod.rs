@@ -2,13 +2,11 @@
 
 pub mod crds;
 mod duration;
-mod labels;
 mod run;
 mod settings;
 
 use clap::{Parser, Subcommand};
 
-pub use labels::Labels;
 pub use run::RunArgs;
 pub use settings::{LeaderElection, Settings, SettingsError};
 

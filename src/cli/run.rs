@@ -9,7 +9,6 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args};
 
 use super::duration::at_least;
-use super::labels::Labels;
 use crate::telemetry::{LogFormat, logs};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -135,16 +134,6 @@ pub struct RunArgs {
         value_parser = at_least(SECOND)
     )]
     pub sweep_interval: Option<Duration>,
-
-    /// Labels of the cluster named local, for cluster selectors
-    #[arg(
-        long,
-        env = "CLAVIGER_CLUSTER_LABELS",
-        value_name = "KEY=VALUE,...",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub cluster_labels: Labels,
 
     /// Threads that run the operator [default: 2, or 1 on a single core]
     #[arg(long, env = "CLAVIGER_WORKER_THREADS", value_name = "COUNT")]

@@ -1,6 +1,5 @@
 //! What the operator is told to do: the flags, checked against each other.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,8 +36,6 @@ pub struct Settings {
     pub resync_interval: Duration,
     /// How often copies without a credential are swept.
     pub sweep_interval: Duration,
-    /// Labels of the cluster `local`.
-    pub cluster_labels: BTreeMap<String, String>,
     /// Threads of the runtime. At least 1.
     pub worker_threads: usize,
     /// The kubeconfig of the cluster `local`, where one was named.
@@ -126,7 +123,6 @@ impl TryFrom<RunArgs> for Settings {
             request_timeout: args.request_timeout,
             resync_interval: args.resync_interval,
             sweep_interval: args.sweep_interval.unwrap_or(args.resync_interval),
-            cluster_labels: args.cluster_labels.0,
             worker_threads: args.worker_threads.map_or_else(default_threads, usize::from),
             // A chart sets empty variables for values that are not given.
             kubeconfig: args.kubeconfig.filter(|path| !path.as_os_str().is_empty()),
@@ -186,15 +182,9 @@ mod tests {
 
     #[test]
     fn flags_are_read() {
-        let settings = settings(&[
-            "--cluster-labels=env=prod,region=eu",
-            "--watch-timeout=5s",
-            "--log-format=text",
-            "--worker-threads=1",
-            "--context=",
-        ])
-        .unwrap();
-        assert_eq!(settings.cluster_labels["region"], "eu");
+        let settings =
+            settings(&["--watch-timeout=5s", "--log-format=text", "--worker-threads=1", "--context="])
+                .unwrap();
         assert_eq!(settings.stale_after(), Duration::from_secs(15));
         assert_eq!(settings.log_format, LogFormat::Text);
         assert_eq!(settings.worker_threads, 1);
@@ -209,7 +199,6 @@ mod tests {
             ("--watch-timeout=60", "such as 90s, 10m or 1h30m"),
             ("--log=claviger=loud", "is not valid"),
             ("--concurrency=0", "number would be zero"),
-            ("--cluster-labels=env", "is not key=value"),
         ] {
             let error = settings(&[flag]).unwrap_err();
             assert!(error.contains(sentence), "{flag}: {error}");

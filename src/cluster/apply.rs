@@ -149,13 +149,11 @@ impl Cluster {
         let sent =
             request(key).create(&PostParams::default(), body.to_vec()).map_err(|_| Trouble::Changed)?;
         match self.client.request::<Head>(sent).await {
-            Ok(head) => Ok(self.wrote(
-                key,
-                WriteOperation::Create,
-                head.metadata,
-                produced,
-                produced.metadata.clone(),
-            )),
+            Ok(head) => {
+                let metadata = produced.metadata.clone();
+                let seen = Written { head: head.metadata, metadata, immutable: false };
+                Ok(self.wrote(key, WriteOperation::Create, seen, produced))
+            }
             Err(error) => match Trouble::of(&error) {
                 Trouble::AlreadyExists => self.inspect(key, produced).await,
                 trouble => Err(trouble),
@@ -172,7 +170,11 @@ impl Cluster {
         let sent =
             request(key).replace(&key.name, &PostParams::default(), body).map_err(|_| Trouble::Changed)?;
         let head = self.client.request::<Head>(sent).await.map_err(|error| Trouble::of(&error))?;
-        Ok(self.wrote(key, WriteOperation::Update, head.metadata, produced, metadata))
+        if copy.metadata.revision() == produced.metadata.revision() {
+            self.contests().repaired(key, self.began.elapsed());
+        }
+        let seen = Written { head: head.metadata, metadata, immutable: false };
+        Ok(self.wrote(key, WriteOperation::Update, seen, produced))
     }
 
     /// Puts a Secret right that carries finalizers or the like of others: reads it whole first.
@@ -188,7 +190,8 @@ impl Cluster {
         let sent = api.replace(&key.name, &PostParams::default(), &secret).await;
         let written = sent.map_err(|error| Trouble::of(&error))?;
         let metadata = metadata_of(&written.metadata);
-        Ok(self.wrote(key, WriteOperation::Update, written.metadata, produced, metadata))
+        let seen = Written { head: written.metadata, metadata, immutable: written.immutable == Some(true) };
+        Ok(self.wrote(key, WriteOperation::Update, seen, produced))
     }
 
     async fn delete(&self, key: &Key, copy: &ObservedCopy) -> Result<Done, Trouble> {
@@ -220,6 +223,8 @@ impl Cluster {
     /// Looks at the Secret that stands where a copy should. Ours goes into the cache, as the watch
     /// may not show it: its labels may have been removed.
     async fn inspect(&self, key: &Key, produced: &Produced) -> Result<Done, Trouble> {
+        // From here on the watch tells us when the name may be free: also while we look.
+        self.write().wait_for(key.clone(), produced.owner.clone());
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
         let found = api.get_metadata_opt(&key.name).await.map_err(|error| Trouble::of(&error))?;
         let found = found.ok_or(Trouble::Changed)?;
@@ -250,7 +255,9 @@ impl Cluster {
             Ownership::Other(owner) => owner,
             Ownership::Foreign => "somebody else".to_owned(),
         };
-        cache.taken(key.clone(), owner.clone());
+        if !cache.taken(key.clone(), owner.clone(), &produced.owner) {
+            return Ok(Done::Again);
+        }
         Ok(Done::Failed(key.namespace.clone(), Failure::SecretNameConflict(owner)))
     }
 
@@ -270,14 +277,8 @@ impl Cluster {
         }
     }
 
-    fn wrote(
-        &self,
-        key: &Key,
-        operation: WriteOperation,
-        meta: ObjectMeta,
-        produced: &Produced,
-        metadata: Metadata,
-    ) -> Done {
+    fn wrote(&self, key: &Key, operation: WriteOperation, written: Written, produced: &Produced) -> Done {
+        let Written { head: meta, metadata, immutable } = written;
         self.metrics.secret_write(&self.name, operation, WriteResult::Ok);
         let mut cache = self.write();
         let metadata = cache.intern_metadata(metadata);
@@ -289,8 +290,10 @@ impl Cluster {
                 resource_version: meta.resource_version.unwrap_or_default().into(),
                 content: produced.fingerprint,
                 metadata,
-                plain: meta.finalizers.is_none_or(|list| list.is_empty()) && meta.owner_references.is_none(),
-                immutable: false,
+                plain: meta.finalizers.is_none_or(|list| list.is_empty())
+                    && meta.owner_references.is_none()
+                    && !immutable,
+                immutable,
                 terminating: false,
             },
         );
@@ -323,6 +326,13 @@ impl Cluster {
         self.metrics.secret_write(&self.name, operation, result);
         done
     }
+}
+
+/// A copy as the API server answered that it is now.
+struct Written {
+    head: ObjectMeta,
+    metadata: Metadata,
+    immutable: bool,
 }
 
 /// What actions work with.

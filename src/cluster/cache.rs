@@ -136,7 +136,9 @@ impl Cache {
                 &secret.type_,
                 secret.data.iter().map(|(key, value)| (key.as_str(), value.expose())),
             ),
-            plain: meta.finalizers.as_ref().is_none_or(Vec::is_empty) && meta.owner_references.is_none(),
+            plain: meta.finalizers.as_ref().is_none_or(Vec::is_empty)
+                && meta.owner_references.is_none()
+                && !secret.immutable,
             immutable: secret.immutable,
             terminating: meta.deletion_timestamp.is_some(),
             metadata: self.intern_metadata(metadata),
@@ -218,9 +220,14 @@ impl Cache {
         Changes { freed: self.waiters.remove(key).unwrap_or_default(), ..Changes::default() }
     }
 
-    /// Remembers that a name is taken, and by whom.
-    pub fn taken(&mut self, key: Key, owner: String) {
-        self.conflicts.insert(key, owner);
+    /// Remembers that a name is taken, and by whom. Returns false when `waiter`, who had begun to wait
+    /// before it looked, was told meanwhile that something changed: then it must look again.
+    pub fn taken(&mut self, key: Key, owner: String, waiter: &OwnerId) -> bool {
+        let waits = self.waiters.get(&key).is_some_and(|waiters| waiters.contains(waiter));
+        if waits {
+            self.conflicts.insert(key, owner);
+        }
+        waits
     }
 
     /// Forgets all taken names, so that they are tried again.

@@ -98,8 +98,12 @@ fn a_copy_without_its_labels_keeps_its_owner_and_one_without_marks_has_none() {
 fn who_waits_for_a_name_is_told_once_when_it_is_free() {
     let mut cache = Cache::default();
     let place = Key::new("web", "quay");
-    cache.taken(place.clone(), "somebody".into());
+    assert!(
+        !cache.taken(place.clone(), "somebody".into(), &id().owner()),
+        "who does not wait was told meanwhile, and must look again"
+    );
     cache.wait_for(place.clone(), id().owner());
+    assert!(cache.taken(place.clone(), "somebody".into(), &id().owner()));
     assert_eq!(cache.view().conflicts.len(), 1);
     assert_eq!(cache.freed(&place).freed.len(), 1);
     assert!(cache.view().conflicts.is_empty());

@@ -15,12 +15,12 @@ pub use cache::Cache;
 pub use client::{Connector, DeadlineExceeded, Timeouts};
 pub use error::{Trouble, describe};
 pub use secret::Produced;
-pub use watch::Sink;
+pub use watch::{Sink, backoff, fault};
 
 use std::{
     collections::HashSet,
-    sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{Duration, Instant},
 };
 
 use k8s_openapi::api::core::v1::Secret;
@@ -32,7 +32,7 @@ use tokio::{
 
 use crate::{
     api::{LABEL_MANAGED_BY, LABEL_OWNER, MANAGER},
-    domain::{fingerprint::FingerprintKey, ownership::OwnerId},
+    domain::{contest::Contests, fingerprint::FingerprintKey, ownership::OwnerId, plan::Plan},
     telemetry::{Freshness, Metrics},
 };
 
@@ -92,6 +92,8 @@ pub struct Cluster {
     connector: Connector,
     client: Client,
     cache: RwLock<Cache>,
+    began: Instant,
+    contests: Mutex<Contests>,
     listed: channel::Sender<HashSet<Source>>,
     writes: Semaphore,
     concurrency: usize,
@@ -115,6 +117,8 @@ impl Cluster {
             client: connector.client(None)?,
             connector,
             cache: RwLock::default(),
+            began: Instant::now(),
+            contests: Mutex::default(),
             listed: channel::Sender::default(),
             writes: Semaphore::new(concurrency),
             concurrency,
@@ -158,6 +162,28 @@ impl Cluster {
     pub async fn filled(&self) {
         // The sender lives as long as the cluster, so this ends only when it is so.
         let _ = self.listed.subscribe().wait_for(|listed| listed.len() == Source::ALL).await;
+    }
+
+    fn is_filled(&self) -> bool {
+        self.listed.borrow().len() == Source::ALL
+    }
+
+    fn contests(&self) -> MutexGuard<'_, Contests> {
+        self.contests.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Takes out of a plan the repairs of copies that another hand changes again and again, and that
+    /// have to wait. Returns how long.
+    pub fn pace_repairs(&self, plan: &mut Plan, revision: i64) -> Option<Duration> {
+        let contests = self.contests();
+        let now = self.began.elapsed();
+        let mut longest = None;
+        plan.update.retain(|(key, copy)| {
+            let wait = contests.wait(key, now).filter(|_| copy.metadata.revision() == Some(revision));
+            longest = longest.max(wait);
+            wait.is_none()
+        });
+        longest
     }
 
     /// Whether a watch has been without a good answer for longer than `limit`.

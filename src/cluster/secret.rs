@@ -73,10 +73,9 @@ impl Produced {
             if data.len() > 1 {
                 data.push(',');
             }
-            // Keys are fixed and base64 needs no escaping.
-            data.push('"');
-            data.push_str(key);
-            data.push_str("\":\"");
+            // A key with its quotes, escaped; base64 needs no escaping.
+            data.push_str(&serde_json::Value::from(&**key).to_string());
+            data.push_str(":\"");
             data.push_str(&encode(value.expose()));
             data.push('"');
         }
@@ -137,7 +136,7 @@ impl Produced {
             self.content
                 .data
                 .iter()
-                .map(|(key, value)| ((*key).to_owned(), ByteString(value.expose().to_vec())))
+                .map(|(key, value)| (key.clone().into_owned(), ByteString(value.expose().to_vec())))
                 .collect(),
         );
     }

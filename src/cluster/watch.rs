@@ -1,13 +1,17 @@
 //! Watches that feed a cluster's caches, and tell who is concerned.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Resource, ResourceExt,
     core::PartialObjectMeta,
-    runtime::{WatchStreamExt, watcher, watcher::Event},
+    runtime::{WatchStreamExt, utils::Backoff, watcher, watcher::Event},
 };
 use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
@@ -79,7 +83,7 @@ fn spawn<F: Feed>(cluster: &Arc<Cluster>) -> Result<tokio::task::JoinHandle<()>,
     Ok(tokio::spawn(async move {
         // A bad object must not end the watch, so each comes in a guard.
         let api: Api<Guarded<F::Object>> = Api::all(client);
-        let mut events = watcher(api, config).default_backoff().boxed();
+        let mut events = watcher(api, config).backoff(backoff()).boxed();
         let mut listed: Option<HashSet<Key>> = None;
         let mut first = true;
         while let Some(event) = events.next().await {
@@ -149,8 +153,39 @@ fn handle<F: Feed>(
     }
 }
 
+/// How long a watch that failed waits before it tries again. kube's own back-off grows to a minute, and
+/// for that long nobody would notice that the server, or a CRD, is there again.
+#[must_use]
+pub fn backoff() -> impl Backoff {
+    const RETRY: crate::domain::retry::Backoff =
+        crate::domain::retry::Backoff { first: Duration::from_millis(500), limit: Duration::from_secs(5) };
+    #[derive(Default)]
+    struct Waits {
+        failures: u32,
+        last: Option<Instant>,
+    }
+    impl Iterator for Waits {
+        type Item = Duration;
+        fn next(&mut self) -> Option<Duration> {
+            if self.last.is_some_and(|last| last.elapsed() > 2 * RETRY.limit) {
+                self.failures = 0;
+            }
+            self.last = Some(Instant::now());
+            self.failures = self.failures.saturating_add(1);
+            Some(RETRY.wait(self.failures, rand::random()))
+        }
+    }
+    impl Backoff for Waits {
+        // Called on every event, also on the one by which a watch says that it begins to list, which
+        // comes between any two tries. So only quiet for a while counts as success.
+        fn reset(&mut self) {}
+    }
+    Waits::default()
+}
+
 /// What went wrong, without what was read.
-pub(super) fn fault(error: &watcher::Error) -> String {
+#[must_use]
+pub fn fault(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(error) => format!("list failed: {}", super::error::describe(error)),
         watcher::Error::WatchStartFailed(error) => format!("watch failed: {}", super::error::describe(error)),
@@ -162,8 +197,18 @@ pub(super) fn fault(error: &watcher::Error) -> String {
     }
 }
 
+/// Until every cache was filled once nobody is told anything: the first pass looks at all of it.
 impl Cluster {
+    fn tell_namespace(&self, name: &str, before: Option<&Namespace>, after: Option<&Namespace>) {
+        if self.is_filled() {
+            self.sink.namespace_changed(name, before, after);
+        }
+    }
+
     fn tell(&self, changes: &Changes) {
+        if !self.is_filled() {
+            return;
+        }
         for _ in 0..changes.drift {
             self.metrics.drift_repaired(&self.name);
         }
@@ -198,7 +243,7 @@ impl Feed for NamespaceFeed {
             (changed, after)
         };
         if let Some((name, before)) = changed {
-            cluster.sink.namespace_changed(&name, before.as_ref(), after.as_ref());
+            cluster.tell_namespace(&name, before.as_ref(), after.as_ref());
         }
     }
 
@@ -213,7 +258,7 @@ impl Feed for NamespaceFeed {
     fn forget(cluster: &Cluster, key: &Key) {
         let removed = cluster.write().remove_namespace(&key.name);
         if let Some((name, before)) = removed {
-            cluster.sink.namespace_changed(&name, before.as_ref(), None);
+            cluster.tell_namespace(&name, before.as_ref(), None);
         }
     }
 }
@@ -297,8 +342,8 @@ impl Feed for SecretFeed {
     fn config() -> watcher::Config {
         watcher::Config::default()
             .labels(&format!("{LABEL_MANAGED_BY}!={MANAGER}"))
-            // By far the most Secrets of a usual cluster, and never a source.
-            .fields("type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token")
+            // By far the most Secrets of a usual cluster, never a source, and never in the way.
+            .fields("type!=helm.sh/release.v1")
     }
 
     fn apply(cluster: &Cluster, object: Self::Object) {
@@ -331,6 +376,9 @@ impl Feed for SecretFeed {
 }
 
 fn tell_secret<K: Resource<DynamicType = ()>>(cluster: &Cluster, object: &K) {
+    if !cluster.is_filled() {
+        return;
+    }
     let version = object.resource_version().and_then(|version| version.parse().ok()).unwrap_or(u64::MAX);
     cluster.sink.secret_changed(&key_of(object.meta()), version);
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kube::runtime::reflector::Store;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{Events, index::Listener};
 use crate::{
@@ -31,6 +31,9 @@ pub struct Context {
     pub clusters: RwLock<Vec<Arc<Cluster>>>,
     /// All policies.
     pub policies: Store<DistributionPolicy>,
+    /// Whether they were listed once. Not the store's own `wait_until_ready`: that one wakes only the last
+    /// of several who wait, and the others never.
+    pub policies_listed: watch::Receiver<bool>,
     /// Who is told of changes.
     pub roster: Arc<Roster>,
     /// Hashes contents.
@@ -56,8 +59,8 @@ impl Context {
 
     /// Waits until everything that a pass over `local` looks at was listed once.
     pub async fn filled(&self) {
-        // Both end with an error only when the operator goes down.
-        let _ = self.policies.wait_until_ready().await;
+        // Ends with an error only when the operator goes down.
+        let _ = self.policies_listed.clone().wait_for(|listed| *listed).await;
         if let Ok(local) = self.local() {
             local.filled().await;
         }

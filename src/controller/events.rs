@@ -36,10 +36,11 @@ impl Events {
         let namespace = about.namespace().unwrap_or_default();
         let name = about.name_any();
         let kind = K::kind(&());
+        // Without kube's span, which would say once more what the fields say.
         if note.warning {
-            warn!(kind = &*kind, namespace, name, reason = note.reason, "{}", note.note);
+            warn!(parent: None, kind = &*kind, namespace, name, reason = note.reason, "{}", note.note);
         } else {
-            info!(kind = &*kind, namespace, name, reason = note.reason, "{}", note.note);
+            info!(parent: None, kind = &*kind, namespace, name, reason = note.reason, "{}", note.note);
         }
         let now = Timestamp::now();
         let event = Event {

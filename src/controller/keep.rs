@@ -1,6 +1,6 @@
 //! A pass over a credential that stays: observe, plan, apply.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -13,7 +13,7 @@ use super::{
     status,
 };
 use crate::{
-    api::{ANNOTATION_SYNC, References},
+    api::{ANNOTATION_SYNC, Reference, References},
     cluster::{Cluster, Pace, Produced, Source, Trouble},
     domain::{
         Content, Credential, CredentialId,
@@ -25,7 +25,7 @@ use crate::{
         revision::revision,
         selection::NamespaceMatcher,
         status::{self as verdict, ClusterOutcome, Observation, SourceState},
-        view::Key,
+        view::{Key, PodUse},
     },
 };
 
@@ -104,8 +104,12 @@ impl<K: Credential> Pass<'_, K> {
         let fingerprint = content.as_ref().map(|content| self.context.shared.fingerprints.of(content));
         let recorded = previous.as_ref().and_then(|status| status.revision);
         let revision = match fingerprint {
-            Some(fingerprint) => Some(self.revision(&clusters, recorded, fingerprint)),
-            None => recorded,
+            Some(fingerprint) => {
+                let revision = self.revision(&clusters, recorded, memory.assigned, fingerprint);
+                memory.assigned = Some((revision, fingerprint));
+                Some(revision)
+            }
+            None => recorded.max(memory.assigned.map(|(revision, _)| revision)),
         };
         let desired = Metadata::desired(&self.id, &self.hub, revision.unwrap_or(0), self.object.target());
         let produced = content.as_ref().zip(fingerprint).map(|(content, fingerprint)| {
@@ -204,29 +208,33 @@ impl<K: Credential> Pass<'_, K> {
         }
     }
 
-    /// A copy that stands, of the newest revision there is.
+    /// A copy that stands, of the newest revision there is. Of several contents the one that most
+    /// copies have, so that a single one edited by hand does not have all the others written anew.
     fn standing(&self, clusters: &[Arc<Cluster>]) -> Option<Standing> {
-        clusters
-            .iter()
-            .filter_map(|cluster| {
-                let cache = cluster.read();
-                let newest = cache
-                    .view()
-                    .copies
-                    .of(&self.owner)
-                    .max_by_key(|(_, copy)| copy.metadata.revision())
-                    .map(|(key, copy)| (key.clone(), copy.metadata.revision()));
-                newest.map(|(key, revision)| (revision, Standing { cluster: cluster.clone(), key }))
-            })
-            .max_by_key(|(revision, _)| *revision)
-            .map(|(_, standing)| standing)
+        let mut contents = HashMap::new();
+        for cluster in clusters {
+            for (key, copy) in cluster.read().view().copies.of(&self.owner) {
+                let (count, _) = contents
+                    .entry((copy.metadata.revision(), copy.content))
+                    .or_insert_with(|| (0_usize, Standing { cluster: cluster.clone(), key: key.clone() }));
+                *count += 1;
+            }
+        }
+        let best = contents.into_iter().max_by_key(|((revision, _), (count, _))| (*revision, *count));
+        best.map(|(_, (_, standing))| standing)
     }
 
-    fn revision(&self, clusters: &[Arc<Cluster>], recorded: Option<i64>, content: Fingerprint) -> i64 {
+    fn revision(
+        &self,
+        clusters: &[Arc<Cluster>],
+        recorded: Option<i64>,
+        assigned: Option<(i64, Fingerprint)>,
+        content: Fingerprint,
+    ) -> i64 {
         let caches: Vec<_> = clusters.iter().map(|cluster| cluster.read()).collect();
         let copies =
             caches.iter().flat_map(|cache| cache.view().copies.of(&self.owner).map(|(_, copy)| copy));
-        revision(recorded, content, copies)
+        revision(recorded, assigned, content, copies)
     }
 
     async fn carry_out(
@@ -240,6 +248,12 @@ impl<K: Credential> Pass<'_, K> {
             // Who uses what is not known just now; nothing is pulled away on a guess.
             plan.held.extend(plan.delete.drain(..).map(|(key, _)| key));
             next = next.sooner(Urgency::Trouble);
+        }
+        if let Some(wait) = produced
+            .and_then(|produced| produced.metadata.revision())
+            .and_then(|revision| cluster.pace_repairs(&mut plan, revision))
+        {
+            next = next.within(wait);
         }
         let pace = Pace { slice: SLICE };
         let applied = cluster.apply(&plan, &self.id, &self.hub, produced, pace).await;
@@ -283,23 +297,29 @@ const MAX_REFERENCES: usize = 50;
 
 /// Who uses the copies of an owner, in all clusters.
 pub fn references(clusters: &[Arc<Cluster>], owner: &OwnerId) -> References {
-    let mut all = Vec::new();
+    let mut total = 0;
+    let mut first = Vec::new();
     for cluster in clusters {
         let cache = cluster.read();
         let view = cache.view();
-        for (key, _) in view.copies.of(owner) {
-            all.extend(view.references.of(key).iter().map(|user| crate::api::Reference {
-                cluster: cluster.name().to_string(),
-                kind: "Pod".to_owned(),
-                namespace: key.namespace.to_string(),
-                name: user.pod.to_string(),
-                field: user.field.to_owned(),
-            }));
-        }
+        let mut users: Vec<(&Key, &PodUse)> = view
+            .copies
+            .of(owner)
+            .flat_map(|(key, _)| view.references.of(key).iter().map(move |user| (key, user)))
+            .collect();
+        total += users.len();
+        // In order, so that a status does not change when nothing else does.
+        users.sort_unstable_by(|(a, x), (b, y)| {
+            (&a.namespace, &x.pod, x.field).cmp(&(&b.namespace, &y.pod, y.field))
+        });
+        first.extend(users.into_iter().take(MAX_REFERENCES - first.len()).map(|(key, user)| Reference {
+            cluster: cluster.name().to_string(),
+            kind: "Pod".to_owned(),
+            namespace: key.namespace.to_string(),
+            name: user.pod.to_string(),
+            field: user.field.to_owned(),
+        }));
     }
-    let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
-    // In order, so that a status does not change when nothing else does.
-    all.sort();
-    all.truncate(MAX_REFERENCES);
-    References { total, blocking: total, items: all }
+    let total = i64::try_from(total).unwrap_or(i64::MAX);
+    References { total, blocking: total, items: first }
 }

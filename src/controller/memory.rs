@@ -11,7 +11,9 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     api::CredentialStatus,
-    domain::{Content, Credential, SourceError, ownership::OwnerId, validity::Validity},
+    domain::{
+        Content, Credential, SourceError, fingerprint::Fingerprint, ownership::OwnerId, validity::Validity,
+    },
 };
 
 /// What is remembered of one credential.
@@ -27,6 +29,8 @@ pub struct Memory {
     pub status: Option<CredentialStatus>,
     /// When that was.
     pub status_written: Option<Instant>,
+    /// The revision that was given last, and the content that it was given to.
+    pub assigned: Option<(i64, Fingerprint)>,
     /// Passes in a row that met trouble.
     pub failures: u32,
 }

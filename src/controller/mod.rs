@@ -22,6 +22,7 @@ pub use context::{Context, Roster};
 pub use error::{Error, Retry};
 pub use events::Events;
 pub use index::Index;
+use index::Listener as _;
 pub use sweep::sweep;
 
 use std::{
@@ -29,7 +30,7 @@ use std::{
     sync::Arc,
 };
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use kube::{
     Api, ResourceExt,
     core::DeserializeGuard,
@@ -37,10 +38,11 @@ use kube::{
 };
 use kube_runtime::{controller, utils::PredicateConfig};
 use tokio::sync::watch;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{
     api::{ANNOTATION_FORCE_DELETE, ANNOTATION_SYNC},
+    cluster::{LOCAL, backoff, fault},
     domain::Credential,
 };
 
@@ -60,19 +62,34 @@ pub async fn run<K: Credential>(
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), kube::Error> {
     let plural = K::plural(&()).into_owned();
-    let beat = context.freshness.register(crate::cluster::LOCAL, &plural);
+    let beat = context.freshness.register(LOCAL, &plural);
     let api: Api<Guarded<K>> = Api::all(context.connector.client(Some(beat))?);
     let seconds = u32::try_from(context.connector.timeouts().watch.as_secs()).unwrap_or(60);
     let (store, writer) = reflector::store();
-    let observed = index.clone();
+    let (observed, roster) = (index.clone(), context.roster.clone());
     let changes = watcher(api, watcher::Config::default().timeout(seconds))
-        .default_backoff()
+        .backoff(backoff())
         .reflect(writer)
-        .inspect_ok(move |event| observed.observe(event))
+        .inspect_ok(move |event| {
+            observed.observe(event);
+            // A finalizer may have been taken off by hand: then copies are left without a credential.
+            if let watcher::Event::Delete(_) | watcher::Event::InitDone = event {
+                roster.orphans.notify_one();
+            }
+        })
+        .inspect_err(move |error| warn!(cluster = LOCAL, watch = plural, "{}", fault(error)))
         .touched_objects()
         .predicate_filter(concern, PredicateConfig::default());
+    let (shared, mut stop) = (context.clone(), shutdown.clone());
+    let ready = index.clone();
+    let unfilled = async move {
+        let _ = stop.wait_for(|down| *down).await;
+        if ready.is_ready() && shared.filled().now_or_never().is_some() {
+            std::future::pending::<()>().await;
+        }
+    };
     let context = Arc::new(reconcile::KindContext::new(context, index.clone()));
-    Controller::for_stream(changes, store)
+    let passes = Controller::for_stream(changes, store)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_on(index.wakes())
         .graceful_shutdown_on(async move {
@@ -84,8 +101,13 @@ pub async fn run<K: Credential>(
                 // Failed passes were reported where they failed; an object that is gone is no fault.
                 debug!(%error, "controller");
             }
-        })
-        .await;
+        });
+    tokio::select! {
+        () = passes => {}
+        // Before everything was listed once no pass gets beyond waiting for it: there is nothing to finish,
+        // and what a finish would wait for may never come.
+        () = unfilled => {}
+    }
     Ok(())
 }
 

@@ -125,9 +125,15 @@ pub async fn reconcile<K: Credential>(
     };
     context.shared.metrics.reconciled(kind, outcome, began.elapsed());
     debug!(%id, ?outcome, took = ?began.elapsed(), "pass");
-    let next = result.inspect_err(|_| {
-        context.memories.change(&id.owner(), &memory.uid, |memory| memory.failures += 1);
-    })?;
+    let next = match result {
+        Ok(next) => next,
+        Err(error) => {
+            // What was learned on the way holds, such as which revision was given to a content.
+            memory.failures = memory.failures.saturating_add(1);
+            context.memories.keep(&id.owner(), memory);
+            return Err(error);
+        }
+    };
     if next.urgency == Urgency::Gone {
         return Ok(Action::await_change());
     }
@@ -184,7 +190,7 @@ pub fn after_error<K: Credential>(
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
     };
-    warn!(%id, reason = error.reason(), "{error}");
+    warn!(parent: None, %id, reason = error.reason(), "{error}");
     match error.retry() {
         Retry::Never => Action::requeue(context.shared.resync_interval),
         Retry::Backoff => {

@@ -53,9 +53,11 @@ pub async fn resolve<K: Credential>(
                 secrets.push(secret);
             }
         }
-        let standing = match &standing {
-            Some(standing) => fetch(&standing.cluster, &standing.key).await?.map(|(secret, _)| secret),
-            None => None,
+        let standing = match (&standing, before.map(|material| &material.content)) {
+            (None, _) => None,
+            // What this process wrote itself is known, and nobody else has touched it.
+            (Some(standing), Some(Ok(content))) => Some(remembered(&standing.key.name, content)),
+            (Some(standing), _) => fetch(&standing.cluster, &standing.key).await?.map(|(secret, _)| secret),
         };
         Ok((version, secrets, standing))
     };
@@ -103,6 +105,12 @@ async fn fetch(cluster: &Cluster, key: &Key) -> Result<Option<(SourceSecret, u64
         let version = secret.metadata.resource_version.as_deref().and_then(|text| text.parse().ok());
         (read(&key.name, secret), version.unwrap_or(0))
     }))
+}
+
+/// A content as a Secret that holds it.
+fn remembered(name: &str, content: &Content) -> SourceSecret {
+    let data = content.data.iter().map(|(key, value)| (key.clone().into_owned(), value.clone())).collect();
+    SourceSecret { name: name.to_owned(), type_: content.type_.to_owned(), data }
 }
 
 fn read(name: &str, secret: Secret) -> SourceSecret {

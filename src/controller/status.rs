@@ -90,7 +90,9 @@ fn is_urgent(previous: Option<&CredentialStatus>, next: &CredentialStatus) -> bo
             .find(|condition| condition.type_ == "DeletionBlocked")
             .map(|c| c.status.clone())
     };
-    previous.is_none_or(|previous| blocked(previous) != blocked(next))
+    // The status may be one revision behind the copies, and no more: see domain::revision.
+    let lags = |previous: &CredentialStatus| next.revision.unwrap_or(0) > previous.revision.unwrap_or(0) + 1;
+    previous.is_none_or(|previous| blocked(previous) != blocked(next) || lags(previous))
 }
 
 /// Whether what only this kind's status has is already there.

@@ -22,7 +22,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Sweeps at start, from time to time, and when asked, until `shutdown` turns true.
 pub async fn sweep(context: Arc<Context>, interval: Duration, mut shutdown: watch::Receiver<bool>) {
-    context.filled().await;
+    tokio::select! {
+        () = context.filled() => {}
+        _ = shutdown.wait_for(|down| *down) => return,
+    }
     loop {
         if context.roster.listeners().iter().all(|listener| listener.is_ready()) {
             for cluster in context.clusters() {

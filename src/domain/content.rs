@@ -1,6 +1,6 @@
 //! What goes into a produced Secret, and what can be wrong with where it comes from.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::jiff::Timestamp;
 use thiserror::Error;
@@ -61,8 +61,8 @@ pub struct Inputs<'a> {
 pub struct Content {
     /// The Secret's type: fixed by the kind of credential, never chosen by a user.
     pub type_: &'static str,
-    /// The data.
-    pub data: BTreeMap<&'static str, SecretBytes>,
+    /// The data. Keys are fixed by the kind, or were checked to be valid keys of a Secret.
+    pub data: BTreeMap<Cow<'static, str>, SecretBytes>,
     /// What is allowed but unwise.
     pub warnings: Vec<Warning>,
     /// What was done to a value on the way, as whole phrases for a condition's message.
@@ -76,6 +76,8 @@ pub struct Content {
 pub enum Warning {
     /// The password has fewer than 8 characters.
     WeakPassword,
+    /// The password is hashed in a way that protects it hardly.
+    WeakHash,
     /// The certificate has no subject alternative name.
     NoAlternativeName,
 }
@@ -86,6 +88,7 @@ impl Warning {
     pub fn reason(self) -> &'static str {
         match self {
             Self::WeakPassword => "WeakPassword",
+            Self::WeakHash => "WeakHash",
             Self::NoAlternativeName => "NoAlternativeName",
         }
     }
@@ -95,7 +98,10 @@ impl Warning {
     pub fn message(self) -> &'static str {
         match self {
             Self::WeakPassword => {
-                "the password has fewer than 8 characters; use a token of the registry instead"
+                "a password has fewer than 8 characters; use a longer one, or a token where there is one"
+            }
+            Self::WeakHash => {
+                "{SHA} hashes have no salt and are guessed fast; use them only for a consumer that takes nothing else, with long random passwords"
             }
             Self::NoAlternativeName => {
                 "the certificate has no subject alternative name, so no client accepts it for a server; make one that lists its DNS names"
@@ -109,14 +115,14 @@ impl Warning {
 pub enum SourceError {
     /// There is no such Secret.
     #[error(
-        "Secret '{secret}' does not exist in the namespace of the credential; create it, or mend `spec.secretRef.name`"
+        "Secret '{secret}' does not exist in the namespace of the credential; create it, or mend `secretRef.name`"
     )]
     SecretNotFound {
         /// Its name.
         secret: String,
     },
     /// The Secret has no such key.
-    #[error("Secret '{secret}' has no key '{key}'; add it, or name another one in `spec.secretRef.{field}`")]
+    #[error("Secret '{secret}' has no key '{key}'; add it, or name another one in `secretRef.{field}`")]
     KeyMissing {
         /// The Secret.
         secret: String,

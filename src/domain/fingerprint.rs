@@ -57,7 +57,7 @@ impl FingerprintKey {
     #[must_use]
     pub fn of(&self, content: &Content) -> Fingerprint {
         let data: Vec<(&str, Zeroizing<String>)> =
-            content.data.iter().map(|(key, value)| (*key, encode(value.expose()))).collect();
+            content.data.iter().map(|(key, value)| (&**key, encode(value.expose()))).collect();
         self.fingerprint(content.type_, data.iter().map(|(key, value)| (*key, value.as_str())))
     }
 }

@@ -6,10 +6,12 @@
 pub mod certificate;
 pub mod consent;
 pub mod content;
+pub mod contest;
 pub mod credential;
 pub mod deletion;
 pub mod event;
 pub mod fingerprint;
+pub mod htpasswd;
 pub mod ownership;
 pub mod plan;
 pub mod references;

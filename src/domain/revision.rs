@@ -7,12 +7,21 @@ use super::{fingerprint::Fingerprint, view::ObservedCopy};
 /// No hash is stored anywhere, so whether the content changed is read off the copies themselves.
 /// This holds over a restart, and over one in the middle of a rotation, when some copies are one
 /// revision ahead of the status. A larger number on a copy was not written by us and is ignored.
+///
+/// `assigned` is what this process gave last, to which content: a status is written at most about once a
+/// second, and the source can change more often.
 pub fn revision<'a>(
     recorded: Option<i64>,
+    assigned: Option<(i64, Fingerprint)>,
     content: Fingerprint,
     copies: impl IntoIterator<Item = &'a ObservedCopy>,
 ) -> i64 {
     let recorded = recorded.unwrap_or(0).max(0);
+    let recorded = match assigned {
+        Some((given, to)) if to == content && given >= recorded => return given,
+        Some((given, _)) => recorded.max(given),
+        None => recorded,
+    };
     // Without a record, as after a restore from a backup, the copies are all that is known.
     let credible = if recorded == 0 { i64::MAX - 1 } else { recorded + 1 };
     let mut newest = recorded;
@@ -73,29 +82,43 @@ mod tests {
 
     #[test]
     fn starts_at_one_and_grows_with_the_content_only() {
-        assert_eq!(revision(None, print("a"), []), 1);
-        assert_eq!(revision(Some(7), print("a"), []), 7);
-        assert_eq!(revision(Some(7), print("a"), &[copy("7", "a"), copy("7", "edited by hand")]), 7);
-        assert_eq!(revision(Some(7), print("b"), &[copy("7", "a"), copy("7", "a")]), 8);
+        assert_eq!(revision(None, None, print("a"), []), 1);
+        assert_eq!(revision(Some(7), None, print("a"), []), 7);
+        assert_eq!(revision(Some(7), None, print("a"), &[copy("7", "a"), copy("7", "edited by hand")]), 7);
+        assert_eq!(revision(Some(7), None, print("b"), &[copy("7", "a"), copy("7", "a")]), 8);
     }
 
     #[test]
     fn survives_a_kill_in_the_middle_of_a_rotation() {
         let half = [copy("7", "a"), copy("8", "b"), copy("7", "a")];
-        assert_eq!(revision(Some(7), print("b"), &half), 8);
-        assert_eq!(revision(Some(7), print("c"), &half), 9, "the source changed once more");
-        assert_eq!(revision(Some(7), print("a"), &half), 9, "and back again is a change too");
+        assert_eq!(revision(Some(7), None, print("b"), &half), 8);
+        assert_eq!(revision(Some(7), None, print("c"), &half), 9, "the source changed once more");
+        assert_eq!(revision(Some(7), None, print("a"), &half), 9, "and back again is a change too");
     }
 
     #[test]
     fn a_lost_status_is_read_back_from_the_copies() {
-        assert_eq!(revision(None, print("a"), &[copy("7", "a"), copy("7", "a")]), 7);
-        assert_eq!(revision(None, print("b"), &[copy("7", "a")]), 8);
+        assert_eq!(revision(None, None, print("a"), &[copy("7", "a"), copy("7", "a")]), 7);
+        assert_eq!(revision(None, None, print("b"), &[copy("7", "a")]), 8);
     }
 
     #[test]
     fn a_number_that_we_never_wrote_is_ignored() {
-        assert_eq!(revision(Some(7), print("a"), &[copy("999", "a"), copy("7", "a")]), 7);
-        assert_eq!(revision(Some(7), print("a"), &[copy("x", "a"), copy("7", "a")]), 7);
+        assert_eq!(revision(Some(7), None, print("a"), &[copy("999", "a"), copy("7", "a")]), 7);
+        assert_eq!(revision(Some(7), None, print("a"), &[copy("x", "a"), copy("7", "a")]), 7);
+    }
+
+    #[test]
+    fn a_status_that_lags_behind_takes_nothing_back() {
+        let assigned = Some((3, print("c")));
+        assert_eq!(revision(Some(1), assigned, print("c"), &[copy("3", "c"), copy("2", "b")]), 3);
+        assert_eq!(revision(Some(1), assigned, print("d"), &[copy("3", "c"), copy("2", "b")]), 4);
+        assert_eq!(
+            revision(Some(1), assigned, print("c"), &[copy("2", "b")]),
+            3,
+            "no write went through yet"
+        );
+        assert_eq!(revision(Some(1), assigned, print("d"), []), 3, "nobody ever saw a copy");
+        assert_eq!(revision(Some(9), assigned, print("c"), &[copy("9", "b")]), 10, "another leader went on");
     }
 }

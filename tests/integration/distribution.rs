@@ -82,3 +82,28 @@ async fn drift_is_healed() -> Result<()> {
     test.wait_password(&targets[0], "reg", "the-password").await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_source_that_changes_faster_than_a_status_is_written() -> Result<()> {
+    let test = Scenario::shared().await?;
+    test.policy().await?;
+    let targets = test.targets(2).await?;
+    let spec = json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}, "target": test.selector()});
+    test.source("src", json!({"username": "me", "password": "password-1"})).await?;
+    test.credential("reg", spec).await?;
+    for n in 1..=6 {
+        let password = format!("password-{n}");
+        test.source("src", json!({"username": "me", "password": password})).await?;
+        test.wait_password(&targets[0], "reg", &password).await?;
+        test.wait_password(&targets[1], "reg", &password).await?;
+    }
+    // Each content was written, so each has its number.
+    test.wait_ready("reg", 6).await?;
+    for namespace in &targets {
+        let copy = test.secrets(namespace).get("reg").await?;
+        let revision =
+            copy.metadata.annotations.and_then(|notes| notes.get("claviger.dev/revision").cloned());
+        assert_eq!(revision.as_deref(), Some("6"));
+    }
+    Ok(())
+}

@@ -4,8 +4,25 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod lab;
+mod looks;
 mod scenario;
 
 mod architecture;
+mod bad_input;
+mod basic_auth;
+mod chart;
+mod consent;
 mod control_plane;
+mod deletion;
 mod distribution;
+mod examples;
+mod faults;
+mod generated;
+mod nginx;
+mod outages;
+mod ownership;
+mod schema;
+mod secrecy;
+mod startup;
+mod sync;

@@ -1,6 +1,10 @@
 //! The API server's audit log: who asked for what, as the server saw it.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::Path,
+};
 
 use serde::Deserialize;
 
@@ -23,6 +27,8 @@ pub struct AuditEvent {
     pub namespace: String,
     pub name: String,
     pub code: u16,
+    /// RBAC said no. A 403 can also come from admission, or from a namespace that is going.
+    pub unauthorized: bool,
     pub user_agent: String,
     pub uri: String,
 }
@@ -48,6 +54,8 @@ struct Line {
     object_ref: ObjectRef,
     #[serde(default)]
     response_status: Status,
+    #[serde(default)]
+    annotations: HashMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +88,7 @@ pub fn read(path: &Path) -> Result<Vec<AuditEvent>> {
     let mut seen = HashSet::new();
     for line in complete.lines() {
         let line: Line = serde_json::from_str(line)?;
+        let decision = line.annotations.get("authorization.k8s.io/decision");
         // Long-running requests (watches) are logged when they start and again when they end.
         if seen.insert(line.audit_id) {
             events.push(AuditEvent {
@@ -91,6 +100,7 @@ pub fn read(path: &Path) -> Result<Vec<AuditEvent>> {
                 namespace: line.object_ref.namespace,
                 name: line.object_ref.name,
                 code: line.response_status.code,
+                unauthorized: decision.is_some_and(|decision| decision == "forbid"),
                 user_agent: line.user_agent,
                 uri: line.request_uri,
             });

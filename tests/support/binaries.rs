@@ -7,7 +7,6 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, TryLockError},
-    io::Write,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -19,11 +18,11 @@ use sha2::{Digest, Sha256};
 use super::{
     error::{Context, Error, Result},
     process::Process,
+    progress::{self, say},
 };
 
 /// A cold build takes about 7 minutes on two cores; this only ends a build that hangs.
 const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
-const HEARTBEAT: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone)]
@@ -154,7 +153,7 @@ impl Module {
         let mut command = Command::new("go");
         command
             .current_dir(&self.dir)
-            .args(["build", "-trimpath", "-ldflags", &ldflags(&self.tools), "-o"])
+            .args(["build", "-v", "-trimpath", "-ldflags", &ldflags(&self.tools), "-o"])
             .arg(out)
             .args(self.tools.iter().map(|tool| &tool.package));
         let log = out.join("build.log");
@@ -167,6 +166,10 @@ impl Module {
         let status = loop {
             if let Some(status) = go.exit_status()? {
                 break status;
+            }
+            // With -v every package that is compiled is a line.
+            if progress.is_due() {
+                progress.done = format!(", {} packages", go.log().lines().count());
             }
             progress.beat()?;
         };
@@ -260,6 +263,7 @@ fn cache_dir() -> Result<PathBuf> {
 /// Shows a person that something long is alive, and ends it when it is too long.
 struct Heartbeat {
     what: String,
+    done: String,
     start: Instant,
     next: Instant,
 }
@@ -267,32 +271,30 @@ struct Heartbeat {
 impl Heartbeat {
     fn new(what: String) -> Self {
         let start = Instant::now();
-        Self { what, start, next: start }
+        Self { what, done: String::new(), start, next: start }
     }
 
     fn say(&mut self) -> Result<()> {
-        self.next = Instant::now() + HEARTBEAT;
+        self.next = Instant::now() + progress::interval();
         let seconds = self.start.elapsed().as_secs();
         let so_far = if seconds == 0 { "...".to_owned() } else { format!("... {seconds} s") };
-        say(&format!("{} {so_far}", self.what))
+        say(&format!("{} {so_far}{}", self.what, self.done))
+    }
+
+    fn is_due(&self) -> bool {
+        Instant::now() > self.next
     }
 
     fn beat(&mut self) -> Result<()> {
         if self.start.elapsed() > BUILD_DEADLINE {
             return Err(Error::new(format!("gave up after {BUILD_DEADLINE:?}: {}", self.what)));
         }
-        if Instant::now() > self.next {
+        if self.is_due() {
             self.say()?;
         }
         thread::sleep(POLL);
         Ok(())
     }
-}
-
-/// To the real stderr: `eprintln!` would be held back by the test runner until the test has ended.
-fn say(line: &str) -> Result<()> {
-    writeln!(std::io::stderr().lock(), "{line}")?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -19,10 +19,15 @@ pub struct Response {
 }
 
 pub async fn get(address: &str, path: &str) -> Result<Response> {
+    get_with(address, path, "").await
+}
+
+/// With more lines in the request's head, each with its end of line.
+pub async fn get_with(address: &str, path: &str, headers: &str) -> Result<Response> {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
         // HTTP/1.0: the answer ends with the connection and is never chunked.
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;

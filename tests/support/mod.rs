@@ -35,6 +35,7 @@ pub mod operator_binary;
 pub mod pki;
 pub mod ports;
 pub mod process;
+pub mod progress;
 pub mod servers;
 pub mod wait;
 pub mod workdir;

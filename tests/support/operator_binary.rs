@@ -1,13 +1,17 @@
 //! Where the operator's binary is.
 
 use std::{
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use serde_json::Value;
 
-use super::error::{Context, Error, Result};
+use super::{
+    error::{Context, Error, Result},
+    progress,
+};
 
 /// Cargo builds the binary for integration tests and benchmarks and says where it is; for examples it does
 /// neither, so there it is built here, in the profile of the caller. Blocks while it does.
@@ -20,22 +24,44 @@ pub fn operator_binary() -> Result<PathBuf> {
 
 fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let program = std::env::current_exe()?;
+    let mut command = Command::new(cargo);
+    command
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
         .args(["build", "--quiet", "--bin", "claviger", "--profile", &profile()?])
         .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cargo build --bin claviger")?;
-    if !output.status.success() {
+        .stdout(Stdio::piped());
+    if let Some(example) = example(&program) {
+        // Together with the caller, which is there already: so it shares all dependencies with it. Alone, it would
+        // have them compiled anew, without the features that development dependencies add.
+        command.args(["--example", &example]);
+    }
+    let mut cargo = command.spawn().context("cargo build --bin claviger")?;
+    let mut executable = None;
+    let mut compiled = 0;
+    for line in cargo.stdout.take().into_iter().flat_map(|stdout| BufReader::new(stdout).lines()) {
+        let Ok(message) = serde_json::from_str::<Value>(&line?) else { continue };
+        if message["reason"] == "compiler-artifact" && message["fresh"] == false {
+            compiled += 1;
+            let name = message["target"]["name"].as_str().unwrap_or_default();
+            progress::whisper(&format!("compiling the operator: {compiled} crates, last {name}"));
+        }
+        if message["target"]["name"] == "claviger"
+            && let Some(path) = message["executable"].as_str()
+        {
+            executable = Some(PathBuf::from(path));
+        }
+    }
+    if !cargo.wait()?.success() {
         return Err(Error::new("cargo build --bin claviger failed"));
     }
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "claviger")
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .ok_or_else(|| Error::new("cargo build --bin claviger named no executable"))
+    executable.ok_or_else(|| Error::new("cargo build --bin claviger named no executable"))
+}
+
+/// The name of an example that runs from `target/<profile>/examples/`.
+fn example(program: &Path) -> Option<String> {
+    let folder = program.parent()?.file_name()?;
+    (folder == "examples").then(|| program.file_stem()?.to_str().map(str::to_owned))?
 }
 
 /// From `target/<profile>/examples/<this program>`.

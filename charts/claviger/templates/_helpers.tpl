@@ -7,6 +7,9 @@ guard and the fence all follow.
 - kind: RegistryCredential
   plural: registrycredentials
   secretTypes: [kubernetes.io/dockerconfigjson]
+- kind: BasicAuthCredential
+  plural: basicauthcredentials
+  secretTypes: [kubernetes.io/basic-auth, nginx.org/htpasswd, Opaque]
 - kind: TlsCredential
   plural: tlscredentials
   secretTypes: [kubernetes.io/tls]

@@ -24,9 +24,6 @@ use crate::{
 const OUTPUT_TYPE: &str = "kubernetes.io/dockerconfigjson";
 const OUTPUT_KEY: &str = ".dockerconfigjson";
 
-/// Below this many characters a password is called weak.
-const WEAK_PASSWORD_CHARS: usize = 8;
-
 impl Credential for RegistryCredential {
     const KIND: CredentialKind = CredentialKind::RegistryCredential;
 
@@ -106,11 +103,11 @@ fn render(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Conten
             SourceError::UsernameMissing { secret: secret.name.clone(), key: username_key(spec).to_owned() }
         })?,
     };
-    let weak = login.password.chars().count() < WEAK_PASSWORD_CHARS;
+    let weak = value::is_weak(&login.password);
     Ok(Content {
         type_: OUTPUT_TYPE,
         data: BTreeMap::from([(
-            OUTPUT_KEY,
+            OUTPUT_KEY.into(),
             docker_config(&registry.key, username, &login.password, spec.email.as_deref().or(login.email)),
         )]),
         warnings: weak.then_some(Warning::WeakPassword).into_iter().collect(),
@@ -137,7 +134,11 @@ fn from_keys<'a>(spec: &RegistryCredentialSpec, secret: &'a SourceSecret) -> Res
     {
         None
     } else {
-        Some(Zeroizing::new(value::text(secret, key, "usernameKey")?.text.to_owned()))
+        let username = value::text(secret, key, "usernameKey")?;
+        if username.trimmed {
+            notes.push(format!("a newline at the end of key '{key}' was left out"));
+        }
+        Some(Zeroizing::new(username.text.to_owned()))
     };
     Ok(Login { username, password: Zeroizing::new(password.text.to_owned()), email: None, notes })
 }
@@ -182,11 +183,11 @@ fn from_docker_config<'a>(
     })?;
     let key = kubelet::first_match(config.auths.keys().map(String::as_str), &registry.sample_image());
     let Some(entry) = key.and_then(|key| config.auths.get(key)) else {
-        let has: Vec<&str> = config.auths.keys().map(String::as_str).take(5).collect();
+        // The keys stand inside of the value, so they are counted and never quoted.
         return Err(wrong(&format!(
-            "has no entry that serves {}; it has {}",
+            "has no entry that serves {}, among {} in all",
             registry.endpoint(),
-            if has.is_empty() { "none".to_owned() } else { format!("'{}'", has.join("', '")) }
+            config.auths.len()
         )));
     };
     let email = entry.email;

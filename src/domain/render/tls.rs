@@ -104,7 +104,10 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
         CertificateProblem::KeyMismatch { .. } => wrong(private_key_key)(problem),
         problem => wrong(certificate_key)(problem),
     })?;
-    let mut data = BTreeMap::from([(CERTIFICATE, certificate.clone()), (PRIVATE_KEY, private_key.clone())]);
+    let mut data = BTreeMap::from([
+        (CERTIFICATE.into(), certificate.clone()),
+        (PRIVATE_KEY.into(), private_key.clone()),
+    ]);
 
     // A key that was named must be there; cert-manager leaves the default one empty for some issuers.
     let authorities = match &names.ca_key {
@@ -117,7 +120,7 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
     };
     if let Some((key, value)) = authorities {
         certificate::certificates(value.expose()).map_err(wrong(key))?;
-        data.insert(AUTHORITIES, value.clone());
+        data.insert(AUTHORITIES.into(), value.clone());
     }
 
     if !checked.validity.at(now).is_usable() {

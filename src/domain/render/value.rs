@@ -8,6 +8,9 @@ pub const MAX_PASSWORD_BYTES: usize = 16_384;
 /// The longest user name, in characters.
 pub const MAX_USERNAME_CHARS: usize = 255;
 
+/// Below this many characters a password is called weak.
+const WEAK_PASSWORD_CHARS: usize = 8;
+
 /// A text value, and whether a newline at its end was left out.
 pub struct Text<'a> {
     /// The text, without the newline.
@@ -60,6 +63,11 @@ pub fn password<'a>(
         Some(problem) => Err(invalid(secret, key, &problem)),
         None => Ok(value),
     }
+}
+
+/// Whether a password is so short that people are warned.
+pub fn is_weak(password: &str) -> bool {
+    password.chars().count() < WEAK_PASSWORD_CHARS
 }
 
 /// Checks a user name from a Secret, by the rules that the schema has for the one in a spec.

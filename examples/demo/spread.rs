@@ -1,0 +1,152 @@
+//! From one object to many Secrets.
+
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::{ResourceExt, api::DynamicObject};
+use serde_json::json;
+
+use crate::{
+    kubectl,
+    programme::Programme,
+    screen::Count,
+    sight::{self, Seen},
+    stage::{self, HOME, KIND, LABEL, Stage},
+    support::Result,
+};
+
+/// Those that `examples/platform-team.yaml` makes itself.
+const OF_EXAMPLE: [&str; 2] = ["team-blue", "team-green"];
+const AT_ONCE: usize = 16;
+
+/// Namespaces that wait for a credential. Returns all that the platform team's credentials will go to.
+pub async fn namespaces(programme: &mut Programme, stage: &Stage, count: usize) -> Result<Vec<String>> {
+    let own = count.saturating_sub(OF_EXAMPLE.len());
+    programme.begin(
+        "Namespaces",
+        "Teams of a company, each with a namespace; a label says that it may pull the company's images.",
+    );
+    let screen = programme.screen.clone();
+    let digits = own.to_string().len();
+    screen.command(&format!(
+        "for i in $(seq -w {own}); do kubectl create namespace team-$i; done\n\
+         for i in $(seq -w {own}); do kubectl label namespace team-$i {LABEL}=true; done"
+    ));
+    let names: Vec<String> = (1..=own).map(|number| format!("team-{number:0digits$}")).collect();
+    let create = stream::iter(&names)
+        .map(|name| stage.create_namespace(name, json!({LABEL: "true"})))
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<Vec<()>>();
+    let (_, took) = programme.wait("making namespaces", create).await?;
+    screen.done(&format!("{own} namespaces, without any pull Secret so far"), Some(took));
+    programme.end(format!("{own} namespaces"), took).await;
+    Ok(names.into_iter().chain(OF_EXAMPLE.map(str::to_owned)).collect())
+}
+
+/// All manifests of `examples/`.
+pub async fn examples(programme: &mut Programme, stage: &mut Stage, namespaces: &[String]) -> Result<()> {
+    programme.begin(
+        "Credentials",
+        "The manifests of examples/, as they stand there. Each line counts what is in the cluster once all of a file's \
+         credentials say Ready.",
+    );
+    let screen = programme.screen.clone();
+    let mut all = 0;
+    let mut spread = Duration::ZERO;
+    for (file, yaml) in stage::examples()? {
+        screen.command(&format!("kubectl apply -f {file}"));
+        let (objects, since) = stage.apply(&yaml).await?;
+        let credentials: Vec<_> = objects.into_iter().filter(is_credential).collect();
+        if file.ends_with("platform-team.yaml") {
+            let names: Vec<String> = credentials.iter().map(ResourceExt::name_any).collect();
+            let total = names.len() * namespaces.len();
+            let look = |seen: &Seen| Count { done: names.iter().map(|name| copies(seen, name)).sum(), total };
+            spread = stage.sight.until(&screen, "copies", since, look).await?;
+            let text = format!("{total} Secrets: {} in each of {} namespaces", names.len(), namespaces.len());
+            screen.done(&text, Some(spread));
+        }
+        let look = |seen: &Seen| Count {
+            done: credentials.iter().filter(|object| seen_ready(seen, object)).count(),
+            total: credentials.len(),
+        };
+        let took = stage.sight.until(&screen, "credentials ready", since, look).await?;
+        let copies: usize = stage.sight.look(|seen| {
+            credentials.iter().map(|c| seen.copies(&kind(c), &home(c), &c.name_any()).count()).sum()
+        });
+        all += copies;
+        screen.done(
+            &format!("{} ready, {}", plural(credentials.len(), "credential"), plural(copies, "Secret")),
+            Some(took),
+        );
+    }
+    programme.end(format!("{all} Secrets; those of the platform team took this long"), spread).await;
+    Ok(())
+}
+
+/// What a person sees of it.
+pub async fn table(programme: &mut Programme, stage: &Stage) -> Result<()> {
+    programme.begin("A look", "What kubectl shows; `-o wide` adds reason and message.");
+    let screen = programme.screen.clone();
+    screen.command("kubectl get credentials -A");
+    let since = Instant::now();
+    for kind in &stage.kinds {
+        let rows = kubectl::get(&stage.client, kind, None, |_, _| true).await?;
+        if !rows.is_empty() {
+            screen.table(&rows);
+            screen.line("");
+        }
+    }
+    programme.end("", since.elapsed()).await;
+    Ok(())
+}
+
+/// A namespace that is made when all is in place.
+pub async fn late_comer(
+    programme: &mut Programme,
+    stage: &mut Stage,
+    namespaces: &mut Vec<String>,
+) -> Result<()> {
+    let name = "team-new";
+    programme.begin("A new namespace", "It has the Secrets before anybody can make a Pod in it.");
+    let screen = programme.screen.clone();
+    screen.command(&format!(
+        "kubectl create -f - <<< '{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{{LABEL}: \"true\"}}}}}}'"
+    ));
+    let since = Instant::now();
+    stage.create_namespace(name, json!({LABEL: "true"})).await?;
+    let wanted = ["quay", "scaleway", "docker-hub"];
+    let look = |seen: &Seen| Count {
+        done: wanted.iter().filter(|secret| seen.secret(name, secret).is_some()).count(),
+        total: wanted.len(),
+    };
+    let took = stage.sight.until(&screen, "Secrets", since, look).await?;
+    screen.done(&format!("{} in {name}", wanted.join(", ")), Some(took));
+    namespaces.push(name.to_owned());
+    programme.end(format!("{} Secrets in it", wanted.len()), took).await;
+    Ok(())
+}
+
+/// Copies of one of the platform team's credentials.
+pub fn copies(seen: &Seen, name: &str) -> usize {
+    seen.copies(KIND, HOME, name).count()
+}
+
+pub fn plural(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+fn kind(object: &DynamicObject) -> String {
+    object.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default()
+}
+
+fn home(object: &DynamicObject) -> String {
+    object.namespace().unwrap_or_default()
+}
+
+fn is_credential(object: &DynamicObject) -> bool {
+    kind(object).ends_with("Credential")
+}
+
+fn seen_ready(seen: &Seen, object: &DynamicObject) -> bool {
+    seen.credential(&kind(object), &home(object), &object.name_any()).is_some_and(sight::is_ready)
+}

@@ -1,0 +1,264 @@
+//! BasicAuthCredential: `kubernetes.io/basic-auth`, or htpasswd.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use super::value::{self, invalid};
+use crate::{
+    api::{
+        BasicAuthCredential, BasicAuthCredentialSpec, BasicAuthFormat, BasicAuthStatus, CredentialKind,
+        CredentialStatus, DeletionPolicy, PasswordHash, Target,
+    },
+    domain::{
+        SecretBytes,
+        content::{Content, Inputs, SourceError, SourceSecret, Sources, Warning},
+        credential::Credential,
+        htpasswd,
+    },
+};
+
+impl Credential for BasicAuthCredential {
+    const KIND: CredentialKind = CredentialKind::BasicAuthCredential;
+    const KEEPS: bool = true;
+
+    fn target(&self) -> &Target {
+        &self.spec.target
+    }
+
+    fn deletion_policy(&self) -> DeletionPolicy {
+        self.spec.deletion_policy
+    }
+
+    fn status(&self) -> Option<&CredentialStatus> {
+        self.status.as_ref().map(|status| &status.common)
+    }
+
+    fn sources(&self) -> Vec<String> {
+        let single = self.spec.secret_ref.iter().map(|secret| &secret.name);
+        let names: BTreeSet<&String> =
+            self.spec.users.iter().map(|user| &user.secret_ref.name).chain(single).collect();
+        names.into_iter().cloned().collect()
+    }
+
+    fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError> {
+        render(&self.spec, inputs)
+    }
+
+    fn details(&self, _: Option<&Content>) -> Map<String, Value> {
+        let users = self.spec.users.len() + usize::from(self.spec.secret_ref.is_some());
+        let status =
+            BasicAuthStatus { users: i64::try_from(users).unwrap_or(i64::MAX), hash: hash(&self.spec) };
+        let mut details = Map::new();
+        details.insert("basicAuth".to_owned(), serde_json::json!(status));
+        details
+    }
+
+    fn provider(&self) -> &'static str {
+        match self.spec.format {
+            BasicAuthFormat::BasicAuth => "BasicAuth",
+            BasicAuthFormat::Htpasswd => "Htpasswd",
+            BasicAuthFormat::HtpasswdMap => "HtpasswdMap",
+            BasicAuthFormat::NginxOrg => "NginxOrg",
+            BasicAuthFormat::EnvoyGateway => "EnvoyGateway",
+        }
+    }
+}
+
+/// How passwords are hashed; `None` where they are plain.
+fn hash(spec: &BasicAuthCredentialSpec) -> Option<PasswordHash> {
+    match spec.format {
+        BasicAuthFormat::BasicAuth => None,
+        BasicAuthFormat::EnvoyGateway => Some(PasswordHash::Sha1),
+        BasicAuthFormat::Htpasswd | BasicAuthFormat::HtpasswdMap | BasicAuthFormat::NginxOrg => {
+            Some(spec.hash.unwrap_or(PasswordHash::Bcrypt))
+        }
+    }
+}
+
+/// A user as the sources have it.
+struct User<'a> {
+    secret: &'a SourceSecret,
+    key: &'a str,
+    password: value::Text<'a>,
+}
+
+/// In the order of their names, so that the order in the spec changes nothing.
+type Users<'a> = BTreeMap<&'a str, User<'a>>;
+
+fn render(spec: &BasicAuthCredentialSpec, inputs: Inputs<'_>) -> Result<Content, SourceError> {
+    let users = users(spec, inputs.sources)?;
+    let (type_, data) = match spec.format {
+        BasicAuthFormat::BasicAuth => ("kubernetes.io/basic-auth", plain(&users)),
+        BasicAuthFormat::Htpasswd => ("Opaque", file(spec, &users, inputs, "auth")?),
+        BasicAuthFormat::NginxOrg => ("nginx.org/htpasswd", file(spec, &users, inputs, "htpasswd")?),
+        BasicAuthFormat::EnvoyGateway => ("Opaque", file(spec, &users, inputs, ".htpasswd")?),
+        BasicAuthFormat::HtpasswdMap => ("Opaque", map(spec, &users, inputs)?),
+    };
+    let weak = users.values().any(|user| value::is_weak(user.password.text));
+    let warnings = [
+        weak.then_some(Warning::WeakPassword),
+        (hash(spec) == Some(PasswordHash::Sha1)).then_some(Warning::WeakHash),
+    ];
+    Ok(Content {
+        type_,
+        data,
+        warnings: warnings.into_iter().flatten().collect(),
+        notes: trimmed(&users).into_iter().collect(),
+        validity: None,
+    })
+}
+
+fn users<'a>(spec: &'a BasicAuthCredentialSpec, sources: &'a Sources) -> Result<Users<'a>, SourceError> {
+    let mut users = Users::new();
+    for user in &spec.users {
+        let key = user.secret_ref.password_key.as_deref();
+        users.insert(&user.username, read(sources, &user.secret_ref.name, key)?);
+    }
+    if let Some(reference) = &spec.secret_ref {
+        let user = read(sources, &reference.name, reference.password_key.as_deref())?;
+        let name = match &spec.username {
+            Some(name) => name,
+            None => {
+                let key = reference.username_key.as_deref().unwrap_or("username");
+                if reference.username_key.is_none() && !user.secret.data.contains_key(key) {
+                    return Err(SourceError::UsernameMissing {
+                        secret: reference.name.clone(),
+                        key: key.to_owned(),
+                    });
+                }
+                value::text(user.secret, key, "usernameKey")?.text
+            }
+        };
+        users.insert(name, user);
+    }
+    for (name, user) in &users {
+        // Also those of the spec: a line break more would be a user more.
+        value::check_username(user.secret, name)?;
+        check_for_format(spec.format, user.secret, name)?;
+    }
+    Ok(users)
+}
+
+fn read<'a>(sources: &'a Sources, name: &str, key: Option<&'a str>) -> Result<User<'a>, SourceError> {
+    let secret = sources.get(name)?;
+    if !matches!(secret.type_.as_str(), "Opaque" | "" | "kubernetes.io/basic-auth") {
+        return Err(SourceError::UnsupportedType {
+            secret: secret.name.clone(),
+            type_: secret.type_.clone(),
+            accepted: "Opaque or kubernetes.io/basic-auth",
+        });
+    }
+    let key = key.unwrap_or("password");
+    Ok(User { secret, key, password: value::password(secret, key, "passwordKey")? })
+}
+
+/// Checks a user name by what the format makes of it, as the schema does for those in a spec.
+fn check_for_format(format: BasicAuthFormat, secret: &SourceSecret, name: &str) -> Result<(), SourceError> {
+    let problem = match format {
+        BasicAuthFormat::BasicAuth => return Ok(()),
+        BasicAuthFormat::HtpasswdMap if is_secret_key(name) => return Ok(()),
+        BasicAuthFormat::HtpasswdMap => {
+            "is not a valid key of a Secret, as format HtpasswdMap needs it: letters, digits, '-', '_' and '.'"
+        }
+        _ if name.starts_with('#') => "begins with '#', which makes the line a comment",
+        _ if name.starts_with(' ') || name.ends_with(' ') => "begins or ends with a space",
+        _ => return Ok(()),
+    };
+    Err(SourceError::InvalidUsername { secret: secret.name.clone(), problem: problem.to_owned() })
+}
+
+/// As the API server checks the keys of a Secret.
+fn is_secret_key(name: &str) -> bool {
+    (1..=253).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        && name != "."
+        && !name.starts_with("..")
+}
+
+type Data = BTreeMap<Cow<'static, str>, SecretBytes>;
+
+fn plain(users: &Users<'_>) -> Data {
+    // The schema allows one user only.
+    let pairs = users.iter().take(1).flat_map(|(name, user)| {
+        [("username".into(), (*name).into()), ("password".into(), user.password.text.into())]
+    });
+    pairs.collect()
+}
+
+/// One htpasswd file, a line for each user.
+fn file(
+    spec: &BasicAuthCredentialSpec,
+    users: &Users<'_>,
+    inputs: Inputs<'_>,
+    key: &'static str,
+) -> Result<Data, SourceError> {
+    let standing = inputs.standing.and_then(|secret| secret.data.get(key));
+    let standing = standing.and_then(|bytes| std::str::from_utf8(bytes.expose()).ok()).unwrap_or_default();
+    let standing: BTreeMap<&str, &str> = standing.lines().filter_map(|line| line.split_once(':')).collect();
+    let hashes = hashes(spec, users, inputs, |name| standing.get(name).copied())?;
+    // In one piece, so that no part of it is left behind where it grew.
+    let length = hashes.iter().map(|(name, hash)| name.len() + hash.len() + 2).sum();
+    let mut file = Vec::with_capacity(length);
+    for (name, hash) in hashes {
+        for part in [name, ":", &hash, "\n"] {
+            file.extend_from_slice(part.as_bytes());
+        }
+    }
+    Ok(Data::from([(key.into(), SecretBytes::new(file))]))
+}
+
+/// A key for each user.
+fn map(spec: &BasicAuthCredentialSpec, users: &Users<'_>, inputs: Inputs<'_>) -> Result<Data, SourceError> {
+    let hashes = hashes(spec, users, inputs, |name| {
+        std::str::from_utf8(inputs.standing?.data.get(name)?.expose()).ok()
+    })?;
+    Ok(hashes.into_iter().map(|(name, hash)| (name.to_owned().into(), hash.as_str().into())).collect())
+}
+
+/// A hash for each user: the one that stands where it holds, so that nothing is written for the sake
+/// of another salt.
+fn hashes<'a>(
+    spec: &BasicAuthCredentialSpec,
+    users: &Users<'a>,
+    inputs: Inputs<'_>,
+    standing: impl Fn(&str) -> Option<&'a str>,
+) -> Result<Vec<(&'a str, Zeroizing<String>)>, SourceError> {
+    let hash = hash(spec).unwrap_or(PasswordHash::Bcrypt);
+    // All are judged before the first is hashed, which takes its time.
+    for user in users.values() {
+        if let Some(problem) = htpasswd::problem(hash, user.password.text) {
+            return Err(invalid(user.secret, user.key, &problem));
+        }
+    }
+    let hashed = users.iter().map(|(name, user)| {
+        let password = user.password.text;
+        let text = match standing(name) {
+            Some(stands) if htpasswd::holds(hash, password, stands) => Zeroizing::new(stands.to_owned()),
+            _ => htpasswd::make(hash, name, password, inputs.entropy),
+        };
+        (*name, text)
+    });
+    Ok(hashed.collect())
+}
+
+/// Says that newlines were left out, if they were.
+fn trimmed(users: &Users<'_>) -> Option<String> {
+    let mut trimmed = users.values().filter(|user| user.password.trimmed);
+    let first = trimmed.next()?;
+    Some(match trimmed.count() {
+        0 => format!(
+            "a newline at the end of key '{}' of Secret '{}' was left out",
+            first.key, first.secret.name
+        ),
+        more => format!("a newline at the end of {} passwords was left out", more + 1),
+    })
+}
+
+#[cfg(test)]
+#[path = "basic_auth_tests.rs"]
+mod tests;

@@ -1,0 +1,14 @@
+//! The Helm chart, as people install it: with the real Helm, on a real API server, and the operator under the
+//! rights that the chart gives it.
+
+mod examples;
+mod fence;
+mod guard;
+mod helm;
+mod life;
+mod rbac;
+mod release;
+mod render;
+mod roles;
+mod upgrade;
+mod values;

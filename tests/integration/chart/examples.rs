@@ -1,0 +1,113 @@
+//! What the chart tells people to write, and the names that its alerts look for.
+
+use std::collections::BTreeSet;
+
+use kube::{
+    Api, Client,
+    api::{DynamicObject, Patch, PatchParams},
+    core::GroupVersionKind,
+    discovery::pinned_kind,
+};
+use serde_json::{Value, json};
+
+use super::{
+    helm::{chart, only, template, values},
+    release::installed,
+};
+use crate::{
+    scenario::Scenario,
+    support::{Error, Result, error::Context},
+};
+
+/// Would the API server take these?
+async fn dry_run(client: &Client, yaml: &str) -> Result<usize> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(yaml)?;
+    for document in &documents {
+        let object: DynamicObject = serde_json::from_value(document.clone())?;
+        let types = object.types.clone().ok_or_else(|| Error::new("no kind"))?;
+        let (resource, _) = pinned_kind(client, &GroupVersionKind::try_from(&types)?).await?;
+        let api: Api<DynamicObject> = match types.kind.as_str() {
+            "DistributionPolicy" => Api::all_with(client.clone(), &resource),
+            _ => Api::namespaced_with(client.clone(), "default", &resource),
+        };
+        let mut object = object;
+        object.metadata.namespace = None;
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let params = PatchParams { dry_run: true, ..PatchParams::apply("test").validation_strict() };
+        api.patch(&name, &params, &Patch::Apply(&object)).await.context(yaml)?;
+    }
+    Ok(documents.len())
+}
+
+#[tokio::test]
+async fn examples_in_notes_and_chart_are_accepted() -> Result<()> {
+    let release = &installed().await?.release;
+    let client = release.client().await?;
+    let example: Vec<&str> = release
+        .notes
+        .lines()
+        .map(|line| line.strip_prefix("  ").unwrap_or(line))
+        .skip_while(|line| !line.starts_with("apiVersion:"))
+        .take_while(|line| !line.is_empty())
+        .collect();
+    assert_eq!(dry_run(&client, &example.join("\n")).await?, 1);
+
+    let text = std::fs::read_to_string(chart().join("Chart.yaml"))?;
+    let about: Value = serde_saphyr::from_str(&text)?;
+    let annotation = |key: &str| -> Result<Vec<Value>> {
+        let text = about["annotations"][key].as_str().ok_or_else(|| Error::new(key))?;
+        Ok(serde_saphyr::from_str(text)?)
+    };
+    for example in annotation("artifacthub.io/crdsExamples")? {
+        dry_run(&client, &example.to_string()).await?;
+    }
+    let told: BTreeSet<String> = annotation("artifacthub.io/crds")?
+        .iter()
+        .map(|crd| format!("{} {} {}", crd["kind"], crd["name"], crd["version"]).replace('"', ""))
+        .collect();
+    let are = claviger::api::crds().into_iter().map(|crd| {
+        let name = crd.metadata.name.unwrap_or_default();
+        format!("{} {name} {}", crd.spec.names.kind, crd.spec.versions[0].name)
+    });
+    assert_eq!(told, are.collect());
+    Ok(())
+}
+
+#[tokio::test]
+async fn alerts_look_for_what_the_operator_tells() -> Result<()> {
+    let installed = installed().await?;
+    let test = Scenario::alone(&installed.release.control_plane).await?;
+    test.source("src", json!({"username": "me", "password": "the-password"})).await?;
+    test.credential("quay", json!({"provider": "Quay", "secretRef": {"name": "src"}})).await?;
+    test.wait_ready("quay", 1).await?;
+    let told = installed.operator.metrics().await?;
+
+    let objects = template(&["--values", &values("full")]).await?;
+    let rules = only(&objects, "PrometheusRule")["spec"]["groups"][0]["rules"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let mut looked = 0;
+    for rule in &rules {
+        let expression = rule["expr"].as_str().unwrap_or_default();
+        for name in expression.split(|c: char| !(c.is_ascii_lowercase() || c == '_')) {
+            if name.starts_with("claviger_") {
+                looked += 1;
+                assert!(
+                    told.lines().any(|line| line.starts_with(&format!("{name}{{"))
+                        || line.starts_with(&format!("{name} "))),
+                    "no {name}"
+                );
+            }
+        }
+    }
+    assert_eq!(looked, 3);
+    // Their labels too.
+    assert!(told.contains(r#"condition="Ready""#) && told.contains(r#"status="true""#), "{told}");
+    let series = format!(
+        r#"claviger_credential_condition{{namespace="{}",name="quay",condition="Ready",status="true"}}"#,
+        test.home.name
+    );
+    assert_eq!(installed.operator.metric(&series).await?, Some(1.0));
+    Ok(())
+}

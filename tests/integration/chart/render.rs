@@ -1,0 +1,185 @@
+//! What the chart renders, without a cluster.
+
+use std::collections::BTreeSet;
+
+use clap::Parser;
+use claviger::cli::{Cli, Command, Settings};
+use serde_json::{Value, json};
+
+use super::helm::{chart, helm, only, template, values};
+use crate::support::{Error, Result};
+
+#[tokio::test]
+async fn lint_has_no_complaint() -> Result<()> {
+    let chart = chart().display().to_string();
+    for name in ["minimal", "full"] {
+        let said = helm(None, &["lint", "--strict", &chart, "--values", &values(name)]).await?;
+        assert!(said.contains("1 chart(s) linted, 0 chart(s) failed"), "{said}");
+    }
+    helm(None, &["lint", "--strict", &chart]).await.map(drop)
+}
+
+fn kinds(objects: &[Value]) -> Vec<String> {
+    let mut kinds: Vec<_> =
+        objects.iter().map(|object| object["kind"].as_str().unwrap_or_default().to_owned()).collect();
+    kinds.sort();
+    kinds
+}
+
+#[tokio::test]
+async fn default_values_bring_what_is_needed_and_no_more() -> Result<()> {
+    let objects = template(&[]).await?;
+    let expected = [
+        "ClusterRole",
+        "ClusterRole",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Deployment",
+        "Role",
+        "RoleBinding",
+        "Service",
+        "ServiceAccount",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ValidatingAdmissionPolicyBinding",
+    ];
+    let (crds, rest): (Vec<_>, Vec<_>) =
+        kinds(&objects).into_iter().partition(|kind| kind == "CustomResourceDefinition");
+    assert_eq!(rest, expected);
+    assert_eq!(crds.len(), claviger::api::crds().len());
+    for crd in objects.iter().filter(|object| object["kind"] == "CustomResourceDefinition") {
+        assert_eq!(crd["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn everything_can_be_switched_off_and_on() -> Result<()> {
+    let minimal = template(&["--values", &values("minimal")]).await?;
+    assert_eq!(kinds(&minimal), ["Deployment"]);
+    let pod = &minimal[0]["spec"]["template"]["spec"];
+    assert_eq!(pod["serviceAccountName"], "mine");
+    assert_eq!(pod["containers"][0].get("startupProbe"), None);
+
+    let full = template(&["--values", &values("full")]).await?;
+    let all: BTreeSet<_> = kinds(&full).into_iter().collect();
+    for kind in
+        ["DistributionPolicy", "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "ServiceMonitor"]
+    {
+        assert!(all.contains(kind), "no {kind}");
+    }
+    for object in &full {
+        let (kind, labels) = (&object["kind"], &object["metadata"]["labels"]);
+        // The one that only takes a hook's object away is no object of the release.
+        if object["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete" {
+            continue;
+        }
+        assert_eq!(labels["team"], "platform", "{kind}");
+        assert_eq!(labels["app.kubernetes.io/part-of"], "claviger", "{kind}");
+        assert_eq!(labels["app.kubernetes.io/managed-by"], "Helm", "{kind}");
+        let namespaced = ![
+            "ClusterRole",
+            "ClusterRoleBinding",
+            "CustomResourceDefinition",
+            "DistributionPolicy",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+        ]
+        .iter()
+        .any(|global| kind == global);
+        assert_eq!(object["metadata"].get("namespace").is_some(), namespaced, "namespace of {kind}");
+    }
+    for crd in full.iter().filter(|object| object["kind"] == "CustomResourceDefinition") {
+        assert_eq!(crd["metadata"].get("annotations"), None);
+    }
+    let deployment = only(&full, "Deployment");
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(pod["imagePullSecrets"], json!([{"name": "global-pull"}, {"name": "pull"}]));
+    let image = pod["containers"][0]["image"].as_str().unwrap_or_default();
+    assert!(image.starts_with("ghcr.io/claviger/claviger@sha256:0123"), "{image}");
+    let spread = &pod["topologySpreadConstraints"][0];
+    assert_eq!(spread["labelSelector"]["matchLabels"], deployment["spec"]["selector"]["matchLabels"]);
+    Ok(())
+}
+
+/// The settings that a rendered Deployment comes to.
+fn settings(objects: &[Value]) -> Result<Settings> {
+    let container = &only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
+    let args = container["args"].as_array().cloned().unwrap_or_default();
+    let line = args.iter().map(|arg| arg.as_str().unwrap_or_default());
+    match Cli::try_parse_from(std::iter::once("claviger").chain(line))?.command {
+        Command::Run(args) => Ok(Settings::try_from(*args)?),
+        Command::Crds(_) => Err(Error::new("not run")),
+    }
+}
+
+#[tokio::test]
+async fn flags_are_those_of_the_operator() -> Result<()> {
+    let bare = settings(&template(&[]).await?)?;
+    assert!(bare.leader_election.is_some(), "two replicas would both act");
+    let full = settings(&template(&["--values", &values("full")]).await?)?;
+    assert_eq!(full.listen_address.to_string(), "[::]:9090");
+    assert_eq!(full.concurrency, 16);
+    assert_eq!(full.watch_timeout.as_secs(), 90);
+    assert_eq!(full.request_timeout.as_secs(), 5);
+    assert_eq!(full.resync_interval.as_secs(), 5400);
+    assert_eq!(full.sweep_interval.as_secs(), 7200);
+    assert_eq!(full.worker_threads, 1);
+    assert_eq!(full.leader_election.map(|election| election.timing.lease_duration.as_secs()), Some(30));
+    Ok(())
+}
+
+#[tokio::test]
+async fn readme_has_every_value_and_no_other() -> Result<()> {
+    fn leaves(prefix: &str, value: &Value, into: &mut BTreeSet<String>) {
+        match value.as_object() {
+            Some(map) if !map.is_empty() => {
+                for (key, value) in map {
+                    let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                    leaves(&path, value, into);
+                }
+            }
+            _ => drop(into.insert(prefix.to_owned())),
+        }
+    }
+    let mut known = BTreeSet::new();
+    let yaml = std::fs::read_to_string(chart().join("values.yaml"))?;
+    leaves("", &serde_saphyr::from_str(&yaml)?, &mut known);
+    let readme = std::fs::read_to_string(chart().join("README.md"))?;
+    let told: BTreeSet<String> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name.to_owned()))
+        .collect();
+    let covered =
+        |leaf: &String| told.iter().any(|name| leaf == name || leaf.starts_with(&format!("{name}.")));
+    let missing: Vec<_> = known.iter().filter(|leaf| !covered(leaf)).collect();
+    assert!(missing.is_empty(), "not in README.md: {missing:?}");
+    let gone: Vec<_> = told
+        .iter()
+        .filter(|name| !known.iter().any(|leaf| leaf == *name || leaf.starts_with(&format!("{name}."))))
+        .collect();
+    assert!(gone.is_empty(), "only in README.md: {gone:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_fence_knows_harmless_types_only() -> Result<()> {
+    let objects = template(&[]).await?;
+    let fence = objects
+        .iter()
+        .find(|object| {
+            object["kind"] == "ValidatingAdmissionPolicy"
+                && object["metadata"]["name"] == "keys-claviger-fence"
+        })
+        .ok_or_else(|| Error::new("no fence"))?;
+    let text = fence.to_string();
+    let types = text.split_once("object.type in [").and_then(|(_, rest)| rest.split_once(']'));
+    let types: Vec<_> =
+        types.map_or("", |(list, _)| list).split(", ").map(|t| t.trim_matches('\'')).collect();
+    // Whoever adds one here has thought of what such a Secret can do in the hands of a thief.
+    let harmless =
+        ["Opaque", "kubernetes.io/basic-auth", "kubernetes.io/dockerconfigjson", "nginx.org/htpasswd"];
+    assert_eq!(types, harmless);
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! What `values.schema.json` refuses: a typo must not be a setting that is silently not there.
+
+use super::helm::template;
+use crate::support::{Error, Result};
+
+#[tokio::test]
+async fn nonsense_is_refused() -> Result<()> {
+    let cases = [
+        ("replicas=2", "additional properties 'replicas' not allowed"),
+        ("replicaCount=-1", "minimum: got -1, want 0"),
+        ("replicaCount=two", "got string, want integer"),
+        ("crds.keeep=true", "additional properties 'keeep' not allowed"),
+        ("crds.keep=maybe", "got string, want boolean"),
+        ("image.digest=sha256:123", "/image/digest"),
+        ("image.tag=a:b", "/image/tag"),
+        ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
+        ("logFormat=xml", "/logFormat"),
+        ("operator.port=70000", "maximum: got 70,000, want 65,535"),
+        ("operator.watchTimeout=60", "/operator/watchTimeout"),
+        ("operator.resyncInterval=1 hour", "/operator/resyncInterval"),
+        ("operator.concurrency=0", "minimum: got 0, want 1"),
+        ("operator.leaderElect=false", "additional properties 'leaderElect' not allowed"),
+        ("serviceAccount.name=Mine", "/serviceAccount/name"),
+        ("fullnameOverride=a_b", "/fullnameOverride"),
+        ("deletionGuard.validationActions={Block}", "/deletionGuard/validationActions"),
+        ("deletionGuard.validationActions={Deny,Warn}", "/deletionGuard/validationActions"),
+        ("fence.validationActions={}", "/fence/validationActions"),
+        ("distributionPolicy.toNamespaces.name=web", "additional properties 'name' not allowed"),
+        ("distributionPolicy.fromNamespaces={*}", "/distributionPolicy/fromNamespaces"),
+        ("distributionPolicy.kinds={Secret}", "/distributionPolicy/kinds"),
+        ("imagePullSecrets={pull}", "got string, want object"),
+        ("networkPolicy.egress.ports={0}", "/networkPolicy/egress/ports"),
+        ("prometheusRule.notReadyFor=soon", "/prometheusRule/notReadyFor"),
+        ("serviceMonitor.enabled=yes", "/serviceMonitor/enabled"),
+        ("strategy.type=Canary", "/strategy/type"),
+    ];
+    let mut wrong = Vec::new();
+    for (set, expected) in cases {
+        match template(&["--set", set]).await {
+            Ok(_) => wrong.push(format!("{set}: accepted")),
+            Err(error) if error.to_string().contains(expected) => {}
+            Err(error) => wrong.push(format!("{set}: {error}")),
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(Error::new(wrong.join("\n"))) }
+}
+
+#[tokio::test]
+async fn what_does_not_go_together_is_refused() -> Result<()> {
+    for (sets, expected) in [
+        (
+            &["serviceMonitor.enabled=true", "service.enabled=false"][..],
+            "serviceMonitor.enabled needs service.enabled",
+        ),
+        (
+            &["serviceAccount.create=false"],
+            "serviceAccount.name must be set when serviceAccount.create is false",
+        ),
+        (
+            &["podDisruptionBudget.enabled=true", "podDisruptionBudget.maxUnavailable=null"],
+            "podDisruptionBudget",
+        ),
+    ] {
+        let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        let error = template(&args).await.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(expected), "{sets:?}: {error}");
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! The manifests of `examples/` work as they stand. A new file is tested by being there.
+
+use std::{fs, path::Path, time::Duration};
+
+use kube::{
+    Api, ResourceExt,
+    api::{DynamicObject, Patch, PatchParams, ValidationDirective},
+    core::GroupVersionKind,
+    discovery::{Scope, pinned_kind},
+};
+use serde_json::json;
+
+use crate::support::{self, Error, Result, apply_yaml, error::Context, wait::wait_for};
+
+#[tokio::test]
+async fn every_example_is_accepted_and_every_credential_in_it_gets_ready() -> Result<()> {
+    let client = support::environment().await?.client().await?;
+    for (file, yaml) in manifests()? {
+        let objects = apply_yaml(&client, &yaml).await.context(&file)?;
+        let credentials: Vec<_> = objects.iter().filter(|object| is_credential(object)).collect();
+        assert!(!credentials.is_empty(), "{file} shows no credential");
+        for credential in credentials {
+            ready(&client, credential).await.context(&file)?;
+        }
+    }
+    Ok(())
+}
+
+/// A misspelt field would only be dropped by the server, and nobody would notice.
+#[tokio::test]
+async fn no_example_has_a_field_that_the_server_does_not_know() -> Result<()> {
+    let client = support::environment().await?.client().await?;
+    for (file, yaml) in manifests()? {
+        let objects: Vec<DynamicObject> = serde_saphyr::from_multiple(&yaml)?;
+        for mut object in objects.into_iter().filter(is_ours) {
+            let types = object.types.clone().unwrap_or_default();
+            let (resource, capabilities) = pinned_kind(&client, &GroupVersionKind::try_from(&types)?).await?;
+            // A dry run, in a namespace that is there: that of the example may not be yet.
+            object.metadata.namespace = None;
+            let api: Api<DynamicObject> = match capabilities.scope {
+                Scope::Namespaced => Api::namespaced_with(client.clone(), "default", &resource),
+                Scope::Cluster => Api::all_with(client.clone(), &resource),
+            };
+            let params = PatchParams {
+                dry_run: true,
+                field_validation: Some(ValidationDirective::Strict),
+                ..PatchParams::apply("examples").force()
+            };
+            api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.context(format!(
+                "{file}: {} {}",
+                types.kind,
+                object.name_any()
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+/// Name and text of each.
+fn manifests() -> Result<Vec<(String, String)>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            found.push((path.display().to_string(), fs::read_to_string(&path)?));
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "no manifests in {}", folder.display());
+    Ok(found)
+}
+
+fn is_ours(object: &DynamicObject) -> bool {
+    object.types.as_ref().is_some_and(|types| types.api_version.starts_with("claviger.dev/"))
+}
+
+fn is_credential(object: &DynamicObject) -> bool {
+    is_ours(object) && object.types.as_ref().is_some_and(|types| types.kind.ends_with("Credential"))
+}
+
+async fn ready(client: &kube::Client, credential: &DynamicObject) -> Result<()> {
+    let types = credential.types.clone().unwrap_or_default();
+    let (resource, _) = pinned_kind(client, &GroupVersionKind::try_from(&types)?).await?;
+    let namespace = credential.namespace().unwrap_or_else(|| "default".into());
+    let name = credential.name_any();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
+    wait_for(Duration::from_secs(20), &format!("{} {namespace}/{name} to be ready", types.kind), async || {
+        let object = api.get(&name).await?;
+        let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let generation = json!(object.metadata.generation);
+        let is_ready = conditions.iter().any(|condition| {
+            condition["type"] == "Ready"
+                && condition["status"] == "True"
+                && condition["observedGeneration"] == generation
+        });
+        let secrets = object.data["status"]["summary"]["namespaces"].clone();
+        if is_ready && secrets != "0/0" {
+            return Ok(());
+        }
+        Err(Error::new(format!("{secrets} {}", serde_json::to_string(&conditions)?)))
+    })
+    .await
+}

@@ -1,0 +1,276 @@
+//! Crashes, restarts and races: what an operator finds when it comes back, and what it leaves alone.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, ResourceExt, api::DeleteParams};
+use serde_json::json;
+
+use crate::{
+    lab::{Lab, at_revision, copies, many_targets},
+    looks::{delete, exact, foreign, good_source, merge, spec, spec_to, wait_copy},
+    support::{Error, FaultProxy, Result, wait_for},
+};
+
+const FLEET: usize = 300;
+
+/// Enough for a whole fleet while other tests use the machine.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Slows every request down, so that a fan-out can be met half way.
+const DELAY: Duration = Duration::from_millis(10);
+
+#[tokio::test]
+async fn killed_in_the_middle_of_a_fan_out_and_of_a_rotation() -> Result<()> {
+    let lab = Lab::start().await?;
+    let proxy = FaultProxy::start(lab.control_plane.address()).await?;
+    let test = lab.scenario().await?;
+    test.policy().await?;
+    many_targets(&test, FLEET).await?;
+    good_source(&test, "src", "the-first").await?;
+    let start = async || lab.operator_behind(&proxy)?.arg("--concurrency=2").start().await;
+    let some = |copies: usize| (FLEET / 10..FLEET * 8 / 10).contains(&copies);
+
+    proxy.delay(DELAY);
+    let operator = start().await?;
+    test.credential("reg", spec(&test, "src")).await?;
+    wait_for(LONG, "a part of the copies", async || at_revision(&test, "1").await.map(some).unwrap_or(false))
+        .await?;
+    operator.kill9()?;
+    let there = at_revision(&test, "1").await?;
+    assert!(there < FLEET, "it was too late to kill it");
+    proxy.delay(Duration::ZERO);
+    let operator = start().await?;
+    test.wait_ready("reg", 1).await?;
+    assert_eq!(copies(&test).await?.items.len(), FLEET);
+    let writes = lab.writes(0)?;
+    let count = |verb: &str, codes: std::ops::Range<u16>| {
+        writes.iter().filter(|e| e.resource == "secrets" && e.verb == verb && codes.contains(&e.code)).count()
+    };
+    assert_eq!(count("create", 200..300), FLEET);
+    // At most what was in flight when it was killed is met again.
+    assert!(count("create", 400..500) <= 2, "{} creations were refused", count("create", 400..500));
+    assert_eq!(count("update", 0..600) + count("patch", 0..600) + count("delete", 0..600), 0);
+
+    let before = lab.requests()?;
+    proxy.delay(DELAY);
+    good_source(&test, "src", "the-second").await?;
+    wait_for(LONG, "a part of the rotation", async || {
+        at_revision(&test, "2").await.map(some).unwrap_or(false)
+    })
+    .await?;
+    operator.kill9()?;
+    let there = at_revision(&test, "2").await?;
+    assert!(there < FLEET, "it was too late to kill it");
+    assert_eq!(at_revision(&test, "1").await?, FLEET - there);
+    proxy.delay(Duration::ZERO);
+    let _operator = start().await?;
+    test.wait_ready("reg", 2).await?;
+    assert_eq!(at_revision(&test, "2").await?, FLEET, "the revision is one more, not two");
+    let writes = lab.writes(before)?;
+    let updates =
+        writes.iter().filter(|e| e.resource == "secrets" && e.verb == "update" && e.code == 200).count();
+    // A write may have been carried out whose answer nobody was there to hear: it is in the count once.
+    assert_eq!(updates, FLEET);
+    assert!(writes.iter().all(|e| e.resource != "secrets" || e.verb == "update"), "a rotation only updates");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restart_with_everything_in_place_writes_nothing() -> Result<()> {
+    let lab = Lab::start().await?;
+    let test = lab.scenario().await?;
+    test.policy().await?;
+    let targets = test.targets(20).await?;
+    let operator = lab.operator()?.start().await?;
+    good_source(&test, "src", "the-password").await?;
+    // One of each kind of rest: in place, in place twice, without a source, taken, held.
+    test.credential("good", spec(&test, "src")).await?;
+    let target = json!({"labels": {"team": "a"}, "annotations": {"note": "b"}, "namespaces": test.selector()["namespaces"]});
+    test.credential("labelled", spec_to("src", target)).await?;
+    test.credential("missing", spec(&test, "nowhere")).await?;
+    foreign(&test, &targets[0], "taken").await?;
+    test.credential("taken", spec(&test, "src")).await?;
+    test.credential("forbidden", spec_to("src", json!({"namespaces": {"names": ["default"]}}))).await?;
+    test.credential("held", spec(&test, "src")).await?;
+    test.wait_ready("good", 1).await?;
+    test.wait_ready("labelled", 1).await?;
+    test.wait_ready("held", 1).await?;
+    test.wait_condition("missing", "Ready", "False", "SecretNotFound").await?;
+    test.wait_condition("taken", "Ready", "False", "PartiallySynced").await?;
+    test.wait_condition("forbidden", "Ready", "False", "NotPermitted").await?;
+    test.pod(&targets[0], "app", "held").await?;
+    delete(&test, "held").await?;
+    test.wait_condition("held", "DeletionBlocked", "True", "InUse").await?;
+    let quiet = operator.terminate(Duration::from_secs(10)).await?;
+    assert_eq!(quiet, 0);
+
+    let before = lab.requests()?;
+    let operator = lab.operator()?.start().await?;
+    wait_for(LONG, "a pass over each credential", async || {
+        let passes = operator.metric("claviger_reconcile_total").await?.unwrap_or(0.0);
+        if passes >= 6.0 { Ok(()) } else { Err(Error::new(format!("{passes} passes"))) }
+    })
+    .await?;
+    let early: Vec<_> = lab.writes(before)?.into_iter().filter(|e| e.code != 409).collect();
+    assert!(early.is_empty(), "{early:#?}");
+    // One more namespace: when it has its copies, whatever was to be written before has been.
+    let late = format!("{}-late", test.mark);
+    test.target(&late).await?;
+    for name in ["good", "labelled", "taken"] {
+        wait_copy(&test, &late, name).await?;
+    }
+    let writes = lab.writes(before)?;
+    let needless: Vec<_> = writes
+        .iter()
+        .filter(|e| e.namespace != late)
+        // A name that is taken is tried once by a new process, as it knows nothing of it yet.
+        .filter(|e| {
+            !(e.verb == "create" && e.resource == "secrets" && e.namespace == targets[0] && e.code == 409)
+        })
+        // The new namespace is told in the statuses of those who select it, and in no others.
+        .filter(|e| {
+            !(e.subresource == "status"
+                && ["good", "labelled", "taken", "missing"].contains(&e.name.as_str()))
+        })
+        .map(|e| format!("{} {}/{} {}/{} {}", e.verb, e.resource, e.subresource, e.namespace, e.name, e.code))
+        .collect();
+    assert!(needless.is_empty(), "{needless:#?}");
+    let created = writes.iter().filter(|e| e.resource == "secrets" && e.code == 201).count();
+    assert_eq!(created, 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_restart_does_not_even_write_a_status() -> Result<()> {
+    let lab = Lab::start().await?;
+    let test = lab.scenario().await?;
+    test.policy().await?;
+    test.targets(5).await?;
+    let operator = lab.operator()?.start().await?;
+    good_source(&test, "src", "the-password").await?;
+    test.credential("reg", spec(&test, "src")).await?;
+    test.wait_ready("reg", 1).await?;
+    // An operator that knows everything asks for nothing: the pass after its own status.
+    operator.terminate(Duration::from_secs(10)).await?;
+    let before = lab.requests()?;
+    let operator = lab.operator()?.start().await?;
+    wait_for(LONG, "a settled pass", async || {
+        operator.metric("claviger_reconcile_total{outcome=\"synced\"}").await.is_ok_and(|n| n >= Some(1.0))
+    })
+    .await?;
+    operator.terminate(Duration::from_secs(10)).await?;
+    let writes = lab.writes(before)?;
+    assert!(writes.is_empty(), "{writes:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_writer_is_outlasted_at_a_bounded_rate() -> Result<()> {
+    const FOR: Duration = Duration::from_secs(3);
+    let lab = Lab::start().await?;
+    let test = lab.scenario().await?;
+    test.policy().await?;
+    let targets = test.targets(2).await?;
+    let operator = lab.operator()?.start().await?;
+    good_source(&test, "src", "the-password").await?;
+    test.credential("reg", spec(&test, "src")).await?;
+    test.wait_ready("reg", 1).await?;
+    let other = exact(&test, &targets[1], "reg").await?;
+    let before = lab.requests()?;
+    let secrets = test.secrets(&targets[0]);
+    let (began, mut edits) = (Instant::now(), 0);
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    while began.elapsed() < FOR {
+        ticks.tick().await;
+        merge(&secrets, "reg", json!({"stringData": {"edit": format!("{edits}")}})).await?;
+        edits += 1;
+    }
+    test.wait_password(&targets[0], "reg", "the-password").await?;
+    wait_for(LONG, "the copy to be right", async || {
+        secrets.get("reg").await.is_ok_and(|copy| copy.data.is_some_and(|data| data.len() == 1))
+    })
+    .await?;
+    test.wait_ready("reg", 1).await?;
+    operator.check_running()?;
+    let asked = lab.requests_of_operators(before)?;
+    // A write and a look per edit, and some statuses; not a storm.
+    assert!(asked < edits * 4 + 50, "{asked} requests for {edits} edits");
+    assert_eq!(exact(&test, &targets[1], "reg").await?, other, "a copy that nobody edited was written");
+    assert!(!operator.logs().contains("panicked"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn namespaces_that_vanish_in_mid_flight() -> Result<()> {
+    const WAVES: usize = 6;
+    let lab = Lab::start().await?;
+    let proxy = FaultProxy::start(lab.control_plane.address()).await?;
+    let test = lab.scenario().await?;
+    test.policy().await?;
+    let operator = lab.operator_behind(&proxy)?.arg("--concurrency=4").start().await?;
+    good_source(&test, "src", "the-password").await?;
+    test.credential("reg", spec(&test, "src")).await?;
+    proxy.delay(Duration::from_millis(3));
+    let namespaces: Api<Namespace> = Api::all(test.client.clone());
+    let (mut kept, mut gone) = (Vec::new(), Vec::new());
+    for wave in 0..WAVES {
+        let names = many_targets(&test, 20).await?;
+        if wave == 3 {
+            good_source(&test, "src", "another-password").await?;
+        }
+        let (doomed, staying) = names.split_at(10);
+        for name in doomed {
+            namespaces.delete(name, &DeleteParams::default()).await?;
+        }
+        kept.extend_from_slice(staying);
+        gone.extend_from_slice(doomed);
+    }
+    proxy.delay(Duration::ZERO);
+    wait_for(LONG, "the vanished namespaces to be gone", async || {
+        let left = namespaces.list(&Default::default()).await?;
+        let left = left.iter().filter(|namespace| gone.contains(&namespace.name_any())).count();
+        if left == 0 { Ok(()) } else { Err(Error::new(format!("{left} are left"))) }
+    })
+    .await?;
+    for namespace in &kept {
+        test.wait_password(namespace, "reg", "another-password").await?;
+    }
+    wait_for(LONG, "an honest status", async || {
+        let status = test.status("reg").await.map_err(|error| error.to_string())?;
+        let ready = status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+        let wanted = format!("{0}/{0}", kept.len());
+        let told = status.summary.map(|summary| summary.namespaces);
+        if ready && told.as_ref() == Some(&wanted) { Ok(()) } else { Err(format!("{told:?}, ready {ready}")) }
+    })
+    .await?;
+    operator.check_running()?;
+    assert_eq!(copies(&test).await?.items.len(), kept.len());
+    Ok(())
+}
+
+#[tokio::test]
+async fn sigterm_during_a_fan_out_ends_in_order() -> Result<()> {
+    let lab = Lab::start().await?;
+    let proxy = FaultProxy::start(lab.control_plane.address()).await?;
+    let test = lab.scenario().await?;
+    test.policy().await?;
+    many_targets(&test, FLEET).await?;
+    good_source(&test, "src", "the-password").await?;
+    proxy.delay(DELAY);
+    let operator = lab.operator_behind(&proxy)?.arg("--concurrency=1").start().await?;
+    test.credential("reg", spec(&test, "src")).await?;
+    wait_for(LONG, "the first copies", async || copies(&test).await.is_ok_and(|found| found.items.len() > 5))
+        .await?;
+    // Kubelet gives a Pod 30 s.
+    assert_eq!(operator.terminate(Duration::from_secs(10)).await?, 0);
+    let left = copies(&test).await?.items.len();
+    assert!(left < FLEET, "it was too late to stop it");
+    assert!(operator.logs().contains("\"stopped\""), "it did not say so");
+    // Nothing is half done: the next one goes on where this one stopped.
+    proxy.delay(Duration::ZERO);
+    let _operator = lab.operator()?.start().await?;
+    test.wait_ready("reg", 1).await?;
+    assert_eq!(copies(&test).await?.items.len(), FLEET);
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! What is generated from the types is committed as it is, in both of its places.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use claviger::{api, cli::crds};
+
+use crate::support::{Result, operator_binary};
+
+fn committed(folder: &str) -> BTreeMap<String, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = fs::read_dir(&folder).expect("folder").map(|entry| entry.expect("entry").path());
+    let named = entries.map(|path| {
+        let name = path.file_name().expect("name").to_string_lossy().into_owned();
+        (name, fs::read_to_string(&path).expect("text"))
+    });
+    named.collect()
+}
+
+#[test]
+fn definitions_are_those_of_the_types() -> Result<()> {
+    let wanted = crds::files(&api::crds())?;
+    for folder in ["crds", "charts/claviger/files/crds"] {
+        let found = committed(folder);
+        let names = |files: &BTreeMap<String, String>| files.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&found), names(&wanted), "{folder}");
+        for (name, text) in &wanted {
+            let same = found[name] == *text;
+            assert!(same, "{folder}/{name} is out of date: claviger crds --write {folder}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_binary_prints_and_checks_them() -> Result<()> {
+    let claviger = |args: &[&str]| -> Result<Output> {
+        let mut command = Command::new(operator_binary()?);
+        Ok(command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output()?)
+    };
+    let printed = String::from_utf8(claviger(&["crds"])?.stdout)?;
+    let wanted: String = crds::files(&api::crds())?.values().map(|yaml| format!("---\n{yaml}")).collect();
+    assert_eq!(printed, wanted);
+    for folder in ["crds", "charts/claviger/files/crds"] {
+        assert!(claviger(&["crds", "--check", folder])?.status.success(), "{folder}");
+    }
+    let elsewhere = claviger(&["crds", "--check", "src"])?;
+    assert_eq!(elsewhere.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
+    assert!(message.contains("claviger.dev_registrycredentials.yaml (missing)"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn definitions_fit_into_the_annotation_of_kubectl_apply() -> Result<()> {
+    for crd in api::crds() {
+        let size = serde_json::to_string(&crd)?.len();
+        // 256 KiB for all annotations together.
+        assert!(size < 200 * 1024, "{size} bytes");
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! How `kubectl` finds our kinds, and what it prints.
+
+use kube::{Client, discovery};
+use serde_json::{Value, json};
+
+use super::client;
+use crate::{
+    scenario::Scenario,
+    support::{Error, Result, wait::DEADLINE, wait_for},
+};
+
+/// As `kubectl get` asks.
+async fn table(client: &Client, path: &str) -> Result<Value> {
+    let request = http::Request::get(path)
+        .header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+        .body(Vec::new())?;
+    Ok(client.request(request).await?)
+}
+
+/// Names of the columns that are shown, without and with `-o wide`.
+fn columns(table: &Value, wide: bool) -> Vec<String> {
+    let all = table["columnDefinitions"].as_array().cloned().unwrap_or_default();
+    let shown = all.into_iter().filter(|column| wide || column["priority"] == 0);
+    shown.map(|column| column["name"].as_str().unwrap_or_default().to_uppercase()).collect()
+}
+
+#[tokio::test]
+async fn a_credential_prints_what_an_engineer_on_call_asks() -> Result<()> {
+    let test = Scenario::shared().await?;
+    test.policy().await?;
+    let targets = test.targets(2).await?;
+    test.source("src", json!({"username": "acme+ci", "password": "the-password"})).await?;
+    let spec = json!({"provider": "Quay", "secretRef": {"name": "src"}, "target": test.selector()});
+    test.credential("quay", spec).await?;
+    test.wait_ready("quay", 1).await?;
+    test.pod(&targets[0], "app", "quay").await?;
+
+    let path = format!("/apis/claviger.dev/v1alpha1/namespaces/{}/registrycredentials", test.home.name);
+    let expected = json!(["quay", "Quay", "quay.io", "True", "2/2", "1/1", 1]);
+    let seen = wait_for(DEADLINE, "the printed row", async || {
+        let table = table(&test.client, &path).await.map_err(|e| e.to_string())?;
+        let cells = table["rows"][0]["cells"].as_array().cloned().unwrap_or_default();
+        if cells.get(..7).is_some_and(|row| json!(row) == expected) {
+            Ok(table)
+        } else {
+            Err(format!("{cells:?}"))
+        }
+    })
+    .await?;
+    let short = ["NAME", "PROVIDER", "SERVER", "READY", "SYNCED", "CLUSTERS", "IN USE", "AGE"];
+    assert_eq!(columns(&seen, false), short);
+    assert_eq!(columns(&seen, true)[8..], ["REASON", "MESSAGE", "REVISION", "SECRET"]);
+    let cells = seen["rows"][0]["cells"].as_array().cloned().unwrap_or_default();
+    assert!(cells[7].as_str().is_some_and(|age| age.ends_with('s')), "age: {}", cells[7]);
+    assert_eq!((&cells[8], &cells[10]), (&json!("AllTargetsSynced"), &json!(1)));
+    assert!(cells[9].as_str().is_some_and(|message| !message.is_empty()), "message: {}", cells[9]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_policy_prints_from_where_to_where() -> Result<()> {
+    let test = Scenario::shared().await?;
+    test.policy().await?;
+    let path = format!("/apis/claviger.dev/v1alpha1/distributionpolicies/policy-{}", test.mark);
+    let table = table(&test.client, &path).await?;
+    assert_eq!(columns(&table, false), ["NAME", "FROM", "TO", "AGE"]);
+    assert_eq!(columns(&table, true)[4..], ["KINDS"]);
+    assert_eq!(table["rows"][0]["cells"][1], json!(format!("[\"{}\"]", test.home.name)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn kinds_are_found_by_short_name_and_category() -> Result<()> {
+    let client = client().await?;
+    let resources = wait_for(DEADLINE, "our kinds in discovery", async || {
+        let found = client.list_api_group_resources("claviger.dev/v1alpha1").await.map_err(Error::from)?;
+        if found.resources.iter().any(|resource| resource.kind == "DistributionPolicy") {
+            Ok(found)
+        } else {
+            Err(Error::new("not yet"))
+        }
+    })
+    .await?
+    .resources;
+    let find = |name: &str| {
+        resources
+            .iter()
+            .find(|resource| resource.name == name)
+            .ok_or_else(|| Error::new(format!("no {name}")))
+    };
+    let credential = find("registrycredentials")?;
+    assert_eq!(credential.short_names.as_deref().unwrap_or_default(), ["regcred"]);
+    let categories = credential.categories.clone().unwrap_or_default();
+    assert_eq!(categories, ["claviger", "credentials"], "`kubectl get credentials`");
+    assert!(credential.namespaced);
+    let policy = find("distributionpolicies")?;
+    assert_eq!(policy.short_names.as_deref().unwrap_or_default(), ["dpol"]);
+    assert_eq!(policy.categories.clone().unwrap_or_default(), ["claviger"]);
+    assert!(!policy.namespaced, "consent of a cluster is not in a namespace");
+    assert!(find("registrycredentials/status").is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn credentials_can_be_selected_by_provider() -> Result<()> {
+    let client = client().await?;
+    let group = discovery::group(&client, "claviger.dev").await?;
+    let (kind, _) = group.recommended_kind("RegistryCredential").ok_or_else(|| Error::new("no such kind"))?;
+    let api: kube::Api<kube::core::DynamicObject> = kube::Api::all_with(client, &kind);
+    let params = kube::api::ListParams::default().fields("spec.provider=Nobody");
+    assert_eq!(api.list(&params).await?.items.len(), 0);
+    Ok(())
+}
