@@ -21,7 +21,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    api::{BasicAuthCredential, DistributionPolicy, RegistryCredential},
+    api::{BasicAuthCredential, DistributionPolicy, RegistryCredential, TlsCredential},
     cli::{Settings, SettingsError},
     cluster::{Cluster, Connector, LOCAL, Surroundings, Timeouts, backoff, describe, fault},
     controller::{self, Context, Events, Index, Roster},
@@ -151,8 +151,9 @@ impl Process {
         let (listed, policies_listed) = watch::channel(false);
         let registry = Arc::new(Index::<RegistryCredential>::new(&self.settings.namespace));
         let basic_auth = Arc::new(Index::<BasicAuthCredential>::new(&self.settings.namespace));
+        let tls = Arc::new(Index::<TlsCredential>::new(&self.settings.namespace));
         // A new kind is registered in this list, and run below.
-        roster.register(vec![registry.clone(), basic_auth.clone()]);
+        roster.register(vec![registry.clone(), basic_auth.clone(), tls.clone()]);
 
         let mut random = [0; 32];
         rand::fill(&mut random);
@@ -190,6 +191,7 @@ impl Process {
         self.watch_policies(&mut work, writer, listed, roster, shutdown.clone())?;
         run_kind(&mut work, &context, registry, &shutdown);
         run_kind(&mut work, &context, basic_auth, &shutdown);
+        run_kind(&mut work, &context, tls, &shutdown);
         work.spawn(controller::sweep(context.clone(), self.settings.sweep_interval, shutdown.clone()));
 
         let health = self.health.clone();

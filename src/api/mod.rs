@@ -7,6 +7,7 @@ mod policy;
 mod registry;
 mod status;
 mod target;
+mod tls;
 
 pub use basic_auth::{
     BasicAuthCredential, BasicAuthCredentialSpec, BasicAuthCredentialStatus, BasicAuthFormat,
@@ -25,6 +26,7 @@ pub use status::{
 pub use target::{
     DeletionPolicy, LabelSelector, NamespaceSelector, SelectorOperator, SelectorRequirement, Target,
 };
+pub use tls::{CertificateStatus, TlsCredential, TlsCredentialSpec, TlsCredentialStatus, TlsSecretReference};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -74,6 +76,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![
         finished(RegistryCredential::crd()),
         finished(BasicAuthCredential::crd()),
+        finished(TlsCredential::crd()),
         finished(DistributionPolicy::crd()),
     ]
 }

@@ -81,4 +81,6 @@ pub enum CredentialKind {
     RegistryCredential,
     /// See [`super::BasicAuthCredential`].
     BasicAuthCredential,
+    /// See [`super::TlsCredential`].
+    TlsCredential,
 }

@@ -118,16 +118,16 @@ impl Cache {
         self.namespaces.keys()
     }
 
-    /// Reads a Secret that carries our mark; `None` when it lacks an owner.
+    /// Reads a Secret that carries our mark; `None` when it lacks an owner, or is another's to write.
     pub fn read_copy(&mut self, secret: &MarkedSecret, key: &FingerprintKey) -> Option<(Key, ObservedCopy)> {
         let meta = secret.meta();
-        let owner = owner_of(meta)?;
+        let metadata = metadata_of(meta);
+        let owner = owner_of(meta).filter(|_| !metadata.is_kept_by_another())?;
         let owner = OwnerId::from_label(self.intern(&owner));
         let place = Key {
             namespace: self.intern(meta.namespace.as_deref().unwrap_or_default()),
             name: self.intern(meta.name.as_deref().unwrap_or_default()),
         };
-        let metadata = metadata_of(meta);
         let copy = ObservedCopy {
             owner,
             uid: meta.uid.as_deref().unwrap_or_default().into(),

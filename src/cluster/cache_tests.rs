@@ -88,6 +88,10 @@ fn a_copy_without_its_labels_keeps_its_owner_and_one_without_marks_has_none() {
         secret["metadata"]["annotations"] = json!(null);
     });
     assert!(cache.read_copy(&unmarked, &key()).is_none());
+    let issued = secret("1", "eA==", |secret| {
+        secret["metadata"]["annotations"]["cert-manager.io/certificate-name"] = json!("web");
+    });
+    assert!(cache.read_copy(&issued, &key()).is_none(), "cert-manager's, whatever marks it carries");
 }
 
 #[test]

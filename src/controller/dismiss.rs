@@ -77,11 +77,12 @@ pub async fn dismiss<K: Credential>(
         clusters: taken.into_iter().map(|taken| taken.outcome).collect(),
         references,
         deletion: Some(disposition),
-        validity: None,
+        validity: memory.validity(object),
         sync_request: None,
     };
     let status = verdict::compute(previous.as_ref(), &seen, Timestamp::now());
-    if let Some(wait) = status::write(&context.shared, object, memory, None, status).await? {
+    let good = memory.good.clone();
+    if let Some(wait) = status::write(&context.shared, object, memory, good.as_deref(), status).await? {
         next = next.within(wait);
     }
     Ok(next)

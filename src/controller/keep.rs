@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::{
     Error,
-    memory::{Material, Memory},
+    memory::Memory,
     reconcile::{KindContext, Next, Urgency},
     source::{self, Standing},
     status,
@@ -100,6 +100,7 @@ impl<K: Credential> Pass<'_, K> {
             None
         };
         let content = memory.material.as_ref().and_then(|material| material.content.as_ref().ok()).cloned();
+        memory.good = content.clone().or_else(|| memory.good.take());
         let fingerprint = content.as_ref().map(|content| self.context.shared.fingerprints.of(content));
         let recorded = previous.as_ref().and_then(|status| status.revision);
         let revision = match fingerprint {
@@ -151,7 +152,7 @@ impl<K: Credential> Pass<'_, K> {
             clusters: outcomes,
             references: references(&clusters, &self.owner),
             deletion: None,
-            validity: memory.material.as_ref().and_then(Material::validity),
+            validity: memory.validity(self.object),
             // Answered once it has come to an end.
             sync_request: None,
         };
@@ -160,13 +161,16 @@ impl<K: Credential> Pass<'_, K> {
             next = next.sooner(Urgency::Trouble);
         }
         let now = Timestamp::now();
-        if let Some(change) = seen.validity.and_then(|validity| validity.next_change(now)) {
+        let changes = seen.validity.and_then(|validity| validity.next_change(now));
+        let until = memory.material.as_ref().and_then(|material| material.until);
+        if let Some(change) = changes.into_iter().chain(until).min() {
             next = next.within(Duration::try_from(change.duration_since(now)).unwrap_or_default());
         }
         let seen = Observation { sync_request: request.filter(|_| !seen.is_pending()), ..seen };
         let status = verdict::compute(previous.as_ref(), &seen, now);
+        let good = memory.good.clone();
         if let Some(wait) =
-            status::write(&self.context.shared, self.object, memory, content.as_deref(), status).await?
+            status::write(&self.context.shared, self.object, memory, good.as_deref(), status).await?
         {
             next = next.within(wait);
         } else {

@@ -11,7 +11,9 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     api::CredentialStatus,
-    domain::{Content, SourceError, fingerprint::Fingerprint, ownership::OwnerId, validity::Validity},
+    domain::{
+        Content, Credential, SourceError, fingerprint::Fingerprint, ownership::OwnerId, validity::Validity,
+    },
 };
 
 /// What is remembered of one credential.
@@ -21,6 +23,8 @@ pub struct Memory {
     pub uid: String,
     /// What its source gave, and of which version.
     pub material: Option<Material>,
+    /// The last content that could be used: what the copies have while the source gives none.
+    pub good: Option<Arc<Content>>,
     /// The status as it was written last; a watch shows it later.
     pub status: Option<CredentialStatus>,
     /// When that was.
@@ -29,6 +33,18 @@ pub struct Memory {
     pub assigned: Option<(i64, Fingerprint)>,
     /// Passes in a row that met trouble.
     pub failures: u32,
+}
+
+impl Memory {
+    /// When what the copies have is valid; where nothing was distributed yet, what the source has.
+    #[must_use]
+    pub fn validity<K: Credential>(&self, object: &K) -> Option<Validity> {
+        let standing = match &self.good {
+            Some(content) => content.validity,
+            None => object.standing(),
+        };
+        standing.or_else(|| self.material.as_ref().and_then(Material::validity))
+    }
 }
 
 /// What the source of a credential gave.

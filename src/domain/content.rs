@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use thiserror::Error;
 
 use super::{
+    certificate::CertificateProblem,
     sensitive::SecretBytes,
     validity::{Phase, Validity},
 };
@@ -77,6 +78,8 @@ pub enum Warning {
     WeakPassword,
     /// The password is hashed in a way that protects it hardly.
     WeakHash,
+    /// The certificate has no subject alternative name.
+    NoAlternativeName,
 }
 
 impl Warning {
@@ -86,6 +89,7 @@ impl Warning {
         match self {
             Self::WeakPassword => "WeakPassword",
             Self::WeakHash => "WeakHash",
+            Self::NoAlternativeName => "NoAlternativeName",
         }
     }
 
@@ -98,6 +102,9 @@ impl Warning {
             }
             Self::WeakHash => {
                 "{SHA} hashes have no salt and are guessed fast; use them only for a consumer that takes nothing else, with long random passwords"
+            }
+            Self::NoAlternativeName => {
+                "the certificate has no subject alternative name, so no client accepts it for a server; make one that lists its DNS names"
             }
         }
     }
@@ -161,16 +168,28 @@ pub enum SourceError {
         problem: String,
     },
     /// It is not, or no longer, valid at this time.
-    #[error("key '{key}' of Secret '{secret}' {}", .validity.problem(*.now))]
+    #[error("key '{key}' of Secret '{secret}' {}{}", within(.of.as_deref()), .validity.problem(*.now))]
     OutsideValidity {
         /// The Secret.
         secret: String,
         /// The key.
         key: String,
+        /// The certificate of its chain that is to blame, where that is not the first.
+        of: Option<String>,
         /// When it is valid.
         validity: Validity,
         /// What time it was when it was judged.
         now: Timestamp,
+    },
+    /// A certificate, its chain or its private key cannot be used as it is.
+    #[error("key '{key}' of Secret '{secret}' {problem}")]
+    Certificate {
+        /// The Secret.
+        secret: String,
+        /// The key.
+        key: String,
+        /// What is wrong.
+        problem: CertificateProblem,
     },
     /// The API server refused or did not answer the read; not the user's doing.
     #[error("Secret '{secret}' could not be read: {problem}")]
@@ -194,6 +213,7 @@ impl SourceError {
             Self::UsernameMissing { .. } => "UsernameMissing",
             Self::InvalidUsername { .. } => "InvalidUsername",
             Self::OutsideValidity { validity, now, .. } => validity.at(*now).reason(),
+            Self::Certificate { problem, .. } => problem.reason(),
             Self::Unreadable { .. } => "SecretUnreadable",
         }
     }
@@ -217,4 +237,8 @@ impl SourceError {
             _ => None,
         }
     }
+}
+
+fn within(chain_member: Option<&str>) -> String {
+    chain_member.map_or_else(String::new, |subject| format!("has {subject} in its chain, which "))
 }

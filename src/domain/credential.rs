@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     content::{Content, Inputs, SourceError},
     ownership::OwnerId,
+    validity::Validity,
 };
 use crate::api::{CredentialKind, CredentialStatus, DeletionPolicy, Target};
 
@@ -53,6 +54,12 @@ pub trait Credential:
     /// Fields of the status that only this kind has; `content` is what was rendered last, if it
     /// could be.
     fn details(&self, content: Option<&Content>) -> Map<String, Value>;
+
+    /// When the content that was distributed last is valid, as the last status tells, where it is
+    /// for a time only. It counts while the source gives nothing better.
+    fn standing(&self) -> Option<Validity> {
+        None
+    }
 
     /// Who it is a credential for, as one word with few values; a metric's label.
     fn provider(&self) -> &'static str;

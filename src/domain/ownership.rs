@@ -57,6 +57,10 @@ pub struct Metadata {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// What cert-manager writes on the Secrets that it keeps: the annotation on the Secret of a
+/// Certificate, and the label that it watches.
+const CERT_MANAGER: [&str; 2] = ["cert-manager.io/certificate-name", "controller.cert-manager.io/fao"];
+
 /// Whose a Secret is, seen from one credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ownership {
@@ -72,9 +76,13 @@ impl Metadata {
     /// Judges a Secret that stands where a copy of `id` should.
     ///
     /// Either mark is enough: the owner label, or the source and hub annotations, so that a copy
-    /// whose labels were removed by hand is put right rather than lost.
+    /// whose labels were removed by hand is put right rather than lost. No mark makes a Secret ours
+    /// that cert-manager keeps.
     #[must_use]
     pub fn ownership(&self, id: &CredentialId, hub: &str) -> Ownership {
+        if self.is_kept_by_another() {
+            return Ownership::Foreign;
+        }
         let source = self.annotations.get(ANNOTATION_SOURCE);
         if let Some(of) = self.annotations.get(ANNOTATION_HUB)
             && of != hub
@@ -104,6 +112,14 @@ impl Metadata {
             }
             _ => Ownership::Foreign,
         }
+    }
+
+    /// Whether another controller writes this Secret, whatever marks of ours it carries: the two
+    /// would overwrite each other for ever.
+    #[must_use]
+    pub fn is_kept_by_another(&self) -> bool {
+        let [annotation, label] = CERT_MANAGER;
+        self.annotations.contains_key(annotation) || self.labels.contains_key(label)
     }
 
     /// What a produced Secret of `id` carries.
@@ -207,6 +223,17 @@ mod tests {
         assert_eq!(copy.ownership(&id("quay"), "hub"), Ownership::Ours);
         copy.labels.insert(LABEL_MANAGED_BY.into(), "Helm".into());
         assert_eq!(copy.ownership(&id("quay"), "hub"), Ownership::Foreign);
+    }
+
+    #[test]
+    fn what_cert_manager_keeps_is_foreign_whatever_marks_it_carries() {
+        let copy = Metadata::desired(&id("quay"), "hub", 3, &Target::default());
+        let mut issued = copy.clone();
+        issued.annotations.insert("cert-manager.io/certificate-name".into(), "web".into());
+        assert_eq!(issued.ownership(&id("quay"), "hub"), Ownership::Foreign);
+        let mut watched = copy;
+        watched.labels.insert("controller.cert-manager.io/fao".into(), "true".into());
+        assert_eq!(watched.ownership(&id("quay"), "hub"), Ownership::Foreign);
     }
 
     #[test]

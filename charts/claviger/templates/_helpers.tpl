@@ -10,6 +10,9 @@ guard and the fence all follow.
 - kind: BasicAuthCredential
   plural: basicauthcredentials
   secretTypes: [kubernetes.io/basic-auth, nginx.org/htpasswd, Opaque]
+- kind: TlsCredential
+  plural: tlscredentials
+  secretTypes: [kubernetes.io/tls]
 {{- end }}
 
 {{/* The cluster-scoped kinds, which only cluster admins write. */}}

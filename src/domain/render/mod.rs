@@ -2,4 +2,5 @@
 
 mod basic_auth;
 mod registry;
+mod tls;
 mod value;

@@ -1,0 +1,202 @@
+//! TlsCredential: a certificate with its private key.
+
+// The lint takes two printer columns of the same type for one attribute written twice.
+#![allow(clippy::duplicated_attributes)]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{CredentialStatus, DeletionPolicy, Target};
+
+/// A certificate with its private key, made into a Secret `kubernetes.io/tls`.
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "claviger.dev",
+    version = "v1alpha1",
+    kind = "TlsCredential",
+    plural = "tlscredentials",
+    shortname = "tlscred",
+    category = "claviger",
+    category = "credentials",
+    namespaced,
+    status = "TlsCredentialStatus",
+    derive = "PartialEq",
+    doc = "A certificate with its private key. Claviger checks the pair, makes it a Secret of type kubernetes.io/tls in every target namespace, keeps it there, and keeps it as long as Pods use it.",
+    printcolumn(
+        name = "Certificate",
+        type_ = "string",
+        json_path = ".status.certificate.name",
+        description = "The first DNS name of the certificate, or its subject"
+    ),
+    printcolumn(
+        name = "Expires",
+        type_ = "string",
+        json_path = ".status.expirationTime",
+        description = "When the certificate, or one of its chain, expires"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "True when every desired Secret was seen with the right content"
+    ),
+    printcolumn(
+        name = "Synced",
+        type_ = "string",
+        json_path = ".status.summary.namespaces",
+        description = "Secrets in place, of those desired"
+    ),
+    printcolumn(
+        name = "Clusters",
+        type_ = "string",
+        json_path = ".status.summary.clusters",
+        description = "Clusters in sync, of those desired"
+    ),
+    printcolumn(
+        name = "In Use",
+        type_ = "integer",
+        json_path = ".status.references.total",
+        description = "Pods that use the Secrets"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Valid",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="CertificateValid")].reason"#,
+        description = "Valid, ExpiringSoon, Expired or NotYetValid",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        description = "Why it is ready or not",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        description = "Why, in words",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Revision",
+        type_ = "integer",
+        json_path = ".status.revision",
+        description = "Grows with each change of the content",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Secret",
+        type_ = "string",
+        json_path = ".spec.target.secretName",
+        description = "Name of the produced Secret where it is not that of the credential",
+        priority = "1"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsCredentialSpec {
+    /// A name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub display_name: Option<String>,
+
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub description: Option<String>,
+
+    /// The Secret with the certificate and its private key, in the namespace of the credential:
+    /// Opaque or `kubernetes.io/tls`, also one that cert-manager keeps.
+    pub secret_ref: TlsSecretReference,
+
+    /// Where the Secret goes. Omitted: into the namespace of the credential.
+    #[serde(default)]
+    pub target: Target,
+
+    /// What happens to the produced Secrets when the credential is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// A Secret in the namespace of the credential, and where in it the certificate is. There is no
+/// namespace field, on purpose: it would let a tenant read another's Secret through the operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(has(self.certificateKey) ? self.certificateKey : 'tls.crt') != (has(self.privateKeyKey) ? self.privateKeyKey : 'tls.key')").message("`certificateKey` and `privateKeyKey` must be different: a private key may not stand in the certificate"),
+    validation = Rule::new("!has(self.caKey) || self.caKey != (has(self.privateKeyKey) ? self.privateKeyKey : 'tls.key')").message("`caKey` must be another key than that of the private key").field_path(".caKey")
+)]
+pub struct TlsSecretReference {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("must be a valid Secret name"))]
+    pub name: String,
+
+    /// Key of the certificate and its chain in PEM: the server's own first, then each one that
+    /// issued the one before it. Default `tls.crt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub certificate_key: Option<String>,
+
+    /// Key of the private key in PEM: PKCS#1, SEC1 or PKCS#8, without a passphrase. Default `tls.key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub private_key_key: Option<String>,
+
+    /// Key of the authorities' certificates in PEM, which become `ca.crt`. Default `ca.crt`, where
+    /// the Secret has it; a key that is named here must be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub ca_key: Option<String>,
+}
+
+/// What the operator last saw and did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsCredentialStatus {
+    /// What all kinds tell.
+    #[serde(flatten)]
+    pub common: CredentialStatus,
+
+    /// The last certificate that was found good: the one that the Secrets have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateStatus>,
+}
+
+/// A certificate, in the forms in which `openssl x509` prints them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateStatus {
+    /// What to call it: the first DNS name, or the subject when there is none.
+    pub name: String,
+
+    /// The subject, as in RFC 4514. It may be empty.
+    pub subject: String,
+
+    /// DNS names that it is for, at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "atomic"))]
+    pub dns_names: Vec<String>,
+
+    /// The issuer, as in RFC 4514.
+    pub issuer: String,
+
+    /// The serial number, in hexadecimal.
+    pub serial_number: String,
+
+    /// When it begins to be valid.
+    pub not_before: Time,
+
+    /// When it expires.
+    pub not_after: Time,
+
+    /// The SHA-256 of the certificate, in hexadecimal with colons.
+    pub fingerprint_sha256: String,
+
+    /// The kind of key that it is for, such as `RSA-2048`, `ECDSA-P256` or `Ed25519`.
+    pub key_algorithm: String,
+}

@@ -1,0 +1,23 @@
+//! Certificates, their chains and private keys: read, checked and described before any of it is sent
+//! anywhere.
+//!
+//! Nothing here is trusted for being signed by somebody in particular: that is for who connects to
+//! judge. What is checked is what makes a server refuse to start, or its clients to connect.
+
+mod chain;
+mod describe;
+mod key;
+mod pem;
+mod problem;
+mod x509;
+
+pub use chain::{Checked, check};
+pub use describe::{alternative_names, describe};
+pub use key::{PublicKey, private_key};
+pub use problem::CertificateProblem;
+pub use x509::{X509, certificates};
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! One certificate.
+
+use k8s_openapi::jiff::Timestamp;
+use rustls::{crypto::ring, pki_types::SignatureVerificationAlgorithm};
+use x509_cert::{
+    Certificate,
+    der::{
+        Decode, Encode, Reader, SliceReader,
+        asn1::{AnyRef, BitStringRef},
+    },
+    name::Name,
+    time::Time,
+};
+
+use super::{key::PublicKey, pem, problem::CertificateProblem};
+use crate::domain::validity::Validity;
+
+/// A certificate as it was read.
+pub struct X509 {
+    /// Its bytes.
+    pub der: Vec<u8>,
+    /// Its parts.
+    pub parts: Certificate,
+    /// Its subject, for people.
+    pub subject: String,
+    /// Its issuer, for people.
+    pub issuer: String,
+}
+
+/// How long a name may be that is told.
+const MAX_NAME_CHARS: usize = 1024;
+
+impl X509 {
+    /// Reads a certificate.
+    ///
+    /// # Errors
+    /// What cannot be read, in the words of the parser: no more than an offset and a kind of fault.
+    pub fn read(der: &[u8]) -> Result<Self, x509_cert::der::Error> {
+        let parts = Certificate::from_der(der)?;
+        let (subject, issuer) =
+            (told(parts.tbs_certificate().subject()), told(parts.tbs_certificate().issuer()));
+        Ok(Self { der: der.to_vec(), parts, subject, issuer })
+    }
+
+    /// The key that it is for.
+    ///
+    /// # Errors
+    /// When it is of a kind that is not distributed.
+    pub fn public_key(&self) -> Result<PublicKey, CertificateProblem> {
+        PublicKey::of(self.parts.tbs_certificate().subject_public_key_info())
+    }
+
+    /// From when to when it is valid.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        let validity = self.parts.tbs_certificate().validity();
+        Validity { not_before: moment(&validity.not_before), not_after: moment(&validity.not_after) }
+    }
+
+    /// Whether it names itself as its issuer, as a root does.
+    #[must_use]
+    pub fn is_self_issued(&self) -> bool {
+        same_name(&self.subject, &self.issuer)
+    }
+
+    /// Whether it has the name that another one gives as its issuer's.
+    #[must_use]
+    pub fn bears_name_of_issuer(&self, issued: &Self) -> bool {
+        same_name(&self.subject, &issued.issuer)
+    }
+
+    /// Whether another one issued it: by name, and by signature where the algorithm is one that
+    /// clients accept. What they do not accept is theirs to refuse.
+    #[must_use]
+    pub fn is_issued_by(&self, issuer: &Self) -> bool {
+        issuer.bears_name_of_issuer(self) && self.is_signed_by(issuer).unwrap_or(true)
+    }
+
+    /// `None` when the algorithm is not at hand.
+    fn is_signed_by(&self, issuer: &Self) -> Option<bool> {
+        let signed = Signed::read(&self.der).ok()?;
+        let key = issuer.parts.tbs_certificate().subject_public_key_info();
+        let key_algorithm = key.algorithm.to_der().ok()?;
+        let key_algorithm = AnyRef::from_der(&key_algorithm).ok()?;
+        if let Ok(PublicKey::Rsa { .. }) = PublicKey::of(key)
+            && PublicKey::of(key).is_ok_and(|key| key.strong_enough().is_err())
+        {
+            // Too short for the library to look at.
+            return None;
+        }
+        let fitting: Vec<&dyn SignatureVerificationAlgorithm> = ring::default_provider()
+            .signature_verification_algorithms
+            .all
+            .iter()
+            .copied()
+            .filter(|algorithm| {
+                algorithm.signature_alg_id().as_ref() == signed.algorithm
+                    && algorithm.public_key_alg_id().as_ref() == key_algorithm.value()
+            })
+            .collect();
+        let bytes = key.subject_public_key.as_bytes()?;
+        if fitting.is_empty() {
+            return None;
+        }
+        Some(fitting.iter().any(|by| by.verify_signature(bytes, signed.message, signed.signature).is_ok()))
+    }
+}
+
+/// The three parts of a certificate, as the bytes that were signed.
+struct Signed<'a> {
+    message: &'a [u8],
+    algorithm: &'a [u8],
+    signature: &'a [u8],
+}
+
+impl<'a> Signed<'a> {
+    fn read(der: &'a [u8]) -> Result<Self, x509_cert::der::Error> {
+        SliceReader::new(der)?.sequence(|reader| {
+            let message = reader.tlv_bytes()?;
+            let algorithm = AnyRef::decode(reader)?.value();
+            let signature = BitStringRef::decode(reader)?.raw_bytes();
+            Ok(Self { message, algorithm, signature })
+        })
+    }
+}
+
+/// All certificates of a PEM value.
+///
+/// # Errors
+/// When there is none, or anything else than certificates.
+pub fn certificates(value: &[u8]) -> Result<Vec<X509>, CertificateProblem> {
+    // Whatever else is wrong with it, this comes first, also where the block is damaged.
+    if value.windows(PRIVATE.len()).any(|bytes| bytes == PRIVATE) {
+        return Err(CertificateProblem::PrivateKeyInCertificate);
+    }
+    let mut all = Vec::new();
+    for block in pem::blocks(value)? {
+        match block.label.as_str() {
+            "CERTIFICATE" => all.push(X509::read(&block.der).map_err(|error| {
+                let number = all.len() + 1;
+                CertificateProblem::Malformed(format!(
+                    "holds a certificate (number {number}) that cannot be read: {error}"
+                ))
+            })?),
+            "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => {
+                return Err(CertificateProblem::UnsupportedFormat(
+                    "holds a certificate in a form that only OpenSSL reads; rewrite it: openssl x509 -in <file> -out tls.crt",
+                ));
+            }
+            "PKCS7" | "CMS" => {
+                return Err(CertificateProblem::UnsupportedFormat(
+                    "is PKCS#7; take the certificates out of it: openssl pkcs7 -in <file> -print_certs -out tls.crt",
+                ));
+            }
+            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
+                return Err(CertificateProblem::Malformed(
+                    "is a signing request; put the certificate there that the authority made from it"
+                        .to_owned(),
+                ));
+            }
+            label => {
+                return Err(CertificateProblem::Malformed(format!(
+                    "holds a block {label}; nothing but certificates belongs there"
+                )));
+            }
+        }
+    }
+    Ok(all)
+}
+
+const PRIVATE: &[u8] = b"PRIVATE KEY-----";
+
+/// A moment that may be later than what a timestamp can hold: 9999-12-31 means "no end".
+fn moment(time: &Time) -> Timestamp {
+    let seconds = i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
+}
+
+/// A name in the manner of RFC 4514, without what could disturb a terminal.
+fn told(name: &Name) -> String {
+    plain(&name.to_string())
+}
+
+/// A text of a certificate without control characters, and not endless.
+pub fn plain(text: &str) -> String {
+    text.chars().take(MAX_NAME_CHARS).map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+}
+
+/// Names are compared as RFC 5280 has it: without regard to case, runs of spaces and the type of
+/// string that holds them.
+fn same_name(one: &str, other: &str) -> bool {
+    let words = |name: &str| name.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>();
+    one == other || words(one) == words(other)
+}
