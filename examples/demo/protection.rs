@@ -127,19 +127,21 @@ pub async fn leave_running(screen: &Screen, stage: &Stage) {
     screen.line("");
     screen.line(&format!("  export KUBECONFIG={}", stage.control_plane.kubeconfig().display()));
     screen.line("");
-    match again {
-        Ok(_) => screen.line("  kubectl get credentials -A"),
-        Err(error) => screen.failed(&error.to_string()),
+    if let Err(error) = again {
+        screen.failed(&error.to_string());
     }
-    for command in [
-        format!("kubectl describe regcred quay -n {HOME}"),
-        "kubectl get secrets -A -l app.kubernetes.io/managed-by=claviger".to_owned(),
-        format!("kubectl create namespace mine && kubectl label namespace mine {LABEL}=true"),
-        "kubectl get secrets -n mine".to_owned(),
-        "kubectl explain regcred.spec".to_owned(),
-        format!("tail -f {}", stage.operator.dir().join("claviger.log").display()),
+    for (command, why) in [
+        ("kubectl get credentials -A".to_owned(), ""),
+        (format!("kubectl describe regcred quay -n {HOME}"), ""),
+        ("kubectl describe regcred gitlab -n team-a".to_owned(), "NotPermitted, since step 11"),
+        (format!("kubectl create namespace mine && kubectl label namespace mine {LABEL}=true"), ""),
+        ("kubectl get secrets -n mine".to_owned(), ""),
+        ("kubectl get secrets -A -l app.kubernetes.io/managed-by=claviger".to_owned(), ""),
+        ("kubectl explain regcred.spec".to_owned(), ""),
+        (format!("tail -f {}", stage.operator.dir().join("claviger.log").display()), "the operator's log"),
     ] {
-        screen.line(&format!("  {command}"));
+        let why = if why.is_empty() { String::new() } else { format!("   # {why}") };
+        screen.line(&format!("  {command}{why}"));
     }
     screen.line("");
     std::future::pending::<()>().await;

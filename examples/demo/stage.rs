@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 
@@ -35,11 +36,11 @@ pub const LABEL: &str = "acme.example.com/pull";
 
 pub struct Stage {
     pub client: Client,
-    pub sight: Sight,
     /// All kinds of credential.
     pub kinds: Vec<ApiResource>,
     // In this order they are stopped.
-    pub operator: Operator,
+    pub sight: Sight,
+    pub operator: Arc<Operator>,
     pub control_plane: ControlPlane,
 }
 
@@ -89,12 +90,15 @@ impl Stage {
         let names: Vec<_> = kinds.iter().map(|kind| kind.kind.as_str()).collect();
         screen.done(&format!("{}, DistributionPolicy", names.join(", ")), Some(crds_took));
         screen.command(&format!("claviger run --namespace {OPERATOR_NAMESPACE}"));
-        let operator = Operator::builder(binary, control_plane.kubeconfig()).namespace(OPERATOR_NAMESPACE);
+        let operator = Operator::builder(binary, control_plane.kubeconfig())
+            .namespace(OPERATOR_NAMESPACE)
+            .arg("--log-format=text");
         let (operator, ready_took) = programme.wait("starting the operator", operator.start()).await?;
         screen.done("leads, has read the cluster, and is ready", Some(ready_took));
         programme.end(names.join(", "), crds_took + ready_took).await;
 
-        let sight = Sight::open(&client, &kinds).await;
+        let operator = Arc::new(operator);
+        let sight = Sight::open(&client, &kinds, operator.clone());
         Ok(Self { client, sight, kinds, operator, control_plane })
     }
 

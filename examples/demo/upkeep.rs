@@ -87,7 +87,7 @@ pub async fn drift(programme: &mut Programme, stage: &mut Stage, namespaces: &[S
     };
     let mended = stage.sight.until(&screen, "the copy", since, look).await?;
     screen.done(&format!("as it was in {edited}"), Some(mended));
-    programme.end("a deleted copy is back; an edited one was put right as fast", back.max(mended)).await;
+    programme.end("a deleted copy came back, an edited one was put right", back.max(mended)).await;
     Ok(())
 }
 
