@@ -9,10 +9,10 @@ use serde_json::json;
 use crate::{
     programme::Programme,
     screen::{Count, Screen},
-    sight::{Seen, condition},
+    sight::{DEADLINE, Seen, condition},
     spread::{copies, plural},
     stage::{HOME, KIND, LABEL, Stage},
-    support::{Error, Result},
+    support::{Error, Result, wait_for},
 };
 
 const CREDENTIAL: &str = "quay";
@@ -98,12 +98,20 @@ pub async fn events(programme: &mut Programme, stage: &Stage) -> Result<()> {
     let screen = programme.screen.clone();
     screen.command(&format!("kubectl events -n {HOME} --for registrycredential/{CREDENTIAL}"));
     let since = Instant::now();
-    let events = Api::<Event>::namespaced(stage.client.clone(), HOME).list(&ListParams::default()).await?;
-    let mut told: Vec<_> = events
-        .into_iter()
-        .filter(|event| event.regarding.as_ref().and_then(|about| about.name.as_deref()) == Some(CREDENTIAL))
-        .collect();
-    told.sort_by_key(|event| (event.event_time.clone(), event.name_any()));
+    let api = Api::<Event>::namespaced(stage.client.clone(), HOME);
+    // The last one is published after the credential is gone.
+    let told = wait_for(DEADLINE, "the Event of the deletion", async || {
+        let mut told = api.list(&ListParams::default()).await?.items;
+        told.retain(|event| {
+            event.regarding.as_ref().and_then(|about| about.name.as_deref()) == Some(CREDENTIAL)
+        });
+        told.sort_by_key(|event| (event.event_time.clone(), event.name_any()));
+        if told.iter().any(|event| event.reason.as_deref() == Some("Deleted")) {
+            return Ok(told);
+        }
+        Err(Error::new(format!("{} Events, none of them about the deletion", told.len())))
+    })
+    .await?;
     let rows: Vec<_> = told
         .into_iter()
         .map(|event| {
@@ -112,9 +120,6 @@ pub async fn events(programme: &mut Programme, stage: &Stage) -> Result<()> {
         })
         .collect();
     screen.list(&rows);
-    if rows.is_empty() {
-        return Err(Error::new("no Event was published"));
-    }
     programme.end(plural(rows.len(), "Event"), since.elapsed()).await;
     Ok(())
 }

@@ -168,7 +168,7 @@ async fn credential_kinds(client: &Client) -> Result<Vec<ApiResource>> {
         .map(|(resource, _)| resource)
         .filter(|resource| resource.kind.ends_with("Credential"))
         .collect();
-    kinds.sort_by(|a, b| b.kind.cmp(&a.kind));
+    kinds.sort_by_key(|resource| (resource.kind != KIND, resource.kind.clone()));
     Ok(kinds)
 }
 
