@@ -150,16 +150,16 @@ async fn a_bad_renewal_keeps_the_last_good_certificate() -> Result<()> {
 #[tokio::test]
 async fn time_passes_without_anybody_doing_anything() -> Result<()> {
     let test = Scenario::shared().await?;
-    test.source("short", pair("short.example.com", -DAY, 5)?).await?;
-    credential(&test, "short", json!({"secretRef": {"name": "short"}})).await?;
+    test.source("short-src", pair("short.example.com", -DAY, 5)?).await?;
+    credential(&test, "short", json!({"secretRef": {"name": "short-src"}})).await?;
     wait_told(&test, "short", "CertificateValid", "True", "ExpiringSoon").await?;
     let generation = api(&test).get("short").await?.metadata.generation;
     wait_told(&test, "short", "CertificateValid", "False", "Expired").await?;
     assert_eq!(api(&test).get("short").await?.metadata.generation, generation);
     assert!(test.secrets(&test.home.name).get_opt("short").await?.is_some(), "the copy stays");
 
-    test.source("early", pair("early.example.com", 4, 300 * DAY)?).await?;
-    credential(&test, "early", json!({"secretRef": {"name": "early"}})).await?;
+    test.source("early-src", pair("early.example.com", 9, 300 * DAY)?).await?;
+    credential(&test, "early", json!({"secretRef": {"name": "early-src"}})).await?;
     wait_told(&test, "early", "CertificateValid", "False", "NotYetValid").await?;
     assert!(test.secrets(&test.home.name).get_opt("early").await?.is_none(), "nothing before its time");
     wait_told(&test, "early", "Ready", "True", "AllTargetsSynced").await?;
