@@ -30,7 +30,7 @@ pub fn describe(certificate: &X509) -> CertificateStatus {
         subject: certificate.subject.clone(),
         dns_names,
         issuer: certificate.issuer.clone(),
-        serial_number: hex(parts.serial_number().as_bytes(), ""),
+        serial_number: serial(parts.serial_number().as_bytes()),
         not_before: Time(validity.not_before),
         not_after: Time(validity.not_after),
         fingerprint_sha256: hex(&Sha256::digest(&certificate.der), ":"),
@@ -45,6 +45,14 @@ pub fn alternative_names(certificate: &X509) -> Option<Vec<GeneralName>> {
     // Names that cannot be read are names all the same.
     let found = parts.filter_extensions::<SubjectAltName>().next()?;
     Some(found.map(|(_, names)| names.0).unwrap_or_default())
+}
+
+/// Without the zero that only says that the number is not negative.
+fn serial(bytes: &[u8]) -> String {
+    match bytes {
+        [0, rest @ ..] if !rest.is_empty() => hex(rest, ""),
+        all => hex(all, ""),
+    }
 }
 
 fn hex(bytes: &[u8], between: &str) -> String {

@@ -8,6 +8,7 @@ use x509_cert::{
         Decode, Encode, Reader, SliceReader,
         asn1::{AnyRef, BitStringRef},
     },
+    ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier},
     name::Name,
     time::Time,
 };
@@ -69,11 +70,19 @@ impl X509 {
         same_name(&self.subject, &issued.issuer)
     }
 
-    /// Whether another one issued it: by name, and by signature where the algorithm is one that
-    /// clients accept. What they do not accept is theirs to refuse.
+    /// Whether another one issued it: by name, and by signature. Where the algorithm is not at hand,
+    /// as for P-521, the ids of the key are compared.
     #[must_use]
     pub fn is_issued_by(&self, issuer: &Self) -> bool {
-        issuer.bears_name_of_issuer(self) && self.is_signed_by(issuer).unwrap_or(true)
+        issuer.bears_name_of_issuer(self)
+            && self.is_signed_by(issuer).unwrap_or_else(|| self.names_key_of(issuer).unwrap_or(true))
+    }
+
+    /// Whether the key that it says it was signed with is another one's; `None` when one does not say.
+    fn names_key_of(&self, issuer: &Self) -> Option<bool> {
+        let named = self.parts.tbs_certificate().filter_extensions::<AuthorityKeyIdentifier>().next()?;
+        let own = issuer.parts.tbs_certificate().filter_extensions::<SubjectKeyIdentifier>().next()?;
+        Some(named.ok()?.1.key_identifier?.as_bytes() == own.ok()?.1.0.as_bytes())
     }
 
     /// `None` when the algorithm is not at hand.
