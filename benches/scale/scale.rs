@@ -8,7 +8,7 @@ use crate::{
     latency,
     operator::{Usage, cpu_seconds, settle},
     support::{Operator, Result},
-    world::{SECRET, World},
+    world::World,
 };
 
 const IDLE: Duration = Duration::from_secs(20);
@@ -73,7 +73,6 @@ async fn stay(world: World, bare: Vec<Times>, rounds: Vec<Round>) -> Result<Colu
     settle(&operator).await?;
     operator.terminate(Duration::from_secs(30)).await?;
     let restart = restart(&world).await?;
-    world.delete_credential(&client, SECRET).await.ok();
     Ok(Column {
         namespaces: world.targets.len(),
         bare,

@@ -8,16 +8,16 @@ use crate::support::Result;
 
 const AS_TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
-/// `kubectl get <resource> -A`, or of one namespace; rows for which `keep` says no to (namespace, name) are left out.
-/// The first row is the header; empty when there is nothing else.
+/// `kubectl get <resource> -A`, or of one namespace, with a field selector, which may be empty. The first row is the header; empty when there is nothing else.
 pub async fn get(
     client: &Client,
     resource: &ApiResource,
     namespace: Option<&str>,
-    keep: impl Fn(&str, &str) -> bool,
+    field_selector: &str,
 ) -> Result<Vec<Vec<String>>> {
     let scope = namespace.map(|namespace| format!("namespaces/{namespace}/")).unwrap_or_default();
-    let path = format!("/apis/{}/{scope}{}", resource.api_version, resource.plural);
+    let path =
+        format!("/apis/{}/{scope}{}?fieldSelector={field_selector}", resource.api_version, resource.plural);
     let request = Request::get(path).header(ACCEPT, AS_TABLE).body(Vec::new())?;
     let table: Value = client.request(request).await?;
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
@@ -31,11 +31,7 @@ pub async fn get(
     header.extend(shown.iter().filter_map(|&at| Some(definitions.get(at)?["name"].as_str()?.to_uppercase())));
     let mut rows = vec![header];
     for row in list(&table["rows"]) {
-        let metadata = &row["object"]["metadata"];
-        let own = metadata["namespace"].as_str().unwrap_or_default().to_owned();
-        if !keep(&own, metadata["name"].as_str().unwrap_or_default()) {
-            continue;
-        }
+        let own = row["object"]["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
         let cells = list(&row["cells"]);
         let mut line: Vec<String> = with_namespace.then_some(own).into_iter().collect();
         line.extend(shown.iter().map(|&at| cell(cells.get(at))));

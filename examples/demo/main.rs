@@ -61,7 +61,7 @@ async fn show(options: &Options, screen: Arc<Screen>) -> u8 {
             screen.line("    The operator's log ends:");
             let log = stage.operator.logs();
             let lines: Vec<_> = log.lines().collect();
-            for line in lines.iter().skip(lines.len().saturating_sub(20)) {
+            for line in lines.iter().skip(lines.len().saturating_sub(10)) {
                 screen.line(&format!("    {line}"));
             }
         }

@@ -9,10 +9,10 @@ use serde_json::json;
 use crate::{
     programme::Programme,
     screen::{Count, Screen},
-    sight::{Seen, condition},
+    sight::{DEADLINE, Seen, condition},
     spread::{copies, plural},
     stage::{HOME, KIND, LABEL, Stage},
-    support::{Error, Result},
+    support::{Error, Result, wait_for},
 };
 
 const CREDENTIAL: &str = "quay";
@@ -26,10 +26,10 @@ pub async fn deletion(programme: &mut Programme, stage: &mut Stage, namespaces: 
          Running, which is all that an operator ever sees.)",
     );
     let screen = programme.screen.clone();
-    let [.., home] = namespaces else { return Err(Error::new("too few namespaces")) };
+    let [_, _, home, ..] = namespaces else { return Err(Error::new("too few namespaces")) };
     let all = namespaces.len();
     screen.command(&format!(
-        "kubectl run {POD} -n {home} --image=quay.io/acme/shop --overrides='{{\"spec\": {{\"imagePullSecrets\": [{{\"name\": \
+        "kubectl run {POD} -n {home} --image=quay.io/acme/shop \\\n  --overrides='{{\"spec\": {{\"imagePullSecrets\": [{{\"name\": \
          \"{CREDENTIAL}\"}}]}}}}'"
     ));
     let since = Instant::now();
@@ -39,7 +39,7 @@ pub async fn deletion(programme: &mut Programme, stage: &mut Stage, namespaces: 
         let total = credential.and_then(|c| c.data.pointer("/status/references/total")?.as_i64());
         Count::once(total == Some(1))
     };
-    let took = stage.sight.until(&screen, "user known", since, used).await?;
+    let took = stage.sight.until(&screen, "the status", since, used).await?;
     screen.done("the credential knows its user", Some(took));
 
     screen.command(&format!("kubectl delete regcred {CREDENTIAL} -n {HOME} --wait=false"));
@@ -51,10 +51,10 @@ pub async fn deletion(programme: &mut Programme, stage: &mut Stage, namespaces: 
         (status == "True").then(|| message.to_owned())
     };
     let look = |seen: &Seen| Count::once(blocked(seen).is_some());
-    let told = stage.sight.until(&screen, "deletion held", since, look).await?;
+    let told = stage.sight.until(&screen, "DeletionBlocked=True", since, look).await?;
     let message = stage.sight.look(blocked).unwrap_or_default();
-    screen.done("held", Some(told));
-    screen.quote("DeletionBlocked", &message);
+    screen.done("the deletion is held", Some(told));
+    screen.quote("DeletionBlocked=True", &message);
     screen.command(&format!("kubectl get regcred {CREDENTIAL} -n {HOME}"));
     screen.table(&stage.row(HOME, CREDENTIAL).await?);
     let left = stage.sight.look(|seen| copies(seen, CREDENTIAL));
@@ -71,7 +71,7 @@ pub async fn deletion(programme: &mut Programme, stage: &mut Stage, namespaces: 
     let took = stage.sight.until(&screen, "Secrets gone", since, gone).await?;
     screen.done(&format!("the Pod is gone, and with it {}", plural(all, "Secret")), Some(took));
     let forgotten = |seen: &Seen| Count::once(seen.credential(KIND, HOME, CREDENTIAL).is_none());
-    let ended = stage.sight.until(&screen, "credential gone", since, forgotten).await?;
+    let ended = stage.sight.until(&screen, "the end of the credential", since, forgotten).await?;
     screen.done("so is the credential", Some(ended));
     programme.end("held for a Pod, finished when it went", ended).await;
     Ok(())
@@ -98,12 +98,20 @@ pub async fn events(programme: &mut Programme, stage: &Stage) -> Result<()> {
     let screen = programme.screen.clone();
     screen.command(&format!("kubectl events -n {HOME} --for registrycredential/{CREDENTIAL}"));
     let since = Instant::now();
-    let events = Api::<Event>::namespaced(stage.client.clone(), HOME).list(&ListParams::default()).await?;
-    let mut told: Vec<_> = events
-        .into_iter()
-        .filter(|event| event.regarding.as_ref().and_then(|about| about.name.as_deref()) == Some(CREDENTIAL))
-        .collect();
-    told.sort_by_key(|event| (event.event_time.clone(), event.name_any()));
+    let api = Api::<Event>::namespaced(stage.client.clone(), HOME);
+    // The last one is published after the credential is gone.
+    let told = wait_for(DEADLINE, "the Event of the deletion", async || {
+        let mut told = api.list(&ListParams::default()).await?.items;
+        told.retain(|event| {
+            event.regarding.as_ref().and_then(|about| about.name.as_deref()) == Some(CREDENTIAL)
+        });
+        told.sort_by_key(|event| (event.event_time.clone(), event.name_any()));
+        if told.iter().any(|event| event.reason.as_deref() == Some("Deleted")) {
+            return Ok(told);
+        }
+        Err(Error::new(format!("{} Events, none of them about the deletion", told.len())))
+    })
+    .await?;
     let rows: Vec<_> = told
         .into_iter()
         .map(|event| {
@@ -112,9 +120,6 @@ pub async fn events(programme: &mut Programme, stage: &Stage) -> Result<()> {
         })
         .collect();
     screen.list(&rows);
-    if rows.is_empty() {
-        return Err(Error::new("no Event was published"));
-    }
     programme.end(plural(rows.len(), "Event"), since.elapsed()).await;
     Ok(())
 }
@@ -127,19 +132,21 @@ pub async fn leave_running(screen: &Screen, stage: &Stage) {
     screen.line("");
     screen.line(&format!("  export KUBECONFIG={}", stage.control_plane.kubeconfig().display()));
     screen.line("");
-    match again {
-        Ok(_) => screen.line("  kubectl get credentials -A"),
-        Err(error) => screen.failed(&error.to_string()),
+    if let Err(error) = again {
+        screen.failed(&error.to_string());
     }
-    for command in [
-        format!("kubectl describe regcred quay -n {HOME}"),
-        "kubectl get secrets -A -l app.kubernetes.io/managed-by=claviger".to_owned(),
-        format!("kubectl create namespace mine && kubectl label namespace mine {LABEL}=true"),
-        "kubectl get secrets -n mine".to_owned(),
-        "kubectl explain regcred.spec".to_owned(),
-        format!("tail -f {}", stage.operator.dir().join("claviger.log").display()),
+    for (command, why) in [
+        ("kubectl get credentials -A".to_owned(), ""),
+        (format!("kubectl describe regcred quay -n {HOME}"), ""),
+        ("kubectl describe regcred gitlab -n team-a".to_owned(), "NotPermitted, since step 11"),
+        (format!("kubectl create namespace mine && kubectl label namespace mine {LABEL}=true"), ""),
+        ("kubectl get secrets -n mine".to_owned(), ""),
+        ("kubectl get secrets -A -l app.kubernetes.io/managed-by=claviger".to_owned(), ""),
+        ("kubectl explain regcred.spec".to_owned(), ""),
+        (format!("tail -f {}", stage.operator.dir().join("claviger.log").display()), "the operator's log"),
     ] {
-        screen.line(&format!("  {command}"));
+        let why = if why.is_empty() { String::new() } else { format!("   # {why}") };
+        screen.line(&format!("  {command}{why}"));
     }
     screen.line("");
     std::future::pending::<()>().await;

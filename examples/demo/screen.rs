@@ -110,9 +110,12 @@ impl Screen {
         emit(&format!("\r\x1b[K    {} {shown}", self.paint(YELLOW, frame)));
     }
 
-    /// The same, with a bar.
+    /// The same, with a bar where there is more than one to wait for.
     pub fn live_bar(&self, count: Count, unit: &str, since: Instant) {
-        let filled = if count.total == 0 { 0 } else { BAR * count.done.min(count.total) / count.total };
+        if count.total <= 1 {
+            return self.live(&format!("waiting for: {unit}  {}", time(since.elapsed())));
+        }
+        let filled = (BAR * count.done.min(count.total)).checked_div(count.total).unwrap_or(0);
         let bar = format!("{}{}", "█".repeat(filled), "░".repeat(BAR - filled));
         let Count { done, total } = count;
         self.live(&format!("{bar} {done}/{total} {unit}  {}", time(since.elapsed())));
@@ -192,7 +195,7 @@ impl Screen {
             self.line(&format!("{lead}{shown}  {}", self.paint(DIM, result)));
         }
         self.line("");
-        self.line(&self.paint(GREEN, &format!("Everything came true, in {} in all.", time(total))));
+        self.line(&self.paint(GREEN, &format!("All {} steps came true, in {}.", rows.len(), time(total))));
     }
 
     pub async fn pause(&self) {

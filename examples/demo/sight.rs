@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,7 +24,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     screen::{Count, Screen},
-    support::{Error, Result},
+    support::{Error, Operator, Result},
 };
 
 /// Whatever takes longer is broken, also on a busy machine.
@@ -104,12 +105,13 @@ pub fn is_ready(object: &DynamicObject) -> bool {
 
 pub struct Sight {
     seen: watch::Receiver<Seen>,
+    operator: Arc<Operator>,
     _watches: JoinSet<()>,
 }
 
 impl Sight {
     /// Watches Secrets and all kinds of credential.
-    pub async fn open(client: &Client, kinds: &[ApiResource]) -> Self {
+    pub fn open(client: &Client, kinds: &[ApiResource], operator: Arc<Operator>) -> Self {
         let (sender, seen) = watch::channel(Seen::default());
         let mut watches = JoinSet::new();
         let secrets = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Secret"));
@@ -129,7 +131,7 @@ impl Sight {
                 }
             });
         }
-        Self { seen, _watches: watches }
+        Self { seen, operator, _watches: watches }
     }
 
     /// Looks once.
@@ -162,7 +164,12 @@ impl Sight {
             }
             tokio::select! {
                 changed = self.seen.changed() => changed?,
-                _ = tick.tick() => screen.live_bar(count, unit, since),
+                _ = tick.tick() => {
+                    if self.operator.check_running().is_err() {
+                        return Err(Error::new("the operator has ended"));
+                    }
+                    screen.live_bar(count, unit, since);
+                }
             }
         }
     }

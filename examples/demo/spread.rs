@@ -51,7 +51,7 @@ pub async fn examples(programme: &mut Programme, stage: &mut Stage, namespaces: 
          credentials say Ready.",
     );
     let screen = programme.screen.clone();
-    let mut all = 0;
+    let (mut all, mut platform) = (0, 0);
     let mut spread = Duration::ZERO;
     for (file, yaml) in stage::examples()? {
         screen.command(&format!("kubectl apply -f {file}"));
@@ -60,6 +60,7 @@ pub async fn examples(programme: &mut Programme, stage: &mut Stage, namespaces: 
         if file.ends_with("platform-team.yaml") {
             let names: Vec<String> = credentials.iter().map(ResourceExt::name_any).collect();
             let total = names.len() * namespaces.len();
+            platform = total;
             let look = |seen: &Seen| Count { done: names.iter().map(|name| copies(seen, name)).sum(), total };
             spread = stage.sight.until(&screen, "copies", since, look).await?;
             let text = format!("{total} Secrets: {} in each of {} namespaces", names.len(), namespaces.len());
@@ -79,24 +80,33 @@ pub async fn examples(programme: &mut Programme, stage: &mut Stage, namespaces: 
             Some(took),
         );
     }
-    programme.end(format!("{all} Secrets; those of the platform team took this long"), spread).await;
+    let result =
+        format!("{platform} Secrets in {} namespaces; {all} with the other examples", namespaces.len());
+    programme.end(result, spread).await;
     Ok(())
 }
 
 /// What a person sees of it.
 pub async fn table(programme: &mut Programme, stage: &Stage) -> Result<()> {
-    programme.begin("A look", "What kubectl shows; `-o wide` adds reason and message.");
+    programme.begin("A look", "What kubectl shows; `-o wide` adds reason, message and revision.");
     let screen = programme.screen.clone();
-    screen.command("kubectl get credentials -A");
     let since = Instant::now();
-    for kind in &stage.kinds {
-        let rows = kubectl::get(&stage.client, kind, None, |_, _| true).await?;
+    let mut shown = 0;
+    for (command, kind, namespace, selector) in [
+        ("kubectl get regcred -n platform", KIND, Some(HOME), ""),
+        ("kubectl get regcred -A --field-selector spec.provider=Quay", KIND, None, "spec.provider=Quay"),
+        ("kubectl get bacred -A", "BasicAuthCredential", None, ""),
+        ("kubectl get tlscred -A", "TlsCredential", None, ""),
+    ] {
+        let Some(resource) = stage.kinds.iter().find(|known| known.kind == kind) else { continue };
+        let rows = kubectl::get(&stage.client, resource, namespace, selector).await?;
         if !rows.is_empty() {
+            screen.command(command);
             screen.table(&rows);
-            screen.line("");
+            shown += rows.len() - 1;
         }
     }
-    programme.end("", since.elapsed()).await;
+    programme.end(format!("{shown} rows"), since.elapsed()).await;
     Ok(())
 }
 
@@ -107,10 +117,11 @@ pub async fn late_comer(
     namespaces: &mut Vec<String>,
 ) -> Result<()> {
     let name = "team-new";
-    programme.begin("A new namespace", "It has the Secrets before anybody can make a Pod in it.");
+    programme.begin("A new namespace", "Made when all is in place. Nobody has to think of its Secrets.");
     let screen = programme.screen.clone();
     screen.command(&format!(
-        "kubectl create -f - <<< '{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{{LABEL}: \"true\"}}}}}}'"
+        "kubectl create -f - <<EOF\n\
+         {{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{{LABEL}: \"true\"}}}}}}\nEOF"
     ));
     let since = Instant::now();
     stage.create_namespace(name, json!({LABEL: "true"})).await?;

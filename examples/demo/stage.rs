@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 
@@ -35,11 +36,11 @@ pub const LABEL: &str = "acme.example.com/pull";
 
 pub struct Stage {
     pub client: Client,
-    pub sight: Sight,
     /// All kinds of credential.
     pub kinds: Vec<ApiResource>,
     // In this order they are stopped.
-    pub operator: Operator,
+    pub sight: Sight,
+    pub operator: Arc<Operator>,
     pub control_plane: ControlPlane,
 }
 
@@ -52,7 +53,8 @@ impl Stage {
         let (binary, operator_took) = programme
             .wait("building the operator", async { tokio::task::spawn_blocking(operator_binary).await? })
             .await?;
-        screen.done(&format!("the operator: {}", binary.display()), Some(operator_took));
+        let shown = binary.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&binary);
+        screen.done(&format!("the operator: {}", shown.display()), Some(operator_took));
         let (programs, kubernetes_took) = programme
             .wait("looking for Kubernetes", async {
                 tokio::task::spawn_blocking(binaries::control_plane).await?
@@ -63,7 +65,9 @@ impl Stage {
             &format!("etcd, kube-apiserver, kube-controller-manager: {}", folder.display()),
             Some(kubernetes_took),
         );
-        programme.end("", operator_took + kubernetes_took).await;
+        programme
+            .end("operator, etcd, kube-apiserver, kube-controller-manager", operator_took + kubernetes_took)
+            .await;
 
         programme.begin(
             "A control plane",
@@ -86,12 +90,15 @@ impl Stage {
         let names: Vec<_> = kinds.iter().map(|kind| kind.kind.as_str()).collect();
         screen.done(&format!("{}, DistributionPolicy", names.join(", ")), Some(crds_took));
         screen.command(&format!("claviger run --namespace {OPERATOR_NAMESPACE}"));
-        let operator = Operator::builder(binary, control_plane.kubeconfig()).namespace(OPERATOR_NAMESPACE);
+        let operator = Operator::builder(binary, control_plane.kubeconfig())
+            .namespace(OPERATOR_NAMESPACE)
+            .arg("--log-format=text");
         let (operator, ready_took) = programme.wait("starting the operator", operator.start()).await?;
         screen.done("leads, has read the cluster, and is ready", Some(ready_took));
         programme.end(names.join(", "), crds_took + ready_took).await;
 
-        let sight = Sight::open(&client, &kinds).await;
+        let operator = Arc::new(operator);
+        let sight = Sight::open(&client, &kinds, operator.clone());
         Ok(Self { client, sight, kinds, operator, control_plane })
     }
 
@@ -148,7 +155,7 @@ impl Stage {
     /// The rows that kubectl would show of one credential.
     pub async fn row(&self, namespace: &str, name: &str) -> Result<Vec<Vec<String>>> {
         let Some(resource) = self.kinds.iter().find(|kind| kind.kind == KIND) else { return Ok(Vec::new()) };
-        kubectl::get(&self.client, resource, Some(namespace), |_, row| row == name).await
+        kubectl::get(&self.client, resource, Some(namespace), &format!("metadata.name={name}")).await
     }
 }
 
@@ -161,7 +168,7 @@ async fn credential_kinds(client: &Client) -> Result<Vec<ApiResource>> {
         .map(|(resource, _)| resource)
         .filter(|resource| resource.kind.ends_with("Credential"))
         .collect();
-    kinds.sort_by(|a, b| b.kind.cmp(&a.kind));
+    kinds.sort_by_key(|resource| (resource.kind != KIND, resource.kind.clone()));
     Ok(kinds)
 }
 

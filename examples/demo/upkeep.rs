@@ -21,7 +21,7 @@ pub async fn rotation(programme: &mut Programme, stage: &mut Stage, namespaces: 
     programme.begin(
         "A rotation",
         "The source Secret gets a new token. Every copy is updated in place: it keeps its uid, so kubelet does not \
-         authenticate each cached image anew.",
+         authenticate each cached image anew. The status follows; it is written about once a second at most.",
     );
     let screen = programme.screen.clone();
     let uids = |seen: &Seen| -> BTreeSet<String> {
@@ -46,6 +46,12 @@ pub async fn rotation(programme: &mut Programme, stage: &mut Stage, namespaces: 
     }
     let result = format!("rotation in {} namespaces", namespaces.len());
     screen.done(&format!("{result}, all {} uids as before", before.len()), Some(took));
+    let told = |seen: &Seen| {
+        let credential = seen.credential(KIND, HOME, CREDENTIAL).filter(|credential| is_ready(credential));
+        Count::once(credential.and_then(|c| c.data.pointer("/status/revision")?.as_i64()) == Some(2))
+    };
+    let told = stage.sight.until(&screen, "the status", since, told).await?;
+    screen.done("the status says so: revision 2, ready", Some(told));
     programme.end(result, took).await;
     Ok(())
 }
@@ -64,7 +70,7 @@ pub async fn drift(programme: &mut Programme, stage: &mut Stage, namespaces: &[S
     stage.delete("Secret", deleted, CREDENTIAL).await?;
     let look =
         |seen: &Seen| Count::once(uid(seen, deleted) != old && holds(seen.secret(deleted, CREDENTIAL)));
-    let back = stage.sight.until(&screen, "copy", since, look).await?;
+    let back = stage.sight.until(&screen, "the copy", since, look).await?;
     screen.done(&format!("back in {deleted}, with the present token"), Some(back));
 
     screen.command(&format!(
@@ -79,9 +85,9 @@ pub async fn drift(programme: &mut Programme, stage: &mut Stage, namespaces: &[S
         let is_later = copy.and_then(|copy| copy.resource_version().parse_number()) > version.parse_number();
         Count::once(is_later && holds(copy))
     };
-    let mended = stage.sight.until(&screen, "copy", since, look).await?;
+    let mended = stage.sight.until(&screen, "the copy", since, look).await?;
     screen.done(&format!("as it was in {edited}"), Some(mended));
-    programme.end("a deleted copy is back; an edited one was put right as fast", back.max(mended)).await;
+    programme.end("a deleted copy came back, an edited one was put right", back.max(mended)).await;
     Ok(())
 }
 
@@ -123,19 +129,16 @@ pub async fn foreign_secret(
     let since = Instant::now();
     stage.label_namespace(name, json!({LABEL: "true"})).await?;
     let failure = |seen: &Seen| {
-        let credential = seen.credential(KIND, HOME, CREDENTIAL)?;
-        let found = credential.data.pointer("/status/clusters/0/failures/0")?;
-        (found["reason"] == "SecretNameConflict").then(|| found["message"].as_str().map(str::to_owned))?
+        let (_, _, message) = condition(seen.credential(KIND, HOME, CREDENTIAL)?, "Ready")?;
+        message.contains("SecretNameConflict").then(|| message.to_owned())
     };
-    let told = stage
-        .sight
-        .until(&screen, "conflict told", since, |seen| Count::once(failure(seen).is_some()))
-        .await?;
+    let told =
+        stage.sight.until(&screen, "the status", since, |seen| Count::once(failure(seen).is_some())).await?;
     let message = stage.sight.look(failure).unwrap_or_default();
-    screen.done("the credential tells of a SecretNameConflict", Some(told));
+    screen.done("the credential tells of it", Some(told));
     screen.command(&format!("kubectl get regcred {CREDENTIAL} -n {HOME}"));
     screen.table(&stage.row(HOME, CREDENTIAL).await?);
-    screen.quote("SecretNameConflict", &message);
+    screen.quote("Ready=False", &message);
     let now = stage.api("Secret", name).get(CREDENTIAL).await?;
     let before = made.first().and_then(ResourceExt::resource_version);
     if now.resource_version() != before {
@@ -148,10 +151,10 @@ pub async fn foreign_secret(
     let look = |seen: &Seen| {
         Count::once(seen.secret(name, CREDENTIAL).and_then(password).as_deref() == Some(NEW_TOKEN))
     };
-    let took = stage.sight.until(&screen, "copy", since, look).await?;
+    let took = stage.sight.until(&screen, "the copy", since, look).await?;
     screen.done("the name is free, and the copy is there", Some(took));
     let ready = |seen: &Seen| Count::once(seen.credential(KIND, HOME, CREDENTIAL).is_some_and(is_ready));
-    let is_ready = stage.sight.until(&screen, "ready", since, ready).await?;
+    let is_ready = stage.sight.until(&screen, "Ready=True", since, ready).await?;
     screen.done("the credential is ready again", Some(is_ready));
     namespaces.push(name.to_owned());
     programme.end("left alone, told by name; ours appeared when it went", took).await;
@@ -177,10 +180,10 @@ pub async fn no_consent(programme: &mut Programme, stage: &mut Stage) -> Result<
         (is_current && reason == "NotPermitted").then(|| message.to_owned())
     };
     let took =
-        stage.sight.until(&screen, "refusal", since, |seen| Count::once(refused(seen).is_some())).await?;
+        stage.sight.until(&screen, "the status", since, |seen| Count::once(refused(seen).is_some())).await?;
     let message = stage.sight.look(refused).unwrap_or_default();
-    screen.done("the credential says who may help", Some(took));
-    screen.quote("NotPermitted", &message);
+    screen.done("the credential says who can help", Some(took));
+    screen.quote("Ready=False", &message);
     let strays = stage.sight.look(|seen| {
         let copies = seen.copies(KIND, "team-a", "gitlab");
         copies.filter(|copy| copy.namespace().as_deref() != Some("team-a")).count()

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long writes go on before the plan is made anew and the status is written.
-const SLICE: Duration = Duration::from_secs(1);
+const SLICE: Duration = Duration::from_secs(2);
 
 /// What one credential is, for the length of a pass.
 struct Pass<'a, K: Credential> {

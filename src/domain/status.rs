@@ -259,12 +259,20 @@ fn synced(seen: &Observation) -> Verdict {
         return ("True", "NoTargets", format!("no namespace is selected{rest}"));
     }
     if !failures.is_empty() && !seen.is_pending() {
-        let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (namespace, failure) in &failures {
-            kinds.entry(failure.reason()).or_default().push(namespace);
+        let mut kinds: BTreeMap<&str, Vec<&(Arc<str>, Failure)>> = BTreeMap::new();
+        for failure in &failures {
+            kinds.entry(failure.1.reason()).or_default().push(failure);
         }
-        let told: Vec<String> =
-            kinds.iter().map(|(reason, names)| format!("{reason} in {}", list(names))).collect();
+        let told: Vec<String> = kinds
+            .iter()
+            .map(|(reason, those)| {
+                let names: Vec<&str> = those.iter().map(|(namespace, _)| &**namespace).collect();
+                // The remedy, by the example of the first.
+                let remedy =
+                    those.first().map(|(namespace, failure)| failure.message(namespace, &seen.secret_name));
+                format!("{reason} in {}: {}", list(&names), remedy.unwrap_or_default())
+            })
+            .collect();
         let reason = match failures.as_slice() {
             [(_, first), others @ ..]
                 if synced == 0 && others.iter().all(|(_, f)| f.reason() == first.reason()) =>
@@ -310,7 +318,7 @@ fn deletion_blocked(seen: &Observation, disposition: Disposition) -> Verdict {
             "True",
             "InUse",
             format!(
-                "deletion waits for {}; it goes on when they are gone. To delete the Secrets under them, set annotation claviger.dev/force-delete to 'true'",
+                "deletion waits for {}, and then goes on by itself; to delete the Secrets although they are in use, set annotation claviger.dev/force-delete to 'true'",
                 users(&seen.references),
             ),
         ),
@@ -339,7 +347,13 @@ fn users(references: &References) -> String {
         .items
         .iter()
         .take(MAX_NAMES)
-        .map(|item| format!("{} {}/{} in cluster {}", item.kind, item.namespace, item.name, item.cluster))
+        .map(|item| {
+            let place = match &*item.cluster {
+                "local" => String::new(),
+                cluster => format!(" in cluster {cluster}"),
+            };
+            format!("{} {}/{}{place}", item.kind, item.namespace, item.name)
+        })
         .collect();
     let more = references.total - count(named.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };

@@ -154,7 +154,7 @@ fn a_held_deletion_names_its_users() {
     assert!(told(&status).contains(&"DeletionBlocked=True/InUse".to_owned()));
     assert_eq!(told(&status)[0], "Ready=False/DeletionBlocked");
     let message = &status.conditions.last().unwrap().message;
-    assert!(message.contains("Pod web/api in cluster local and 8 more"), "{message}");
+    assert!(message.contains("Pod web/api and 8 more"), "{message}");
 }
 
 #[test]

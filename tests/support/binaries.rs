@@ -157,10 +157,9 @@ impl Module {
             .arg(out)
             .args(self.tools.iter().map(|tool| &tool.package));
         let log = out.join("build.log");
-        let mut progress = Heartbeat::new(format!(
-            "building {} with Go: about 7 minutes on two cores, once per machine",
-            self.names()
-        ));
+        say(&format!("to be built: {}", self.names()))?;
+        let mut progress =
+            Heartbeat::new("building with Go, about 7 minutes on two cores, once per machine".to_owned());
         progress.say()?;
         let mut go = Process::spawn("go build", &command, &log)?;
         let status = loop {

@@ -67,9 +67,12 @@ impl Builder {
         let address = format!("127.0.0.1:{}", ports::free_port()?);
         let mut command = Command::new(&self.binary);
         command
-            .args(["run", "--listen-address", &address, "--log-format", "json"])
+            .args(["run", "--listen-address", &address])
             .args(&self.args)
             .env("KUBECONFIG", &self.kubeconfig);
+        if !self.args.iter().any(|arg| arg.starts_with("--log-format")) {
+            command.arg("--log-format=json");
+        }
         // What somebody has set for a run by hand must not change what tests see.
         for (key, _) in std::env::vars_os() {
             let name = key.to_string_lossy();

@@ -31,6 +31,13 @@ fn build() -> Result<PathBuf> {
         .args(["build", "--quiet", "--bin", "claviger", "--profile", &profile()?])
         .arg("--message-format=json-render-diagnostics")
         .stdout(Stdio::piped());
+    // Set by the cargo that runs us. Build scripts look at them, and would run again for each change.
+    for (key, _) in std::env::vars_os() {
+        let name = key.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(&key);
+        }
+    }
     if let Some(example) = example(&program) {
         // Together with the caller, which is there already: so it shares all dependencies with it. Alone, it would
         // have them compiled anew, without the features that development dependencies add.
@@ -44,7 +51,7 @@ fn build() -> Result<PathBuf> {
         if message["reason"] == "compiler-artifact" && message["fresh"] == false {
             compiled += 1;
             let name = message["target"]["name"].as_str().unwrap_or_default();
-            progress::whisper(&format!("compiling the operator: {compiled} crates, last {name}"));
+            progress::whisper(&format!("compiling the operator: {name} ({compiled} so far)"));
         }
         if message["target"]["name"] == "claviger"
             && let Some(path) = message["executable"].as_str()
