@@ -7,6 +7,7 @@ mod policy;
 mod registry;
 mod shape;
 mod target;
+mod tls;
 
 use kube::Client;
 use serde_json::{Value, json};

@@ -152,15 +152,15 @@ fn kinds() -> Vec<(&'static str, &'static str, Vec<Value>)> {
             "format",
             ["BasicAuth", "Htpasswd", "HtpasswdMap", "NginxOrg", "EnvoyGateway"].map(basic).to_vec(),
         ),
-        ("TlsCredential", "deletionPolicy", vec![json!({"secretRef": {"name": "pair"}})]),
+        ("TlsCredential", "deletionPolicy", vec![json!({"secretRef": {"name": "tls-src"}})]),
     ]
 }
 
 /// Every kind works, and says so when it is of a later version, as after a downgrade of the operator alone.
 async fn every_kind(test: &Scenario) -> Result<()> {
     let known = kinds();
-    let pair = Authority::new("test CA")?.server(&["a.example.com"])?;
-    test.source("pair", json!({"tls.crt": pair.certificate, "tls.key": pair.key})).await?;
+    let pair = Authority::new("authority")?.server(&["a.example.com"])?;
+    test.source("tls-src", json!({"tls.crt": pair.certificate, "tls.key": pair.key})).await?;
     for crd in claviger::api::crds().iter().filter(|crd| crd.spec.scope == "Namespaced") {
         let kind = &crd.spec.names.kind;
         let found = known.iter().find(|(name, ..)| name == kind);

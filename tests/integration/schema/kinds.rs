@@ -98,6 +98,9 @@ async fn kinds_are_found_by_short_name_and_category() -> Result<()> {
     assert_eq!(policy.categories.clone().unwrap_or_default(), ["claviger"]);
     assert!(!policy.namespaced, "consent of a cluster is not in a namespace");
     assert!(find("registrycredentials/status").is_ok());
+    let tls = find("tlscredentials")?;
+    assert_eq!(tls.short_names.as_deref().unwrap_or_default(), ["tlscred"]);
+    assert_eq!(tls.categories.clone().unwrap_or_default(), ["claviger", "credentials"]);
     Ok(())
 }
 
