@@ -43,6 +43,13 @@ async fn killed_in_the_middle_of_a_fan_out_and_of_a_rotation() -> Result<()> {
     let operator = start().await?;
     test.wait_ready("reg", 1).await?;
     assert_eq!(copies(&test).await?.items.len(), FLEET);
+    // The log may be a moment behind the answers.
+    wait_for(LONG, "every creation in the audit log", async || {
+        let seen = lab.writes(0).unwrap_or_default();
+        let made = seen.iter().filter(|e| e.resource == "secrets" && e.verb == "create" && e.code < 300);
+        made.count() >= FLEET
+    })
+    .await?;
     let writes = lab.writes(0)?;
     let count = |verb: &str, codes: std::ops::Range<u16>| {
         writes.iter().filter(|e| e.resource == "secrets" && e.verb == verb && codes.contains(&e.code)).count()
@@ -72,6 +79,12 @@ async fn killed_in_the_middle_of_a_fan_out_and_of_a_rotation() -> Result<()> {
     let _operator = start().await?;
     test.wait_ready("reg", 2).await?;
     assert_eq!(at_revision(&test, "2").await?, FLEET, "the revision is one more, not two");
+    wait_for(LONG, "every update in the audit log", async || {
+        let seen = lab.writes(before).unwrap_or_default();
+        let made = seen.iter().filter(|e| e.resource == "secrets" && e.verb == "update" && e.code < 300);
+        made.count() >= FLEET
+    })
+    .await?;
     let writes = lab.writes(before)?;
     let updates =
         writes.iter().filter(|e| e.resource == "secrets" && e.verb == "update" && e.code == 200).count();
