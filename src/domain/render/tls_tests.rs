@@ -64,7 +64,7 @@ fn the_authorities_are_optional_unless_named_and_checked_when_there() {
     assert!(!has(&usual, None) && !has(&usual, Some("")), "cert-manager leaves it empty");
     let (reason, message) = fails(&named, &with(None));
     assert_eq!(reason, "KeyMissing");
-    assert!(message.contains("spec.secretRef.caKey"), "{message}");
+    assert!(message.contains("`secretRef.caKey`"), "{message}");
     for (text, want) in [("hunter2", "InvalidFormat"), (pair.key.as_str(), "PrivateKeyInCertificate")] {
         let (reason, message) = fails(&usual, &with(Some(text)));
         assert_eq!(reason, want);
