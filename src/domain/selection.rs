@@ -123,7 +123,7 @@ mod tests {
             let selector = NamespaceSelector {
                 names: names.clone(), exclude: exclude.clone(), selector: all.then(LabelSelector::default),
             };
-            let hit = NamespaceMatcher::new(&selector, "op").matches(&name, &BTreeMap::new());
+            let hit = NamespaceMatcher::new(&selector, "operator").matches(&name, &BTreeMap::new());
             prop_assert_eq!(hit, !exclude.contains(&name) && (all || names.contains(&name)));
         }
     }

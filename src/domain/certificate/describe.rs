@@ -30,7 +30,7 @@ pub fn describe(certificate: &X509) -> CertificateStatus {
         subject: certificate.subject.clone(),
         dns_names,
         issuer: certificate.issuer.clone(),
-        serial_number: serial(parts.serial_number().as_bytes()),
+        serial_number: hex(magnitude(parts.serial_number().as_bytes()), ""),
         not_before: Time(validity.not_before),
         not_after: Time(validity.not_after),
         fingerprint_sha256: hex(&Sha256::digest(&certificate.der), ":"),
@@ -47,11 +47,11 @@ pub fn alternative_names(certificate: &X509) -> Option<Vec<GeneralName>> {
     Some(found.map(|(_, names)| names.0).unwrap_or_default())
 }
 
-/// Without the zero that only says that the number is not negative.
-fn serial(bytes: &[u8]) -> String {
-    match bytes {
-        [0, rest @ ..] if !rest.is_empty() => hex(rest, ""),
-        all => hex(all, ""),
+/// A number without the zero that DER puts before a first bit that is set, as openssl prints it.
+fn magnitude(number: &[u8]) -> &[u8] {
+    match number {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        _ => number,
     }
 }
 
