@@ -5,7 +5,7 @@ use rustls::{crypto::ring, pki_types::SignatureVerificationAlgorithm};
 use x509_cert::{
     Certificate,
     der::{
-        Decode, Encode, Reader, SliceReader,
+        Decode, Encode, Reader, SliceReader, Tag,
         asn1::{AnyRef, BitStringRef},
     },
     ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier},
@@ -38,6 +38,10 @@ impl X509 {
     /// What cannot be read, in the words of the parser: no more than an offset and a kind of fault.
     pub fn read(der: &[u8]) -> Result<Self, x509_cert::der::Error> {
         let parts = Certificate::from_der(der)?;
+        // What was signed must say how, or the signature could be taken for one of another kind.
+        if parts.signature_algorithm() != parts.tbs_certificate().signature() {
+            return Err(Tag::Sequence.value_error().into());
+        }
         let (subject, issuer) =
             (told(parts.tbs_certificate().subject()), told(parts.tbs_certificate().issuer()));
         Ok(Self { der: der.to_vec(), parts, subject, issuer })
@@ -127,7 +131,7 @@ impl<'a> Signed<'a> {
         SliceReader::new(der)?.sequence(|reader| {
             let message = reader.tlv_bytes()?;
             let algorithm = AnyRef::decode(reader)?.value();
-            let signature = BitStringRef::decode(reader)?.raw_bytes();
+            let signature = BitStringRef::decode(reader)?.as_bytes().ok_or(Tag::BitString.value_error())?;
             Ok(Self { message, algorithm, signature })
         })
     }
