@@ -11,6 +11,7 @@ use kube::{
 
 use crate::{
     observer::Observer,
+    operator::own_cpu_seconds,
     support::Result,
     world::{CONCURRENCY, SECRET, World},
 };
@@ -26,16 +27,21 @@ pub struct Templates {
 pub struct Times {
     pub create: Duration,
     pub update: Duration,
+    pub create_cpu: f64,
+    pub update_cpu: f64,
 }
 
 /// Creates a Secret in every namespace, replaces each, and deletes them. No operator is running meanwhile.
 pub async fn run(world: &World, templates: &Templates) -> Result<Times> {
     // Claviger's client is new too: connecting is part of the first phase of both.
     let client = world.client().await?;
+    let began = own_cpu_seconds()?;
     let (create, made) = create(world, &client, &templates.first).await?;
+    let between = own_cpu_seconds()?;
     let update = update(world, &client, &templates.second, made).await?;
+    let (create_cpu, update_cpu) = (between - began, own_cpu_seconds()? - between);
     delete(world, &client).await?;
-    Ok(Times { create, update })
+    Ok(Times { create, update, create_cpu, update_cpu })
 }
 
 async fn create(world: &World, client: &Client, template: &Secret) -> Result<(Duration, Vec<ObjectMeta>)> {

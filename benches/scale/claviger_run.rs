@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::{
     bare::Templates,
     observer::Observer,
-    operator::{Usage, settle},
+    operator::{Usage, own_cpu_seconds, settle},
     support::{Error, Operator, Result},
     world::{HOME, SECRET, World, credentials, is_ready},
 };
@@ -27,6 +27,8 @@ pub struct Phase {
     /// Until the credential said so.
     pub ready: Duration,
     pub usage: Usage,
+    /// Of the benchmark, which only watches meanwhile.
+    pub watch_cpu: f64,
 }
 
 pub struct Round {
@@ -68,11 +70,15 @@ async fn phase(
     let seen = Observer::start(world.client().await?).await?.expect(world.targets.len(), revision);
     let told = readiness(client, revision).await?;
     let before = Usage::of(operator).await?;
+    let watch_before = own_cpu_seconds()?;
     let began = Instant::now();
     trigger.await?;
     let written = seen.await?? - began;
     let ready = told.await?? - began;
-    Ok(Phase { written, ready, usage: Usage::of(operator).await?.since(&before) })
+    let watch_cpu = own_cpu_seconds()? - watch_before;
+    // The Event comes right behind the status.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    Ok(Phase { written, ready, usage: Usage::of(operator).await?.since(&before), watch_cpu })
 }
 
 /// When the credential is ready at a revision.

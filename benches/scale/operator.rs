@@ -71,8 +71,17 @@ pub async fn settle(operator: &Operator) -> Result<()> {
 /// Processor time in nanoseconds' resolution; `/proc/<pid>/stat` counts in hundredths of a second, which is
 /// too coarse for an idle process. The operator's threads live as long as it does.
 pub fn cpu_seconds(operator: &Operator) -> Result<f64> {
+    cpu_of(operator.pid())
+}
+
+/// Processor time of the benchmark itself.
+pub fn own_cpu_seconds() -> Result<f64> {
+    cpu_of(std::process::id())
+}
+
+fn cpu_of(process: u32) -> Result<f64> {
     let mut nanoseconds = 0;
-    for task in fs::read_dir(format!("/proc/{}/task", operator.pid()))? {
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
         let text = fs::read_to_string(task?.path().join("schedstat"))?;
         nanoseconds += text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0_u64);
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    bare::Times,
     claviger_run::{Phase, Round},
     scale::Column,
     stats::{median, percentile},
@@ -37,12 +38,12 @@ pub fn render(columns: &[Column]) -> String {
             };
             format!("{}, {}", all(|r| &r.fan_out), all(|r| &r.rotation))
         }),
-        line("CPU of the operator: fan-out, rotation, s", "", |c| {
-            let all = |phase: fn(&Round) -> &Phase| {
-                median(&c.rounds.iter().map(|r| phase(r).usage.cpu_seconds).collect::<Vec<_>>())
-            };
-            format!("{:.2}, {:.2}", all(|r| &r.fan_out), all(|r| &r.rotation))
+        line("CPU of the bare loop: create, update, s", "", |c| {
+            let all = |cpu: fn(&Times) -> f64| median(&c.bare.iter().map(cpu).collect::<Vec<_>>());
+            format!("{:.2}, {:.2}", all(|t| t.create_cpu), all(|t| t.update_cpu))
         }),
+        line("CPU of the operator: fan-out, rotation, s", "", |c| cpu(c, |p| p.usage.cpu_seconds)),
+        line("CPU of the watch of the benchmark beside it, s", "", |c| cpu(c, |p| p.watch_cpu)),
         line("new namespace to Secret, p50, ms", "", |c| millis(percentile(&c.latency, 0.5))),
         line("new namespace to Secret, p99, ms", "< 50", |c| millis(percentile(&c.latency, 0.99))),
         line("restart: writes", "0", |c| c.restart.usage.writes().to_string()),
@@ -87,6 +88,13 @@ fn line<'a>(what: &'a str, budget: &'a str, show: impl Fn(&Column) -> String + '
     (what, budget, Box::new(show))
 }
 
+fn cpu(column: &Column, of: impl Fn(&Phase) -> f64) -> String {
+    let all = |phase: fn(&Round) -> &Phase| {
+        median(&column.rounds.iter().map(|round| of(phase(round))).collect::<Vec<_>>())
+    };
+    format!("{:.2}, {:.2}", all(|r| &r.fan_out), all(|r| &r.rotation))
+}
+
 fn phases(column: &Column, time: impl Fn(&Round) -> Duration) -> String {
     seconds(column.rounds.iter().map(time))
 }
@@ -96,11 +104,7 @@ fn seconds(times: impl Iterator<Item = Duration>) -> String {
 }
 
 /// Each round against the mean of the bare loops before and after it.
-fn ratios(
-    column: &Column,
-    bare: impl Fn(&crate::bare::Times) -> Duration,
-    ours: impl Fn(&Round) -> Duration,
-) -> String {
+fn ratios(column: &Column, bare: impl Fn(&Times) -> Duration, ours: impl Fn(&Round) -> Duration) -> String {
     let ratios: Vec<f64> = column
         .bare
         .windows(2)
