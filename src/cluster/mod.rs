@@ -6,6 +6,7 @@ mod apply;
 mod cache;
 mod client;
 mod error;
+mod guard;
 mod object;
 mod secret;
 mod watch;

@@ -7,7 +7,7 @@ use k8s_openapi::{
     api::core::v1 as core,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
-use kube::{Resource, core::DeserializeGuard};
+use kube::Resource;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
@@ -159,6 +159,3 @@ macro_rules! resource {
 resource!(SlimNamespace, core::Namespace, ClusterResourceScope);
 resource!(MarkedSecret, core::Secret, NamespaceResourceScope);
 resource!(SlimPod, core::Pod, NamespaceResourceScope);
-
-/// An object that may not be readable; one bad object must not end a watch.
-pub type Guarded<K> = DeserializeGuard<K>;

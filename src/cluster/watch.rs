@@ -19,7 +19,8 @@ use tracing::{debug, warn};
 use super::{
     Cluster, Source,
     cache::{Cache, Changes, key_of},
-    object::{Guarded, MarkedSecret, SlimNamespace, SlimPod},
+    guard::Guarded,
+    object::{MarkedSecret, SlimNamespace, SlimPod},
 };
 use crate::{
     api::{LABEL_MANAGED_BY, MANAGER},
@@ -106,8 +107,8 @@ fn handle<F: Feed>(
     let read = |object: Guarded<F::Object>| match object.0 {
         Ok(object) => Some(object),
         Err(bad) => {
-            let name = bad.metadata.name.as_deref().unwrap_or_default();
-            let namespace = bad.metadata.namespace.as_deref().unwrap_or_default();
+            let name = bad.name.as_deref().unwrap_or_default();
+            let namespace = bad.namespace.as_deref().unwrap_or_default();
             warn!(
                 cluster = &*cluster.name,
                 watch = F::SOURCE.name(),
@@ -148,7 +149,7 @@ fn handle<F: Feed>(
         }
         Event::Delete(object) => match object.0 {
             Ok(object) => F::delete(cluster, &object),
-            Err(bad) => F::forget(cluster, &key_of(&bad.metadata)),
+            Err(bad) => F::forget(cluster, &key_of(&bad)),
         },
     }
 }

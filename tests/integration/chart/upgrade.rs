@@ -67,7 +67,7 @@ impl Cluster {
     }
 
     async fn wait_no_crds(&self) -> Result<()> {
-        wait_for(3 * DEADLINE, "the definitions to be gone", async || {
+        wait_for(12 * DEADLINE, "the definitions to be gone", async || {
             for name in crd_names() {
                 if self.crds.get_opt(&name).await?.is_some() {
                     return Err(Error::new(name));
