@@ -3,6 +3,7 @@
 //! Nothing here decides anything: what a field means is worked out in [`crate::domain`].
 
 mod basic_auth;
+mod member;
 mod policy;
 mod registry;
 mod status;
@@ -12,6 +13,9 @@ mod tls;
 pub use basic_auth::{
     BasicAuthCredential, BasicAuthCredentialSpec, BasicAuthCredentialStatus, BasicAuthFormat,
     BasicAuthStatus, BasicAuthUser, PasswordHash, PasswordReference,
+};
+pub use member::{
+    AdoptedFrom, ClusterTool, KubeconfigReference, MemberCluster, MemberClusterSpec, MemberClusterStatus, MemberDeletionPolicy,
 };
 pub use policy::{CredentialKind, DistributionPolicy, DistributionPolicySpec, PolicyFrom, PolicyTo};
 pub use registry::{
@@ -24,7 +28,7 @@ pub use status::{
     SyncStatus, TargetFailure,
 };
 pub use target::{
-    DeletionPolicy, LabelSelector, NamespaceSelector, SelectorOperator, SelectorRequirement, Target,
+    ClusterSelector, DeletionPolicy, LabelSelector, NamespaceSelector, SelectorOperator, SelectorRequirement, Target,
 };
 pub use tls::{CertificateStatus, TlsCredential, TlsCredentialSpec, TlsCredentialStatus, TlsSecretReference};
 
@@ -36,7 +40,7 @@ use kube::CustomResourceExt;
 /// The API group of every resource of ours.
 pub const GROUP: &str = "claviger.dev";
 
-/// Finalizer on credentials; nothing else ever carries it.
+/// Finalizer on credentials and member clusters; nothing else ever carries it.
 pub const FINALIZER: &str = "claviger.dev/protect";
 
 /// Label that marks a produced Secret as ours; its value is [`MANAGER`].
@@ -77,6 +81,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         finished(RegistryCredential::crd()),
         finished(BasicAuthCredential::crd()),
         finished(TlsCredential::crd()),
+        finished(MemberCluster::crd()),
         finished(DistributionPolicy::crd()),
     ]
 }

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::NamespaceSelector;
+use super::{ClusterSelector, NamespaceSelector};
 
 /// Allows credentials of some namespaces to be pushed into other namespaces. Policies only ever
 /// add: a push is allowed when any one policy allows it. A credential writes into its own namespace
@@ -33,6 +33,13 @@ use super::NamespaceSelector;
         type_ = "string",
         json_path = ".spec.to.namespaces.names",
         description = "Namespaces that may be pushed into, by name"
+    ),
+    printcolumn(
+        name = "Clusters",
+        type_ = "string",
+        json_path = ".spec.to.clusters.names",
+        description = "Clusters that may be pushed into, by name; none means only local",
+        priority = "1"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
@@ -72,6 +79,11 @@ pub struct PolicyTo {
     /// Namespaces that may be pushed into. `kube-system`, `kube-public`, `kube-node-lease` and the
     /// namespace of the operator only when they stand in `names`.
     pub namespaces: NamespaceSelector,
+
+    /// Clusters that may be pushed into, in the namespaces above. Omitted: only `local`, the cluster that
+    /// the operator runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<ClusterSelector>,
 }
 
 /// The kinds of credential.

@@ -31,7 +31,7 @@ pub struct CredentialStatus {
     /// How it went, per cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        length(max = 64),
+        length(max = 1024),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub clusters: Vec<ClusterStatus>,
@@ -69,6 +69,18 @@ pub struct ClusterStatus {
     /// Where this cluster stands.
     pub state: ClusterState,
 
+    /// Why the cluster as a whole stands there, such as `Unreachable`; absent when only namespaces fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+
+    /// The same in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+
+    /// Since when it stands there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_transition_time: Option<Time>,
+
     /// The revision that all Secrets there have; absent until that was so once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
@@ -95,7 +107,7 @@ pub enum ClusterState {
     Pending,
     /// Some Secret could not be brought in line; see `failures`.
     Error,
-    /// The cluster does not answer.
+    /// The cluster does not answer; the counts are the last that were seen.
     Unreachable,
 }
 

@@ -17,10 +17,15 @@ pub struct Target {
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("must be a valid Secret name: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
     pub secret_name: Option<String>,
 
-    /// Namespaces that get the Secret. Omitted: only the namespace of the credential. Any other
-    /// namespace needs a DistributionPolicy that allows it.
+    /// Namespaces that get the Secret. Omitted: only the namespace of the credential, in each of the
+    /// clusters. Any other namespace needs a DistributionPolicy that allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<NamespaceSelector>,
+
+    /// Clusters that get the Secret, in the namespaces above. Omitted: only `local`, the cluster that
+    /// the operator runs in. Any other cluster needs a DistributionPolicy that allows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<ClusterSelector>,
 
     /// Labels to put on the produced Secrets. Markers of Argo CD, Flux, Helm and Kubernetes itself
     /// are refused, as these tools would take the Secrets for theirs.
@@ -69,6 +74,35 @@ pub struct NamespaceSelector {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 1024),
+        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub exclude: Vec<String>,
+}
+
+/// Clusters by name and by label. `names` and `selector` add up; `exclude` always wins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterSelector {
+    /// Clusters by the name of their MemberCluster. `local` is the cluster that the operator runs in;
+    /// `in-cluster`, as Argo CD calls it, means the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 256),
+        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub names: Vec<String>,
+
+    /// Clusters by the labels of their MemberCluster. The empty selector `{}` selects all of them, and
+    /// `local` too, whose labels are a flag of the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+
+    /// Clusters that are left out, whatever selects them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 256),
         inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")),
         extend("x-kubernetes-list-type" = "set")
     )]

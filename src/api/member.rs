@@ -1,0 +1,189 @@
+//! MemberCluster: another cluster that credentials can be pushed to.
+
+// The lint takes two printer columns of the same type for one attribute written twice.
+#![allow(clippy::duplicated_attributes)]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A cluster that credentials can be pushed to. Its labels are what `spec.target.clusters.selector` of a
+/// credential looks at.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "claviger.dev",
+    version = "v1alpha1",
+    kind = "MemberCluster",
+    plural = "memberclusters",
+    shortname = "mc",
+    category = "claviger",
+    status = "MemberClusterStatus",
+    derive = "PartialEq",
+    validation = Rule::new("!(self.metadata.name in ['local', 'in-cluster'])").message("`local` and `in-cluster` mean the cluster that the operator runs in; choose another name"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')").message("the name of a cluster may have lower-case letters, digits and '-', at most 63 characters, beginning and ending with a letter or digit"),
+    doc = "Another cluster that credentials can be pushed to, by a kubeconfig that a Secret in the namespace of the operator holds.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether credentials can be pushed there"
+    ),
+    printcolumn(
+        name = "Reachable",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Reachable\")].status",
+        description = "Whether its API server answers"
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".status.serverVersion",
+        description = "Version of its API server"
+    ),
+    printcolumn(
+        name = "Source",
+        type_ = "string",
+        json_path = ".status.source",
+        description = "The Secret that says how to reach it"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "Why it is ready, or is not"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Probed",
+        type_ = "date",
+        json_path = ".status.lastProbeTime",
+        description = "When its API server was last asked, as the status knows; at most five minutes behind",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Server",
+        type_ = "string",
+        json_path = ".status.server",
+        description = "Address of its API server",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        description = "The same in a sentence",
+        priority = "1"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.kubeconfigSecretRef) != has(self.adoptedFrom)").message("`kubeconfigSecretRef` must be given")
+)]
+pub struct MemberClusterSpec {
+    /// The Secret with the kubeconfig, in the namespace of the operator. Only what stands in it inline is
+    /// used: `exec`, `auth-provider` and paths to files are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubeconfig_secret_ref: Option<KubeconfigReference>,
+
+    /// The Secret of another tool that says how to reach the cluster. Written by the operator when it adopts
+    /// the clusters of Argo CD or Cluster API, and not by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_from: Option<AdoptedFrom>,
+
+    /// Stops all writes to the cluster; what is there stays as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+
+    /// What happens to the Secrets in the cluster when this object is deleted.
+    #[serde(default)]
+    pub deletion_policy: MemberDeletionPolicy,
+}
+
+/// Where a kubeconfig stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KubeconfigReference {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+
+    /// The key in it. Omitted: `value`, as Cluster API has it, else `kubeconfig`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: Option<String>,
+}
+
+/// The Secret of another tool that says how to reach a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AdoptedFrom {
+    /// Whose Secret it is.
+    pub tool: ClusterTool,
+
+    /// Its namespace.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// A tool that knows clusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ClusterTool {
+    /// Argo CD: Secrets labelled `argocd.argoproj.io/secret-type: cluster`.
+    ArgoCD,
+    /// Cluster API: Secrets named `<cluster>-kubeconfig`.
+    ClusterAPI,
+}
+
+/// What happens to the Secrets in a cluster that is no longer a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MemberDeletionPolicy {
+    /// Those go that no Pod uses; the others stay.
+    #[default]
+    RemoveUnused,
+    /// All stay, as they are. A member of the same cluster takes them over again.
+    Orphan,
+}
+
+/// What the operator last saw of a member.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberClusterStatus {
+    /// `metadata.generation` that this status speaks of; -1 before the first look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// `Ready`: credentials can be pushed there. `Reachable`: its API server answers. `Reconciling` and
+    /// `Stalled` are for kstatus.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
+    pub conditions: Vec<Condition>,
+
+    /// Version of its API server, such as `v1.36.3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_version: Option<String>,
+
+    /// Address of its API server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+
+    /// What the cluster is known by: the uid of its namespace `kube-system`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
+
+    /// Kind, namespace and name of the Secret that says how to reach it, such as
+    /// `Kubeconfig/claviger-system/east`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+
+    /// When its API server was last asked, written at least every five minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_probe_time: Option<Time>,
+}
