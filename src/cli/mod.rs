@@ -4,6 +4,7 @@ pub mod crds;
 mod duration;
 mod run;
 mod settings;
+mod words;
 
 use clap::{Parser, Subcommand};
 
