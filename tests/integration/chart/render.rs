@@ -110,7 +110,7 @@ fn settings(objects: &[Value]) -> Result<Settings> {
     let line = args.iter().map(|arg| arg.as_str().unwrap_or_default());
     match Cli::try_parse_from(std::iter::once("claviger").chain(line))?.command {
         Command::Run(args) => Ok(Settings::try_from(*args)?),
-        Command::Crds(_) => Err(Error::new("not run")),
+        _ => Err(Error::new("not run")),
     }
 }
 
