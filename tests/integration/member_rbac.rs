@@ -12,13 +12,9 @@ use crate::support::{
     ControlPlane, Error, Result, apply_yaml, client_from, random_name, wait::DEADLINE, wait_for,
 };
 
-/// A client with the token that the manifests bring.
-async fn operator_in_member() -> Result<Client> {
-    let control_plane = ControlPlane::shared().await?;
-    let admin = control_plane.client().await?;
-    let args = MemberRbacArgs { namespace: random_name("member"), service_account: "hub".into() };
-    apply_yaml(&admin, &manifests(&args)?).await?;
-    let secrets = Api::<Secret>::namespaced(admin, &args.namespace);
+/// A client with the token that the manifests have brought.
+pub async fn operator_in_member(control_plane: &ControlPlane, args: &MemberRbacArgs) -> Result<Client> {
+    let secrets = Api::<Secret>::namespaced(control_plane.client().await?, &args.namespace);
     let token = wait_for(DEADLINE, "the token", async || {
         let data = secrets.get(&args.service_account).await?.data.unwrap_or_default();
         assert!(data.is_empty() || data.contains_key("ca.crt"), "a kubeconfig needs it");
@@ -47,7 +43,10 @@ async fn may(client: &Client, verb: &str, group: &str, resource: &str, subresour
 
 #[tokio::test]
 async fn the_token_of_a_member_is_good_for_the_work_there_and_nothing_else() -> Result<()> {
-    let client = operator_in_member().await?;
+    let control_plane = ControlPlane::shared().await?;
+    let args = MemberRbacArgs { namespace: random_name("member"), service_account: "hub".into() };
+    apply_yaml(&control_plane.client().await?, &manifests(&args)?).await?;
+    let client = operator_in_member(control_plane, &args).await?;
     assert!(!client.apiserver_version().await?.git_version.is_empty());
     let verbs = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
     let allowed = [

@@ -130,6 +130,37 @@ async fn flags_are_those_of_the_operator() -> Result<()> {
     Ok(())
 }
 
+/// The verbs that a role of the chart gives on a resource of ours.
+fn verbs(objects: &[Value], role: &str, resource: &str) -> BTreeSet<String> {
+    let role =
+        objects.iter().find(|object| object["kind"] == "ClusterRole" && object["metadata"]["name"] == role);
+    let rules = role.and_then(|role| role["rules"].as_array()).cloned().unwrap_or_default();
+    let of = |rule: &&Value| {
+        rule["apiGroups"] == json!(["claviger.dev"])
+            && rule["resources"].as_array().is_some_and(|all| all.contains(&json!(resource)))
+    };
+    let all = rules.iter().filter(of).flat_map(|rule| rule["verbs"].as_array().cloned().unwrap_or_default());
+    all.filter_map(|verb| verb.as_str().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn clusters_are_taken_in_by_admins_and_by_adoption_only() -> Result<()> {
+    let set = |verbs: &[&str]| verbs.iter().map(|verb| (*verb).to_owned()).collect::<BTreeSet<_>>();
+    let bare = template(&[]).await?;
+    for kind in ["memberclusters", "distributionpolicies"] {
+        assert_eq!(verbs(&bare, "keys-claviger-view", kind), set(&["get", "list", "watch"]));
+        assert_eq!(verbs(&bare, "keys-claviger-edit", kind), set(&[]));
+    }
+    let used = ["get", "list", "watch", "patch"];
+    assert_eq!(verbs(&bare, "keys-claviger", "memberclusters"), set(&used));
+    for tool in ["argocd", "clusterApi"] {
+        let adopting = template(&["--set", &format!("adopt.{tool}.enabled=true")]).await?;
+        let all = [&used[..], &["create", "update", "delete"]].concat();
+        assert_eq!(verbs(&adopting, "keys-claviger", "memberclusters"), set(&all), "{tool}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn readme_has_every_value_and_no_other() -> Result<()> {
     fn leaves(prefix: &str, value: &Value, into: &mut BTreeSet<String>) {
