@@ -5,6 +5,7 @@ mod duration;
 pub mod member_rbac;
 mod run;
 mod settings;
+mod words;
 mod yaml;
 
 use clap::{Parser, Subcommand};

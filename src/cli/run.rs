@@ -1,5 +1,6 @@
 //! The flags of `claviger run`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args};
 
 use super::duration::at_least;
+use super::words;
 use crate::telemetry::{LogFormat, logs};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -147,4 +149,73 @@ pub struct RunArgs {
     /// The context in that kubeconfig [default: its current one]
     #[arg(long, env = "CLAVIGER_CONTEXT", value_name = "NAME")]
     pub context: Option<String>,
+
+    /// What this cluster is called on every copy, as the one that they come from; keep it when the
+    /// cluster is rebuilt [default: the uid of its namespace kube-system]
+    #[arg(long, env = "CLAVIGER_HUB_ID", value_name = "ID", value_parser = words::id)]
+    pub hub_id: Option<String>,
+
+    /// Labels of the cluster named local, for cluster selectors: tier=hub,region=eu
+    #[arg(
+        long,
+        env = "CLAVIGER_CLUSTER_LABELS",
+        value_name = "KEY=VALUE,..",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = words::labels
+    )]
+    pub cluster_labels: BTreeMap<String, String>,
+
+    /// How long a member cluster must have been unreachable before deletions go on without it
+    #[arg(
+        long,
+        env = "CLAVIGER_UNREACHABLE_GRACE_PERIOD",
+        value_name = "DURATION",
+        default_value = "1h",
+        value_parser = at_least(SECOND)
+    )]
+    pub unreachable_grace_period: Duration,
+
+    /// How often the API server of a member cluster is asked whether it is there
+    #[arg(
+        long,
+        env = "CLAVIGER_MEMBER_PROBE_INTERVAL",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = at_least(SECOND)
+    )]
+    pub member_probe_interval: Duration,
+
+    /// Make a MemberCluster of each cluster that Argo CD knows, by its Secrets in this namespace
+    #[arg(
+        long,
+        env = "CLAVIGER_ADOPT_ARGOCD_CLUSTERS",
+        value_name = "NAMESPACE",
+        value_parser = words::namespace
+    )]
+    pub adopt_argocd_clusters: Option<String>,
+
+    /// Make a MemberCluster of each cluster that Cluster API made, by its kubeconfig Secrets in this
+    /// namespace; * means all namespaces
+    #[arg(
+        long,
+        env = "CLAVIGER_ADOPT_CLUSTER_API",
+        value_name = "NAMESPACE",
+        value_parser = words::namespace_or_all
+    )]
+    pub adopt_cluster_api: Option<String>,
+
+    /// Take kubeconfigs with insecure-skip-tls-verify or http:// too: whoever stands between reads
+    /// every credential
+    #[arg(
+        long,
+        env = "CLAVIGER_ALLOW_INSECURE_MEMBERS",
+        value_name = "BOOL",
+        default_value_t = false,
+        default_missing_value = "true",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true
+    )]
+    pub allow_insecure_members: bool,
 }

@@ -1,5 +1,6 @@
 //! What the operator is told to do: the flags, checked against each other.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use super::run::RunArgs;
+use crate::domain::adoption::{Adopt, Scope};
 use crate::leader;
 use crate::telemetry::LogFormat;
 
@@ -42,6 +44,18 @@ pub struct Settings {
     pub kubeconfig: Option<PathBuf>,
     /// The context in the kubeconfig, where one was named.
     pub context: Option<String>,
+    /// What the cluster `local` is called on every copy; none: the uid of its namespace `kube-system`.
+    pub hub_id: Option<String>,
+    /// Labels of the cluster `local`.
+    pub cluster_labels: BTreeMap<String, String>,
+    /// How long a member must have been unreachable before deletions go on without it.
+    pub unreachable_grace_period: Duration,
+    /// How often the API server of a member is asked whether it is there.
+    pub member_probe_interval: Duration,
+    /// Whose clusters become members by themselves.
+    pub adopt: Adopt,
+    /// Whether members may be reached without checking who answers.
+    pub allow_insecure_members: bool,
 }
 
 /// How this process runs for leadership.
@@ -127,6 +141,15 @@ impl TryFrom<RunArgs> for Settings {
             // A chart sets empty variables for values that are not given.
             kubeconfig: args.kubeconfig.filter(|path| !path.as_os_str().is_empty()),
             context: args.context.filter(|context| !context.is_empty()),
+            hub_id: args.hub_id.filter(|id| !id.is_empty()),
+            cluster_labels: args.cluster_labels,
+            unreachable_grace_period: args.unreachable_grace_period,
+            member_probe_interval: args.member_probe_interval,
+            adopt: Adopt {
+                argocd: args.adopt_argocd_clusters.filter(|namespace| !namespace.is_empty()),
+                cluster_api: args.adopt_cluster_api.as_deref().and_then(Scope::of),
+            },
+            allow_insecure_members: args.allow_insecure_members,
         })
     }
 }
@@ -169,6 +192,38 @@ mod tests {
         assert_eq!(settings.listen_address, ([0, 0, 0, 0], 8080).into());
         assert!((1..=2).contains(&settings.worker_threads));
         assert_eq!(settings.log_format, LogFormat::Json);
+        assert_eq!((settings.hub_id, settings.cluster_labels), (None, BTreeMap::new()));
+        assert_eq!(settings.unreachable_grace_period, Duration::from_secs(3600));
+        assert_eq!(settings.member_probe_interval, Duration::from_secs(10));
+        assert_eq!(settings.adopt, Adopt::default());
+        assert!(!settings.allow_insecure_members);
+    }
+
+    #[test]
+    fn what_concerns_other_clusters_is_read() {
+        let settings = settings(&[
+            "--hub-id=hub-eu",
+            "--cluster-labels=env=prod, example.com/tier=,",
+            "--adopt-argocd-clusters=argocd",
+            "--adopt-cluster-api=*",
+            "--allow-insecure-members",
+        ])
+        .unwrap();
+        assert_eq!(settings.hub_id.as_deref(), Some("hub-eu"));
+        let labels = [("env", "prod"), ("example.com/tier", "")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(settings.cluster_labels, BTreeMap::from(labels));
+        assert_eq!(settings.adopt.argocd.as_deref(), Some("argocd"));
+        assert_eq!(settings.adopt.cluster_api, Some(Scope::All));
+        assert!(settings.allow_insecure_members);
+        // A chart sets empty variables for values that are not given.
+        let empty = self::settings(&[
+            "--hub-id=",
+            "--cluster-labels=",
+            "--adopt-argocd-clusters=",
+            "--adopt-cluster-api=",
+        ])
+        .unwrap();
+        assert_eq!((empty.hub_id, empty.adopt), (None, Adopt::default()));
     }
 
     #[test]
@@ -199,6 +254,16 @@ mod tests {
             ("--watch-timeout=60", "such as 90s, 10m or 1h30m"),
             ("--log=claviger=loud", "is not valid"),
             ("--concurrency=0", "number would be zero"),
+            ("--hub-id=-hub", "letters, digits, '-', '_' and '.'"),
+            ("--cluster-labels=prod", "as key=value"),
+            ("--cluster-labels=env=a b", "is no value of a label"),
+            ("--cluster-labels=/env=a", "is no key of a label"),
+            ("--cluster-labels=env=a,env=b", "given twice"),
+            ("--unreachable-grace-period=10ms", "must be at least 1s"),
+            ("--member-probe-interval=0s", "must be at least 1s"),
+            ("--adopt-argocd-clusters=*", "no name of a namespace"),
+            ("--adopt-cluster-api=Teams", "no name of a namespace"),
+            ("--allow-insecure-members=perhaps", "invalid value"),
         ] {
             let error = settings(&[flag]).unwrap_err();
             assert!(error.contains(sentence), "{flag}: {error}");

@@ -3,6 +3,7 @@
 //! Nothing here knows a client, a clock, IO or logging; `tests/integration/architecture.rs` keeps it so.
 //! What is observed comes in as [`view`] values, what shall be done goes out as a [`plan::Plan`].
 
+pub mod adoption;
 pub mod certificate;
 pub mod consent;
 pub mod content;
@@ -12,6 +13,7 @@ pub mod deletion;
 pub mod event;
 pub mod fingerprint;
 pub mod htpasswd;
+pub mod labels;
 pub mod ownership;
 pub mod plan;
 pub mod references;
