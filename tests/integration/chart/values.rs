@@ -31,7 +31,7 @@ async fn nonsense_is_refused() -> Result<()> {
         ("distributionPolicy.toClusters.names={https://east}", "/distributionPolicy/toClusters/names"),
         ("hubId=a b", "/hubId"),
         ("clusterLabels.env=a b", "/clusterLabels/env"),
-        ("clusterLabels._x=a", "/clusterLabels"),
+        ("clusterLabels._x=a", "invalid propertyName '_x'"),
         ("unreachableGracePeriod=never", "/unreachableGracePeriod"),
         ("memberProbeInterval=10", "/memberProbeInterval"),
         ("allowInsecureMembers=yes", "/allowInsecureMembers"),
