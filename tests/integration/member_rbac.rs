@@ -12,16 +12,21 @@ use crate::support::{
     ControlPlane, Error, Result, apply_yaml, client_from, random_name, wait::DEADLINE, wait_for,
 };
 
-/// A client with the token that the manifests have brought.
-pub async fn operator_in_member(control_plane: &ControlPlane, args: &MemberRbacArgs) -> Result<Client> {
-    let secrets = Api::<Secret>::namespaced(control_plane.client().await?, &args.namespace);
+/// The token that the manifests have brought.
+pub async fn token_in_member(admin: &Client, args: &MemberRbacArgs) -> Result<String> {
+    let secrets = Api::<Secret>::namespaced(admin.clone(), &args.namespace);
     let token = wait_for(DEADLINE, "the token", async || {
         let data = secrets.get(&args.service_account).await?.data.unwrap_or_default();
         assert!(data.is_empty() || data.contains_key("ca.crt"), "a kubeconfig needs it");
         data.get("token").map(|token| token.0.clone()).ok_or_else(|| Error::new("not yet"))
     })
     .await?;
-    let token = String::from_utf8(token).map_err(|error| Error::new(error.to_string()))?;
+    String::from_utf8(token).map_err(|error| Error::new(error.to_string()))
+}
+
+/// A client that is the operator there.
+pub async fn operator_in_member(control_plane: &ControlPlane, args: &MemberRbacArgs) -> Result<Client> {
+    let token = token_in_member(&control_plane.client().await?, args).await?;
     client_from(&control_plane.kubeconfig_with(control_plane.server_url(), &token)?).await
 }
 
