@@ -24,6 +24,7 @@ pub mod revision;
 pub mod selection;
 pub mod sensitive;
 pub mod status;
+pub mod trouble;
 pub mod validity;
 pub mod view;
 
