@@ -8,10 +8,13 @@ mod dismiss;
 mod error;
 mod events;
 mod finalizer;
+mod fleet;
 mod index;
 mod keep;
+mod lane;
 mod memory;
 mod reconcile;
+mod share;
 mod source;
 mod status;
 mod sweep;
@@ -21,9 +24,12 @@ mod wake;
 pub use context::{Context, Roster};
 pub use error::{Error, Retry};
 pub use events::Events;
+pub use fleet::{Fleet, Link, Means, Member, Membership};
 pub use index::Index;
 use index::Listener as _;
+pub use lane::Lanes;
 pub use sweep::sweep;
+pub use wake::Wakes;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -74,7 +80,7 @@ pub async fn run<K: Credential>(
             observed.observe(event);
             // A finalizer may have been taken off by hand: then copies are left without a credential.
             if let watcher::Event::Delete(_) | watcher::Event::InitDone = event {
-                roster.orphans.notify_one();
+                roster.orphans_appeared();
             }
         })
         .inspect_err(move |error| warn!(cluster = LOCAL, watch = plural, "{}", fault(error)))

@@ -10,6 +10,8 @@ use k8s_openapi::{
 use super::{
     content::SourceError,
     plan::{Disposition, Failure},
+    selection::LOCAL,
+    trouble::ClusterTrouble,
     validity::Validity,
 };
 use crate::api::{
@@ -47,8 +49,33 @@ pub struct ClusterOutcome {
     pub failures: Vec<(Arc<str>, Failure)>,
     /// Copies that nobody wants any more but Pods use.
     pub held: usize,
-    /// Why it cannot be reached, when it cannot.
-    pub unreachable: Option<String>,
+    /// What is the matter with the cluster as a whole, when something is.
+    pub trouble: Option<ClusterTrouble>,
+}
+
+impl ClusterOutcome {
+    /// A cluster that was never seen by this process: what the last status said of it still counts.
+    #[must_use]
+    pub fn unseen(name: &str, before: Option<&ClusterStatus>, trouble: ClusterTrouble) -> Self {
+        let counts = before.map(|row| row.namespaces).unwrap_or_default();
+        let count = |n: i64| usize::try_from(n).unwrap_or(0);
+        Self {
+            name: name.to_owned(),
+            desired: count(counts.desired),
+            synced: count(counts.synced),
+            failures: Vec::new(),
+            held: 0,
+            trouble: Some(trouble),
+        }
+    }
+
+    /// Whether work is left that goes on.
+    fn is_pending(&self) -> bool {
+        match &self.trouble {
+            Some(trouble) => matches!(trouble, ClusterTrouble::Connecting),
+            None => self.synced + self.failures.len() < self.desired,
+        }
+    }
 }
 
 /// All that a status is made of.
@@ -68,6 +95,8 @@ pub struct Observation {
     pub references: References,
     /// What becomes of the copies, when the credential is being deleted.
     pub deletion: Option<Disposition>,
+    /// Clusters that do not answer and hold the deletion up, and until when at the latest.
+    pub awaited: Vec<(String, Timestamp)>,
     /// When the content is valid, where it is for a time only.
     pub validity: Option<Validity>,
     /// The sync request that this pass answers.
@@ -79,16 +108,19 @@ impl Observation {
         self.clusters.iter().map(count).sum()
     }
 
-    /// Whether work is left that the next pass will do.
+    /// Whether work is left that goes on.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        self.clusters.iter().any(|cluster| cluster.synced + cluster.failures.len() < cluster.desired)
+        self.clusters.iter().any(ClusterOutcome::is_pending)
     }
 
     /// Whether a failure may pass by itself.
     #[must_use]
     pub fn is_retrying(&self) -> bool {
-        self.clusters.iter().any(|c| c.unreachable.is_some() || c.failures.iter().any(|(_, f)| !f.is_final()))
+        self.clusters.iter().any(|c| {
+            c.trouble.as_ref().is_some_and(|trouble| !trouble.is_final())
+                || c.failures.iter().any(|(_, f)| !f.is_final())
+        })
     }
 }
 
@@ -104,6 +136,8 @@ pub fn compute(previous: Option<&CredentialStatus>, seen: &Observation, now: Tim
         .collect();
     let in_sync = clusters.iter().filter(|row| row.state == ClusterState::Synced).count();
     let (desired, synced) = (seen.sum(|c| c.desired), seen.sum(|c| c.synced));
+    // What a cluster that does not answer had is not what it has.
+    let proven = seen.sum(|c| if c.trouble.is_none() { c.synced } else { 0 });
     CredentialStatus {
         observed_generation: Some(seen.generation),
         revision: seen.revision.or(previous.revision),
@@ -122,8 +156,8 @@ pub fn compute(previous: Option<&CredentialStatus>, seen: &Observation, now: Tim
             Some(request) => Some(SyncStatus {
                 last_handled_request: request.clone(),
                 attempted: count(desired),
-                succeeded: count(synced),
-                failed: count(desired - synced.min(desired)),
+                succeeded: count(proven),
+                failed: count(desired - proven.min(desired)),
             }),
             None => previous.sync,
         },
@@ -145,8 +179,8 @@ fn row(
     seen: &Observation,
     now: Timestamp,
 ) -> ClusterStatus {
-    let state = if cluster.unreachable.is_some() {
-        ClusterState::Unreachable
+    let state = if let Some(trouble) = &cluster.trouble {
+        trouble.state()
     } else if !cluster.failures.is_empty() {
         ClusterState::Error
     } else if cluster.synced < cluster.desired {
@@ -168,6 +202,12 @@ fn row(
     ClusterStatus {
         name: cluster.name.clone(),
         state,
+        reason: cluster.trouble.as_ref().map(|trouble| trouble.reason().to_owned()),
+        message: cluster.trouble.as_ref().map(|trouble| trouble.message(&cluster.name)),
+        last_transition_time: previous
+            .filter(|row| row.state == state)
+            .and_then(|row| row.last_transition_time.clone())
+            .or(Some(Time(now))),
         revision,
         last_sync_time: if synced && (!unchanged || seen.sync_request.is_some()) {
             Some(Time(now))
@@ -246,61 +286,95 @@ fn synced(seen: &Observation) -> Verdict {
         1 => "; 1 Secret that is no longer wanted stays while a Pod uses it".to_owned(),
         n => format!("; {n} Secrets that are no longer wanted stay while Pods use them"),
     };
-    let failures: Vec<&(Arc<str>, Failure)> = seen.clusters.iter().flat_map(|c| &c.failures).collect();
-    if let Some(cluster) = seen.clusters.iter().find(|cluster| cluster.unreachable.is_some()) {
-        let why = cluster.unreachable.as_deref().unwrap_or_default();
-        return (
-            "Unknown",
-            "ClusterUnreachable",
-            format!("cluster '{}' does not answer: {why}", cluster.name),
-        );
+    let troubles: Vec<(&str, &ClusterTrouble)> =
+        seen.clusters.iter().filter_map(|c| Some((c.name.as_str(), c.trouble.as_ref()?))).collect();
+    let dark = |trouble: &ClusterTrouble| matches!(trouble, ClusterTrouble::Unreachable(_));
+    if let [(name, trouble), ..] = troubles.as_slice()
+        && troubles.len() == seen.clusters.len()
+        && troubles.iter().all(|(_, trouble)| dark(trouble))
+    {
+        return ("Unknown", "ClusterUnreachable", trouble.message(name));
     }
-    if desired == 0 {
-        return ("True", "NoTargets", format!("no namespace is selected{rest}"));
+    if desired == 0 && troubles.is_empty() {
+        let nothing = if seen.clusters.is_empty() { "cluster" } else { "namespace" };
+        return ("True", "NoTargets", format!("no {nothing} is selected{rest}"));
     }
-    if !failures.is_empty() && !seen.is_pending() {
-        let mut kinds: BTreeMap<&str, Vec<&(Arc<str>, Failure)>> = BTreeMap::new();
-        for failure in &failures {
-            kinds.entry(failure.1.reason()).or_default().push(failure);
+    let failures: Vec<Failed<'_>> = seen
+        .clusters
+        .iter()
+        .flat_map(|c| c.failures.iter().map(|(namespace, failure)| Failed { cluster: &c.name, namespace, failure }))
+        .collect();
+    let place = if seen.clusters.len() > 1 {
+        format!("{synced} of {desired} namespaces in {} clusters", seen.clusters.len())
+    } else {
+        format!("{synced} of {desired} namespaces")
+    };
+    if !(failures.is_empty() && troubles.is_empty()) && !seen.is_pending() {
+        let mut told: Vec<String> = troubles.iter().map(|(name, trouble)| trouble.message(name)).collect();
+        told.sort();
+        let more = told.len().saturating_sub(MAX_NAMES);
+        told.truncate(MAX_NAMES);
+        if more > 0 {
+            told.push(format!("and {more} more clusters"));
         }
-        let told: Vec<String> = kinds
+        told.extend(sentences(&failures, &seen.secret_name));
+        let mut reasons = troubles
             .iter()
-            .map(|(reason, those)| {
-                let names: Vec<&str> = those.iter().map(|(namespace, _)| &**namespace).collect();
-                // The remedy, by the example of the first.
-                let remedy =
-                    those.first().map(|(namespace, failure)| failure.message(namespace, &seen.secret_name));
-                format!("{reason} in {}: {}", list(&names), remedy.unwrap_or_default())
-            })
-            .collect();
-        let reason = match failures.as_slice() {
-            [(_, first), others @ ..]
-                if synced == 0 && others.iter().all(|(_, f)| f.reason() == first.reason()) =>
-            {
-                first.reason()
-            }
-            _ => "PartiallySynced",
-        };
-        let message = format!("{synced} of {desired} namespaces have the Secret: {}{rest}", told.join("; "));
-        return ("False", reason, message);
+            .map(|(_, trouble)| trouble.reason())
+            .chain(failures.iter().map(|failed| failed.failure.reason()));
+        let first = reasons.next().unwrap_or_default();
+        let reason = if synced == 0 && reasons.all(|reason| reason == first) { first } else { "PartiallySynced" };
+        return ("False", reason, format!("{place} have the Secret: {}{rest}", told.join("; ")));
     }
-    if synced < desired {
+    if synced < desired || seen.is_pending() {
         let why = if matches!(seen.source, SourceState::Resolved(_)) {
             ""
         } else {
             ", and the source gives nothing to write"
         };
-        return (
-            "False",
-            "Progressing",
-            format!("{synced} of {desired} namespaces have the Secret{why}{rest}"),
-        );
+        return ("False", "Progressing", format!("{place} have the Secret{why}{rest}"));
     }
+    let clusters = match seen.clusters.len() {
+        0 | 1 => String::new(),
+        n => format!(" of {n} clusters"),
+    };
     (
         "True",
         "AllTargetsSynced",
-        format!("Secret '{}' is in place in {}{rest}", seen.secret_name, namespaces(desired)),
+        format!("Secret '{}' is in place in {}{clusters}{rest}", seen.secret_name, namespaces(desired)),
     )
+}
+
+/// A namespace that cannot have its copy.
+struct Failed<'a> {
+    cluster: &'a str,
+    namespace: &'a str,
+    failure: &'a Failure,
+}
+
+/// One sentence for each kind of failure, with the remedy by the example of the first.
+fn sentences(failures: &[Failed<'_>], secret_name: &str) -> Vec<String> {
+    let mut kinds: BTreeMap<&str, Vec<&Failed<'_>>> = BTreeMap::new();
+    for failed in failures {
+        kinds.entry(failed.failure.reason()).or_default().push(failed);
+    }
+    kinds
+        .iter()
+        .map(|(reason, those)| {
+            let names: Vec<String> = those.iter().map(|failed| failed.place()).collect();
+            let remedy = those.first().map(|failed| failed.failure.message(failed.namespace, secret_name));
+            format!("{reason} in {}: {}", list(&names), remedy.unwrap_or_default())
+        })
+        .collect()
+}
+
+impl Failed<'_> {
+    fn place(&self) -> String {
+        match self.cluster {
+            LOCAL => format!("'{}'", self.namespace),
+            cluster => format!("'{}' of cluster '{cluster}'", self.namespace),
+        }
+    }
 }
 
 fn certificate_valid(validity: Validity, now: Timestamp) -> Verdict {
@@ -314,7 +388,7 @@ fn certificate_valid(validity: Validity, now: Timestamp) -> Verdict {
 
 fn deletion_blocked(seen: &Observation, disposition: Disposition) -> Verdict {
     match disposition {
-        Disposition::Keep => (
+        Disposition::Keep if seen.references.blocking > 0 => (
             "True",
             "InUse",
             format!(
@@ -322,6 +396,22 @@ fn deletion_blocked(seen: &Observation, disposition: Disposition) -> Verdict {
                 users(&seen.references),
             ),
         ),
+        _ if !seen.awaited.is_empty() => {
+            let waits: Vec<String> = seen
+                .awaited
+                .iter()
+                .take(MAX_NAMES)
+                .map(|(name, until)| format!("'{name}' (until {until:.0} at the latest)"))
+                .collect();
+            (
+                "True",
+                "ClusterUnreachable",
+                format!(
+                    "deletion waits for clusters that do not answer, as Pods there may use the Secrets: {}; to leave the Secrets there behind now, set annotation claviger.dev/force-delete to 'true'",
+                    waits.join(", "),
+                ),
+            )
+        }
         Disposition::RemoveUnused if seen.references.blocking > 0 => (
             "False",
             "NamespaceTerminating",
@@ -330,7 +420,7 @@ fn deletion_blocked(seen: &Observation, disposition: Disposition) -> Verdict {
                 users(&seen.references),
             ),
         ),
-        Disposition::Remove | Disposition::RemoveUnused => {
+        Disposition::Keep | Disposition::Remove | Disposition::RemoveUnused => {
             ("False", "NotInUse", "the Secrets are being deleted".to_owned())
         }
         Disposition::Release => (
@@ -349,7 +439,7 @@ fn users(references: &References) -> String {
         .take(MAX_NAMES)
         .map(|item| {
             let place = match &*item.cluster {
-                "local" => String::new(),
+                LOCAL => String::new(),
                 cluster => format!(" in cluster {cluster}"),
             };
             format!("{} {}/{}{place}", item.kind, item.namespace, item.name)
@@ -402,11 +492,11 @@ fn namespaces(n: usize) -> String {
     if n == 1 { "1 namespace".to_owned() } else { format!("{n} namespaces") }
 }
 
-fn list(names: &[&str]) -> String {
-    let shown: Vec<String> = names.iter().take(MAX_NAMES).map(|name| format!("'{name}'")).collect();
+fn list(names: &[String]) -> String {
+    let shown = names.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(MAX_NAMES) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
