@@ -2,6 +2,7 @@
 //!
 //! `local`, where the operator runs, is one of them and nothing more.
 
+mod access;
 mod apply;
 mod cache;
 mod client;
@@ -13,6 +14,7 @@ mod reach;
 mod secret;
 mod watch;
 
+pub use access::configuration;
 pub use apply::{Applied, Pace};
 pub use cache::Cache;
 pub use client::{Connector, DeadlineExceeded, Timeouts};
