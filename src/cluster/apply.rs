@@ -1,7 +1,10 @@
 //! Carrying a plan out.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -33,9 +36,11 @@ use crate::{
 /// How long one go at a plan may take. What is left is planned anew, from newer facts, and a
 /// status can be written in between.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct Pace<'a> {
     /// No write begins after this long.
     pub slice: Duration,
+    /// No write begins once this is true: what is wanted has changed.
+    pub stop: &'a AtomicBool,
 }
 
 /// What became of a plan.
@@ -47,7 +52,7 @@ pub struct Applied {
     pub removed: usize,
     /// Namespaces whose copy could not be made, and why.
     pub failures: Vec<(Arc<str>, Failure)>,
-    /// Namespaces that went away meanwhile.
+    /// Namespaces that went away meanwhile, as a watch will show.
     pub gone: usize,
     /// Whether the view was found out of date, or time ran out, so that it is to be planned anew at
     /// once.
@@ -98,7 +103,7 @@ impl Cluster {
         id: &CredentialId,
         hub: &str,
         produced: Option<&Produced>,
-        pace: Pace,
+        pace: Pace<'_>,
     ) -> Applied {
         let mut applied = Applied::default();
         if plan.is_settled() {
@@ -119,11 +124,15 @@ impl Cluster {
                 Done::Failed(namespace, failure) => applied.failures.push((namespace, failure)),
                 Done::Stopped(trouble) => applied.trouble = Some(trouble),
             }
-            if applied.trouble.is_none() && began.elapsed() < pace.slice {
+            let stop = pace.stop.load(Ordering::Relaxed) || began.elapsed() >= pace.slice;
+            if applied.trouble.is_none() && !stop {
                 running.extend(actions.next().map(|action| self.act(action, means)));
             }
         }
         applied.again |= applied.trouble.is_none() && actions.len() > 0;
+        if applied.trouble.is_none() && applied.written + applied.removed > 0 {
+            self.eased();
+        }
         applied
     }
 
@@ -148,7 +157,7 @@ impl Cluster {
     async fn create(&self, key: &Key, produced: &Produced, body: &[u8]) -> Result<Done, Trouble> {
         let sent =
             request(key).create(&PostParams::default(), body.to_vec()).map_err(|_| Trouble::Changed)?;
-        match self.client.request::<Head>(sent).await {
+        match self.client().request::<Head>(sent).await {
             Ok(head) => {
                 let metadata = produced.metadata.clone();
                 let seen = Written { head: head.metadata, metadata, immutable: false };
@@ -169,7 +178,7 @@ impl Cluster {
         let body = produced.replace_body(copy, &metadata).map_err(|_| Trouble::Changed)?;
         let sent =
             request(key).replace(&key.name, &PostParams::default(), body).map_err(|_| Trouble::Changed)?;
-        let head = self.client.request::<Head>(sent).await.map_err(|error| Trouble::of(&error))?;
+        let head = self.client().request::<Head>(sent).await.map_err(|error| Trouble::of(&error))?;
         if copy.metadata.revision() == produced.metadata.revision() {
             self.contests().repaired(key, self.began.elapsed());
         }
@@ -179,7 +188,7 @@ impl Cluster {
 
     /// Puts a Secret right that carries finalizers or the like of others: reads it whole first.
     async fn mend(&self, key: &Key, copy: &ObservedCopy, produced: &Produced) -> Result<Done, Trouble> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
+        let api: Api<Secret> = Api::namespaced(self.client(), &key.namespace);
         let mut secret = api.get(&key.name).await.map_err(|error| Trouble::of(&error))?;
         if secret.metadata.uid.as_deref() != Some(&*copy.uid)
             || metadata_of(&secret.metadata).ownership(&produced.id, &produced.hub) != Ownership::Ours
@@ -204,13 +213,13 @@ impl Cluster {
             ..DeleteParams::default()
         };
         let sent = request(key).delete(&key.name, &params).map_err(|_| Trouble::Changed)?;
-        self.client.request_text(sent).await.map_err(|error| Trouble::of(&error))?;
+        self.client().request_text(sent).await.map_err(|error| Trouble::of(&error))?;
         Ok(self.removed(key, WriteOperation::Delete))
     }
 
     /// Takes our marks off a copy and leaves it.
     async fn release(&self, key: &Key, means: Means<'_>) -> Result<Done, Trouble> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
+        let api: Api<Secret> = Api::namespaced(self.client(), &key.namespace);
         let mut found = api.get(&key.name).await.map_err(|error| Trouble::of(&error))?;
         if metadata_of(&found.metadata).ownership(means.id, means.hub) == Ownership::Ours {
             secret::release(&mut found);
@@ -225,7 +234,7 @@ impl Cluster {
     async fn inspect(&self, key: &Key, produced: &Produced) -> Result<Done, Trouble> {
         // From here on the watch tells us when the name may be free: also while we look.
         self.write().wait_for(key.clone(), produced.owner.clone());
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
+        let api: Api<Secret> = Api::namespaced(self.client(), &key.namespace);
         let found = api.get_metadata_opt(&key.name).await.map_err(|error| Trouble::of(&error))?;
         let found = found.ok_or(Trouble::Changed)?;
         let meta = found.meta();
@@ -263,7 +272,7 @@ impl Cluster {
 
     /// Reads a copy anew that was not as the watch had shown it.
     async fn look_again(&self, key: &Key) {
-        let api: Api<MarkedSecret> = Api::namespaced(self.client.clone(), &key.namespace);
+        let api: Api<MarkedSecret> = Api::namespaced(self.client(), &key.namespace);
         // Where the read fails too, the watch will bring it.
         let Ok(found) = api.get_opt(&key.name).await else { return };
         let mut cache = self.write();
@@ -319,7 +328,8 @@ impl Cluster {
                 WriteResult::Refused,
                 Done::Failed(key.namespace.clone(), Failure::Write { reason, message }),
             ),
-            trouble @ (Trouble::Throttled(_) | Trouble::Unreachable(_)) => {
+            trouble @ (Trouble::Throttled(_) | Trouble::Failing(_) | Trouble::Unreachable(_)) => {
+                self.strained(&trouble);
                 (WriteResult::Error, Done::Stopped(trouble))
             }
         };

@@ -21,8 +21,10 @@ use crate::{
 };
 
 /// The caches of one cluster.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Cache {
+    /// The id of our hub: copies of another are not ours.
+    hub: Arc<str>,
     namespaces: Namespaces,
     copies: Copies,
     references: PodReferences,
@@ -33,7 +35,7 @@ pub struct Cache {
     writing: HashSet<Key>,
     texts: HashSet<Arc<str>>,
     metadata: HashSet<Arc<Metadata>>,
-    hub: Option<Arc<str>>,
+    cluster_id: Option<Arc<str>>,
 }
 
 /// What an event changed, as far as credentials are concerned.
@@ -50,6 +52,23 @@ pub struct Changes {
 }
 
 impl Cache {
+    /// Empty caches of a cluster to which the hub `hub` pushes.
+    #[must_use]
+    pub fn new(hub: Arc<str>) -> Self {
+        Self {
+            hub,
+            namespaces: Namespaces::default(),
+            copies: Copies::default(),
+            references: PodReferences::default(),
+            conflicts: Conflicts::default(),
+            waiters: HashMap::new(),
+            writing: HashSet::new(),
+            texts: HashSet::new(),
+            metadata: HashSet::new(),
+            cluster_id: None,
+        }
+    }
+
     /// What a plan looks at.
     #[must_use]
     pub fn view(&self) -> ClusterView<'_> {
@@ -63,8 +82,8 @@ impl Cache {
 
     /// The uid of `kube-system`, by which a cluster is known.
     #[must_use]
-    pub fn hub(&self) -> Option<Arc<str>> {
-        self.hub.clone()
+    pub fn cluster_id(&self) -> Option<Arc<str>> {
+        self.cluster_id.clone()
     }
 
     /// One shared copy of a text.
@@ -98,7 +117,7 @@ impl Cache {
         let meta = object.meta_owned();
         let name = self.intern(meta.name.as_deref().unwrap_or_default());
         if &*name == "kube-system" {
-            self.hub = meta.uid.as_deref().map(Into::into);
+            self.cluster_id = meta.uid.as_deref().map(Into::into);
         }
         let new = Namespace {
             labels: meta.labels.unwrap_or_default(),
@@ -118,11 +137,13 @@ impl Cache {
         self.namespaces.keys()
     }
 
-    /// Reads a Secret that carries our mark; `None` when it lacks an owner, or is another's to write.
+    /// Reads a Secret that carries our mark; `None` when it lacks an owner, or is another's to write: of
+    /// another controller, or of another hub.
     pub fn read_copy(&mut self, secret: &MarkedSecret, key: &FingerprintKey) -> Option<(Key, ObservedCopy)> {
         let meta = secret.meta();
         let metadata = metadata_of(meta);
-        let owner = owner_of(meta).filter(|_| !metadata.is_kept_by_another())?;
+        let another_hub = metadata.annotations.get(ANNOTATION_HUB).is_some_and(|of| **of != *self.hub);
+        let owner = owner_of(meta).filter(|_| !another_hub && !metadata.is_kept_by_another())?;
         let owner = OwnerId::from_label(self.intern(&owner));
         let place = Key {
             namespace: self.intern(meta.namespace.as_deref().unwrap_or_default()),

@@ -25,6 +25,8 @@ pub enum Trouble {
     },
     /// The API server does not want more just now.
     Throttled(String),
+    /// The API server answers, but cannot: its store is full, or gone.
+    Failing(String),
     /// The API server did not answer.
     Unreachable(String),
 }
@@ -50,7 +52,9 @@ impl Trouble {
             (401, _) => Self::Unreachable(describe(error)),
             (413 | 422 | 400, _) => refused("Invalid", status),
             (429, _) => Self::Throttled(describe(error)),
-            (500.., _) => Self::Throttled(describe(error)),
+            // Webhooks may be of a few namespaces only.
+            (500, _) if status.message.contains("failed calling webhook") => refused("WebhookFailed", status),
+            (500.., _) => Self::Failing(describe(error)),
             _ => refused("WriteFailed", status),
         }
     }

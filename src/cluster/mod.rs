@@ -2,34 +2,36 @@
 //!
 //! `local`, where the operator runs, is one of them and nothing more.
 
+mod access;
 mod apply;
 mod cache;
 mod client;
 mod error;
 mod guard;
 mod object;
+mod probe;
+mod reach;
 mod secret;
 mod watch;
 
+pub use access::configuration;
 pub use apply::{Applied, Pace};
 pub use cache::Cache;
 pub use client::{Connector, DeadlineExceeded, Timeouts};
 pub use error::{Trouble, describe};
+pub use reach::Reach;
 pub use secret::Produced;
 pub use watch::{Sink, backoff, fault};
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant},
 };
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, api::ListParams};
-use tokio::{
-    sync::{Semaphore, watch as channel},
-    task::JoinHandle,
-};
+use tokio::{sync::Semaphore, task::AbortHandle};
 
 use crate::{
     api::{LABEL_MANAGED_BY, LABEL_OWNER, MANAGER},
@@ -37,8 +39,7 @@ use crate::{
     telemetry::{Freshness, Metrics},
 };
 
-/// Name of the cluster that the operator runs in.
-pub const LOCAL: &str = "local";
+pub use crate::domain::selection::LOCAL;
 
 /// How many objects one page of a list has.
 const PAGE: u32 = 500;
@@ -77,6 +78,10 @@ pub struct Surroundings {
     pub connector: Connector,
     /// Writes in flight at once.
     pub concurrency: usize,
+    /// The id of the hub, which our copies carry.
+    pub hub: Arc<str>,
+    /// How often it is asked whether it is there; `None` for `local`, without which nothing works anyway.
+    pub probe: Option<Duration>,
     /// Hashes contents.
     pub fingerprints: Arc<FingerprintKey>,
     /// Is told what changed.
@@ -90,19 +95,33 @@ pub struct Surroundings {
 /// One live cluster.
 pub struct Cluster {
     name: Arc<str>,
-    connector: Connector,
-    client: Client,
+    link: RwLock<Link>,
     cache: RwLock<Cache>,
     began: Instant,
     contests: Mutex<Contests>,
-    listed: channel::Sender<HashSet<Source>>,
+    reach: reach::State,
     writes: Semaphore,
     concurrency: usize,
     fingerprints: Arc<FingerprintKey>,
     sink: Arc<dyn Sink>,
     metrics: Arc<Metrics>,
     freshness: Freshness,
-    tasks: RwLock<Vec<JoinHandle<()>>>,
+    probe: Mutex<Option<AbortHandle>>,
+}
+
+/// The way to a cluster: it changes with its credentials.
+struct Link {
+    connector: Connector,
+    client: Client,
+    watches: Vec<AbortHandle>,
+}
+
+impl Link {
+    fn stop(&mut self) {
+        for watch in self.watches.drain(..) {
+            watch.abort();
+        }
+    }
 }
 
 impl Cluster {
@@ -110,28 +129,71 @@ impl Cluster {
     ///
     /// # Errors
     /// When a client cannot be made from the configuration; that the cluster does not answer is
-    /// no error, it shows in [`Cluster::stale`].
+    /// no error, it shows in [`Cluster::reach`].
     pub fn start(name: &str, surroundings: Surroundings) -> Result<Arc<Self>, kube::Error> {
-        let Surroundings { connector, concurrency, fingerprints, sink, metrics, freshness } = surroundings;
+        let Surroundings { connector, concurrency, hub, probe, fingerprints, sink, metrics, freshness } =
+            surroundings;
         let cluster = Arc::new(Self {
             name: name.into(),
-            client: connector.client(None)?,
-            connector,
-            cache: RwLock::default(),
+            link: RwLock::new(Link { client: connector.client(None)?, connector, watches: Vec::new() }),
+            cache: RwLock::new(Cache::new(hub)),
             began: Instant::now(),
             contests: Mutex::default(),
-            listed: channel::Sender::default(),
+            reach: reach::State::new(),
             writes: Semaphore::new(concurrency),
             concurrency,
             fingerprints,
             sink,
             metrics,
             freshness,
-            tasks: RwLock::default(),
+            probe: Mutex::default(),
         });
-        let tasks = watch::start(&cluster)?;
-        *cluster.tasks.write().unwrap_or_else(std::sync::PoisonError::into_inner) = tasks;
+        cluster.watch_anew()?;
+        if let Some(interval) = probe {
+            *lock(&cluster.probe) = Some(probe::start(&cluster, interval));
+        }
         Ok(cluster)
+    }
+
+    /// Goes on with other credentials, or at another address; what is known stays until the new
+    /// watches say otherwise.
+    ///
+    /// # Errors
+    /// When a client cannot be made from the configuration.
+    pub fn reconnect(self: &Arc<Self>, connector: Connector) -> Result<(), kube::Error> {
+        let client = connector.client(None)?;
+        {
+            let mut link = write(&self.link);
+            link.stop();
+            (link.connector, link.client) = (connector, client);
+        }
+        self.reach.begin();
+        self.watch_anew()?;
+        self.reach.probe_now();
+        Ok(())
+    }
+
+    /// Starts the watches anew, on new connections: what lists them shows what was missed.
+    fn watch_anew(self: &Arc<Self>) -> Result<(), kube::Error> {
+        let connector = read(&self.link).connector.clone();
+        let (client, watches) = (connector.client(None)?, watch::start(self, &connector)?);
+        let mut link = write(&self.link);
+        link.stop();
+        (link.client, link.watches) = (client, watches);
+        Ok(())
+    }
+
+    /// Stops the watches of a cluster that does not answer.
+    fn rest(&self) {
+        write(&self.link).stop();
+    }
+
+    /// Ends all that goes on in the background: it is no longer a member.
+    pub fn retire(&self) {
+        self.rest();
+        if let Some(probe) = lock(&self.probe).take() {
+            probe.abort();
+        }
     }
 
     /// Its name.
@@ -140,37 +202,44 @@ impl Cluster {
         &self.name
     }
 
+    /// Whether the operator runs there.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        &*self.name == LOCAL
+    }
+
     /// A client for other requests.
     #[must_use]
-    pub fn client(&self) -> &Client {
-        &self.client
+    pub fn client(&self) -> Client {
+        read(&self.link).client.clone()
     }
 
     /// The caches, to plan with. Must not be held over an await.
     pub fn read(&self) -> RwLockReadGuard<'_, Cache> {
-        self.cache.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        read(&self.cache)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Cache> {
-        self.cache.write().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn listed(&self, source: Source) {
-        self.listed.send_if_modified(|listed| listed.insert(source));
-    }
-
-    /// Waits until every cache was filled once.
-    pub async fn filled(&self) {
-        // The sender lives as long as the cluster, so this ends only when it is so.
-        let _ = self.listed.subscribe().wait_for(|listed| listed.len() == Source::ALL).await;
-    }
-
-    fn is_filled(&self) -> bool {
-        self.listed.borrow().len() == Source::ALL
+        write(&self.cache)
     }
 
     fn contests(&self) -> MutexGuard<'_, Contests> {
-        self.contests.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.contests)
+    }
+
+    /// The uid of its namespace `kube-system`, by which a cluster is known, once that was seen.
+    #[must_use]
+    pub fn id(&self) -> Option<Arc<str>> {
+        self.read().cluster_id()
+    }
+
+    /// How many copies of ours are known to be there, and how many of these Pods use.
+    #[must_use]
+    pub fn copies(&self) -> (usize, usize) {
+        let cache = self.read();
+        let view = cache.view();
+        let used = view.copies.keys().filter(|key| !view.references.of(key).is_empty()).count();
+        (view.copies.len(), used)
     }
 
     /// Takes out of a plan the repairs of copies that another hand changes again and again, and that
@@ -206,7 +275,7 @@ impl Cluster {
     /// # Errors
     /// What the API server answered.
     pub async fn refresh(&self, owner: &OwnerId) -> Result<(), kube::Error> {
-        let api: Api<object::MarkedSecret> = Api::all(self.client.clone());
+        let api: Api<object::MarkedSecret> = Api::all(self.client());
         let labels = format!("{LABEL_MANAGED_BY}={MANAGER},{LABEL_OWNER}={}", owner.as_str());
         let mut params = ListParams::default().labels(&labels).limit(PAGE);
         let mut seen = HashSet::new();
@@ -233,21 +302,41 @@ impl Cluster {
         Ok(())
     }
 
+    /// As [`Cluster::refresh`]; that it did not succeed shows in [`Cluster::pause`].
+    pub async fn refresh_or_strain(&self, owner: &OwnerId) {
+        if let Err(error) = self.refresh(owner).await {
+            self.strained(&match Trouble::of(&error) {
+                trouble @ (Trouble::Throttled(_) | Trouble::Failing(_) | Trouble::Unreachable(_)) => trouble,
+                _ => Trouble::Failing(describe(&error)),
+            });
+        }
+    }
+
     /// Reads one Secret; `None` when there is none.
     ///
     /// # Errors
     /// What the API server answered.
     pub async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>, kube::Error> {
-        Api::namespaced(self.client.clone(), namespace).get_opt(name).await
+        Api::namespaced(self.client(), namespace).get_opt(name).await
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let tasks = self.tasks.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for task in tasks.drain(..) {
-            task.abort();
-        }
+        self.retire();
         self.freshness.remove_cluster(&self.name);
+        self.metrics.forget_cluster(&self.name);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }

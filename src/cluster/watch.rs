@@ -14,10 +14,11 @@ use kube::{
     runtime::{WatchStreamExt, utils::Backoff, watcher, watcher::Event},
 };
 use serde::de::DeserializeOwned;
+use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 
 use super::{
-    Cluster, Source,
+    Cluster, Connector, Source,
     cache::{Cache, Changes, key_of},
     guard::Guarded,
     object::{MarkedSecret, SlimNamespace, SlimPod},
@@ -36,11 +37,19 @@ pub trait Sink: Send + Sync {
     fn copies_changed(&self, owners: &HashSet<OwnerId>);
     /// Who uses copies of these owners changed.
     fn users_changed(&self, owners: &HashSet<OwnerId>);
-    /// A namespace came, changed or went.
-    fn namespace_changed(&self, name: &str, before: Option<&Namespace>, after: Option<&Namespace>);
-    /// A Secret that may be somebody's source changed or went; its resourceVersion.
+    /// A namespace of a cluster came, changed or went.
+    fn namespace_changed(
+        &self,
+        cluster: &str,
+        name: &str,
+        before: Option<&Namespace>,
+        after: Option<&Namespace>,
+    );
+    /// A member can be worked with, or no longer can; the owners of the copies there. Or changes were missed.
+    fn cluster_changed(&self, cluster: &str, owners: &HashSet<OwnerId>);
+    /// A Secret of `local` that may be somebody's source changed or went; its resourceVersion.
     fn secret_changed(&self, key: &Key, resource_version: u64);
-    /// Changes of Secrets may have been missed.
+    /// Changes of Secrets of `local` may have been missed.
     fn secrets_missed(&self);
 }
 
@@ -66,36 +75,41 @@ trait Feed: Send + 'static {
 ///
 /// # Errors
 /// When a client cannot be made from the cluster's configuration.
-pub fn start(cluster: &Arc<Cluster>) -> Result<Vec<tokio::task::JoinHandle<()>>, kube::Error> {
+pub fn start(cluster: &Arc<Cluster>, connector: &Connector) -> Result<Vec<AbortHandle>, kube::Error> {
     Ok(vec![
-        spawn::<NamespaceFeed>(cluster)?,
-        spawn::<CopyFeed>(cluster)?,
-        spawn::<PodFeed>(cluster)?,
-        spawn::<SecretFeed>(cluster)?,
+        spawn::<NamespaceFeed>(cluster, connector)?,
+        spawn::<CopyFeed>(cluster, connector)?,
+        spawn::<PodFeed>(cluster, connector)?,
+        spawn::<SecretFeed>(cluster, connector)?,
     ])
 }
 
-fn spawn<F: Feed>(cluster: &Arc<Cluster>) -> Result<tokio::task::JoinHandle<()>, kube::Error> {
+fn spawn<F: Feed>(cluster: &Arc<Cluster>, connector: &Connector) -> Result<AbortHandle, kube::Error> {
     let beat = cluster.freshness.register(&cluster.name, F::SOURCE.name());
-    let client = cluster.connector.client(Some(beat))?;
-    let seconds = u32::try_from(cluster.connector.timeouts().watch.as_secs()).unwrap_or(60);
+    let client = connector.client(Some(beat))?;
+    let seconds = u32::try_from(connector.timeouts().watch.as_secs()).unwrap_or(60);
     let config = F::config().timeout(seconds);
+    let mut first = !cluster.was_listed(F::SOURCE);
     let cluster = Arc::downgrade(cluster);
-    Ok(tokio::spawn(async move {
+    let watch = tokio::spawn(async move {
         // A bad object must not end the watch, so each comes in a guard.
         let api: Api<Guarded<F::Object>> = Api::all(client);
         let mut events = watcher(api, config).backoff(backoff()).boxed();
         let mut listed: Option<HashSet<Key>> = None;
-        let mut first = true;
         while let Some(event) = events.next().await {
             let Some(cluster) = cluster.upgrade() else { return };
             match event {
                 Ok(event) => handle::<F>(&cluster, event, &mut listed, &mut first),
                 // Only the kind of fault is told: an error may quote what it could not read.
-                Err(error) => warn!(cluster = &*cluster.name, watch = F::SOURCE.name(), "{}", fault(&error)),
+                Err(error) => {
+                    let why = fault(&error);
+                    warn!(cluster = &*cluster.name, watch = F::SOURCE.name(), "{why}");
+                    cluster.faulted(format!("{}: {why}", F::SOURCE.name()));
+                }
             }
         }
-    }))
+    });
+    Ok(watch.abort_handle())
 }
 
 fn handle<F: Feed>(
@@ -202,7 +216,7 @@ pub fn fault(error: &watcher::Error) -> String {
 impl Cluster {
     fn tell_namespace(&self, name: &str, before: Option<&Namespace>, after: Option<&Namespace>) {
         if self.is_filled() {
-            self.sink.namespace_changed(name, before, after);
+            self.sink.namespace_changed(&self.name, name, before, after);
         }
     }
 
@@ -371,13 +385,18 @@ impl Feed for SecretFeed {
     fn listed(cluster: &Cluster, first: bool) {
         if !first {
             cluster.write().retry_conflicts();
-            cluster.sink.secrets_missed();
+            if cluster.is_local() {
+                cluster.sink.secrets_missed();
+            } else if cluster.is_filled() {
+                cluster.tell_reach();
+            }
         }
     }
 }
 
+/// Sources are all in `local`.
 fn tell_secret<K: Resource<DynamicType = ()>>(cluster: &Cluster, object: &K) {
-    if !cluster.is_filled() {
+    if !cluster.is_local() || !cluster.is_filled() {
         return;
     }
     let version = object.resource_version().and_then(|version| version.parse().ok()).unwrap_or(u64::MAX);

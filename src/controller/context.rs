@@ -1,15 +1,15 @@
 //! What all controllers share.
 
 use std::{
-    collections::HashSet,
-    sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use kube::runtime::reflector::Store;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
-use super::{Events, index::Listener};
+use super::{Events, Fleet, Lanes, index::Listener, wake::Wakes};
 use crate::{
     api::DistributionPolicy,
     cluster::{Cluster, Connector, Sink},
@@ -25,15 +25,21 @@ use crate::{
 pub struct Context {
     /// The operator's own namespace.
     pub namespace: String,
+    /// The id of the hub, which our copies carry.
+    pub hub: Arc<str>,
     /// Makes clients of `local`.
     pub connector: Connector,
-    /// The clusters, `local` first.
-    pub clusters: RwLock<Vec<Arc<Cluster>>>,
+    /// The clusters.
+    pub fleet: Arc<Fleet>,
+    /// Work in flight.
+    pub lanes: Arc<Lanes>,
     /// All policies.
     pub policies: Store<DistributionPolicy>,
     /// Whether they were listed once. Not the store's own `wait_until_ready`: that one wakes only the last
     /// of several who wait, and the others never.
     pub policies_listed: watch::Receiver<bool>,
+    /// Whether the members are known that there were at the start, and each was listed or does not answer.
+    pub members_known: watch::Receiver<bool>,
     /// Who is told of changes.
     pub roster: Arc<Roster>,
     /// Hashes contents.
@@ -48,43 +54,46 @@ pub struct Context {
     pub stale_after: Duration,
     /// How often everything is looked at though nothing happened.
     pub resync_interval: Duration,
+    /// How long a cluster that does not answer holds a deletion up.
+    pub unreachable_grace: Duration,
 }
 
 impl Context {
-    /// The clusters, `local` first.
-    #[must_use]
-    pub fn clusters(&self) -> Vec<Arc<Cluster>> {
-        read(&self.clusters).clone()
-    }
-
-    /// Waits until everything that a pass over `local` looks at was listed once.
+    /// Waits until everything that a pass looks at was listed once, but for members that do not answer.
     pub async fn filled(&self) {
-        // Ends with an error only when the operator goes down.
+        // Each ends with an error only when the operator goes down.
         let _ = self.policies_listed.clone().wait_for(|listed| *listed).await;
-        if let Ok(local) = self.local() {
-            local.filled().await;
-        }
+        let _ = self.members_known.clone().wait_for(|known| *known).await;
+        self.local().filled().await;
     }
 
     /// The cluster that the operator runs in.
-    ///
-    /// # Errors
-    /// Never once the operator has started.
-    pub fn local(&self) -> Result<Arc<Cluster>, super::Error> {
-        read(&self.clusters).first().cloned().ok_or(super::Error::NotStarted)
+    #[must_use]
+    pub fn local(&self) -> &Arc<Cluster> {
+        self.fleet.local()
     }
 }
 
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Passes what changed in a cluster to the controllers of all kinds, and to the sweep.
-#[derive(Default)]
 pub struct Roster {
     listeners: OnceLock<Vec<Arc<dyn Listener>>>,
-    /// Woken when copies without a credential may be there.
-    pub orphans: Notify,
+    /// Counts how often copies without a credential may have appeared.
+    orphans: watch::Sender<u64>,
+    /// Members of which something changed, by name.
+    pub members: Arc<Wakes<String>>,
+    /// Secrets of `local` that members read, and the members.
+    pub kubeconfigs: Mutex<HashMap<Key, HashSet<String>>>,
+}
+
+impl Default for Roster {
+    fn default() -> Self {
+        Self {
+            listeners: OnceLock::new(),
+            orphans: watch::Sender::default(),
+            members: Arc::new(Wakes::new()),
+            kubeconfigs: Mutex::default(),
+        }
+    }
 }
 
 impl Roster {
@@ -106,6 +115,23 @@ impl Roster {
         }
     }
 
+    /// Asks for a look at one credential.
+    pub fn owner(&self, owner: &OwnerId) {
+        for listener in self.listeners() {
+            listener.owner(owner, true);
+        }
+    }
+
+    /// Asks for a sweep.
+    pub fn orphans_appeared(&self) {
+        self.orphans.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Tells when a sweep is asked for.
+    pub fn orphans(&self) -> watch::Receiver<u64> {
+        self.orphans.subscribe()
+    }
+
     fn owners(&self, owners: &HashSet<OwnerId>, urgent: bool) {
         for owner in owners {
             // All are asked, as an id may be of more than one kind.
@@ -114,7 +140,7 @@ impl Roster {
                 known |= listener.owner(owner, urgent);
             }
             if !known {
-                self.orphans.notify_one();
+                self.orphans_appeared();
             }
         }
     }
@@ -129,21 +155,43 @@ impl Sink for Roster {
         self.owners(owners, false);
     }
 
-    fn namespace_changed(&self, name: &str, before: Option<&Namespace>, after: Option<&Namespace>) {
+    fn namespace_changed(
+        &self,
+        cluster: &str,
+        name: &str,
+        before: Option<&Namespace>,
+        after: Option<&Namespace>,
+    ) {
         for listener in self.listeners() {
-            listener.namespace(name, before, after);
+            listener.namespace(cluster, name, before, after);
         }
+    }
+
+    fn cluster_changed(&self, cluster: &str, owners: &HashSet<OwnerId>) {
+        self.members.now(cluster.to_owned());
+        for listener in self.listeners() {
+            listener.cluster(cluster);
+        }
+        self.owners(owners, false);
     }
 
     fn secret_changed(&self, key: &Key, resource_version: u64) {
         for listener in self.listeners() {
             listener.secret(key, resource_version);
         }
+        let kubeconfigs = self.kubeconfigs.lock().unwrap_or_else(PoisonError::into_inner);
+        for member in kubeconfigs.get(key).into_iter().flatten() {
+            self.members.now(member.clone());
+        }
     }
 
     fn secrets_missed(&self) {
         for listener in self.listeners() {
             listener.secrets_missed();
+        }
+        let kubeconfigs = self.kubeconfigs.lock().unwrap_or_else(PoisonError::into_inner);
+        for member in kubeconfigs.values().flatten() {
+            self.members.now(member.clone());
         }
     }
 }

@@ -52,6 +52,7 @@ impl Error {
                 Trouble::Gone => "NotFound",
                 Trouble::Refused { reason, .. } => reason,
                 Trouble::Throttled(_) => "Throttled",
+                Trouble::Failing(_) => "ServerError",
                 Trouble::Unreachable(_) => "Unreachable",
             },
             Self::Json { .. } => "Internal",

@@ -14,11 +14,11 @@ use kube::{
 
 use super::{Guarded, wake::Wakes};
 use crate::{
-    api::NamespaceSelector,
+    api::{ClusterSelector, NamespaceSelector},
     domain::{
         Credential, CredentialId,
         ownership::OwnerId,
-        selection::NamespaceMatcher,
+        selection::{LOCAL, NamespaceMatcher, canonical},
         view::{Key, Namespace},
     },
 };
@@ -46,17 +46,32 @@ struct Inner<K: Credential> {
 struct Entry<K: Credential> {
     reference: ObjectRef<Guarded<K>>,
     namespace: String,
+    clusters: Option<ClusterSelector>,
     selector: Option<NamespaceSelector>,
     sources: Vec<Key>,
     deleting: bool,
+}
+
+impl<K: Credential> Entry<K> {
+    /// Whether it may want anything of a cluster. Labels are not asked: a pass will.
+    fn may_want(&self, cluster: &str) -> bool {
+        match &self.clusters {
+            None => cluster == LOCAL,
+            Some(clusters) => {
+                clusters.selector.is_some() || clusters.names.iter().any(|name| canonical(name) == cluster)
+            }
+        }
+    }
 }
 
 /// What all kinds can be asked, whatever their type.
 pub trait Listener: Send + Sync {
     /// Copies of an owner changed. Returns whether the owner is of this kind.
     fn owner(&self, owner: &OwnerId, urgent: bool) -> bool;
-    /// A namespace came, changed or went.
-    fn namespace(&self, name: &str, before: Option<&Namespace>, after: Option<&Namespace>);
+    /// A namespace of a cluster came, changed or went.
+    fn namespace(&self, cluster: &str, name: &str, before: Option<&Namespace>, after: Option<&Namespace>);
+    /// A member can be worked with, or no longer can.
+    fn cluster(&self, cluster: &str);
     /// A Secret changed.
     fn secret(&self, key: &Key, version: u64);
     /// Everybody's sources may have changed.
@@ -149,21 +164,19 @@ impl<K: Credential> Index<K> {
 }
 
 fn owner_of<K: Credential>(object: &Guarded<K>) -> OwnerId {
-    let id = CredentialId {
-        kind: K::kind(&()).into_owned(),
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-    };
-    id.owner()
+    CredentialId::of_kind::<K>(object.meta()).owner()
 }
 
 impl<K: Credential> Inner<K> {
     fn set(&mut self, object: &Guarded<K>) -> OwnerId {
         let owner = owner_of(object);
         let namespace = object.namespace().unwrap_or_default();
-        let (selector, names) = match &object.0 {
-            Ok(object) => (object.target().namespaces.clone(), object.sources()),
-            Err(_) => (None, Vec::new()),
+        let (clusters, selector, names) = match &object.0 {
+            Ok(object) => {
+                let target = object.target();
+                (target.clusters.clone(), target.namespaces.clone(), object.sources())
+            }
+            Err(_) => (None, None, Vec::new()),
         };
         let sources: Vec<Key> = names.into_iter().map(|name| Key::new(namespace.as_str(), name)).collect();
         self.forget_sources(&owner, &sources);
@@ -173,6 +186,7 @@ impl<K: Credential> Inner<K> {
         let entry = Entry {
             reference: ObjectRef::from_obj(object),
             namespace,
+            clusters,
             selector,
             sources,
             deleting: object.meta().deletion_timestamp.is_some(),
@@ -213,8 +227,11 @@ impl<K: Credential> Listener for Index<K> {
         true
     }
 
-    fn namespace(&self, name: &str, before: Option<&Namespace>, after: Option<&Namespace>) {
+    fn namespace(&self, cluster: &str, name: &str, before: Option<&Namespace>, after: Option<&Namespace>) {
         for entry in self.lock().entries.values() {
+            if !entry.may_want(cluster) && cluster != LOCAL {
+                continue;
+            }
             let concerned = entry.namespace == name
                 || entry.selector.as_ref().is_some_and(|selector| {
                     let matcher = NamespaceMatcher::new(selector, &self.operator_namespace);
@@ -222,6 +239,14 @@ impl<K: Credential> Listener for Index<K> {
                 });
             if concerned {
                 self.wakes.now(entry.reference.clone());
+            }
+        }
+    }
+
+    fn cluster(&self, cluster: &str) {
+        for entry in self.lock().entries.values() {
+            if entry.may_want(cluster) || entry.deleting {
+                self.wakes.soon(entry.reference.clone());
             }
         }
     }

@@ -1,36 +1,45 @@
-//! A pass over a credential that stays: observe, plan, apply.
+//! A pass over a credential that stays: observe, plan, set the work out, tell how it stands.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
-    Error,
+    Error, Member,
+    lane::Purpose,
     memory::Memory,
     reconcile::{KindContext, Next, Urgency},
+    share::{Share, Shares},
     source::{self, Standing},
     status,
 };
 use crate::{
-    api::{ANNOTATION_SYNC, Reference, References},
-    cluster::{Cluster, Pace, Produced, Source, Trouble},
+    api::{
+        ANNOTATION_SYNC, ClusterStatus, CredentialStatus, DistributionPolicy, Reference, References, Target,
+    },
+    cluster::{Cluster, Produced},
     domain::{
         Content, Credential, CredentialId,
         consent::Consent,
         event::Note,
         fingerprint::Fingerprint,
         ownership::{Metadata, OwnerId},
-        plan::{self, Failure, Plan, Targets, Wanted},
+        plan::{self, Targets, Wanted},
         revision::revision,
-        selection::NamespaceMatcher,
+        selection::{NamespaceMatcher, canonical, means_cluster},
         status::{self as verdict, ClusterOutcome, Observation, SourceState},
-        view::{Key, PodUse},
+        trouble::ClusterTrouble,
+        view::{ClusterView, Key, PodUse},
     },
 };
 
-/// How long writes go on before the plan is made anew and the status is written.
-const SLICE: Duration = Duration::from_secs(2);
+/// How long a status that would say only that work goes on is held back: mostly the next one says that it is done.
+const HOLD: Duration = Duration::from_secs(2);
 
 /// What one credential is, for the length of a pass.
 struct Pass<'a, K: Credential> {
@@ -38,110 +47,111 @@ struct Pass<'a, K: Credential> {
     object: &'a K,
     id: CredentialId,
     owner: OwnerId,
-    hub: Arc<str>,
     secret_name: Arc<str>,
-    consent: Consent<'a>,
+    policies: Vec<Arc<DistributionPolicy>>,
+    /// Labels of the credential's own namespace.
+    labels: BTreeMap<String, String>,
 }
 
-/// Brings a credential's copies in line, and tells how that went.
+/// Brings a credential's copies in line, and tells how that goes.
 pub async fn keep<K: Credential>(
     context: &KindContext<K>,
     object: &K,
     memory: &mut Memory,
 ) -> Result<Next, Error> {
-    let local = context.shared.local()?;
-    let namespace = object.namespace().unwrap_or_default();
-    let policies = context.shared.policies.state();
-    let labels = local.read().view().namespaces.get(namespace.as_str()).map(|seen| seen.labels.clone());
     let id = CredentialId::of(object);
+    let labels = {
+        let local = context.shared.local().read();
+        local.view().namespaces.get(id.namespace.as_str()).map(|seen| seen.labels.clone())
+    };
     let pass = Pass {
         context,
         object,
         owner: id.owner(),
-        hub: local.read().hub().unwrap_or_default(),
         secret_name: object.target().secret_name.clone().unwrap_or_else(|| object.name_any()).into(),
-        consent: Consent::new(
-            policies.iter().map(|policy| &policy.spec),
-            K::KIND,
-            &id.namespace,
-            &labels.unwrap_or_default(),
-            &context.shared.namespace,
-        ),
-        id: id.clone(),
+        policies: context.shared.policies.state(),
+        labels: labels.unwrap_or_default(),
+        id,
     };
-    pass.run(&local, memory).await
+    pass.run(memory).await
 }
 
 impl<K: Credential> Pass<'_, K> {
-    async fn run(&self, local: &Arc<Cluster>, memory: &mut Memory) -> Result<Next, Error> {
-        let clusters = self.context.shared.clusters();
+    async fn run(&self, memory: &mut Memory) -> Result<Next, Error> {
         let previous = memory.status.clone().or_else(|| self.object.status().cloned());
         let request = self.sync_request(previous.as_ref());
-        if request.is_some() {
-            for cluster in &clusters {
-                cluster.refresh(&self.owner).await.map_err(Error::api("read the copies for a sync"))?;
-            }
-        }
+        let rows = previous.as_ref().map_or(&[][..], |status| &status.clusters);
+        let members: Vec<Member> = self.context.shared.fleet.all();
+        let members: Vec<&Member> =
+            members.iter().filter(|member| self.concerns(member, row(rows, &member.name))).collect();
+        let seen: Vec<&Arc<Cluster>> = members.iter().filter_map(|member| member.seen()).collect();
 
-        // Consent comes first: what may go nowhere is not even read.
-        let anywhere = clusters.iter().any(|cluster| {
-            let cache = cluster.read();
-            self.targets(cluster).any(cache.view())
-        });
-        memory.material = if anywhere {
-            let before = memory.material.take();
-            let standing = if K::KEEPS { self.standing(&clusters) } else { None };
-            let anew = request.is_some();
-            Some(
-                source::resolve(local, &self.context.index, self.object, before.as_ref(), standing, anew)
-                    .await,
-            )
-        } else {
-            None
-        };
+        self.resolve(memory, &members, &seen, request.is_some()).await;
         let content = memory.material.as_ref().and_then(|material| material.content.as_ref().ok()).cloned();
         memory.good = content.clone().or_else(|| memory.good.take());
         let fingerprint = content.as_ref().map(|content| self.context.shared.fingerprints.of(content));
         let recorded = previous.as_ref().and_then(|status| status.revision);
         let revision = match fingerprint {
             Some(fingerprint) => {
-                let revision = self.revision(&clusters, recorded, memory.assigned, fingerprint);
+                let revision = self.revision(&seen, recorded, memory.assigned, fingerprint);
                 memory.assigned = Some((revision, fingerprint));
                 Some(revision)
             }
             None => recorded.max(memory.assigned.map(|(revision, _)| revision)),
         };
-        let desired = Metadata::desired(&self.id, &self.hub, revision.unwrap_or(0), self.object.target());
+        let hub = &self.context.shared.hub;
+        let desired = Metadata::desired(&self.id, hub, revision.unwrap_or(0), self.object.target());
         let produced = content.as_ref().zip(fingerprint).map(|(content, fingerprint)| {
-            Produced::new(
+            Arc::new(Produced::new(
                 self.id.clone(),
-                self.hub.clone(),
+                hub.clone(),
                 self.secret_name.clone(),
                 desired.clone(),
                 Content::clone(content),
                 fingerprint,
-            )
+            ))
         });
 
-        let passes = clusters.iter().map(|cluster| async {
-            let plan = {
-                let cache = cluster.read();
-                let wanted = Wanted {
-                    owner: &self.owner,
-                    secret_name: &self.secret_name,
-                    targets: self.targets(cluster),
-                    content: fingerprint,
-                    revision: revision.unwrap_or(0),
-                    metadata: &desired,
-                };
-                plan::keep(cache.view(), &wanted)
+        let generation = self.object.meta().generation.unwrap_or_default();
+        let shares = Shares {
+            context: &self.context.shared,
+            id: &self.id,
+            owner: &self.owner,
+            purpose: Purpose { generation, revision, deleting: false },
+            stale_after: Some(self.context.shared.stale_after),
+        };
+        let mut next = Next::default();
+        let (mut busy, mut refreshed) = (HashSet::new(), true);
+        let mut outcomes = Vec::new();
+        for member in &members {
+            let Some(cluster) = member.seen() else {
+                let trouble = member.trouble().unwrap_or(ClusterTrouble::Connecting);
+                outcomes.push(ClusterOutcome::unseen(&member.name, row(rows, &member.name), trouble));
+                continue;
             };
-            self.carry_out(cluster, plan, produced.as_ref()).await
-        });
-        let (outcomes, nexts): (Vec<_>, Vec<_>) = futures::future::join_all(passes).await.into_iter().unzip();
+            let wanted = Wanted {
+                owner: &self.owner,
+                secret_name: &self.secret_name,
+                targets: self.targets(member),
+                content: fingerprint,
+                revision: revision.unwrap_or(0),
+                metadata: &desired,
+            };
+            let plan = |view: ClusterView<'_>| plan::keep(view, &wanted);
+            let share = shares.tend(member, cluster, plan, produced.as_ref(), request.as_deref());
+            if share.busy {
+                busy.insert(&*member.name);
+            }
+            refreshed &= share.refreshed || share.outcome.trouble.is_some();
+            next = next.and(share.next);
+            if member.is_wanted(self.object.target()) || !is_bare(&share) {
+                outcomes.push(share.outcome);
+            }
+        }
+        outcomes.extend(self.unknown_clusters());
 
         let seen = Observation {
-            generation: self.object.meta().generation.unwrap_or_default(),
+            generation,
             revision,
             secret_name: self.secret_name.to_string(),
             source: match memory.material.as_ref().map(|material| &material.content) {
@@ -150,13 +160,13 @@ impl<K: Credential> Pass<'_, K> {
                 None => SourceState::NotRead,
             },
             clusters: outcomes,
-            references: references(&clusters, &self.owner),
+            references: references(seen.iter().map(|cluster| &**cluster), &self.owner),
             deletion: None,
+            awaited: Vec::new(),
             validity: memory.validity(self.object),
             // Answered once it has come to an end.
             sync_request: None,
         };
-        let mut next = nexts.into_iter().fold(Next::default(), Next::and);
         if matches!(&seen.source, SourceState::Failed(error) if error.reason() == "SecretUnreadable") {
             next = next.sooner(Urgency::Trouble);
         }
@@ -166,67 +176,118 @@ impl<K: Credential> Pass<'_, K> {
         if let Some(change) = changes.into_iter().chain(until).min() {
             next = next.within(Duration::try_from(change.duration_since(now)).unwrap_or_default());
         }
-        let seen = Observation { sync_request: request.filter(|_| !seen.is_pending()), ..seen };
+        let answers = request.filter(|_| refreshed && busy.is_empty() && !seen.is_pending());
+        let answered = answers.is_some();
+        let seen = Observation { sync_request: answers, ..seen };
         let status = verdict::compute(previous.as_ref(), &seen, now);
+        let news =
+            status.clusters.iter().any(|new| !busy.contains(&*new.name) && row(rows, &new.name) != Some(new));
+        if let Some(wait) = memory.hold(!busy.is_empty(), news, HOLD) {
+            return Ok(next.within(wait));
+        }
         let good = memory.good.clone();
         if let Some(wait) =
             status::write(&self.context.shared, self.object, memory, good.as_deref(), status).await?
         {
-            next = next.within(wait);
-        } else {
-            let new = content.iter().filter(|_| recorded != revision);
-            for warning in new.flat_map(|content| &content.warnings) {
-                let note = Note {
-                    warning: true,
-                    reason: warning.reason().to_owned(),
-                    action: "Resolve",
-                    note: warning.message().to_owned(),
-                };
-                self.context.shared.events.publish(self.object, &note).await;
-            }
+            return Ok(next.within(wait));
+        }
+        if answered {
+            self.context.shared.lanes.forget(&self.owner);
+        }
+        let new = content.iter().filter(|_| recorded != revision);
+        for warning in new.flat_map(|content| &content.warnings) {
+            let note = Note {
+                warning: true,
+                reason: warning.reason().to_owned(),
+                action: "Resolve",
+                note: warning.message().to_owned(),
+            };
+            self.context.shared.events.publish(self.object, &note).await;
         }
         Ok(next)
     }
 
+    /// Reads the source, if there is anywhere to write to: what may go nowhere is not even read.
+    async fn resolve(&self, memory: &mut Memory, members: &[&Member], seen: &[&Arc<Cluster>], anew: bool) {
+        let anywhere = members.iter().any(|member| {
+            member.seen().is_some_and(|cluster| self.targets(member).any(cluster.read().view()))
+        });
+        let before = memory.material.take();
+        if anywhere {
+            let local = self.context.shared.local();
+            let standing = || if K::KEEPS { self.standing(seen) } else { Vec::new() };
+            memory.material = Some(
+                source::resolve(local, &self.context.index, self.object, before.as_ref(), standing, anew)
+                    .await,
+            );
+        }
+    }
+
     /// The request for a sync that was not answered yet.
-    fn sync_request(&self, previous: Option<&crate::api::CredentialStatus>) -> Option<String> {
+    fn sync_request(&self, previous: Option<&CredentialStatus>) -> Option<String> {
         let asked = self.object.annotations().get(ANNOTATION_SYNC)?;
         let handled = previous.and_then(|status| status.sync.as_ref()).map(|sync| &sync.last_handled_request);
         (handled != Some(asked)).then(|| asked.clone())
     }
 
-    fn targets<'b>(&'b self, cluster: &Cluster) -> Targets<'b> {
+    /// Whether a cluster is to be looked at: it should have copies, or has some, or may have some.
+    fn concerns(&self, member: &Member, row: Option<&ClusterStatus>) -> bool {
+        member.is_wanted(self.object.target())
+            || member.seen().is_some_and(|cluster| cluster.read().view().copies.has(&self.owner))
+            || (row.is_some() && member.up().is_none())
+    }
+
+    /// Clusters that the credential names and that do not exist.
+    fn unknown_clusters(&self) -> Vec<ClusterOutcome> {
+        let named = self.object.target().clusters.iter().flat_map(|clusters| &clusters.names);
+        let unknown = named.filter(|name| self.context.shared.fleet.get(name).is_none());
+        unknown.map(|name| ClusterOutcome::unseen(canonical(name), None, ClusterTrouble::NotFound)).collect()
+    }
+
+    fn targets<'b>(&'b self, member: &Member) -> Targets<'b> {
+        let operator_namespace = self.context.shared.namespace.as_str();
+        let target = self.object.target();
         Targets {
-            own_namespace: (&**cluster.name() == crate::cluster::LOCAL).then_some(self.id.namespace.as_str()),
-            selector: self
-                .object
-                .target()
+            cluster: member.is_wanted(target),
+            own_namespace: &self.id.namespace,
+            selector: target
                 .namespaces
                 .as_ref()
-                .map(|selector| NamespaceMatcher::new(selector, &self.context.shared.namespace)),
-            consent: &self.consent,
+                .map(|selector| NamespaceMatcher::new(selector, operator_namespace)),
+            consent: Consent::new(
+                self.policies.iter().map(|policy| &policy.spec),
+                K::KIND,
+                &self.id.namespace,
+                &self.labels,
+                operator_namespace,
+                member.identity(),
+            ),
         }
     }
 
-    /// A copy that stands, of the newest revision there is. Of several contents the one that most
+    /// Copies that stand, of the newest revision there is, `local` first. Of several contents the one that most
     /// copies have, so that a single one edited by hand does not have all the others written anew.
-    fn standing(&self, clusters: &[Arc<Cluster>]) -> Option<Standing> {
+    fn standing(&self, clusters: &[&Arc<Cluster>]) -> Vec<Standing> {
         let mut contents = HashMap::new();
         for cluster in clusters {
             for (key, copy) in cluster.read().view().copies.of(&self.owner) {
-                let (count, _) = contents
+                let (count, places) = contents
                     .entry((copy.metadata.revision(), copy.content))
-                    .or_insert_with(|| (0_usize, Standing { cluster: cluster.clone(), key: key.clone() }));
+                    .or_insert_with(|| (0_usize, Vec::<Standing>::new()));
                 *count += 1;
+                // One of each cluster will do.
+                if places.last().is_none_or(|last| !Arc::ptr_eq(&last.cluster, cluster)) {
+                    places.push(Standing { cluster: Arc::clone(cluster), key: key.clone() });
+                }
             }
         }
         let best = contents.into_iter().max_by_key(|((revision, _), (count, _))| (*revision, *count));
-        best.map(|(_, (_, standing))| standing)
+        best.map(|(_, (_, places))| places).unwrap_or_default()
     }
 
     fn revision(
         &self,
-        clusters: &[Arc<Cluster>],
+        clusters: &[&Arc<Cluster>],
         recorded: Option<i64>,
         assigned: Option<(i64, Fingerprint)>,
         content: Fingerprint,
@@ -236,67 +297,30 @@ impl<K: Credential> Pass<'_, K> {
             caches.iter().flat_map(|cache| cache.view().copies.of(&self.owner).map(|(_, copy)| copy));
         revision(recorded, assigned, content, copies)
     }
+}
 
-    async fn carry_out(
-        &self,
-        cluster: &Cluster,
-        mut plan: Plan,
-        produced: Option<&Produced>,
-    ) -> (ClusterOutcome, Next) {
-        let mut next = Next::default();
-        if !plan.delete.is_empty() && cluster.stale(Source::Pods, self.context.shared.stale_after) {
-            // Who uses what is not known just now; nothing is pulled away on a guess.
-            plan.held.extend(plan.delete.drain(..).map(|(key, _)| key));
-            next = next.sooner(Urgency::Trouble);
-        }
-        if let Some(wait) = produced
-            .and_then(|produced| produced.metadata.revision())
-            .and_then(|revision| cluster.pace_repairs(&mut plan, revision))
-        {
-            next = next.within(wait);
-        }
-        let pace = Pace { slice: SLICE };
-        let applied = cluster.apply(&plan, &self.id, &self.hub, produced, pace).await;
-        let written = !plan.create.is_empty() || !plan.update.is_empty();
-        let mut failures = plan.failures;
-        failures.extend(applied.failures);
-        let conflicts =
-            failures.iter().filter(|(_, failure)| matches!(failure, Failure::SecretNameConflict(_)));
-        let taken: Vec<Key> = conflicts
-            .map(|(namespace, _)| Key { namespace: namespace.clone(), name: self.secret_name.clone() })
-            .collect();
-        cluster.wait_for(taken, &self.owner);
-        if applied.again {
-            // Time ran out after real work, or the view was stale and was mended.
-            next = next.sooner(if applied.written + applied.removed > 0 {
-                Urgency::Now
-            } else {
-                Urgency::Shortly
-            });
-        }
-        if applied.trouble.is_some() || failures.iter().any(|(_, failure)| !failure.is_final()) {
-            next = next.sooner(Urgency::Trouble);
-        }
-        let outcome = ClusterOutcome {
-            name: cluster.name().to_string(),
-            desired: plan.desired - applied.gone.min(plan.desired),
-            synced: plan.synced + if written { applied.written } else { 0 },
-            failures,
-            held: plan.held.len(),
-            unreachable: match applied.trouble {
-                Some(Trouble::Unreachable(why)) => Some(why),
-                _ => None,
-            },
-        };
-        (outcome, next)
+impl Member {
+    /// Whether a credential wants anything there.
+    fn is_wanted(&self, target: &Target) -> bool {
+        !self.leaving && means_cluster(target.clusters.as_ref(), &self.name, &self.labels)
     }
+}
+
+/// Whether nothing is in a cluster, nor on its way out, so that there is nothing to tell of it.
+fn is_bare(share: &Share) -> bool {
+    share.left == 0 && share.outcome.held == 0 && share.outcome.trouble.is_none() && !share.busy
+}
+
+/// What the last status said of a cluster.
+pub fn row<'a>(rows: &'a [ClusterStatus], cluster: &str) -> Option<&'a ClusterStatus> {
+    rows.iter().find(|row| row.name == cluster)
 }
 
 /// The most users that a status lists.
 const MAX_REFERENCES: usize = 50;
 
 /// Who uses the copies of an owner, in all clusters.
-pub fn references(clusters: &[Arc<Cluster>], owner: &OwnerId) -> References {
+pub fn references<'a>(clusters: impl IntoIterator<Item = &'a Arc<Cluster>>, owner: &OwnerId) -> References {
     let mut total = 0;
     let mut first = Vec::new();
     for cluster in clusters {

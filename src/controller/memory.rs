@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use k8s_openapi::jiff::Timestamp;
@@ -33,9 +33,31 @@ pub struct Memory {
     pub assigned: Option<(i64, Fingerprint)>,
     /// Passes in a row that met trouble.
     pub failures: u32,
+    /// Since when a status is held back because work is in flight.
+    pub held_since: Option<Instant>,
+    /// Whether work is in flight.
+    pub busy: bool,
+    /// Whether it was when the status was written.
+    pub written_busy: bool,
 }
 
 impl Memory {
+    /// How much longer a status is to be held back while work is in flight and it has no news of clusters where
+    /// none is: at most `limit` in all, and then again after each one that was told.
+    pub fn hold(&mut self, busy: bool, news: bool, limit: Duration) -> Option<Duration> {
+        self.busy = busy;
+        if !busy {
+            self.held_since = None;
+            return None;
+        }
+        let since = *self.held_since.get_or_insert_with(Instant::now);
+        let left = limit.checked_sub(since.elapsed()).filter(|left| !left.is_zero());
+        if left.is_none() {
+            self.held_since = Some(Instant::now());
+        }
+        left.filter(|_| !news)
+    }
+
     /// When what the copies have is valid; where nothing was distributed yet, what the source has.
     #[must_use]
     pub fn validity<K: Credential>(&self, object: &K) -> Option<Validity> {
@@ -90,14 +112,10 @@ impl Memories {
         self.lock().insert(owner.clone(), memory);
     }
 
-    /// Changes what is remembered.
-    pub fn change<T>(&self, owner: &OwnerId, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> T {
-        let mut memories = self.lock();
-        let memory = memories.entry(owner.clone()).or_default();
-        if memory.uid != uid {
-            *memory = Memory { uid: uid.to_owned(), ..Memory::default() };
-        }
-        change(memory)
+    /// How many passes in a row met trouble.
+    #[must_use]
+    pub fn failures(&self, owner: &OwnerId) -> u32 {
+        self.lock().get(owner).map_or(0, |memory| memory.failures)
     }
 
     /// Forgets.

@@ -21,9 +21,6 @@ use crate::{
 /// Waits after passes that met trouble.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), limit: Duration::from_secs(60) };
 
-/// Waits after passes whose view was out of date.
-const RECHECK: Backoff = Backoff { first: Duration::from_millis(20), limit: Duration::from_secs(5) };
-
 /// What the controller of one kind works with.
 pub struct KindContext<K: Credential> {
     /// What all kinds share.
@@ -43,6 +40,7 @@ impl<K: Credential> KindContext<K> {
     /// Forgets a credential that is gone.
     pub fn forget(&self, id: &CredentialId) {
         self.memories.forget(&id.owner());
+        self.shared.lanes.forget(&id.owner());
         self.shared.metrics.credentials().remove(id.kind.clone(), &id.namespace, &id.name);
     }
 }
@@ -57,10 +55,6 @@ pub enum Urgency {
     Gone,
     /// After a while that grows: something did not work.
     Trouble,
-    /// In a moment: the view was out of date.
-    Shortly,
-    /// At once: there is more to do.
-    Now,
 }
 
 /// When the next pass is due.
@@ -108,11 +102,7 @@ pub async fn reconcile<K: Credential>(
     let began = Instant::now();
     let kind = context.index.kind_name();
     context.shared.filled().await;
-    let id = CredentialId {
-        kind: kind.to_owned(),
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-    };
+    let id = CredentialId::of_kind::<K>(object.meta());
     let mut memory = context.memories.recall(&id.owner(), &object.uid().unwrap_or_default());
     let result = match &object.0 {
         Ok(object) => look(&context, object, &mut memory).await,
@@ -138,14 +128,12 @@ pub async fn reconcile<K: Credential>(
         return Ok(Action::await_change());
     }
     memory.failures = match next.urgency {
-        Urgency::Trouble | Urgency::Shortly => memory.failures.saturating_add(1),
-        Urgency::Settled | Urgency::Gone | Urgency::Now => 0,
+        Urgency::Trouble => memory.failures.saturating_add(1),
+        Urgency::Settled | Urgency::Gone => 0,
     };
     let jitter = rand::random::<f64>();
     let wait = match next.urgency {
         Urgency::Trouble => BACKOFF.wait(memory.failures, jitter),
-        Urgency::Shortly => RECHECK.wait(memory.failures, jitter),
-        Urgency::Now => Duration::ZERO,
         // Spread, so that not everybody looks in the same second.
         Urgency::Settled | Urgency::Gone => context.shared.resync_interval.mul_f64(0.9 + 0.2 * jitter),
     };
@@ -170,7 +158,7 @@ async fn look<K: Credential>(
     }
     if !held {
         // Before the first copy, so that none can be left behind.
-        let client = context.shared.local()?.client().clone();
+        let client = context.shared.local().client();
         let api: Api<K> = Api::namespaced(client, &object.namespace().unwrap_or_default());
         finalizer::add(&api, object).await?;
     }
@@ -185,17 +173,12 @@ pub fn after_error<K: Credential>(
 ) -> Action {
     let kind = context.index.kind_name();
     context.shared.metrics.reconcile_failed(kind, error.reason());
-    let id = CredentialId {
-        kind: kind.to_owned(),
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-    };
+    let id = CredentialId::of_kind::<K>(object.meta());
     warn!(parent: None, %id, reason = error.reason(), "{error}");
     match error.retry() {
         Retry::Never => Action::requeue(context.shared.resync_interval),
         Retry::Backoff => {
-            let uid = object.meta().uid.clone().unwrap_or_default();
-            let failures = context.memories.change(&id.owner(), &uid, |memory| memory.failures);
+            let failures = context.memories.failures(&id.owner());
             Action::requeue(BACKOFF.wait(failures, rand::random()))
         }
     }

@@ -27,7 +27,7 @@ pub async fn resolve<K: Credential>(
     index: &Index<K>,
     object: &K,
     before: Option<&Material>,
-    standing: Option<Standing>,
+    standing: impl FnOnce() -> Vec<Standing>,
     anew: bool,
 ) -> Material {
     let namespace = object.meta().namespace.as_deref().unwrap_or_default();
@@ -53,11 +53,11 @@ pub async fn resolve<K: Credential>(
                 secrets.push(secret);
             }
         }
-        let standing = match (&standing, before.map(|material| &material.content)) {
-            (None, _) => None,
+        let places = standing();
+        let standing = match (places.first(), before.map(|material| &material.content)) {
             // What this process wrote itself is known, and nobody else has touched it.
             (Some(standing), Some(Ok(content))) => Some(remembered(&standing.key.name, content)),
-            (Some(standing), _) => fetch(&standing.cluster, &standing.key).await?.map(|(secret, _)| secret),
+            _ => first_of(&places).await?,
         };
         Ok((version, secrets, standing))
     };
@@ -92,6 +92,19 @@ async fn render<K: Credential>(
     rendered.await.unwrap_or_else(|_| {
         Err(SourceError::Unreadable { secret: String::new(), problem: "rendering was cut short".to_owned() })
     })
+}
+
+/// Reads the first of several Secrets that can be read. A member that does not answer is no reason to wait;
+/// that `local` does not is.
+async fn first_of(places: &[Standing]) -> Result<Option<SourceSecret>, SourceError> {
+    for Standing { cluster, key } in places {
+        match fetch(cluster, key).await {
+            Ok(Some((secret, _))) => return Ok(Some(secret)),
+            Err(error) if cluster.is_local() => return Err(error),
+            Ok(None) | Err(_) => {}
+        }
+    }
+    Ok(None)
 }
 
 /// Reads a Secret, with its version.

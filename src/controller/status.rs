@@ -1,13 +1,17 @@
 //! Writing the status: only when it differs, and at most about once a second for one object.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Debug,
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
 };
-use serde_json::{Map, Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::{Context, Error, memory::Memory};
 use crate::{
@@ -37,8 +41,10 @@ pub async fn write<K: Credential>(
         return Ok(None);
     }
     if let Some(wait) = memory.status_written.and_then(|at| PAUSE.checked_sub(at.elapsed())) {
-        // What is about to be deleted or refused is told at once; the rest can wait a moment.
-        if !is_urgent(previous.as_ref(), &next) {
+        // What is about to be deleted or refused, or that work has come to its end, is told at once; the rest can
+        // wait a moment.
+        let ended = memory.written_busy && !memory.busy;
+        if !ended && !is_urgent(previous.as_ref(), &next) {
             return Ok(Some(wait));
         }
     }
@@ -47,10 +53,12 @@ pub async fn write<K: Credential>(
         _ => return Err(Error::Json { what: "the status" }),
     };
     status.extend(object.details(content));
-    patch(&context.local()?.client().clone(), object, status).await?;
+    let api: Api<K> = Api::namespaced(context.local().client(), &object.namespace().unwrap_or_default());
+    replace(&api, &object.name_any(), object.meta().uid.as_deref(), &Value::Object(status)).await?;
     let notes = event::transitions(previous.as_ref(), &next);
     memory.status = Some(next);
     memory.status_written = Some(Instant::now());
+    memory.written_busy = memory.busy;
     for note in &notes {
         context.events.publish(object, note).await;
     }
@@ -58,24 +66,21 @@ pub async fn write<K: Credential>(
 }
 
 /// Puts a whole status in the place of the last one. The uid is tested, so that the status of an
-/// object never lands on another one of its name.
+/// object never lands on another one of its name. An object that is gone needs none.
 ///
 /// # Errors
 /// What the API server answered.
-async fn patch<K: Credential>(
-    client: &kube::Client,
-    object: &K,
-    status: Map<String, Value>,
-) -> Result<(), Error> {
-    let api: Api<K> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
+pub async fn replace<T>(api: &Api<T>, name: &str, uid: Option<&str>, status: &Value) -> Result<(), Error>
+where
+    T: Clone + DeserializeOwned + Debug,
+{
     let patch = json!([
-        {"op": "test", "path": "/metadata/uid", "value": object.uid()},
+        {"op": "test", "path": "/metadata/uid", "value": uid},
         {"op": "add", "path": "/status", "value": status},
     ]);
     let patch: json_patch::Patch =
         serde_json::from_value(patch).map_err(|_| Error::Json { what: "the status" })?;
-    let params = PatchParams::default();
-    match api.patch_subresource("status", &object.name_any(), &params, &Patch::Json::<()>(patch)).await {
+    match api.patch_subresource("status", name, &PatchParams::default(), &Patch::Json::<()>(patch)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(error) => Err(Error::api("write the status")(error)),

@@ -6,7 +6,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{
-    Api, ResourceExt,
+    Api,
     api::ApiResource,
     core::{DeserializeGuard, DynamicObject, error_boundary::InvalidObject},
 };
@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Error, Guarded,
     reconcile::{KindContext, Next, Urgency},
+    status,
 };
 use crate::domain::{Credential, event::Note};
 
@@ -23,11 +24,11 @@ const REASON: &str = "UnsupportedSpec";
 
 /// Says on the object that it cannot be read.
 pub async fn tell<K: Credential>(context: &KindContext<K>, bad: &InvalidObject) -> Result<Next, Error> {
-    let local = context.shared.local()?;
+    let local = context.shared.local();
     let namespace = bad.metadata.namespace.clone().unwrap_or_default();
     let name = bad.metadata.name.clone().unwrap_or_default();
     let resource = ApiResource::erase::<K>(&());
-    let api: Api<DynamicObject> = Api::namespaced_with(local.client().clone(), &namespace, &resource);
+    let api: Api<DynamicObject> = Api::namespaced_with(local.client(), &namespace, &resource);
     let Some(object) = api.get_opt(&name).await.map_err(Error::api("read the credential"))? else {
         return Ok(Urgency::Gone.into());
     };
@@ -41,16 +42,7 @@ pub async fn tell<K: Credential>(context: &KindContext<K>, bad: &InvalidObject) 
     let Some(next) = marked(&status, &message, generation, Timestamp::now()) else {
         return Ok(Next::default());
     };
-    let patch = json!([
-        {"op": "test", "path": "/metadata/uid", "value": object.uid()},
-        {"op": "add", "path": "/status", "value": next},
-    ]);
-    let patch: json_patch::Patch =
-        serde_json::from_value(patch).map_err(|_| Error::Json { what: "the status" })?;
-    let patch = kube::api::Patch::Json::<()>(patch);
-    api.patch_subresource("status", &name, &Default::default(), &patch)
-        .await
-        .map_err(Error::api("write the status"))?;
+    status::replace(&api, &name, object.metadata.uid.as_deref(), &Value::Object(next)).await?;
     let about: Guarded<K> = DeserializeGuard(Err(bad.clone()));
     let note = Note { warning: true, reason: REASON.to_owned(), action: "Read", note: message };
     context.shared.events.publish(&about, &note).await;

@@ -2,24 +2,43 @@
 
 use std::collections::BTreeMap;
 
-use super::selection::NamespaceMatcher;
+use super::selection::{LOCAL, NamespaceMatcher, means_cluster};
 use crate::api::{CredentialKind, DistributionPolicySpec};
 
-/// What the policies allow one credential.
+/// What the policies allow one credential in one cluster.
 #[derive(Debug)]
 pub struct Consent<'a> {
-    own_namespace: &'a str,
+    /// The namespace that needs none: its own, in its own cluster.
+    own_namespace: Option<&'a str>,
     grants: Vec<NamespaceMatcher<'a>>,
 }
 
+/// A cluster, as policies and targets see it.
+#[derive(Clone, Copy, Debug)]
+pub struct ClusterIdentity<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+}
+
+impl ClusterIdentity<'_> {
+    /// Whether the operator, and so the credential, lives there.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.name == LOCAL
+    }
+}
+
 impl<'a> Consent<'a> {
-    /// Picks the policies that speak of a kind in a namespace with these labels.
+    /// Picks the policies that speak of a kind in a namespace with these labels, and of the cluster.
     pub fn new(
         policies: impl IntoIterator<Item = &'a DistributionPolicySpec>,
         kind: CredentialKind,
         own_namespace: &'a str,
         own_labels: &BTreeMap<String, String>,
         operator_namespace: &'a str,
+        cluster: ClusterIdentity<'_>,
     ) -> Self {
         let grants = policies
             .into_iter()
@@ -28,16 +47,23 @@ impl<'a> Consent<'a> {
                 NamespaceMatcher::new(&policy.from.namespaces, operator_namespace)
                     .matches(own_namespace, own_labels)
             })
+            .filter(|policy| means_cluster(policy.to.clusters.as_ref(), cluster.name, cluster.labels))
             .map(|policy| NamespaceMatcher::new(&policy.to.namespaces, operator_namespace))
             .collect();
-        Self { own_namespace, grants }
+        Self { own_namespace: cluster.is_local().then_some(own_namespace), grants }
+    }
+
+    /// Whether a namespace is the credential's own.
+    #[must_use]
+    pub fn is_own(&self, namespace: &str) -> bool {
+        self.own_namespace == Some(namespace)
     }
 
     /// Whether the credential may write into a namespace: its own always, another one when any
-    /// policy says so.
+    /// policy says so. In another cluster, none is its own.
     #[must_use]
     pub fn allows(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
-        namespace == self.own_namespace || self.grants.iter().any(|grant| grant.matches(namespace, labels))
+        self.is_own(namespace) || self.grants.iter().any(|grant| grant.matches(namespace, labels))
     }
 }
 
@@ -51,10 +77,32 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    fn allows(policies: &[DistributionPolicySpec], from: &str, to: &str) -> bool {
+    fn allows_in(cluster: &str, policies: &[DistributionPolicySpec], from: &str, to: &str) -> bool {
         let none = BTreeMap::new();
-        Consent::new(policies, CredentialKind::RegistryCredential, from, &none, "claviger-system")
+        let cluster = ClusterIdentity { name: cluster, labels: &none };
+        Consent::new(policies, CredentialKind::RegistryCredential, from, &none, "claviger-system", cluster)
             .allows(to, &none)
+    }
+
+    fn allows(policies: &[DistributionPolicySpec], from: &str, to: &str) -> bool {
+        allows_in(LOCAL, policies, from, to)
+    }
+
+    #[test]
+    fn another_cluster_needs_a_policy_that_speaks_of_it() {
+        let local = policy(
+            json!({"from": {"namespaces": {"names": ["platform"]}}, "to": {"namespaces": {"selector": {}}}}),
+        );
+        assert!(allows(std::slice::from_ref(&local), "platform", "web"));
+        assert!(!allows_in("east", std::slice::from_ref(&local), "platform", "web"));
+        assert!(!allows_in("east", &[local], "platform", "platform"), "the own namespace is here, not there");
+        let east = policy(json!({
+            "from": {"namespaces": {"names": ["platform"]}},
+            "to": {"namespaces": {"selector": {}}, "clusters": {"names": ["east"]}},
+        }));
+        assert!(allows_in("east", std::slice::from_ref(&east), "platform", "platform"));
+        assert!(!allows_in("west", std::slice::from_ref(&east), "platform", "web"));
+        assert!(!allows(&[east], "platform", "web"), "it names another cluster, not this one");
     }
 
     #[test]

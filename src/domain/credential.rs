@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use k8s_openapi::NamespaceResourceScope;
-use kube::{Resource, ResourceExt};
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -79,10 +79,15 @@ pub struct CredentialId {
 impl CredentialId {
     /// The id of an object.
     pub fn of<K: Credential>(object: &K) -> Self {
+        Self::of_kind::<K>(object.meta())
+    }
+
+    /// The id of an object of kind `K`, of which not more may be known than its metadata.
+    pub fn of_kind<K: Credential>(meta: &ObjectMeta) -> Self {
         Self {
             kind: K::kind(&()).into_owned(),
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
         }
     }
 

@@ -1,5 +1,9 @@
 //! What a deletion does.
 
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
 use super::plan::Disposition;
 use crate::api::DeletionPolicy;
 
@@ -14,6 +18,14 @@ pub struct Circumstances {
     pub namespace_terminating: bool,
     /// How many Pods, in all clusters, use a copy.
     pub blocking: usize,
+    /// How many clusters do not answer, so that Pods there may use a copy.
+    pub awaited: usize,
+}
+
+/// Until when a cluster that does not answer holds a deletion up: `grace` after both began.
+#[must_use]
+pub fn awaited_until(deleted: Timestamp, unreachable: Timestamp, grace: Duration) -> Timestamp {
+    deleted.max(unreachable).saturating_add(grace).unwrap_or(Timestamp::MAX)
 }
 
 /// Decides what becomes of the copies.
@@ -27,7 +39,7 @@ pub fn decide(circumstances: Circumstances) -> Disposition {
         Circumstances { policy: DeletionPolicy::Force, .. } | Circumstances { forced: true, .. } => {
             Disposition::Remove
         }
-        Circumstances { blocking: 0, .. } => Disposition::Remove,
+        Circumstances { blocking: 0, awaited: 0, .. } => Disposition::Remove,
         Circumstances { namespace_terminating: true, .. } => Disposition::RemoveUnused,
         _ => Disposition::Keep,
     }
@@ -43,7 +55,7 @@ mod tests {
         namespace_terminating: bool,
         blocking: usize,
     ) -> Disposition {
-        decide(Circumstances { policy, forced, namespace_terminating, blocking })
+        decide(Circumstances { policy, forced, namespace_terminating, blocking, awaited: 0 })
     }
 
     #[test]
@@ -56,5 +68,24 @@ mod tests {
         assert_eq!(when(Force, false, false, 1), Disposition::Remove);
         assert_eq!(when(Orphan, false, false, 1), Disposition::Release);
         assert_eq!(when(Orphan, true, true, 0), Disposition::Release);
+    }
+
+    #[test]
+    fn a_cluster_that_does_not_answer_may_have_users() {
+        let unsure = |forced, namespace_terminating| {
+            let policy = DeletionPolicy::Protect;
+            decide(Circumstances { policy, forced, namespace_terminating, blocking: 0, awaited: 1 })
+        };
+        assert_eq!(unsure(false, false), Disposition::Keep);
+        assert_eq!(unsure(true, false), Disposition::Remove);
+        assert_eq!(unsure(false, true), Disposition::RemoveUnused);
+    }
+
+    #[test]
+    fn it_holds_a_deletion_up_from_when_both_began() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let hour = Duration::from_secs(3600);
+        assert_eq!(awaited_until(at(100), at(50), hour), at(3700), "down before the deletion");
+        assert_eq!(awaited_until(at(100), at(900), hour), at(4500), "down after it");
     }
 }

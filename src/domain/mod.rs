@@ -3,6 +3,7 @@
 //! Nothing here knows a client, a clock, IO or logging; `tests/integration/architecture.rs` keeps it so.
 //! What is observed comes in as [`view`] values, what shall be done goes out as a [`plan::Plan`].
 
+pub mod access;
 pub mod adoption;
 pub mod certificate;
 pub mod consent;
@@ -23,6 +24,7 @@ pub mod revision;
 pub mod selection;
 pub mod sensitive;
 pub mod status;
+pub mod trouble;
 pub mod validity;
 pub mod view;
 

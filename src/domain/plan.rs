@@ -12,15 +12,17 @@ use super::{
     view::{ClusterView, Key, Namespace, ObservedCopy},
 };
 
-/// Which namespaces a credential wants to reach, and which it may.
+/// Which namespaces of a cluster a credential wants to reach, and which it may.
 #[derive(Debug)]
 pub struct Targets<'a> {
-    /// The namespace of the credential, where that is in this cluster.
-    pub own_namespace: Option<&'a str>,
-    /// The selector; `None` means the own namespace.
+    /// Whether the credential wants anything of the cluster at all.
+    pub cluster: bool,
+    /// The name of the namespace of the credential.
+    pub own_namespace: &'a str,
+    /// The selector; `None` means the namespace of the credential's own name.
     pub selector: Option<NamespaceMatcher<'a>>,
-    /// What the policies allow.
-    pub consent: &'a Consent<'a>,
+    /// What the policies allow in the cluster.
+    pub consent: Consent<'a>,
 }
 
 /// What one credential wants of a cluster.
@@ -201,12 +203,12 @@ enum Aim {
 
 impl Targets<'_> {
     fn aim(&self, name: &str, namespace: &Namespace) -> Aim {
-        let own = self.own_namespace == Some(name);
-        let meant = match &self.selector {
-            Some(matcher) => matcher.matches(name, &namespace.labels),
-            None => own,
-        };
-        if !meant || namespace.terminating || (!own && opted_out(&namespace.labels)) {
+        let meant = self.cluster
+            && match &self.selector {
+                Some(matcher) => matcher.matches(name, &namespace.labels),
+                None => name == self.own_namespace,
+            };
+        if !meant || namespace.terminating || (!self.consent.is_own(name) && opted_out(&namespace.labels)) {
             Aim::None
         } else if self.consent.allows(name, &namespace.labels) {
             Aim::Copy

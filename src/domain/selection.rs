@@ -1,8 +1,14 @@
-//! Which namespaces a selector means.
+//! Which namespaces and clusters a selector means.
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::api::{LABEL_OPT_OUT, LabelSelector, NamespaceSelector, SelectorOperator};
+use crate::api::{ClusterSelector, LABEL_OPT_OUT, LabelSelector, NamespaceSelector, SelectorOperator};
+
+/// Name of the cluster that the operator runs in.
+pub const LOCAL: &str = "local";
+
+/// What Argo CD calls the cluster that it runs in.
+const IN_CLUSTER: &str = "in-cluster";
 
 /// Namespaces that only a name reaches, never a label, besides the operator's own.
 pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
@@ -55,6 +61,26 @@ impl<'a> NamespaceMatcher<'a> {
                 && name != self.operator_namespace
                 && self.selector.is_some_and(|selector| matches(selector, labels)))
     }
+}
+
+/// The name by which we know a cluster: `local` has two.
+#[must_use]
+pub fn canonical(cluster: &str) -> &str {
+    if cluster == IN_CLUSTER { LOCAL } else { cluster }
+}
+
+/// Whether a cluster is meant: named or labelled, and not left out. No selector means `local`.
+#[must_use]
+pub fn means_cluster(
+    selector: Option<&ClusterSelector>,
+    name: &str,
+    labels: &BTreeMap<String, String>,
+) -> bool {
+    let Some(selector) = selector else { return name == LOCAL };
+    let listed = |names: &[String]| names.iter().any(|listed| canonical(listed) == name);
+    !listed(&selector.exclude)
+        && (listed(&selector.names)
+            || selector.selector.as_ref().is_some_and(|selector| matches(selector, labels)))
 }
 
 /// Whether a namespace refuses credentials of other namespaces.
@@ -112,6 +138,25 @@ mod tests {
         assert!(hit("NotIn", &["prod"], &[]) && !hit("NotIn", &["prod"], &[("env", "prod")]));
         assert!(hit("Exists", &[], &[("env", "")]) && !hit("Exists", &[], &[]));
         assert!(hit("DoesNotExist", &[], &[]) && !hit("DoesNotExist", &[], &[("env", "x")]));
+    }
+
+    #[test]
+    fn clusters_by_name_by_label_and_local_by_default() {
+        let means = |selector: serde_json::Value, name: &str, pairs: &[(&str, &str)]| {
+            let selector: Option<ClusterSelector> = serde_json::from_value(selector).unwrap();
+            means_cluster(selector.as_ref(), name, &labels(pairs))
+        };
+        let none = serde_json::Value::Null;
+        assert!(means(none.clone(), "local", &[]) && !means(none, "east", &[]));
+        let named = json!({"names": ["east"], "selector": {"matchLabels": {"env": "prod"}}});
+        assert!(means(named.clone(), "east", &[]) && means(named.clone(), "west", &[("env", "prod")]));
+        assert!(!means(named.clone(), "west", &[]) && !means(named, "local", &[]));
+        let all = json!({"selector": {}, "exclude": ["east"]});
+        assert!(means(all.clone(), "local", &[]) && means(all.clone(), "west", &[]));
+        assert!(!means(all, "east", &[]));
+        assert!(!means(json!({}), "local", &[]), "an empty list is nobody");
+        assert!(means(json!({"names": ["in-cluster"]}), "local", &[]), "as Argo CD says");
+        assert!(!means(json!({"selector": {}, "exclude": ["in-cluster"]}), "local", &[]));
     }
 
     proptest! {

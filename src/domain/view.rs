@@ -103,6 +103,12 @@ impl Copies {
             .filter_map(|key| self.by_key.get(key).map(|copy| (key, copy)))
     }
 
+    /// Whether an owner has any copy here.
+    #[must_use]
+    pub fn has(&self, owner: &OwnerId) -> bool {
+        self.by_owner.get(owner).is_some_and(|keys| !keys.is_empty())
+    }
+
     /// Everybody who owns a copy here.
     pub fn owners(&self) -> impl Iterator<Item = &OwnerId> {
         self.by_owner.keys()
