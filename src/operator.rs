@@ -1,12 +1,9 @@
 //! One process, from its start to its end: health, leadership, clusters, controllers.
 
-use std::{
-    io,
-    sync::{Arc, RwLock},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use futures::{StreamExt, future::BoxFuture};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api,
     runtime::{WatchStreamExt, reflector, watcher},
@@ -23,8 +20,8 @@ use tracing::{info, warn};
 use crate::{
     api::{BasicAuthCredential, DistributionPolicy, RegistryCredential, TlsCredential},
     cli::{Settings, SettingsError},
-    cluster::{Cluster, Connector, LOCAL, Surroundings, Timeouts, backoff, describe, fault},
-    controller::{self, Context, Events, Index, Roster},
+    cluster::{Connector, LOCAL, Timeouts, backoff, describe, fault},
+    controller::{self, Context, Events, Fleet, Index, Lanes, Means, Roster},
     domain::{Credential, fingerprint::FingerprintKey},
     leader::{self, Elector, Leadership},
     telemetry::{Freshness, Health, Metrics, server},
@@ -88,7 +85,9 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let Some(leadership) = process.become_leader(stop.clone()).await? else { return Ok(()) };
     process.metrics.set_leader(true);
     let (down, shutdown) = watch::channel(false);
-    let mut work = process.start(shutdown).await?;
+    let Some(Work { tasks: mut work, lanes }) = process.start(shutdown, stop.clone()).await? else {
+        return Ok(());
+    };
     let lost: BoxFuture<'_, ()> = match &leadership {
         Some(leadership) => Box::pin(leadership.lost()),
         None => Box::pin(std::future::pending()),
@@ -105,7 +104,10 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     }
     info!("stopping");
     down.send_replace(true);
-    let finish = async { while work.join_next().await.is_some() {} };
+    let finish = async {
+        lanes.close().await;
+        while work.join_next().await.is_some() {}
+    };
     if tokio::time::timeout(GRACE, finish).await.is_err() {
         warn!("work in flight did not end in time");
         work.abort_all();
@@ -115,6 +117,12 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     }
     info!("stopped");
     Ok(())
+}
+
+/// What the leader does.
+struct Work {
+    tasks: JoinSet<()>,
+    lanes: Arc<Lanes>,
 }
 
 struct Process {
@@ -142,9 +150,40 @@ impl Process {
         Ok(elector.acquire(stopped(stop)).await?.map(Some))
     }
 
-    /// Starts everything that the leader does.
-    async fn start(&self, shutdown: watch::Receiver<bool>) -> Result<JoinSet<()>, Error> {
+    /// The id that our copies carry: as it was set, else the uid of `kube-system`. `None` when the signal to stop
+    /// came first.
+    async fn hub(&self, stop: watch::Receiver<bool>) -> Result<Option<Arc<str>>, Error> {
+        if let Some(id) = &self.settings.hub_id {
+            return Ok(Some(id.as_str().into()));
+        }
+        let namespaces: Api<Namespace> = Api::all(self.connector.client(None)?);
+        let found = async {
+            let mut waits = backoff();
+            loop {
+                match namespaces.get_metadata("kube-system").await {
+                    Ok(namespace) if namespace.metadata.uid.is_some() => break namespace.metadata.uid,
+                    Ok(_) => {}
+                    Err(error) => {
+                        warn!("the uid of namespace kube-system cannot be read: {}", describe(&error))
+                    }
+                }
+                tokio::time::sleep(waits.next().unwrap_or(Duration::from_secs(5))).await;
+            }
+        };
+        Ok(tokio::select! {
+            id = found => id.map(Into::into),
+            () = stopped(stop) => None,
+        })
+    }
+
+    /// Starts everything that the leader does; `None` when the signal to stop came first.
+    async fn start(
+        &self,
+        shutdown: watch::Receiver<bool>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Option<Work>, Error> {
         self.health.set_ready(false, "caches are being filled");
+        let Some(hub) = self.hub(stop).await? else { return Ok(None) };
         let mut work = JoinSet::new();
         let roster = Arc::new(Roster::default());
         let (policies, writer) = reflector::store();
@@ -158,35 +197,44 @@ impl Process {
         let mut random = [0; 32];
         rand::fill(&mut random);
         let fingerprints = Arc::new(FingerprintKey::new(random));
-        let local = Cluster::start(
-            LOCAL,
-            Surroundings {
-                connector: self.connector.clone(),
-                concurrency: self.settings.concurrency,
-                fingerprints: fingerprints.clone(),
-                sink: roster.clone(),
-                metrics: self.metrics.clone(),
-                freshness: self.freshness.clone(),
-            },
-        )?;
+        let means = Means {
+            timeouts: self.connector.timeouts(),
+            concurrency: self.settings.concurrency,
+            probe: self.settings.member_probe_interval,
+            hub: hub.clone(),
+            fingerprints: fingerprints.clone(),
+            roster: roster.clone(),
+            metrics: self.metrics.clone(),
+            freshness: self.freshness.clone(),
+        };
+        let fleet =
+            Arc::new(Fleet::new(means, self.connector.clone(), self.settings.cluster_labels.clone())?);
         let instance = self
             .settings
             .leader_election
             .as_ref()
             .map_or_else(|| "claviger".to_owned(), |election| election.identity.clone());
+        let (known, members_known) = watch::channel(false);
+        // Until members are declared by objects, there are none.
+        known.send_replace(true);
+        let lanes = Arc::new(Lanes::new(&roster));
         let context = Arc::new(Context {
             namespace: self.settings.namespace.clone(),
+            hub,
             connector: self.connector.clone(),
-            events: Events::new(local.client().clone(), instance),
-            clusters: RwLock::new(vec![local]),
+            events: Events::new(fleet.local().client(), instance),
+            fleet,
+            lanes: lanes.clone(),
             policies,
             policies_listed,
+            members_known,
             roster: roster.clone(),
             fingerprints,
             metrics: self.metrics.clone(),
             freshness: self.freshness.clone(),
             stale_after: self.settings.stale_after(),
             resync_interval: self.settings.resync_interval,
+            unreachable_grace: self.settings.unreachable_grace_period,
         });
         self.watch_policies(&mut work, writer, listed, roster, shutdown.clone())?;
         run_kind(&mut work, &context, registry, &shutdown);
@@ -212,7 +260,7 @@ impl Process {
                 () = stopped(shutdown) => {}
             }
         });
-        Ok(work)
+        Ok(Some(Work { tasks: work, lanes }))
     }
 
     fn watch_policies(

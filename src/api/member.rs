@@ -78,7 +78,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.kubeconfigSecretRef) != has(self.adoptedFrom)").message("`kubeconfigSecretRef` must be given")
+    validation = Rule::new("has(self.kubeconfigSecretRef) != has(self.adoptedFrom)").message("`kubeconfigSecretRef` must be given (and only it: `adoptedFrom` is written by the operator)")
 )]
 pub struct MemberClusterSpec {
     /// The Secret with the kubeconfig, in the namespace of the operator. Only what stands in it inline is
@@ -101,11 +101,12 @@ pub struct MemberClusterSpec {
 }
 
 /// Where a kubeconfig stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KubeconfigReference {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("must be a valid Secret name"))]
     pub name: String,
 
     /// The key in it. Omitted: `value`, as Cluster API has it, else `kubeconfig`.

@@ -15,7 +15,8 @@ pub use basic_auth::{
     BasicAuthStatus, BasicAuthUser, PasswordHash, PasswordReference,
 };
 pub use member::{
-    AdoptedFrom, ClusterTool, KubeconfigReference, MemberCluster, MemberClusterSpec, MemberClusterStatus, MemberDeletionPolicy,
+    AdoptedFrom, ClusterTool, KubeconfigReference, MemberCluster, MemberClusterSpec, MemberClusterStatus,
+    MemberDeletionPolicy,
 };
 pub use policy::{CredentialKind, DistributionPolicy, DistributionPolicySpec, PolicyFrom, PolicyTo};
 pub use registry::{
@@ -28,7 +29,8 @@ pub use status::{
     SyncStatus, TargetFailure,
 };
 pub use target::{
-    ClusterSelector, DeletionPolicy, LabelSelector, NamespaceSelector, SelectorOperator, SelectorRequirement, Target,
+    ClusterSelector, DeletionPolicy, LabelSelector, NamespaceSelector, SelectorOperator, SelectorRequirement,
+    Target,
 };
 pub use tls::{CertificateStatus, TlsCredential, TlsCredentialSpec, TlsCredentialStatus, TlsSecretReference};
 

@@ -34,14 +34,14 @@ use super::{ClusterSelector, NamespaceSelector};
         json_path = ".spec.to.namespaces.names",
         description = "Namespaces that may be pushed into, by name"
     ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Clusters",
         type_ = "string",
         json_path = ".spec.to.clusters.names",
-        description = "Clusters that may be pushed into, by name; none means only local",
+        description = "Clusters that may be pushed into, by name; see the spec for those by label",
         priority = "1"
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Kinds",
         type_ = "string",

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
+use super::yaml::{print, to_yaml};
+
 const HEADER: &str = "# Made by `claviger crds --write`; edits are lost.\n";
 
 /// Prints the definitions as YAML on stdout, unless a flag says otherwise.
@@ -64,7 +66,7 @@ pub fn run(args: &CrdsArgs, definitions: &[CustomResourceDefinition]) -> Result<
     } else if let Some(directory) = &args.write {
         write(directory, &files)
     } else {
-        print(&mut io::stdout().lock(), &files)
+        print_all(&mut io::stdout().lock(), &files)
             .map_err(|source| CrdsError::Io { path: "stdout".into(), source })
     }
 }
@@ -87,30 +89,8 @@ pub fn files(definitions: &[CustomResourceDefinition]) -> Result<BTreeMap<String
         .collect()
 }
 
-/// As `kubectl` reads it, which still is YAML 1.1: `Off` and `y` come in quotes.
-fn to_yaml(value: &impl serde::Serialize) -> Result<String, serde_saphyr::SerializeError> {
-    let yaml = serde_saphyr::to_string(value)?;
-    // The serializer indents the empty lines of a text, which editors and `git diff --check` mend.
-    let mut tidy = String::with_capacity(yaml.len());
-    for line in yaml.lines() {
-        tidy.push_str(if line.trim().is_empty() { "" } else { line });
-        tidy.push('\n');
-    }
-    Ok(if same(&yaml, &tidy) { tidy } else { yaml })
-}
-
-fn same(one: &str, other: &str) -> bool {
-    let read = |yaml| serde_saphyr::from_str::<serde_json::Value>(yaml).ok();
-    read(one) == read(other)
-}
-
-fn print(out: &mut impl Write, files: &BTreeMap<String, String>) -> io::Result<()> {
-    let all = files.values().try_for_each(|yaml| write!(out, "---\n{yaml}"));
-    match all.and_then(|()| out.flush()) {
-        // The reader has seen enough, as `head` has.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        done => done,
-    }
+fn print_all(out: &mut impl Write, files: &BTreeMap<String, String>) -> io::Result<()> {
+    print(out, |out| files.values().try_for_each(|yaml| write!(out, "---\n{yaml}")))
 }
 
 fn write(directory: &Path, files: &BTreeMap<String, String>) -> Result<(), CrdsError> {
@@ -232,18 +212,10 @@ mod tests {
     }
 
     #[test]
-    fn words_that_old_yaml_takes_for_booleans_are_quoted() {
-        let yaml = to_yaml(&json!(["Off", "on", "yes", "y", "012", "1:30", "1_000"])).unwrap();
-        for line in yaml.lines() {
-            assert!(line.contains(['"', '\'']), "{line}");
-        }
-    }
-
-    #[test]
     fn printing_separates_documents() {
         let files = files(&[definition("widgets"), definition("gadgets")]).unwrap();
         let mut out = Vec::new();
-        print(&mut out, &files).unwrap();
+        print_all(&mut out, &files).unwrap();
         let text = String::from_utf8(out).unwrap();
         let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
         assert_eq!(documents.len(), 2);

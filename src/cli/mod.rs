@@ -2,9 +2,11 @@
 
 pub mod crds;
 mod duration;
+pub mod member_rbac;
 mod run;
 mod settings;
 mod words;
+mod yaml;
 
 use clap::{Parser, Subcommand};
 
@@ -28,6 +30,12 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Print, write or check the custom resource definitions
     Crds(crds::CrdsArgs),
+    /// Print what a member cluster gives to the operator: service account, rights and token
+    ///
+    /// To be applied in the member: claviger member-rbac | kubectl --context MEMBER apply -f -
+    /// The token that then stands in a Secret there becomes a kubeconfig, which the operator reads from a
+    /// Secret in its own namespace; docs/members.md shows how.
+    MemberRbac(member_rbac::MemberRbacArgs),
 }
 
 #[cfg(test)]
@@ -42,13 +50,15 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_of_run_has_a_variable_and_a_help_text() {
+    fn every_flag_has_a_variable_and_a_help_text() {
         let command = Cli::command();
-        let run = command.find_subcommand("run").unwrap();
-        for flag in run.get_arguments().filter(|a| a.get_id() != "help") {
-            let id = flag.get_id();
-            assert!(flag.get_help().is_some(), "{id} has no help");
-            assert!(flag.get_env().is_some(), "{id} has no variable");
+        for name in ["run", "crds", "member-rbac"] {
+            let subcommand = command.find_subcommand(name).unwrap();
+            for flag in subcommand.get_arguments().filter(|a| a.get_id() != "help") {
+                let id = flag.get_id();
+                assert!(flag.get_help().is_some(), "{id} has no help");
+                assert!(flag.get_env().is_some(), "{id} has no variable");
+            }
         }
     }
 }

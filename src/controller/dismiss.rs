@@ -1,6 +1,6 @@
 //! A pass over a credential that is being deleted.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
@@ -44,8 +44,10 @@ pub async fn dismiss<K: Credential>(
     let now = Timestamp::now();
     let deleted = object.meta().deletion_timestamp.as_ref().map_or(now, |time| time.0);
     let forced = is_forced(object);
-    let namespace_terminating =
-        shared.local().read().view().namespaces.get(id.namespace.as_str()).is_none_or(|seen| seen.terminating);
+    let namespace_terminating = {
+        let local = shared.local().read();
+        local.view().namespaces.get(id.namespace.as_str()).is_none_or(|seen| seen.terminating)
+    };
 
     let members = shared.fleet.all();
     let places: Vec<(&Member, Standing)> = members
@@ -104,7 +106,12 @@ pub async fn dismiss<K: Credential>(
                 let outcome = share.outcome;
                 left += share.left + kept + usize::from(share.busy);
                 next = next.and(share.next);
-                outcomes.push(ClusterOutcome { desired: kept, synced: kept, held: outcome.held - kept, ..outcome });
+                outcomes.push(ClusterOutcome {
+                    desired: kept,
+                    synced: kept,
+                    held: outcome.held - kept,
+                    ..outcome
+                });
             }
             (_, _) => {
                 let trouble = member.trouble().unwrap_or(ClusterTrouble::Connecting);
@@ -175,8 +182,7 @@ fn stand(
         return if known == Some(true) || busy { Standing::Present } else { Standing::Bare };
     }
     // Of what was written after it was last seen only a row tells.
-    let clean =
-        row.is_none_or(|row| row.state == ClusterState::Synced && row.namespaces.desired == 0);
+    let clean = row.is_none_or(|row| row.state == ClusterState::Synced && row.namespaces.desired == 0);
     if clean && known != Some(true) {
         return Standing::Bare;
     }

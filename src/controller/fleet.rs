@@ -155,7 +155,8 @@ impl Fleet {
                     _ => true,
                 }
         });
-        if let (Some(Member { link: Link::Connected(cluster), .. }), Link::Broken(_)) = (&before, &member.link)
+        if let (Some(Member { link: Link::Connected(cluster), .. }), Link::Broken(_)) =
+            (&before, &member.link)
         {
             cluster.retire();
         }

@@ -1,6 +1,10 @@
 //! A pass over a credential that stays: observe, plan, set the work out, tell how it stands.
 
-use std::{collections::{BTreeMap, HashMap, HashSet}, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -15,7 +19,9 @@ use super::{
     status,
 };
 use crate::{
-    api::{ANNOTATION_SYNC, ClusterStatus, CredentialStatus, DistributionPolicy, Reference, References, Target},
+    api::{
+        ANNOTATION_SYNC, ClusterStatus, CredentialStatus, DistributionPolicy, Reference, References, Target,
+    },
     cluster::{Cluster, Produced},
     domain::{
         Content, Credential, CredentialId,
@@ -54,9 +60,10 @@ pub async fn keep<K: Credential>(
     memory: &mut Memory,
 ) -> Result<Next, Error> {
     let id = CredentialId::of(object);
-    let namespaces = context.shared.local().read();
-    let labels = namespaces.view().namespaces.get(id.namespace.as_str()).map(|seen| seen.labels.clone());
-    drop(namespaces);
+    let labels = {
+        let local = context.shared.local().read();
+        local.view().namespaces.get(id.namespace.as_str()).map(|seen| seen.labels.clone())
+    };
     let pass = Pass {
         context,
         object,
@@ -173,7 +180,8 @@ impl<K: Credential> Pass<'_, K> {
         let answered = answers.is_some();
         let seen = Observation { sync_request: answers, ..seen };
         let status = verdict::compute(previous.as_ref(), &seen, now);
-        let news = status.clusters.iter().any(|new| !busy.contains(&*new.name) && row(rows, &new.name) != Some(new));
+        let news =
+            status.clusters.iter().any(|new| !busy.contains(&*new.name) && row(rows, &new.name) != Some(new));
         if let Some(wait) = memory.hold(!busy.is_empty(), news, HOLD) {
             return Ok(next.within(wait));
         }
@@ -209,7 +217,8 @@ impl<K: Credential> Pass<'_, K> {
             let local = self.context.shared.local();
             let standing = || if K::KEEPS { self.standing(seen) } else { Vec::new() };
             memory.material = Some(
-                source::resolve(local, &self.context.index, self.object, before.as_ref(), standing, anew).await,
+                source::resolve(local, &self.context.index, self.object, before.as_ref(), standing, anew)
+                    .await,
             );
         }
     }
@@ -311,10 +320,7 @@ pub fn row<'a>(rows: &'a [ClusterStatus], cluster: &str) -> Option<&'a ClusterSt
 const MAX_REFERENCES: usize = 50;
 
 /// Who uses the copies of an owner, in all clusters.
-pub fn references<'a>(
-    clusters: impl IntoIterator<Item = &'a Arc<Cluster>>,
-    owner: &OwnerId,
-) -> References {
+pub fn references<'a>(clusters: impl IntoIterator<Item = &'a Arc<Cluster>>, owner: &OwnerId) -> References {
     let mut total = 0;
     let mut first = Vec::new();
     for cluster in clusters {

@@ -38,7 +38,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use kube::{
-    Api, ResourceExt,
+    Api, Resource, ResourceExt,
     core::DeserializeGuard,
     runtime::{WatchStreamExt, controller::Controller, predicates, reflector, watcher},
 };
@@ -49,7 +49,7 @@ use tracing::{debug, warn};
 use crate::{
     api::{ANNOTATION_FORCE_DELETE, ANNOTATION_SYNC},
     cluster::{LOCAL, backoff, fault},
-    domain::Credential,
+    domain::{Credential, CredentialId},
 };
 
 /// How many credentials of one kind are worked on at once.
@@ -72,12 +72,16 @@ pub async fn run<K: Credential>(
     let api: Api<Guarded<K>> = Api::all(context.connector.client(Some(beat))?);
     let seconds = u32::try_from(context.connector.timeouts().watch.as_secs()).unwrap_or(60);
     let (store, writer) = reflector::store();
-    let (observed, roster) = (index.clone(), context.roster.clone());
+    let kind_context = Arc::new(reconcile::KindContext::new(context.clone(), index.clone()));
+    let (observed, roster, gone) = (index.clone(), context.roster.clone(), kind_context.clone());
     let changes = watcher(api, watcher::Config::default().timeout(seconds))
         .backoff(backoff())
         .reflect(writer)
         .inspect_ok(move |event| {
             observed.observe(event);
+            if let watcher::Event::Delete(object) = event {
+                gone.forget(&CredentialId::of_kind::<K>(object.meta()));
+            }
             // A finalizer may have been taken off by hand: then copies are left without a credential.
             if let watcher::Event::Delete(_) | watcher::Event::InitDone = event {
                 roster.orphans_appeared();
@@ -94,14 +98,13 @@ pub async fn run<K: Credential>(
             std::future::pending::<()>().await;
         }
     };
-    let context = Arc::new(reconcile::KindContext::new(context, index.clone()));
     let passes = Controller::for_stream(changes, store)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_on(index.wakes())
         .graceful_shutdown_on(async move {
             let _ = shutdown.wait_for(|down| *down).await;
         })
-        .run(reconcile::reconcile, reconcile::after_error, context)
+        .run(reconcile::reconcile, reconcile::after_error, kind_context)
         .for_each(|result| async move {
             if let Err(error) = result {
                 // Failed passes were reported where they failed; an object that is gone is no fault.

@@ -62,8 +62,7 @@ impl Shares<'_> {
         let glance = self.context.lanes.look(self.owner, cluster.name(), &self.purpose);
         let mut plan = plan(cluster.read().view());
         let left = plan.delete.len() + plan.release.len();
-        if !plan.delete.is_empty()
-            && self.stale_after.is_some_and(|limit| cluster.stale(Source::Pods, limit))
+        if !plan.delete.is_empty() && self.stale_after.is_some_and(|limit| cluster.stale(Source::Pods, limit))
         {
             // Who uses what is not known just now; nothing is pulled away on a guess.
             plan.held.extend(plan.delete.drain(..).map(|(key, _)| key));
@@ -89,8 +88,8 @@ impl Shares<'_> {
         }
         if let (Some(produced), true) = (produced, !failures.is_empty()) {
             let taken = failures.iter().filter(|(_, f)| matches!(f, Failure::SecretNameConflict(_)));
-            let keys = taken
-                .map(|(namespace, _)| Key { namespace: namespace.clone(), name: produced.name.clone() });
+            let keys =
+                taken.map(|(namespace, _)| Key { namespace: namespace.clone(), name: produced.name.clone() });
             cluster.wait_for(keys, self.owner);
         }
         let (desired, synced, held) = (plan.desired, plan.synced, plan.held.len());

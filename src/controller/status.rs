@@ -70,12 +70,7 @@ pub async fn write<K: Credential>(
 ///
 /// # Errors
 /// What the API server answered.
-pub async fn replace<T>(
-    api: &Api<T>,
-    name: &str,
-    uid: Option<&str>,
-    status: &Value,
-) -> Result<(), Error>
+pub async fn replace<T>(api: &Api<T>, name: &str, uid: Option<&str>, status: &Value) -> Result<(), Error>
 where
     T: Clone + DeserializeOwned + Debug,
 {

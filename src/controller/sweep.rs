@@ -35,7 +35,7 @@ const SLICE: Duration = Duration::from_secs(60);
 pub async fn sweep(context: Arc<Context>, interval: Duration, mut shutdown: watch::Receiver<bool>) {
     tokio::select! {
         () = context.filled() => {}
-        _ = shutdown.wait_for(|down| *down) => return,
+        () = down(&mut shutdown) => return,
     }
     let stop = Arc::new(AtomicBool::new(false));
     let mut asked = context.roster.orphans();
@@ -66,7 +66,7 @@ pub async fn sweep(context: Arc<Context>, interval: Duration, mut shutdown: watc
                 Some(Ok(name)) = tasks.join_next() => {
                     sweeping.remove(&name);
                 }
-                _ = shutdown.wait_for(|down| *down) => {
+                () = down(&mut shutdown) => {
                     // The deletions in flight come to their end.
                     stop.store(true, Ordering::Relaxed);
                     while tasks.join_next().await.is_some() {}
@@ -75,6 +75,10 @@ pub async fn sweep(context: Arc<Context>, interval: Duration, mut shutdown: watc
             }
         }
     }
+}
+
+async fn down(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|down| *down).await;
 }
 
 async fn sweep_cluster(context: &Context, cluster: &Cluster, stop: &AtomicBool) {

@@ -6,7 +6,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{
-    Api, ResourceExt,
+    Api,
     api::ApiResource,
     core::{DeserializeGuard, DynamicObject, error_boundary::InvalidObject},
 };

@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     api::{CredentialKind, DistributionPolicySpec, NamespaceSelector, Target},
     domain::{
+        consent::ClusterIdentity,
         credential::CredentialId,
         fingerprint::FingerprintKey,
         view::{Conflicts, Copies, Namespaces, PodReferences},
@@ -79,25 +80,42 @@ impl World {
 
     /// Plans for credential `home/quay`, with consent for namespaces labelled `open`.
     fn keep(&self, selector: serde_json::Value, content: Option<&str>, name: &str) -> Plan {
+        self.keep_in("local", true, selector, content, name)
+    }
+
+    fn keep_in(
+        &self,
+        cluster: &str,
+        wanted: bool,
+        selector: serde_json::Value,
+        content: Option<&str>,
+        name: &str,
+    ) -> Plan {
+        let none = BTreeMap::new();
         let selector: Option<NamespaceSelector> = serde_json::from_value(selector).unwrap();
         let policies: Vec<DistributionPolicySpec> = vec![
             serde_json::from_value(json!({
                 "from": {"namespaces": {"names": ["home"]}},
-                "to": {"namespaces": {"selector": {"matchLabels": {"open": "yes"}}}},
+                "to": {
+                    "namespaces": {"selector": {"matchLabels": {"open": "yes"}}},
+                    "clusters": {"names": ["local", "east"]},
+                },
             }))
             .unwrap(),
         ];
+        let cluster = ClusterIdentity { name: cluster, labels: &none };
         let consent =
-            Consent::new(&policies, CredentialKind::RegistryCredential, "home", &BTreeMap::new(), "operator");
+            Consent::new(&policies, CredentialKind::RegistryCredential, "home", &none, "operator", cluster);
         keep(
             self.view(),
             &Wanted {
                 owner: &id("quay").owner(),
                 secret_name: &name.into(),
                 targets: Targets {
-                    own_namespace: Some("home"),
+                    cluster: wanted,
+                    own_namespace: "home",
                     selector: selector.as_ref().map(|selector| NamespaceMatcher::new(selector, "operator")),
-                    consent: &consent,
+                    consent,
                 },
                 content: content.map(print),
                 revision: 1,
@@ -124,6 +142,24 @@ const ALL: &str = r#"{"selector": {}}"#;
 
 fn all() -> serde_json::Value {
     serde_json::from_str(ALL).unwrap()
+}
+
+#[test]
+fn in_another_cluster_the_own_namespace_is_one_of_that_name_and_needs_consent() {
+    let plan = world().keep_in("east", true, serde_json::Value::Null, Some("a"), "quay");
+    assert!(plan.create.is_empty());
+    assert_eq!(plan.failures, [("home".into(), Failure::NotPermitted)]);
+    let plan = world().keep_in("east", true, all(), Some("a"), "quay");
+    assert_eq!(names(&plan.create), ["web/quay"]);
+}
+
+#[test]
+fn a_cluster_that_is_not_meant_gives_back_what_is_unused() {
+    let world = world().copy("web", "quay", "a", |_| {});
+    let plan = world.keep_in("east", false, all(), Some("a"), "quay");
+    assert_eq!((plan.desired, plan.create.len(), plan.delete.len()), (0, 0, 1));
+    let plan = world.pod("web", "quay").keep_in("east", false, all(), Some("a"), "quay");
+    assert_eq!((plan.delete.len(), names(&plan.held)), (0, vec!["web/quay".to_owned()]));
 }
 
 #[test]

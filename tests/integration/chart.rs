@@ -6,6 +6,7 @@ mod fence;
 mod guard;
 mod helm;
 mod life;
+mod member;
 mod rbac;
 mod release;
 mod render;

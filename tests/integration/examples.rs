@@ -2,20 +2,37 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use claviger::{
+    api::{MemberCluster, RegistryCredential},
+    cli::member_rbac::{MemberRbacArgs, manifests as member_rbac},
+};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api, ResourceExt,
-    api::{DynamicObject, Patch, PatchParams, ValidationDirective},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, ValidationDirective},
     core::GroupVersionKind,
     discovery::{Scope, pinned_kind},
 };
 use serde_json::json;
 
-use crate::support::{self, Error, Result, apply_yaml, error::Context, wait::wait_for};
+use crate::{
+    member_rbac::token_in_member,
+    support::{
+        self, ControlPlane, Error, Result,
+        apply::apply,
+        apply_yaml,
+        error::Context,
+        wait::{DEADLINE, wait_for},
+    },
+};
+
+/// It needs another cluster.
+const MEMBER: &str = "member-cluster.yaml";
 
 #[tokio::test]
 async fn every_example_is_accepted_and_every_credential_in_it_gets_ready() -> Result<()> {
     let client = support::environment().await?.client().await?;
-    for (file, yaml) in manifests()? {
+    for (file, yaml) in manifests()?.into_iter().filter(|(file, _)| !file.ends_with(MEMBER)) {
         let objects = apply_yaml(&client, &yaml).await.context(&file)?;
         let credentials: Vec<_> = objects.iter().filter(|object| is_credential(object)).collect();
         assert!(!credentials.is_empty(), "{file} shows no credential");
@@ -23,6 +40,49 @@ async fn every_example_is_accepted_and_every_credential_in_it_gets_ready() -> Re
             ready(&client, credential).await.context(&file)?;
         }
     }
+    Ok(())
+}
+
+/// The member of the example does not exist: a real cluster takes its place, with the rights and the token that
+/// `claviger member-rbac` gives.
+#[tokio::test]
+async fn the_example_of_a_member_brings_a_secret_there_and_takes_it_back() -> Result<()> {
+    let client = support::environment().await?.client().await?;
+    let member = ControlPlane::builder().start().await?;
+    let there = member.client().await?;
+    apply_yaml(&there, &member_rbac(&MemberRbacArgs::default())?).await?;
+    let token = token_in_member(&there, &MemberRbacArgs::default()).await?;
+    let kubeconfig = member.kubeconfig_text(member.server_url(), &token);
+    let namespace: Namespace = serde_json::from_value(
+        json!({"metadata": {"name": "web", "labels": {"acme.example.com/fleet": "true"}}}),
+    )?;
+    Api::all(there.clone()).create(&PostParams::default(), &namespace).await?;
+
+    let (file, yaml) = manifests()?.into_iter().find(|(file, _)| file.ends_with(MEMBER)).unwrap_or_default();
+    for mut object in serde_saphyr::from_multiple::<DynamicObject>(&yaml)? {
+        if let Some(placeholder) = object.data.pointer_mut("/stringData/kubeconfig") {
+            *placeholder = json!(kubeconfig);
+        }
+        let applied = apply(&client, "default", object).await.context(&file)?;
+        if is_credential(&applied) {
+            ready(&client, &applied).await.context(&file)?;
+        }
+    }
+    let copies = Api::<Secret>::namespaced(there, "web");
+    let copy = wait_for(DEADLINE, "the copy in the member", async || copies.get("quay").await).await?;
+    assert_eq!(copy.type_.as_deref(), Some("kubernetes.io/dockerconfigjson"));
+
+    let members = Api::<MemberCluster>::all(client.clone());
+    members.delete("us-east-1", &DeleteParams::default()).await?;
+    wait_for(DEADLINE, "the member to be let go", async || {
+        members.get_opt("us-east-1").await.is_ok_and(|left| left.is_none())
+    })
+    .await?;
+    assert!(copies.get_opt("quay").await?.is_none(), "an unused copy was left behind");
+    let here = Api::<Secret>::namespaced(client.clone(), "fleet-web");
+    assert!(here.get_opt("quay").await?.is_some(), "the copy in the hub went too");
+    let credentials = Api::<RegistryCredential>::namespaced(client, "fleet");
+    credentials.delete("quay", &DeleteParams::default()).await?;
     Ok(())
 }
 

@@ -7,7 +7,10 @@ use std::{
     process::{Command, Output},
 };
 
-use claviger::{api, cli::crds};
+use claviger::{
+    api,
+    cli::{crds, member_rbac},
+};
 
 use crate::support::{Result, operator_binary};
 
@@ -52,6 +55,17 @@ fn the_binary_prints_and_checks_them() -> Result<()> {
     assert_eq!(elsewhere.status.code(), Some(1));
     let message = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
     assert!(message.contains("claviger.dev_registrycredentials.yaml (missing)"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn the_rights_in_a_member_are_those_that_the_binary_prints() -> Result<()> {
+    let wanted = member_rbac::manifests(&member_rbac::MemberRbacArgs::default())?;
+    let file = "docs/member-rbac.yaml";
+    let found = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;
+    assert!(found == wanted, "{file} is out of date: claviger member-rbac > {file}");
+    let printed = Command::new(operator_binary()?).arg("member-rbac").output()?;
+    assert_eq!(String::from_utf8(printed.stdout)?, wanted);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 mod kinds;
 mod login;
+mod member;
 mod policy;
 mod registry;
 mod shape;

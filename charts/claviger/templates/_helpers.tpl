@@ -19,6 +19,8 @@ guard and the fence all follow.
 {{- define "claviger.clusterKinds" -}}
 - kind: DistributionPolicy
   plural: distributionpolicies
+- kind: MemberCluster
+  plural: memberclusters
 {{- end }}
 
 {{- define "claviger.credentialPlurals" -}}
@@ -88,6 +90,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- else }}
 {{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
 {{- end }}
+{{- end }}
+
+{{/* Labels as a flag takes them. */}}
+{{- define "claviger.clusterLabels" -}}
+{{- $pairs := list }}
+{{- range $key, $value := .Values.clusterLabels }}
+{{- $pairs = append $pairs (printf "%s=%s" $key $value) }}
+{{- end }}
+{{- join "," $pairs }}
 {{- end }}
 
 {{- define "claviger.distributionPolicyName" -}}

@@ -27,7 +27,7 @@ async fn dry_run(client: &Client, yaml: &str) -> Result<usize> {
         let types = object.types.clone().ok_or_else(|| Error::new("no kind"))?;
         let (resource, _) = pinned_kind(client, &GroupVersionKind::try_from(&types)?).await?;
         let api: Api<DynamicObject> = match types.kind.as_str() {
-            "DistributionPolicy" => Api::all_with(client.clone(), &resource),
+            "DistributionPolicy" | "MemberCluster" => Api::all_with(client.clone(), &resource),
             _ => Api::namespaced_with(client.clone(), "default", &resource),
         };
         let mut object = object;

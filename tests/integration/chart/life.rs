@@ -15,7 +15,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{
-    rbac,
+    member, rbac,
     release::{NAMESPACE, Release},
 };
 use crate::{
@@ -24,7 +24,10 @@ use crate::{
 };
 
 /// Short times, so that a crash costs the test seconds.
-const VALUES: [&str; 2] = [
+const VALUES: [&str; 4] = [
+    // With the rights that adoption needs.
+    "--set=adopt.argocd.enabled=true",
+    "--set=adopt.argocd.namespace=gitops",
     "--set-json",
     r#"extraArgs=["--lease-duration=3s","--lease-renew-deadline=2s","--lease-retry-period=500ms"]"#,
 ];
@@ -54,6 +57,7 @@ async fn live(release: &Release) -> Result<()> {
     // Held to the end, as it stops when it is dropped.
     let _leader = change_of_leaders(&test, release, leader, &targets).await?;
     orphans(&test, &targets).await?;
+    member::comes_and_goes(release, &test).await?;
     held_deletion(&test, &targets).await?;
     events(&test).await
 }

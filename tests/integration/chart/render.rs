@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use clap::Parser;
-use claviger::cli::{Cli, Command, Settings};
+use claviger::{
+    cli::{Cli, Command, Settings},
+    domain::adoption::{Adopt, Scope},
+};
 use serde_json::{Value, json};
 
 use super::helm::{chart, helm, only, template, values};
@@ -110,7 +113,7 @@ fn settings(objects: &[Value]) -> Result<Settings> {
     let line = args.iter().map(|arg| arg.as_str().unwrap_or_default());
     match Cli::try_parse_from(std::iter::once("claviger").chain(line))?.command {
         Command::Run(args) => Ok(Settings::try_from(*args)?),
-        Command::Crds(_) => Err(Error::new("not run")),
+        _ => Err(Error::new("not run")),
     }
 }
 
@@ -126,7 +129,47 @@ async fn flags_are_those_of_the_operator() -> Result<()> {
     assert_eq!(full.resync_interval.as_secs(), 5400);
     assert_eq!(full.sweep_interval.as_secs(), 7200);
     assert_eq!(full.worker_threads, 1);
+    assert_eq!(full.hub_id.as_deref(), Some("hub-eu"));
+    let labels: Vec<_> = full.cluster_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(labels, ["env=prod", "example.com/tier=1"]);
+    assert_eq!(full.unreachable_grace_period.as_secs(), 1800);
+    assert_eq!(full.member_probe_interval.as_secs(), 15);
+    assert_eq!(full.adopt.argocd.as_deref(), Some("gitops"));
+    assert_eq!(full.adopt.cluster_api, Some(Scope::All));
+    assert!(full.allow_insecure_members);
+    assert_eq!((bare.adopt, bare.hub_id, bare.allow_insecure_members), (Adopt::default(), None, false));
     assert_eq!(full.leader_election.map(|election| election.timing.lease_duration.as_secs()), Some(30));
+    Ok(())
+}
+
+/// The verbs that a role of the chart gives on a resource of ours.
+fn verbs(objects: &[Value], role: &str, resource: &str) -> BTreeSet<String> {
+    let role =
+        objects.iter().find(|object| object["kind"] == "ClusterRole" && object["metadata"]["name"] == role);
+    let rules = role.and_then(|role| role["rules"].as_array()).cloned().unwrap_or_default();
+    let of = |rule: &&Value| {
+        rule["apiGroups"] == json!(["claviger.dev"])
+            && rule["resources"].as_array().is_some_and(|all| all.contains(&json!(resource)))
+    };
+    let all = rules.iter().filter(of).flat_map(|rule| rule["verbs"].as_array().cloned().unwrap_or_default());
+    all.filter_map(|verb| verb.as_str().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn clusters_are_taken_in_by_admins_and_by_adoption_only() -> Result<()> {
+    let set = |verbs: &[&str]| verbs.iter().map(|verb| (*verb).to_owned()).collect::<BTreeSet<_>>();
+    let bare = template(&[]).await?;
+    for kind in ["memberclusters", "distributionpolicies"] {
+        assert_eq!(verbs(&bare, "keys-claviger-view", kind), set(&["get", "list", "watch"]));
+        assert_eq!(verbs(&bare, "keys-claviger-edit", kind), set(&[]));
+    }
+    let used = ["get", "list", "watch", "patch"];
+    assert_eq!(verbs(&bare, "keys-claviger", "memberclusters"), set(&used));
+    for tool in ["argocd", "clusterApi"] {
+        let adopting = template(&["--set", &format!("adopt.{tool}.enabled=true")]).await?;
+        let all = [&used[..], &["create", "update", "delete"]].concat();
+        assert_eq!(verbs(&adopting, "keys-claviger", "memberclusters"), set(&all), "{tool}");
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The rights that the chart gives to people, and the standard that its Pods meet.
 
-use claviger::api::{DistributionPolicy, RegistryCredential};
+use claviger::api::{DistributionPolicy, MemberCluster, RegistryCredential};
 use k8s_openapi::api::{
     core::v1::Pod,
     rbac::v1::{RoleBinding, Subject},
@@ -67,12 +67,18 @@ async fn editors_write_credentials_and_never_consent() -> Result<()> {
 
     let other = Api::<RegistryCredential>::namespaced(client.clone(), "default");
     assert!(is_forbidden(other.create(&params, &credential()?).await));
-    let policies = Api::<DistributionPolicy>::all(client);
+    let policies = Api::<DistributionPolicy>::all(client.clone());
     let policy: DistributionPolicy = serde_json::from_value(json!({
         "apiVersion": "claviger.dev/v1alpha1", "kind": "DistributionPolicy", "metadata": {"name": "mine"},
         "spec": {"from": {"namespaces": {"names": [namespace.name]}}, "to": {"namespaces": {"selector": {}}}},
     }))?;
     assert!(is_forbidden(policies.create(&params, &policy).await), "an editor gave consent");
+    let member: MemberCluster = serde_json::from_value(json!({
+        "apiVersion": "claviger.dev/v1alpha1", "kind": "MemberCluster", "metadata": {"name": "mine"},
+        "spec": {"kubeconfigSecretRef": {"name": "mine"}},
+    }))?;
+    let members = Api::<MemberCluster>::all(client);
+    assert!(is_forbidden(members.create(&params, &member).await), "an editor took a cluster in");
     Ok(())
 }
 

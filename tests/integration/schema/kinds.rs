@@ -64,8 +64,17 @@ async fn a_policy_prints_from_where_to_where() -> Result<()> {
     let path = format!("/apis/claviger.dev/v1alpha1/distributionpolicies/policy-{}", test.mark);
     let table = table(&test.client, &path).await?;
     assert_eq!(columns(&table, false), ["NAME", "FROM", "TO", "AGE"]);
-    assert_eq!(columns(&table, true)[4..], ["KINDS"]);
+    assert_eq!(columns(&table, true)[4..], ["CLUSTERS", "KINDS"]);
     assert_eq!(table["rows"][0]["cells"][1], json!(format!("[\"{}\"]", test.home.name)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_member_prints_whether_it_can_be_reached() -> Result<()> {
+    let table = table(&client().await?, "/apis/claviger.dev/v1alpha1/memberclusters").await?;
+    let short = ["NAME", "READY", "REACHABLE", "VERSION", "SOURCE", "REASON", "AGE"];
+    assert_eq!(columns(&table, false), short);
+    assert_eq!(columns(&table, true)[7..], ["PROBED", "SERVER", "MESSAGE"]);
     Ok(())
 }
 
@@ -98,6 +107,11 @@ async fn kinds_are_found_by_short_name_and_category() -> Result<()> {
     assert_eq!(policy.categories.clone().unwrap_or_default(), ["claviger"]);
     assert!(!policy.namespaced, "consent of a cluster is not in a namespace");
     assert!(find("registrycredentials/status").is_ok());
+    let member = find("memberclusters")?;
+    assert_eq!(member.short_names.as_deref().unwrap_or_default(), ["mc"]);
+    assert_eq!(member.categories.clone().unwrap_or_default(), ["claviger"]);
+    assert!(!member.namespaced, "a cluster is not in a namespace");
+    assert!(find("memberclusters/status").is_ok());
     let tls = find("tlscredentials")?;
     assert_eq!(tls.short_names.as_deref().unwrap_or_default(), ["tlscred"]);
     assert_eq!(tls.categories.clone().unwrap_or_default(), ["claviger", "credentials"]);

@@ -53,10 +53,23 @@ async fn policies_say_from_where_to_where() -> Result<()> {
             json!({"to": {"namespaces": {"selector": {"matchExpressions": [{"key": "env", "operator": "In"}]}}}}),
             &["spec.to.namespaces.selector.matchExpressions[0]", "`values` must be given for In and NotIn"],
         ),
+        ("to a cluster", json!({"to": {"clusters": {"names": ["local", "us-east-1"]}}}), ACCEPTED),
+        ("to all clusters", json!({"to": {"clusters": {"selector": {}, "exclude": ["lab"]}}}), ACCEPTED),
+        ("to no cluster", json!({"to": {"clusters": {}}}), ACCEPTED),
         (
-            "to clusters, which come later",
-            json!({"to": {"clusters": {"names": ["local"]}}}),
-            &["unknown field \"spec.to.clusters\""],
+            "to a wildcard of clusters",
+            json!({"to": {"clusters": {"names": ["*"]}}}),
+            &["spec.to.clusters.names[0]", "should match"],
+        ),
+        (
+            "to clusters by an odd selector",
+            json!({"to": {"clusters": {"selector": {"matchExpressions": [{"key": "env", "operator": "Exists", "values": ["x"]}]}}}}),
+            &["spec.to.clusters.selector.matchExpressions[0]", "may not be given for Exists"],
+        ),
+        (
+            "from a cluster",
+            json!({"from": {"clusters": {"names": ["local"]}}}),
+            &["unknown field \"spec.from.clusters\""],
         ),
         (
             "for defaults, which come later",

@@ -134,7 +134,7 @@ async fn explain_has_the_texts() -> Result<()> {
         let request = http::Request::get("/openapi/v3/apis/claviger.dev/v1alpha1").body(Vec::new())?;
         let document: serde_json::Value = client.request(request).await?;
         let schemas = &document["components"]["schemas"];
-        for kind in ["RegistryCredential", "DistributionPolicy"] {
+        for kind in ["RegistryCredential", "MemberCluster", "DistributionPolicy"] {
             let text = &schemas[format!("dev.claviger.v1alpha1.{kind}")]["description"];
             if text.as_str().is_none_or(str::is_empty) {
                 return Err(Error::new(format!("{kind} says {text}")));

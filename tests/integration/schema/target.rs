@@ -23,11 +23,6 @@ async fn a_target_names_its_secret() -> Result<()> {
         ("empty", name(""), &["spec.target.secretName", "at least 1"]),
         ("an empty target", json!({"target": {}}), ACCEPTED),
         (
-            "clusters, which come later",
-            json!({"target": {"clusters": {"names": ["local"]}}}),
-            &["unknown field \"spec.target.clusters\""],
-        ),
-        (
             "a type",
             json!({"target": {"type": "kubernetes.io/service-account-token"}}),
             &["unknown field \"spec.target.type\""],
@@ -105,6 +100,57 @@ async fn namespaces_are_selected_by_name_and_label() -> Result<()> {
             "regular expression",
             namespaces(json!({"pattern": "^team-.*$"})),
             &["unknown field \"spec.target.namespaces.pattern\""],
+        ),
+    ];
+    custom().check(&cases).await
+}
+
+#[tokio::test]
+async fn clusters_are_selected_by_name_and_label() -> Result<()> {
+    let clusters = |selector: Value| json!({"target": {"clusters": selector}});
+    let many = |count: usize| (0..count).map(|n| format!("c{n}")).collect::<Vec<_>>();
+    let cases: Vec<Case<'_>> = vec![
+        ("none", clusters(json!({})), ACCEPTED),
+        ("all", clusters(json!({"selector": {}})), ACCEPTED),
+        ("names", clusters(json!({"names": ["local", "us-east-1"], "exclude": ["lab"]})), ACCEPTED),
+        ("the name that Argo CD has for local", clusters(json!({"names": ["in-cluster"]})), ACCEPTED),
+        ("labels", clusters(json!({"selector": {"matchLabels": {"env": "prod"}}})), ACCEPTED),
+        (
+            "both, and namespaces",
+            json!({"target": {"namespaces": {"selector": {}}, "clusters": {"names": ["a"], "selector": {}}}}),
+            ACCEPTED,
+        ),
+        ("wildcard", clusters(json!({"names": ["*"]})), &["spec.target.clusters.names[0]", "should match"]),
+        (
+            "an address",
+            clusters(json!({"names": ["https://10.0.0.1:6443"]})),
+            &["spec.target.clusters.names[0]", "should match"],
+        ),
+        ("dots", clusters(json!({"names": ["a.b"]})), &["spec.target.clusters.names[0]", "should match"]),
+        ("capitals", clusters(json!({"exclude": ["Lab"]})), &["spec.target.clusters.exclude[0]"]),
+        ("name of 63", clusters(json!({"names": ["c".repeat(63)]})), ACCEPTED),
+        ("name of 64", clusters(json!({"names": ["c".repeat(64)]})), &["names[0]", "more than 63"]),
+        (
+            "one twice",
+            clusters(json!({"names": ["east", "east"]})),
+            &["spec.target.clusters.names[1]: Duplicate value"],
+        ),
+        ("256 names", clusters(json!({"names": many(256)})), ACCEPTED),
+        ("257 names", clusters(json!({"names": many(257)})), &["names", "must have at most 256 items"]),
+        (
+            "257 left out",
+            clusters(json!({"exclude": many(257)})),
+            &["exclude", "must have at most 256 items"],
+        ),
+        (
+            "In nothing",
+            clusters(json!({"selector": {"matchExpressions": [{"key": "env", "operator": "In"}]}})),
+            &["spec.target.clusters.selector.matchExpressions[0]", "`values` must be given for In"],
+        ),
+        (
+            "a server",
+            clusters(json!({"server": "https://kubernetes.default.svc"})),
+            &["unknown field \"spec.target.clusters.server\""],
         ),
     ];
     custom().check(&cases).await

@@ -11,7 +11,7 @@ fn cluster(desired: usize, synced: usize, failures: &[(&str, Failure)]) -> Clust
         synced,
         failures: failures.iter().map(|(name, failure)| ((*name).into(), failure.clone())).collect(),
         held: 0,
-        unreachable: None,
+        trouble: None,
     }
 }
 
@@ -24,6 +24,7 @@ fn seen(cluster: ClusterOutcome) -> Observation {
         clusters: vec![cluster],
         references: References::default(),
         deletion: None,
+        awaited: Vec::new(),
         validity: None,
         sync_request: None,
     }
@@ -201,4 +202,80 @@ fn a_sync_request_is_answered_in_numbers() {
         (sync.last_handled_request.as_str(), sync.attempted, sync.succeeded, sync.failed),
         ("now", 3, 2, 1)
     );
+}
+
+fn member(name: &str, desired: usize, synced: usize, trouble: Option<ClusterTrouble>) -> ClusterOutcome {
+    ClusterOutcome { name: name.into(), trouble, ..cluster(desired, synced, &[]) }
+}
+
+fn down() -> Option<ClusterTrouble> {
+    Some(ClusterTrouble::Unreachable("no route".into()))
+}
+
+#[test]
+fn one_dead_cluster_of_several_is_partial_and_named() {
+    let clusters = vec![member("local", 3, 3, None), member("east", 2, 2, down())];
+    let seen = Observation { clusters, ..seen(cluster(0, 0, &[])) };
+    let status = compute(None, &seen, time(10));
+    assert_eq!(
+        told(&status)[..3],
+        ["Ready=False/PartiallySynced", "Reconciling=True/Retrying", "Stalled=False/Progressing"]
+    );
+    assert!(status.conditions[0].message.contains("cluster 'east' does not answer: no route"));
+    assert_eq!(status.summary, Some(Summary { namespaces: "5/5".into(), clusters: "1/2".into() }));
+    let east = &status.clusters[1];
+    assert_eq!((east.state, east.reason.as_deref()), (ClusterState::Unreachable, Some("Unreachable")));
+    assert_eq!(status.clusters[0].state, ClusterState::Synced);
+    let later = compute(Some(&status), &seen, time(20));
+    assert_eq!(later, status, "the row keeps the time since when it is so");
+}
+
+#[test]
+fn all_clusters_dead_is_unknown_and_none_selected_is_nothing_to_do() {
+    let dark = vec![member("east", 2, 2, down()), member("west", 0, 0, down())];
+    let status = compute(None, &Observation { clusters: dark, ..seen(cluster(0, 0, &[])) }, time(10));
+    assert!(told(&status).contains(&"Synced=Unknown/ClusterUnreachable".to_owned()));
+    let status = compute(None, &Observation { clusters: Vec::new(), ..seen(cluster(0, 0, &[])) }, time(10));
+    assert!(told(&status).contains(&"Synced=True/NoTargets".to_owned()));
+}
+
+#[test]
+fn a_cluster_that_does_not_exist_waits_for_somebody() {
+    let clusters = vec![member("local", 1, 1, None), member("esat", 0, 0, Some(ClusterTrouble::NotFound))];
+    let status = compute(None, &Observation { clusters, ..seen(cluster(0, 0, &[])) }, time(10));
+    assert_eq!(told(&status)[2], "Stalled=True/PartiallySynced");
+    assert!(status.conditions[0].message.contains("there is no cluster 'esat'"));
+}
+
+#[test]
+fn a_sync_counts_only_what_was_seen_now() {
+    let clusters = vec![member("local", 3, 3, None), member("east", 2, 2, down())];
+    let seen = Observation { clusters, sync_request: Some("now".into()), ..seen(cluster(0, 0, &[])) };
+    let sync = compute(None, &seen, time(10)).sync.unwrap();
+    assert_eq!((sync.attempted, sync.succeeded, sync.failed), (5, 3, 2));
+}
+
+#[test]
+fn a_deletion_that_waits_for_a_cluster_says_until_when() {
+    let seen = Observation {
+        clusters: vec![member("east", 2, 2, down())],
+        deletion: Some(Disposition::Keep),
+        awaited: vec![("east".into(), time(3600))],
+        ..seen(cluster(0, 0, &[]))
+    };
+    let status = compute(None, &seen, time(10));
+    assert!(told(&status).contains(&"DeletionBlocked=True/ClusterUnreachable".to_owned()));
+    let message = &status.conditions.last().unwrap().message;
+    assert!(message.contains("'east' (until 1970-01-01T01:00:00Z") && message.contains("force-delete"));
+}
+
+#[test]
+fn what_was_last_seen_of_a_cluster_counts_until_it_is_seen_again() {
+    let first = compute(
+        None,
+        &Observation { clusters: vec![member("east", 4, 4, None)], ..seen(cluster(0, 0, &[])) },
+        time(1),
+    );
+    let unseen = ClusterOutcome::unseen("east", first.clusters.first(), ClusterTrouble::Connecting);
+    assert_eq!((unseen.desired, unseen.synced), (4, 4));
 }

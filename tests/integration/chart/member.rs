@@ -1,0 +1,130 @@
+//! Other clusters under the chart's rights; and the chart's fence, put up in a member.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use claviger::{
+    api::MemberCluster,
+    cli::member_rbac::{MemberRbacArgs, manifests},
+};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+
+use super::{
+    helm::template,
+    release::{NAMESPACE, Release},
+};
+use crate::{
+    member_rbac::{operator_in_member, token_in_member},
+    scenario::Scenario,
+    support::{ControlPlane, Error, Result, TestNamespace, apply_yaml, wait::DEADLINE, wait_for},
+};
+
+/// A member that an admin declares, and one that Argo CD knows, under the rights of the chart.
+pub async fn comes_and_goes(release: &Release, test: &Scenario) -> Result<()> {
+    let member = ControlPlane::builder().start().await?;
+    let there = member.client().await?;
+    apply_yaml(&there, &manifests(&MemberRbacArgs::default())?).await?;
+    let token = token_in_member(&there, &MemberRbacArgs::default()).await?;
+    declared(release, test, member.kubeconfig_text(member.server_url(), &token)).await?;
+    adopted(test, &member, &token).await
+}
+
+async fn declared(release: &Release, test: &Scenario, kubeconfig: String) -> Result<()> {
+    let secrets = Api::<Secret>::namespaced(release.client().await?, NAMESPACE);
+    let secret = json!({"metadata": {"name": "east"}, "stringData": {"kubeconfig": kubeconfig}});
+    secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+    let members = Api::<MemberCluster>::all(test.client.clone());
+    let east: MemberCluster = serde_json::from_value(json!({
+        "apiVersion": "claviger.dev/v1alpha1", "kind": "MemberCluster", "metadata": {"name": "east"},
+        "spec": {"kubeconfigSecretRef": {"name": "east"}},
+    }))?;
+    members.create(&PostParams::default(), &east).await?;
+    wait_ready(&members, "east").await?;
+    members.delete("east", &DeleteParams::default()).await?;
+    wait_none(&members).await
+}
+
+async fn adopted(test: &Scenario, member: &ControlPlane, token: &str) -> Result<()> {
+    let gitops: Namespace = serde_json::from_value(json!({"metadata": {"name": "gitops"}}))?;
+    Api::all(test.client.clone()).create(&PostParams::default(), &gitops).await?;
+    let tls = json!({"caData": STANDARD.encode(member.ca_pem())});
+    let config = json!({"bearerToken": token, "tlsClientConfig": tls}).to_string();
+    let secret = json!({
+        "metadata": {"name": "cluster-west", "labels": {"argocd.argoproj.io/secret-type": "cluster"}},
+        "stringData": {"name": "west", "server": member.server_url(), "config": config},
+    });
+    let secrets = test.secrets("gitops");
+    secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+    let members = Api::<MemberCluster>::all(test.client.clone());
+    wait_ready(&members, "west").await?;
+    let labelled = Patch::Merge(json!({"metadata": {"labels": {"env": "prod"}}}));
+    secrets.patch("cluster-west", &PatchParams::default(), &labelled).await?;
+    wait_for(DEADLINE, "the label on the member", async || {
+        let labels = members.get("west").await?.metadata.labels.unwrap_or_default();
+        if labels.contains_key("env") { Ok(()) } else { Err(Error::new(format!("{labels:?}"))) }
+    })
+    .await?;
+    secrets.delete("cluster-west", &DeleteParams::default()).await?;
+    wait_none(&members).await
+}
+
+async fn wait_ready(members: &Api<MemberCluster>, name: &str) -> Result<()> {
+    wait_for(DEADLINE, &format!("member {name} to be ready"), async || {
+        let conditions = members.get(name).await?.status.unwrap_or_default().conditions;
+        let is_ready = conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+        if is_ready { Ok(()) } else { Err(Error::new(serde_json::to_string(&conditions)?)) }
+    })
+    .await
+}
+
+async fn wait_none(members: &Api<MemberCluster>) -> Result<()> {
+    wait_for(DEADLINE, "no member to be left", async || {
+        let left = members.list(&ListParams::default()).await?.items;
+        if left.is_empty() { Ok(()) } else { Err(Error::new(format!("{left:?}"))) }
+    })
+    .await
+}
+
+/// As docs/members.md says, for the service account of the member.
+async fn fenced_member() -> Result<(Client, Client)> {
+    let args = MemberRbacArgs { namespace: "keys-system".into(), ..MemberRbacArgs::default() };
+    let control_plane = ControlPlane::shared().await?;
+    let admin = control_plane.client().await?;
+    apply_yaml(&admin, &manifests(&args)?).await?;
+    let account = format!("serviceAccount.name={}", args.service_account);
+    for object in template(&["--set", &account, "--show-only=templates/fence.yaml"]).await? {
+        apply_yaml(&admin, &object.to_string()).await?;
+    }
+    Ok((admin, operator_in_member(control_plane, &args).await?))
+}
+
+fn secret(metadata: Value, type_: &str) -> Result<Secret> {
+    Ok(serde_json::from_value(json!({"metadata": metadata, "type": type_, "stringData": {"a": "b"}}))?)
+}
+
+#[tokio::test]
+async fn the_fence_holds_the_operator_in_a_member_too() -> Result<()> {
+    let (admin, operator) = fenced_member().await?;
+    let namespace = TestNamespace::new(admin, "fenced").await?;
+    let secrets = Api::<Secret>::namespaced(operator, &namespace.name);
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let foreign = secret(json!({"name": "foreign"}), "Opaque")?;
+    wait_for(DEADLINE, "the fence in the member", async || match secrets.create(&dry_run, &foreign).await {
+        Err(kube::Error::Api(status)) if status.message.contains("Claviger may create only") => Ok(()),
+        other => Err(Error::new(format!("{:?}", other.map(|_| "written")))),
+    })
+    .await?;
+    let ours = json!({"name": "ours", "labels": {
+        "app.kubernetes.io/managed-by": "claviger", "claviger.dev/owner": "x",
+    }});
+    secrets.create(&dry_run, &secret(ours.clone(), "Opaque")?).await?;
+    let mut token = ours;
+    token["annotations"] = json!({"kubernetes.io/service-account.name": "default"});
+    let token = secret(token, "kubernetes.io/service-account-token")?;
+    let minted = secrets.create(&dry_run, &token).await;
+    assert!(matches!(minted, Err(kube::Error::Api(status)) if status.code == 403), "a token was minted");
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! MemberCluster.
+
+use serde_json::{Value, json};
+
+use super::{ACCEPTED, Case, Refusal, Subject, client};
+use crate::support::{Error, Result};
+
+fn member() -> Subject {
+    Subject {
+        kind: "MemberCluster",
+        path: "/apis/claviger.dev/v1alpha1/memberclusters",
+        spec: json!({"kubeconfigSecretRef": {"name": "east-kubeconfig"}}),
+    }
+}
+
+#[tokio::test]
+async fn a_member_says_how_it_is_reached() -> Result<()> {
+    const ONE: &[&str] = &["spec", "`kubeconfigSecretRef` must be given"];
+    let secret = |name: &str| json!({"kubeconfigSecretRef": {"name": name}});
+    let adopted = json!({"tool": "ArgoCD", "namespace": "argocd", "name": "cluster-east"});
+    let from = |change: Value| {
+        let mut adopted = adopted.clone();
+        json_patch::merge(&mut adopted, &change);
+        json!({"kubeconfigSecretRef": null, "adoptedFrom": adopted})
+    };
+    let cases: Vec<Case<'_>> = vec![
+        ("as it stands", json!({}), ACCEPTED),
+        ("with a key", json!({"kubeconfigSecretRef": {"key": "kubeconfig.yaml"}}), ACCEPTED),
+        ("paused", json!({"paused": true}), ACCEPTED),
+        ("left as it is", json!({"deletionPolicy": "Orphan"}), ACCEPTED),
+        ("emptied", json!({"deletionPolicy": "RemoveUnused"}), ACCEPTED),
+        ("adopted from Argo CD", from(json!({})), ACCEPTED),
+        ("adopted from Cluster API", from(json!({"tool": "ClusterAPI"})), ACCEPTED),
+        ("neither", json!({"kubeconfigSecretRef": null}), ONE),
+        ("both", json!({"adoptedFrom": adopted}), ONE),
+        ("no name", json!({"kubeconfigSecretRef": {"name": null}}), &["kubeconfigSecretRef.name: Required"]),
+        ("an empty name", secret(""), &["kubeconfigSecretRef.name", "at least 1"]),
+        ("another namespace", secret("tenant/east"), &["kubeconfigSecretRef.name", "valid Secret name"]),
+        (
+            "a namespace",
+            json!({"kubeconfigSecretRef": {"namespace": "tenant"}}),
+            &["unknown field \"spec.kubeconfigSecretRef.namespace\""],
+        ),
+        (
+            "a key that no Secret has",
+            json!({"kubeconfigSecretRef": {"key": "a/b"}}),
+            &["kubeconfigSecretRef.key", "should match"],
+        ),
+        (
+            "a kubeconfig inline",
+            json!({"kubeconfig": "apiVersion: v1"}),
+            &["unknown field \"spec.kubeconfig\""],
+        ),
+        ("adopted from elsewhere", from(json!({"tool": "Rancher"})), &["tool", "Unsupported value"]),
+        ("adopted from nowhere", from(json!({"namespace": null})), &["adoptedFrom.namespace: Required"]),
+        ("forced", json!({"deletionPolicy": "Force"}), &["deletionPolicy", "Unsupported value"]),
+    ];
+    member().check(&cases).await
+}
+
+#[tokio::test]
+async fn a_member_has_a_name_that_a_target_can_give() -> Result<()> {
+    const FORM: &str =
+        "the name of a cluster may have lower-case letters, digits and '-', at most 63 characters";
+    const OWN: &str = "mean the cluster that the operator runs in; choose another name";
+    let (most, more) = ("c".repeat(63), "c".repeat(64));
+    let cases = [
+        ("us-east-1", None),
+        ("9", None),
+        (most.as_str(), None),
+        (more.as_str(), Some(FORM)),
+        ("us.east", Some(FORM)),
+        ("local", Some(OWN)),
+        ("in-cluster", Some(OWN)),
+        ("local-2", None),
+    ];
+    let client = client().await?;
+    let mut wrong = Vec::new();
+    for (name, expected) in cases {
+        let answer = member().dry_run(&client, json!({"name": name}), member().spec).await;
+        match (answer, expected) {
+            (Ok(_), None) => {}
+            (Err(Refusal(message)), Some(part)) if message.contains(part) => {}
+            (Ok(_), Some(part)) => wrong.push(format!("{name}: accepted, not refused with {part}")),
+            (Err(Refusal(message)), _) => wrong.push(format!("{name}: {message}")),
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(Error::new(wrong.join("\n"))) }
+}
+
+#[tokio::test]
+async fn defaults_of_a_member_are_filled_in() -> Result<()> {
+    let made = member().dry_run(&client().await?, json!({"name": "fresh"}), member().spec).await;
+    let made = made.map_err(|refusal| Error::new(refusal.0))?;
+    assert_eq!(made["spec"]["deletionPolicy"], "RemoveUnused");
+    assert_eq!(made["spec"].get("paused"), None);
+    Ok(())
+}
