@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{labels::is_dns_label, selection::{LOCAL, canonical}};
+use super::{
+    labels::is_dns_label,
+    selection::{LOCAL, canonical},
+};
 use crate::api::{ClusterTool, LABEL_MANAGED_BY, MANAGER};
 
 /// The longest name of a MemberCluster.
@@ -54,8 +57,17 @@ pub const ARGOCD_SKIP: &str = "argocd.argoproj.io/skip-reconcile";
 
 /// Domains of labels that mean something to the tools that put them there: copied, they would take the
 /// MemberCluster for one of theirs, and change or prune it.
-const TOOLS: [&str; 8] =
-    ["claviger.dev", "argoproj.io", "fluxcd.io", "helm.sh", "cattle.io", "k14s.io", "cert-manager.io", "k8s.io"];
+const TOOLS: [&str; 9] = [
+    "claviger.dev",
+    "argoproj.io",
+    "fluxcd.io",
+    "helm.sh",
+    "cattle.io",
+    "k14s.io",
+    "cert-manager.io",
+    "k8s.io",
+    "x-k8s.io",
+];
 
 impl Adopt {
     /// Whether clusters of a tool are adopted from a namespace.
@@ -104,9 +116,9 @@ fn is_internal(key: &str) -> bool {
     const OWNED: [&str; 2] = [LABEL_MANAGED_BY, "app.kubernetes.io/instance"];
     let Some((domain, _)) = key.split_once('/') else { return false };
     OWNED.contains(&key)
-        || TOOLS.iter().any(|tool| {
-            domain.strip_suffix(tool).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        })
+        || TOOLS
+            .iter()
+            .any(|tool| domain.strip_suffix(tool).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 #[cfg(test)]
@@ -130,9 +142,13 @@ mod tests {
     #[test]
     fn labels_of_people_are_copied_and_those_of_tools_are_not() {
         let labels = [
-            ("env", "prod"), ("topology.kubernetes.io/region", "eu"), ("argocd.argoproj.io/secret-type", "cluster"),
-            ("cluster.x-k8s.io/cluster-name", "a"), ("app.kubernetes.io/instance", "app"),
-            ("kustomize.toolkit.fluxcd.io/name", "x"), ("app.kubernetes.io/managed-by", "Helm"),
+            ("env", "prod"),
+            ("topology.kubernetes.io/region", "eu"),
+            ("argocd.argoproj.io/secret-type", "cluster"),
+            ("cluster.x-k8s.io/cluster-name", "a"),
+            ("app.kubernetes.io/instance", "app"),
+            ("kustomize.toolkit.fluxcd.io/name", "x"),
+            ("app.kubernetes.io/managed-by", "Helm"),
         ];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let copied = member_labels(&labels);

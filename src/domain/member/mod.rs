@@ -1,7 +1,9 @@
 //! Members: where it stands how to reach one, and how that is told.
 
+mod parting;
 mod status;
 
+pub use parting::{Leave, Parting};
 pub use status::{Deletion, Observation, Standing, notes, status, worth_writing};
 
 use std::collections::BTreeMap;
@@ -172,7 +174,8 @@ pub fn read(
         owned(from, origin, &secret)?;
         if from.tool == ClusterTool::ArgoCD {
             let what = format!("Secret '{secret}'");
-            return access::argocd(&origin.data, tolerance).map_err(|problem| Fault::Refused { what, problem });
+            return access::argocd(&origin.data, tolerance)
+                .map_err(|problem| Fault::Refused { what, problem });
         }
     }
     let named = spec.kubeconfig_secret_ref.as_ref().and_then(|reference| reference.key.as_deref());

@@ -72,22 +72,29 @@ type Verdict = (&'static str, &'static str, String);
 
 /// The status of a member. What was seen before and cannot be seen now stays.
 #[must_use]
-pub fn status(seen: &Observation, previous: Option<&MemberClusterStatus>, now: Timestamp) -> MemberClusterStatus {
+pub fn status(
+    seen: &Observation,
+    previous: Option<&MemberClusterStatus>,
+    now: Timestamp,
+) -> MemberClusterStatus {
     let (ready, reachable, reconciling, stalled) = verdicts(seen);
     let old = previous.map_or(&[][..], |status| &status.conditions);
-    let conditions = [("Ready", ready), ("Reachable", reachable), ("Reconciling", reconciling), ("Stalled", stalled)]
-        .map(|(type_, (status, reason, message))| Condition {
-            last_transition_time: old
-                .iter()
-                .find(|condition| condition.type_ == type_ && condition.status == status)
-                .map_or(Time(now), |condition| condition.last_transition_time.clone()),
-            message,
-            observed_generation: seen.generation,
-            reason: reason.to_owned(),
-            status: status.to_owned(),
-            type_: type_.to_owned(),
-        });
-    let kept = |get: fn(&MemberClusterStatus) -> &Option<String>| previous.and_then(|status| get(status).clone());
+    let conditions =
+        [("Ready", ready), ("Reachable", reachable), ("Reconciling", reconciling), ("Stalled", stalled)].map(
+            |(type_, (status, reason, message))| Condition {
+                last_transition_time: old
+                    .iter()
+                    .find(|condition| condition.type_ == type_ && condition.status == status)
+                    .map_or(Time(now), |condition| condition.last_transition_time.clone()),
+                message,
+                observed_generation: seen.generation,
+                reason: reason.to_owned(),
+                status: status.to_owned(),
+                type_: type_.to_owned(),
+            },
+        );
+    let kept =
+        |get: fn(&MemberClusterStatus) -> &Option<String>| previous.and_then(|status| get(status).clone());
     MemberClusterStatus {
         observed_generation: seen.generation,
         conditions: conditions.into(),
@@ -104,7 +111,8 @@ pub fn status(seen: &Observation, previous: Option<&MemberClusterStatus>, now: T
 #[must_use]
 pub fn worth_writing(previous: Option<&MemberClusterStatus>, next: &MemberClusterStatus) -> bool {
     let Some(previous) = previous else { return true };
-    let timeless = |status: &MemberClusterStatus| MemberClusterStatus { last_probe_time: None, ..status.clone() };
+    let timeless =
+        |status: &MemberClusterStatus| MemberClusterStatus { last_probe_time: None, ..status.clone() };
     if timeless(previous) != timeless(next) {
         return true;
     }
@@ -176,23 +184,31 @@ fn told(standing: &Standing) -> (&'static str, String, bool) {
         Standing::Up => ("Connected", "credentials can be pushed there".to_owned(), false),
         Standing::Connecting => ("Connecting", "the cluster is being connected to".to_owned(), false),
         Standing::Broken(fault) => (fault.reason(), fault.to_string(), !fault.is_waiting()),
-        Standing::Unusable(why) => {
-            ("KubeconfigRefused", format!("no connection can be made from what the Secret holds: {why}"), true)
-        }
+        Standing::Unusable(why) => (
+            "KubeconfigRefused",
+            format!("no connection can be made from what the Secret holds: {why}"),
+            true,
+        ),
         Standing::Duplicate { of } => (
             "DuplicateCluster",
-            format!("it is the same cluster as '{of}', and is not used twice; delete one of the two, or mend the kubeconfig"),
+            format!(
+                "it is the same cluster as '{of}', and is not used twice; delete one of the two, or mend the kubeconfig"
+            ),
             true,
         ),
         Standing::Down(why) if why.contains("(401 ") => (
             "Unauthorized",
-            format!("its API server does not accept the credentials that the Secret holds: {why}; renew them"),
+            format!(
+                "its API server does not accept the credentials that the Secret holds: {why}; renew them"
+            ),
             true,
         ),
         Standing::Down(why) => ("Unreachable", format!("its API server does not answer: {why}"), false),
         Standing::Failing(why) if why.contains("(403 ") => (
             "Forbidden",
-            format!("the operator may not see what it needs there: {why}; apply what `claviger member-rbac` prints"),
+            format!(
+                "the operator may not see what it needs there: {why}; apply what `claviger member-rbac` prints"
+            ),
             true,
         ),
         Standing::Failing(why) => ("Failing", format!("its API server answers, but fails: {why}"), false),
@@ -213,7 +229,9 @@ fn deleting(seen: &Observation, deletion: &Deletion, standing: &str) -> String {
         return "it is paused, so that nothing is taken back from it; end the pause, or set `deletionPolicy: Orphan`".to_owned();
     }
     match deletion.copies {
-        Some((copies, used)) => format!("{} Secrets are still to be taken back; {used} in use stay", copies.saturating_sub(used)),
+        Some((copies, used)) => {
+            format!("{} Secrets are still to be taken back; {used} in use stay", copies.saturating_sub(used))
+        }
         None => "the Secrets that nothing uses are taken back from it".to_owned(),
     }
 }

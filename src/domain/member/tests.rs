@@ -35,12 +35,20 @@ fn a_kubeconfig_is_found_under_its_usual_keys_or_the_one_that_is_named() {
     let named = spec(json!({"kubeconfigSecretRef": {"name": "east", "key": "config"}}));
     let fault = look(&named, &Adopt::default(), Some(&both)).unwrap_err();
     assert_eq!(fault.reason(), "KubeconfigMissing");
-    assert!(fault.to_string().contains("'config'") && fault.to_string().contains("'claviger-system/east'"), "{fault}");
+    assert!(
+        fault.to_string().contains("'config'") && fault.to_string().contains("'claviger-system/east'"),
+        "{fault}"
+    );
     let fault = look(&plain, &Adopt::default(), None).unwrap_err();
     assert!(fault.is_waiting() && fault.to_string().contains("create it"), "{fault}");
-    let fault = look(&plain, &Adopt::default(), Some(&origin(&[], &[("value", "users: canary")]))).unwrap_err();
+    let fault =
+        look(&plain, &Adopt::default(), Some(&origin(&[], &[("value", "users: canary")]))).unwrap_err();
     assert_eq!(fault.reason(), "KubeconfigRefused");
-    assert!(fault.to_string().starts_with("Malformed: key 'value' of Secret") && !fault.to_string().contains("canary"), "{fault}");
+    assert!(
+        fault.to_string().starts_with("Malformed: key 'value' of Secret")
+            && !fault.to_string().contains("canary"),
+        "{fault}"
+    );
 }
 
 #[test]
@@ -60,7 +68,8 @@ fn secrets_of_tools_are_used_only_where_that_was_allowed_and_only_their_clusters
     let fault = look(&argo, &on, Some(&origin(&[], &good))).unwrap_err();
     assert!(fault.to_string().contains(ARGOCD_LABEL), "{fault}");
 
-    let capi = |name: &str| spec(json!({"adoptedFrom": {"tool": "ClusterAPI", "namespace": "team", "name": name}}));
+    let capi =
+        |name: &str| spec(json!({"adoptedFrom": {"tool": "ClusterAPI", "namespace": "team", "name": name}}));
     let secret = origin(&[(CLUSTER_API_LABEL, "a")], &[("value", KUBECONFIG)]);
     assert!(look(&capi("a-kubeconfig"), &on, Some(&secret)).is_ok());
     assert_eq!(look(&capi("a-ca"), &on, Some(&secret)).unwrap_err().reason(), "AdoptionNotAllowed");
@@ -123,7 +132,10 @@ fn never_both_reconciling_and_stalled_and_ready_only_when_it_can_be_used() {
 #[test]
 fn what_was_seen_stays_and_times_move_with_the_status_alone() {
     let up = Observation {
-        id: Some("uid".into()), version: Some("v1.36.0".into()), probed: Some(at(0)), ..seen(Standing::Up)
+        id: Some("uid".into()),
+        version: Some("v1.36.0".into()),
+        probed: Some(at(0)),
+        ..seen(Standing::Up)
     };
     let first = status(&up, None, at(0));
     let down = status(&seen(Standing::Down("gone".into())), Some(&first), at(10));
