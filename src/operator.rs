@@ -21,8 +21,8 @@ use crate::{
     api::{BasicAuthCredential, DistributionPolicy, RegistryCredential, TlsCredential},
     cli::{Settings, SettingsError},
     cluster::{Connector, LOCAL, Timeouts, backoff, describe, fault},
-    controller::{self, Context, Events, Fleet, Index, Lanes, Means, Roster},
-    domain::{Credential, fingerprint::FingerprintKey},
+    controller::{self, Context, Events, Fleet, Index, Lanes, Means, Roster, member},
+    domain::{Credential, access::Tolerance, fingerprint::FingerprintKey},
     leader::{self, Elector, Leadership},
     telemetry::{Freshness, Health, Metrics, server},
 };
@@ -215,8 +215,6 @@ impl Process {
             .as_ref()
             .map_or_else(|| "claviger".to_owned(), |election| election.identity.clone());
         let (known, members_known) = watch::channel(false);
-        // Until members are declared by objects, there are none.
-        known.send_replace(true);
         let lanes = Arc::new(Lanes::new(&roster));
         let context = Arc::new(Context {
             namespace: self.settings.namespace.clone(),
@@ -237,6 +235,7 @@ impl Process {
             unreachable_grace: self.settings.unreachable_grace_period,
         });
         self.watch_policies(&mut work, writer, listed, roster, shutdown.clone())?;
+        self.run_members(&mut work, &context, known, &shutdown);
         run_kind(&mut work, &context, registry, &shutdown);
         run_kind(&mut work, &context, basic_auth, &shutdown);
         run_kind(&mut work, &context, tls, &shutdown);
@@ -261,6 +260,25 @@ impl Process {
             }
         });
         Ok(Some(Work { tasks: work, lanes }))
+    }
+
+    fn run_members(
+        &self,
+        work: &mut JoinSet<()>,
+        context: &Arc<Context>,
+        known: watch::Sender<bool>,
+        shutdown: &watch::Receiver<bool>,
+    ) {
+        let rules = member::Rules {
+            adopt: self.settings.adopt.clone(),
+            tolerance: Tolerance { insecure: self.settings.allow_insecure_members },
+        };
+        let (context, shutdown) = (context.clone(), shutdown.clone());
+        work.spawn(async move {
+            if let Err(error) = member::run(context, rules, known, shutdown).await {
+                warn!("controller of members did not start: {}", describe(&error));
+            }
+        });
     }
 
     fn watch_policies(

@@ -1,17 +1,20 @@
 //! Our finalizer, by JSON patches that hold only if nobody was faster. kube's own helper takes the
 //! finalizer off whenever a cleanup returns Ok, also one that merely waits, so it is not used.
 
+use std::fmt::Debug;
+
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
 };
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::Error;
-use crate::{api::FINALIZER, domain::Credential};
+use crate::api::FINALIZER;
 
 /// Whether an object carries our finalizer.
-pub fn is_set<K: Credential>(object: &K) -> bool {
+pub fn is_set<K: ResourceExt>(object: &K) -> bool {
     object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
@@ -19,7 +22,10 @@ pub fn is_set<K: Credential>(object: &K) -> bool {
 ///
 /// # Errors
 /// What the API server answered.
-pub async fn add<K: Credential>(api: &Api<K>, object: &K) -> Result<(), Error> {
+pub async fn add<K>(api: &Api<K>, object: &K) -> Result<(), Error>
+where
+    K: ResourceExt + Clone + DeserializeOwned + Debug,
+{
     let place = if object.finalizers().is_empty() {
         json!({"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER]})
     } else {
@@ -32,7 +38,10 @@ pub async fn add<K: Credential>(api: &Api<K>, object: &K) -> Result<(), Error> {
 ///
 /// # Errors
 /// What the API server answered.
-pub async fn remove<K: Credential>(api: &Api<K>, object: &K) -> Result<(), Error> {
+pub async fn remove<K>(api: &Api<K>, object: &K) -> Result<(), Error>
+where
+    K: ResourceExt + Clone + DeserializeOwned + Debug,
+{
     let Some(at) = object.finalizers().iter().position(|finalizer| finalizer == FINALIZER) else {
         return Ok(());
     };
@@ -40,12 +49,15 @@ pub async fn remove<K: Credential>(api: &Api<K>, object: &K) -> Result<(), Error
     patch(api, object, place, "remove the finalizer").await
 }
 
-async fn patch<K: Credential>(
+async fn patch<K>(
     api: &Api<K>,
     object: &K,
     change: serde_json::Value,
     what: &'static str,
-) -> Result<(), Error> {
+) -> Result<(), Error>
+where
+    K: ResourceExt + Clone + DeserializeOwned + Debug,
+{
     let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": object.resource_version()});
     let patch: json_patch::Patch =
         serde_json::from_value(json!([test, change])).map_err(|_| Error::Json { what })?;

@@ -196,6 +196,12 @@ impl Fleet {
         }
     }
 
+    /// The version of the configuration by which a member is connected.
+    #[must_use]
+    pub fn version(&self, name: &str) -> Option<u64> {
+        self.read().get(name).map(|entry| entry.version)
+    }
+
     /// All clusters, `local` first.
     #[must_use]
     pub fn all(&self) -> Vec<Member> {

@@ -12,6 +12,7 @@ mod fleet;
 mod index;
 mod keep;
 mod lane;
+pub mod member;
 mod memory;
 mod reconcile;
 mod share;

@@ -106,7 +106,7 @@ pub async fn reconcile<K: Credential>(
     let mut memory = context.memories.recall(&id.owner(), &object.uid().unwrap_or_default());
     let result = match &object.0 {
         Ok(object) => look(&context, object, &mut memory).await,
-        Err(bad) => unreadable::tell::<K>(&context, bad).await,
+        Err(bad) => unreadable::tell::<K>(&context.shared, bad).await,
     };
     let outcome = match &result {
         Ok(Next { urgency: Urgency::Settled | Urgency::Gone, .. }) => Outcome::Synced,

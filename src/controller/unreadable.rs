@@ -6,30 +6,35 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{
-    Api,
+    Api, Resource,
     api::ApiResource,
     core::{DeserializeGuard, DynamicObject, error_boundary::InvalidObject},
 };
 use serde_json::{Map, Value, json};
 
 use super::{
-    Error, Guarded,
-    reconcile::{KindContext, Next, Urgency},
+    Context, Error, Guarded,
+    reconcile::{Next, Urgency},
     status,
 };
-use crate::domain::{Credential, event::Note};
+use crate::domain::event::Note;
 
 /// The reason of its conditions.
 const REASON: &str = "UnsupportedSpec";
 
 /// Says on the object that it cannot be read.
-pub async fn tell<K: Credential>(context: &KindContext<K>, bad: &InvalidObject) -> Result<Next, Error> {
-    let local = context.shared.local();
-    let namespace = bad.metadata.namespace.clone().unwrap_or_default();
+pub async fn tell<K>(context: &Context, bad: &InvalidObject) -> Result<Next, Error>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let local = context.local();
     let name = bad.metadata.name.clone().unwrap_or_default();
     let resource = ApiResource::erase::<K>(&());
-    let api: Api<DynamicObject> = Api::namespaced_with(local.client(), &namespace, &resource);
-    let Some(object) = api.get_opt(&name).await.map_err(Error::api("read the credential"))? else {
+    let api: Api<DynamicObject> = match &bad.metadata.namespace {
+        Some(namespace) => Api::namespaced_with(local.client(), namespace, &resource),
+        None => Api::all_with(local.client(), &resource),
+    };
+    let Some(object) = api.get_opt(&name).await.map_err(Error::api("read the object"))? else {
         return Ok(Urgency::Gone.into());
     };
     let generation = object.metadata.generation.unwrap_or_default();
@@ -45,7 +50,7 @@ pub async fn tell<K: Credential>(context: &KindContext<K>, bad: &InvalidObject) 
     status::replace(&api, &name, object.metadata.uid.as_deref(), &Value::Object(next)).await?;
     let about: Guarded<K> = DeserializeGuard(Err(bad.clone()));
     let note = Note { warning: true, reason: REASON.to_owned(), action: "Read", note: message };
-    context.shared.events.publish(&about, &note).await;
+    context.events.publish(&about, &note).await;
     Ok(Next::default())
 }
 

@@ -1,5 +1,18 @@
 //! Clusters that other tools know, taken over as members.
 
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    labels::is_dns_label,
+    selection::{LOCAL, canonical},
+};
+use crate::api::{ClusterTool, LABEL_MANAGED_BY, MANAGER};
+
+/// The longest name of a MemberCluster.
+const MAX_NAME: usize = 63;
+
 /// Whose clusters become members by themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Adopt {
@@ -35,6 +48,120 @@ impl Scope {
         match self {
             Self::All => true,
             Self::Namespace(name) => name == namespace,
+        }
+    }
+}
+
+/// Annotation by which Argo CD is told to leave a cluster alone.
+pub const ARGOCD_SKIP: &str = "argocd.argoproj.io/skip-reconcile";
+
+/// Domains of labels that mean something to the tools that put them there: copied, they would take the
+/// MemberCluster for one of theirs, and change or prune it.
+const TOOLS: [&str; 9] = [
+    "claviger.dev",
+    "argoproj.io",
+    "fluxcd.io",
+    "helm.sh",
+    "cattle.io",
+    "k14s.io",
+    "cert-manager.io",
+    "k8s.io",
+    "x-k8s.io",
+];
+
+impl Adopt {
+    /// Whether clusters of a tool are adopted from a namespace.
+    #[must_use]
+    pub fn covers(&self, tool: ClusterTool, namespace: &str) -> bool {
+        match tool {
+            ClusterTool::ArgoCD => self.argocd.as_deref() == Some(namespace),
+            ClusterTool::ClusterAPI => self.cluster_api.as_ref().is_some_and(|scope| scope.covers(namespace)),
+        }
+    }
+}
+
+/// The name of the MemberCluster for a cluster that a tool calls by this name: the same, where it can be.
+#[must_use]
+pub fn member_name(name: &str) -> String {
+    if is_dns_label(name) && canonical(name) != LOCAL {
+        return name.to_owned();
+    }
+    let digest = Sha256::digest(name.as_bytes());
+    let suffix: String = digest.iter().take(3).map(|byte| format!("{byte:02x}")).collect();
+    let mapped: String = name
+        .chars()
+        .map(|c| c.to_ascii_lowercase())
+        .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
+        .take(MAX_NAME - suffix.len() - 1)
+        .collect();
+    match mapped.trim_matches('-') {
+        "" => format!("cluster-{suffix}"),
+        mapped => format!("{mapped}-{suffix}"),
+    }
+}
+
+/// The labels of the MemberCluster for a Secret with these.
+#[must_use]
+pub fn member_labels(secret: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut labels: BTreeMap<String, String> = secret
+        .iter()
+        .filter(|(key, _)| !is_internal(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    labels.insert(LABEL_MANAGED_BY.to_owned(), MANAGER.to_owned());
+    labels
+}
+
+fn is_internal(key: &str) -> bool {
+    const OWNED: [&str; 2] = [LABEL_MANAGED_BY, "app.kubernetes.io/instance"];
+    let Some((domain, _)) = key.split_once('/') else { return false };
+    OWNED.contains(&key)
+        || TOOLS
+            .iter()
+            .any(|tool| domain.strip_suffix(tool).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_stay_where_they_can() {
+        assert_eq!(member_name("east-1"), "east-1");
+        let changed = member_name("East_1.example.com");
+        assert!(changed.starts_with("east-1-example-com-") && changed.len() == 25, "{changed}");
+        assert_ne!(member_name("East"), member_name("EAST"));
+        for name in ["local", "in-cluster"] {
+            assert!(member_name(name).starts_with(&format!("{name}-")), "{name}");
+        }
+        assert!(member_name("\u{65e5}\u{672c}").starts_with("cluster-"));
+    }
+
+    #[test]
+    fn labels_of_people_are_copied_and_those_of_tools_are_not() {
+        let labels = [
+            ("env", "prod"),
+            ("topology.kubernetes.io/region", "eu"),
+            ("argocd.argoproj.io/secret-type", "cluster"),
+            ("cluster.x-k8s.io/cluster-name", "a"),
+            ("app.kubernetes.io/instance", "app"),
+            ("kustomize.toolkit.fluxcd.io/name", "x"),
+            ("app.kubernetes.io/managed-by", "Helm"),
+        ];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let copied = member_labels(&labels);
+        let keys: Vec<&str> = copied.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["app.kubernetes.io/managed-by", "env", "topology.kubernetes.io/region"]);
+        assert_eq!(copied[LABEL_MANAGED_BY], MANAGER);
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_becomes_one_that_the_api_server_takes(name in ".{0,100}") {
+            let made = member_name(&name);
+            prop_assert!(is_dns_label(&made) && canonical(&made) != LOCAL, "{}", made);
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod event;
 pub mod fingerprint;
 pub mod htpasswd;
 pub mod labels;
+pub mod member;
 pub mod ownership;
 pub mod plan;
 pub mod references;

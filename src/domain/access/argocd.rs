@@ -47,6 +47,13 @@ struct Tls {
     key_data: Option<SecretBytes>,
 }
 
+/// Whether a cluster Secret of Argo CD means the cluster that Argo CD runs in.
+#[must_use]
+pub fn is_in_cluster(data: &BTreeMap<String, SecretBytes>) -> bool {
+    let server = data.get("server").map_or(&[][..], SecretBytes::expose).trim_ascii();
+    std::str::from_utf8(server).is_ok_and(|server| server.trim_end_matches('/') == IN_CLUSTER)
+}
+
 /// Reads a cluster Secret of Argo CD.
 ///
 /// # Errors
@@ -54,7 +61,7 @@ struct Tls {
 pub fn argocd(data: &BTreeMap<String, SecretBytes>, tolerance: Tolerance) -> Result<Access, AccessProblem> {
     let server = data.get("server").map_or(&[][..], SecretBytes::expose).trim_ascii();
     let server = std::str::from_utf8(server).map_err(|_| AccessProblem::InvalidServer { field: "server" })?;
-    if server.trim_end_matches('/') == IN_CLUSTER {
+    if is_in_cluster(data) {
         return Err(AccessProblem::InCluster);
     }
     let config = match data.get("config").map(|config| config.expose().trim_ascii()) {

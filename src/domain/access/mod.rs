@@ -7,7 +7,7 @@ mod argocd;
 mod kubeconfig;
 mod problem;
 
-pub use argocd::argocd;
+pub use argocd::{argocd, is_in_cluster};
 pub use kubeconfig::kubeconfig;
 pub use problem::AccessProblem;
 

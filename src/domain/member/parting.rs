@@ -1,0 +1,165 @@
+//! When a member that is being deleted may go, and what stays behind.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::Deletion;
+use crate::{api::MemberDeletionPolicy, domain::event::Note};
+
+/// What is known of a member that is being deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parting {
+    /// What is to become of the Secrets there.
+    pub policy: MemberDeletionPolicy,
+    /// Whether somebody said not to wait.
+    pub forced: bool,
+    /// Whether nothing is to be written there.
+    pub paused: bool,
+    /// Whether it is another member's cluster, whose Secrets are not this one's.
+    pub duplicate: bool,
+    /// Whether it can be worked with.
+    pub up: bool,
+    /// Copies there and those of them in use, when that is known.
+    pub copies: Option<(usize, usize)>,
+    /// Whether nothing was left to take back at the last look either.
+    pub settled: bool,
+    /// When its deletion was asked for.
+    pub deleted: Timestamp,
+    /// Since when it does not answer.
+    pub down: Option<Timestamp>,
+    /// How long it is waited for.
+    pub grace: Duration,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// It goes; what to tell.
+    Now(Note),
+    /// It stays for now.
+    Wait(Deletion),
+}
+
+impl Parting {
+    /// Whether the cluster is to be emptied of what nothing uses.
+    #[must_use]
+    pub fn takes_back(&self) -> bool {
+        self.policy == MemberDeletionPolicy::RemoveUnused && !self.paused && !self.duplicate && !self.forced
+    }
+
+    /// Whether the member may go.
+    #[must_use]
+    pub fn judge(&self, now: Timestamp) -> Leave {
+        if self.duplicate {
+            return Leave::Now(note(
+                false,
+                "Removed",
+                "it was the cluster of another member, which keeps its Secrets".to_owned(),
+            ));
+        }
+        if self.policy == MemberDeletionPolicy::Orphan {
+            let text = format!("{} in the cluster, as `deletionPolicy: Orphan` says", self.stay());
+            return Leave::Now(note(false, "Orphaned", text));
+        }
+        if self.forced {
+            let text = format!("{} in the cluster, as the annotation says not to wait", self.stay());
+            return Leave::Now(note(true, "LeftBehind", text));
+        }
+        if self.up {
+            return match self.copies {
+                Some((all, used)) if all <= used && self.settled && !self.paused => {
+                    Leave::Now(if used == 0 {
+                        note(false, "Removed", "no Secret of ours is left in the cluster".to_owned())
+                    } else {
+                        note(true, "LeftBehind", format!("{} in the cluster, as Pods use them", self.stay()))
+                    })
+                }
+                copies => Leave::Wait(Deletion { copies, until: None }),
+            };
+        }
+        let since = self.down.map_or(self.deleted, |down| down.max(self.deleted));
+        let grace = SignedDuration::try_from(self.grace).unwrap_or(SignedDuration::MAX);
+        let until = since.checked_add(grace).unwrap_or(Timestamp::MAX);
+        if now < until {
+            return Leave::Wait(Deletion { copies: self.copies, until: Some(until) });
+        }
+        let text =
+            format!("{} in the cluster, which did not answer for {} s", self.stay(), self.grace.as_secs());
+        Leave::Now(note(true, "LeftBehind", text))
+    }
+
+    fn stay(&self) -> String {
+        match self.copies {
+            Some((0, _)) => "no Secrets stay".to_owned(),
+            Some((all, 0)) => format!("{all} Secrets stay, of which none was in use,"),
+            Some((all, used)) => format!("{all} Secrets stay, of which {used} were in use,"),
+            None => "Secrets stay, nobody knows how many,".to_owned(),
+        }
+    }
+}
+
+fn note(warning: bool, reason: &str, note: String) -> Note {
+    Note { warning, reason: reason.to_owned(), action: "Delete", note }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn parting() -> Parting {
+        Parting {
+            policy: MemberDeletionPolicy::RemoveUnused,
+            forced: false,
+            paused: false,
+            duplicate: false,
+            up: true,
+            copies: Some((0, 0)),
+            settled: true,
+            deleted: at(0),
+            down: None,
+            grace: Duration::from_secs(60),
+        }
+    }
+
+    fn told(parting: &Parting, seconds: i64) -> Option<(bool, String)> {
+        match parting.judge(at(seconds)) {
+            Leave::Now(note) => Some((note.warning, note.note)),
+            Leave::Wait(_) => None,
+        }
+    }
+
+    #[test]
+    fn it_goes_when_only_used_secrets_are_left_twice_in_a_row() {
+        assert!(told(&parting(), 1).is_some_and(|(warning, _)| !warning));
+        assert_eq!(told(&Parting { settled: false, ..parting() }, 1), None);
+        assert_eq!(told(&Parting { copies: Some((3, 2)), ..parting() }, 1), None);
+        let (warning, text) = told(&Parting { copies: Some((2, 2)), ..parting() }, 1).unwrap();
+        assert!(warning && text.contains("2 were in use"), "{text}");
+        assert_eq!(told(&Parting { paused: true, ..parting() }, 9999), None);
+        assert!(!Parting { paused: true, ..parting() }.takes_back());
+    }
+
+    #[test]
+    fn a_cluster_in_the_dark_is_waited_for_and_not_for_ever() {
+        let dark = Parting { up: false, copies: None, down: Some(at(30)), ..parting() };
+        assert_eq!(told(&dark, 89), None);
+        let (warning, text) = told(&dark, 90).unwrap();
+        assert!(warning && text.contains("nobody knows"), "{text}");
+        let before = Parting { down: Some(at(-1000)), ..dark.clone() };
+        assert_eq!(told(&before, 59), None, "the wait begins with the deletion");
+        assert!(told(&before, 60).is_some());
+        assert!(told(&Parting { forced: true, ..dark.clone() }, 0).is_some());
+        assert!(told(&Parting { policy: MemberDeletionPolicy::Orphan, ..dark }, 0).is_some());
+    }
+
+    #[test]
+    fn what_belongs_to_another_member_is_left_to_it() {
+        let twin = Parting { duplicate: true, up: false, copies: None, ..parting() };
+        assert!(!twin.takes_back() && told(&twin, 0).is_some_and(|(warning, _)| !warning));
+    }
+}

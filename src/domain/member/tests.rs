@@ -1,0 +1,185 @@
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use serde_json::json;
+
+use super::*;
+use crate::{api::MemberClusterStatus, domain::adoption::Scope};
+
+const OPERATOR: &str = "claviger-system";
+const KUBECONFIG: &str = "current-context: a\ncontexts: [{name: a, context: {cluster: a, user: a}}]\nclusters: [{name: a, cluster: {server: 'https://a'}}]\nusers: [{name: a, user: {token: canary}}]\n";
+
+fn spec(value: serde_json::Value) -> MemberClusterSpec {
+    serde_json::from_value(value).unwrap()
+}
+
+fn origin(labels: &[(&str, &str)], data: &[(&str, &str)]) -> Origin {
+    Origin {
+        labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        data: data.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::from(*value))).collect(),
+    }
+}
+
+fn look(spec: &MemberClusterSpec, adopt: &Adopt, origin: Option<&Origin>) -> Result<Access, Fault> {
+    read(spec, &place(spec, OPERATOR, adopt)?, origin, Tolerance::default())
+}
+
+#[test]
+fn a_kubeconfig_is_found_under_its_usual_keys_or_the_one_that_is_named() {
+    let plain = spec(json!({"kubeconfigSecretRef": {"name": "east"}}));
+    assert_eq!(place(&plain, OPERATOR, &Adopt::default()), Ok(Key::new(OPERATOR, "east")));
+    assert_eq!(source(&plain, OPERATOR), "Kubeconfig/claviger-system/east");
+    for key in ["value", "kubeconfig"] {
+        assert!(look(&plain, &Adopt::default(), Some(&origin(&[], &[(key, KUBECONFIG)]))).is_ok(), "{key}");
+    }
+    let both = origin(&[], &[("kubeconfig", "broken"), ("value", KUBECONFIG)]);
+    assert!(look(&plain, &Adopt::default(), Some(&both)).is_ok(), "`value` comes first");
+    let named = spec(json!({"kubeconfigSecretRef": {"name": "east", "key": "config"}}));
+    let fault = look(&named, &Adopt::default(), Some(&both)).unwrap_err();
+    assert_eq!(fault.reason(), "KubeconfigMissing");
+    assert!(
+        fault.to_string().contains("'config'") && fault.to_string().contains("'claviger-system/east'"),
+        "{fault}"
+    );
+    let fault = look(&plain, &Adopt::default(), None).unwrap_err();
+    assert!(fault.is_waiting() && fault.to_string().contains("create it"), "{fault}");
+    let fault =
+        look(&plain, &Adopt::default(), Some(&origin(&[], &[("value", "users: canary")]))).unwrap_err();
+    assert_eq!(fault.reason(), "KubeconfigRefused");
+    assert!(
+        fault.to_string().starts_with("Malformed: key 'value' of Secret")
+            && !fault.to_string().contains("canary"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn secrets_of_tools_are_used_only_where_that_was_allowed_and_only_their_clusters() {
+    let argo = spec(json!({"adoptedFrom": {"tool": "ArgoCD", "namespace": "argocd", "name": "cluster-a"}}));
+    let on = Adopt { argocd: Some("argocd".into()), cluster_api: Some(Scope::All) };
+    let elsewhere = Adopt { argocd: Some("other".into()), cluster_api: Some(Scope::All) };
+    let good = [("server", "https://a"), ("config", r#"{"bearerToken":"x"}"#)];
+    let marked = [(ARGOCD_LABEL, ARGOCD_CLUSTER)];
+    assert!(look(&argo, &on, Some(&origin(&marked, &good))).is_ok());
+    assert_eq!(source(&argo, OPERATOR), "ArgoCD/argocd/cluster-a");
+    for adopt in [Adopt::default(), elsewhere] {
+        let fault = look(&argo, &adopt, Some(&origin(&marked, &good))).unwrap_err();
+        assert_eq!(fault.reason(), "AdoptionNotAllowed");
+        assert!(fault.to_string().contains("--adopt-argocd-clusters=argocd"), "{fault}");
+    }
+    let fault = look(&argo, &on, Some(&origin(&[], &good))).unwrap_err();
+    assert!(fault.to_string().contains(ARGOCD_LABEL), "{fault}");
+
+    let capi =
+        |name: &str| spec(json!({"adoptedFrom": {"tool": "ClusterAPI", "namespace": "team", "name": name}}));
+    let secret = origin(&[(CLUSTER_API_LABEL, "a")], &[("value", KUBECONFIG)]);
+    assert!(look(&capi("a-kubeconfig"), &on, Some(&secret)).is_ok());
+    assert_eq!(look(&capi("a-ca"), &on, Some(&secret)).unwrap_err().reason(), "AdoptionNotAllowed");
+    assert_eq!(look(&capi("b-kubeconfig"), &on, Some(&secret)).unwrap_err().reason(), "AdoptionNotAllowed");
+}
+
+fn seen(standing: Standing) -> Observation {
+    Observation {
+        generation: Some(3),
+        standing,
+        paused: false,
+        deletion: None,
+        source: "Kubeconfig/claviger-system/east".into(),
+        server: Some("https://a".into()),
+        id: None,
+        version: None,
+        probed: None,
+    }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn condition(status: &MemberClusterStatus, type_: &str) -> (String, String, String) {
+    let found = status.conditions.iter().find(|c| c.type_ == type_).unwrap();
+    (found.status.clone(), found.reason.clone(), found.message.clone())
+}
+
+#[test]
+fn never_both_reconciling_and_stalled_and_ready_only_when_it_can_be_used() {
+    let missing = Fault::SecretMissing { secret: "a/b".into() };
+    let refused = Fault::Refused { what: "x".into(), problem: AccessProblem::NoContext };
+    let standings = [
+        (Standing::Up, "Connected", "True", "False", "False"),
+        (Standing::Connecting, "Connecting", "Unknown", "True", "False"),
+        (Standing::Broken(missing), "KubeconfigMissing", "Unknown", "True", "False"),
+        (Standing::Broken(refused), "KubeconfigRefused", "Unknown", "False", "True"),
+        (Standing::Unusable("no".into()), "KubeconfigRefused", "Unknown", "False", "True"),
+        (Standing::Duplicate { of: "west".into() }, "DuplicateCluster", "Unknown", "False", "True"),
+        (Standing::Down("connection refused".into()), "Unreachable", "False", "True", "False"),
+        (Standing::Down("Unauthorized (401 Unauthorized)".into()), "Unauthorized", "False", "False", "True"),
+        (Standing::Failing("no (403 Forbidden)".into()), "Forbidden", "Unknown", "False", "True"),
+        (Standing::Failing("disk full".into()), "Failing", "Unknown", "True", "False"),
+    ];
+    for (standing, reason, reachable, reconciling, stalled) in standings {
+        let up = standing == Standing::Up;
+        let next = status(&seen(standing), None, at(0));
+        assert_eq!(condition(&next, "Ready").0, if up { "True" } else { "False" }, "{reason}");
+        assert_eq!(condition(&next, "Ready").1, reason);
+        assert_eq!(condition(&next, "Reachable").0, reachable, "{reason}");
+        assert_eq!(condition(&next, "Reconciling").0, reconciling, "{reason}");
+        assert_eq!(condition(&next, "Stalled").0, stalled, "{reason}");
+    }
+    let paused = status(&Observation { paused: true, ..seen(Standing::Up) }, None, at(0));
+    assert_eq!(condition(&paused, "Ready").1, "Paused");
+    assert_eq!(condition(&paused, "Reachable").0, "True");
+}
+
+#[test]
+fn what_was_seen_stays_and_times_move_with_the_status_alone() {
+    let up = Observation {
+        id: Some("uid".into()),
+        version: Some("v1.36.0".into()),
+        probed: Some(at(0)),
+        ..seen(Standing::Up)
+    };
+    let first = status(&up, None, at(0));
+    let down = status(&seen(Standing::Down("gone".into())), Some(&first), at(10));
+    assert_eq!((down.server_version.as_deref(), down.cluster_id.as_deref()), (Some("v1.36.0"), Some("uid")));
+    assert_eq!(down.last_probe_time, Some(Time(at(0))));
+    let later = status(&seen(Standing::Down("still".into())), Some(&down), at(20));
+    let ready = later.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
+    assert_eq!(ready.last_transition_time, Time(at(10)));
+}
+
+#[test]
+fn that_it_was_asked_again_is_written_now_and_then_only() {
+    let probed = |seconds| Observation { probed: Some(at(seconds)), ..seen(Standing::Up) };
+    let first = status(&probed(0), None, at(0));
+    assert!(worth_writing(None, &first));
+    assert!(!worth_writing(Some(&first), &first));
+    assert!(!worth_writing(Some(&first), &status(&probed(299), Some(&first), at(299))));
+    assert!(worth_writing(Some(&first), &status(&probed(300), Some(&first), at(300))));
+    let paused = status(&Observation { paused: true, ..probed(1) }, Some(&first), at(1));
+    assert!(worth_writing(Some(&first), &paused));
+}
+
+#[test]
+fn each_change_is_told_once() {
+    let first = status(&seen(Standing::Connecting), None, at(0));
+    assert!(notes(None, &first).is_empty());
+    let up = status(&seen(Standing::Up), Some(&first), at(1));
+    let told = notes(Some(&first), &up);
+    assert_eq!((told.len(), told[0].warning, told[0].reason.as_str()), (1, false, "Connected"));
+    assert!(notes(Some(&up), &up).is_empty());
+    let down = status(&seen(Standing::Down("gone".into())), Some(&up), at(2));
+    let told = notes(Some(&up), &down);
+    assert!(told[0].warning && told[0].reason == "Unreachable" && told[0].note.contains("gone"));
+    let other = status(&seen(Standing::Down("other".into())), Some(&down), at(3));
+    assert!(notes(Some(&down), &other).is_empty(), "another word for it is no news");
+}
+
+#[test]
+fn a_deletion_says_what_it_waits_for() {
+    let with = |standing, deletion| Observation { deletion: Some(deletion), ..seen(standing) };
+    let text = |seen: &Observation| condition(&status(seen, None, at(0)), "Ready");
+    let waiting = with(Standing::Up, Deletion { copies: Some((5, 2)), until: None });
+    assert_eq!(text(&waiting).1, "Deleting");
+    assert!(text(&waiting).2.starts_with("3 Secrets"), "{}", text(&waiting).2);
+    let down = with(Standing::Down("gone".into()), Deletion { copies: None, until: Some(at(60)) });
+    assert!(text(&down).2.contains("gone") && text(&down).2.contains("force-delete"), "{}", text(&down).2);
+}
