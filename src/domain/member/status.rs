@@ -218,11 +218,11 @@ fn told(standing: &Standing) -> (&'static str, String, bool) {
 fn deleting(seen: &Observation, deletion: &Deletion, standing: &str) -> String {
     if let Some(until) = deletion.until {
         let known = match deletion.copies {
-            Some((copies, _)) => format!("the {copies} Secrets that were there"),
-            None => "whatever is there".to_owned(),
+            Some((copies, _)) => format!("the {copies} Secrets that were there stay"),
+            None => "whatever is there stays".to_owned(),
         };
         return format!(
-            "{standing}; it is waited for until {until:.0}, and then {known} stay; annotate it with claviger.dev/force-delete: \"true\" to not wait"
+            "{standing}; it is waited for until {until:.0}, and then {known}; annotate it with claviger.dev/force-delete: \"true\" to not wait"
         );
     }
     if seen.paused {

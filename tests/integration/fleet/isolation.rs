@@ -125,10 +125,7 @@ async fn a_member_that_throttles_is_told_so_and_waited_for() -> Result<()> {
     let schemas: Api<FlowSchema> = Api::all(west.admin.clone());
     wait_for(LONG, "the schema to be in force", async || {
         let conditions = schemas.get("nothing-for-claviger").await.ok()?.status?.conditions?;
-        conditions
-            .iter()
-            .find(|c| c.type_.as_deref() == Some("Dangling") && c.status.as_deref() == Some("False"))
-            .map(drop)
+        conditions.iter().find(|c| c.type_ == "Dangling" && c.status.as_deref() == Some("False")).map(drop)
     })
     .await?;
     let took = rotate(&world, &east, "password-throttled", "3").await?;
