@@ -164,8 +164,12 @@ impl Members {
     ) -> Sight {
         let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
         let fleet = &self.shared.fleet;
-        let mut membership =
-            Membership { labels: object.labels().clone(), paused: object.spec.paused, leaving };
+        let mut membership = Membership {
+            labels: object.labels().clone(),
+            paused: object.spec.paused,
+            leaving,
+            identified: false,
+        };
         let mut sight = Sight {
             standing: Standing::Connecting,
             server: None,
@@ -218,7 +222,7 @@ impl Members {
             return Sight { standing: Standing::Duplicate { of }, ..sight };
         }
         // Nothing is written to a cluster of which nobody knows yet whether it is another member's too.
-        membership.paused |= known.is_none();
+        membership.identified = known.is_some();
         fleet.set(&name, membership, Ok((config, way)));
         match fleet.get(&name).map(|member| member.link) {
             Some(Link::Connected(cluster)) => {
