@@ -20,6 +20,7 @@ mod distribution;
 mod examples;
 mod faults;
 mod generated;
+mod member;
 mod member_rbac;
 mod nginx;
 mod outages;
