@@ -60,7 +60,8 @@ pub const LABEL_OPT_OUT: &str = "claviger.dev/opt-out";
 /// Annotation on a produced Secret: `<kind>/<namespace>/<name>` of its credential.
 pub const ANNOTATION_SOURCE: &str = "claviger.dev/source";
 
-/// Annotation on a produced Secret: the uid of `kube-system` in the cluster of its credential.
+/// Annotation on a produced Secret: the id of the cluster of its credential, by default the uid of its
+/// `kube-system`.
 pub const ANNOTATION_HUB: &str = "claviger.dev/hub";
 
 /// Annotation on a produced Secret: `status.revision` of its content.

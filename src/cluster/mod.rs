@@ -12,6 +12,7 @@ mod object;
 mod probe;
 mod reach;
 mod secret;
+mod users;
 mod watch;
 
 pub use access::configuration;

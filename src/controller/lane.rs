@@ -42,6 +42,8 @@ pub struct Errand {
     pub plan: Plan,
     /// What is written.
     pub produced: Option<Arc<Produced>>,
+    /// Whether to ask the API server itself who uses what before anything is deleted.
+    pub confirm: bool,
     /// A request to read the copies past the watch first.
     pub refresh: Option<String>,
 }
@@ -168,8 +170,16 @@ impl Lanes {
                 None => None,
             };
             let pace = Pace { slice: SLICE, stop: &stop };
-            let Errand { id, hub, plan, produced, .. } = errand;
-            let applied = cluster.apply(&plan, &id, &hub, produced.as_deref(), pace).await;
+            let Errand { id, hub, mut plan, produced, confirm, .. } = errand;
+            let mut spared = false;
+            if confirm && !plan.delete.is_empty() {
+                spared = cluster.spare_used(&mut plan).await.unwrap_or_else(|_| {
+                    plan.delete.clear();
+                    true
+                });
+            }
+            let mut applied = cluster.apply(&plan, &id, &hub, produced.as_deref(), pace).await;
+            applied.again |= spared;
             arrival.met = Some(Met { applied, refreshed });
         });
     }

@@ -115,6 +115,7 @@ impl Shares<'_> {
                 // What is read anew is planned anew.
                 plan: if refreshed { plan } else { Plan::default() },
                 produced: produced.cloned(),
+                confirm: self.stale_after.is_some(),
                 refresh: refresh.filter(|_| !refreshed).map(str::to_owned),
             };
             self.context.lanes.start(cluster, self.purpose.clone(), errand);

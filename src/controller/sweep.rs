@@ -86,9 +86,14 @@ async fn sweep_cluster(context: &Context, cluster: &Cluster, stop: &AtomicBool) 
         return;
     }
     for (owner, id) in orphans(context, cluster) {
-        let plan = dismiss(cluster.read().view(), &owner, Disposition::RemoveUnused);
+        let mut plan = dismiss(cluster.read().view(), &owner, Disposition::RemoveUnused);
         if plan.is_settled() {
             continue;
+        }
+        if let Err(trouble) = cluster.spare_used(&mut plan).await {
+            warn!(cluster = &**cluster.name(), credential = %id, ?trouble, "who uses what cannot be asked");
+            context.roster.orphans_appeared();
+            return;
         }
         let applied = cluster.apply(&plan, &id, &context.hub, None, Pace { slice: SLICE, stop }).await;
         info!(cluster = &**cluster.name(), credential = %id, deleted = applied.removed, held = plan.held.len(), "swept Secrets whose credential is gone");

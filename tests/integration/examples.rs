@@ -90,7 +90,7 @@ async fn the_example_of_a_member_brings_a_secret_there_and_takes_it_back() -> Re
 #[tokio::test]
 async fn no_example_has_a_field_that_the_server_does_not_know() -> Result<()> {
     let client = support::environment().await?.client().await?;
-    for (file, yaml) in manifests()? {
+    for (file, yaml) in manifests()?.into_iter().chain(in_docs()?) {
         let objects: Vec<DynamicObject> = serde_saphyr::from_multiple(&yaml)?;
         for mut object in objects.into_iter().filter(is_ours) {
             let types = object.types.clone().unwrap_or_default();
@@ -129,6 +129,16 @@ fn manifests() -> Result<Vec<(String, String)>> {
     found.sort();
     assert!(!found.is_empty(), "no manifests in {}", folder.display());
     Ok(found)
+}
+
+/// Whole objects among the examples of docs/members.md.
+fn in_docs() -> Result<Vec<(String, String)>> {
+    let file = "docs/members.md";
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;
+    let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let whole: Vec<_> = blocks.filter(|block| block.contains("kind: ")).map(str::to_owned).collect();
+    assert!(!whole.is_empty(), "no examples in {file}");
+    Ok(whole.into_iter().map(|yaml| (file.to_owned(), yaml)).collect())
 }
 
 fn is_ours(object: &DynamicObject) -> bool {

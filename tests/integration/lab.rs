@@ -70,6 +70,11 @@ impl Lab {
         Scenario::alone(&self.control_plane).await
     }
 
+    /// A tenant as it was on another control plane.
+    pub async fn scenario_as(&self, home: &str, mark: &str) -> Result<Scenario> {
+        Scenario::again(&self.control_plane, home, mark).await
+    }
+
     /// What operators wrote, but for leases: from the `after`-th request of the log on.
     pub fn writes(&self, after: usize) -> Result<Vec<AuditEvent>> {
         let events = self.control_plane.audit_events()?.into_iter().skip(after);

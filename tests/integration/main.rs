@@ -19,6 +19,7 @@ mod deletion;
 mod distribution;
 mod examples;
 mod faults;
+mod fleet;
 mod generated;
 mod member;
 mod member_rbac;

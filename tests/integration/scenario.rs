@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -34,6 +34,13 @@ impl Scenario {
     /// On a control plane of the test's own.
     pub async fn alone(control_plane: &ControlPlane) -> Result<Self> {
         Self::on(control_plane.client().await?).await
+    }
+
+    /// The same tenant on a control plane that was built anew.
+    pub async fn again(control_plane: &ControlPlane, home: &str, mark: &str) -> Result<Self> {
+        let client = control_plane.client().await?;
+        let home = TestNamespace::named(client.clone(), home.to_owned(), "home", &[]).await?;
+        Ok(Self { client, home, mark: mark.to_owned() })
     }
 
     async fn on(client: Client) -> Result<Self> {
@@ -198,6 +205,13 @@ impl Scenario {
         let patch = json!({"metadata": {"annotations": BTreeMap::from([(key, value)])}});
         self.credentials().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
         Ok(())
+    }
+
+    /// A cluster-scoped object of ours.
+    pub async fn apply_cluster(&self, kind: &str, name: &str, object: Value) -> Result<()> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("claviger.dev", "v1alpha1", kind));
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        self.apply(&api, name, object).await.map(drop)
     }
 
     async fn apply<K>(&self, api: &Api<K>, name: &str, object: Value) -> Result<K>

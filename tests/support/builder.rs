@@ -18,6 +18,7 @@ pub struct Builder {
     pub(super) users: Vec<User>,
     pub(super) api_server_args: Vec<String>,
     pub(super) controller_manager_args: Vec<String>,
+    pub(super) etcd_args: Vec<String>,
     pub(super) without_controllers: bool,
 }
 
@@ -48,6 +49,12 @@ impl Builder {
     /// A flag for kube-apiserver; it wins over ours.
     pub fn api_server_arg(mut self, arg: impl Into<String>) -> Self {
         self.api_server_args.push(arg.into());
+        self
+    }
+
+    /// A flag for etcd; it wins over ours.
+    pub fn etcd_arg(mut self, arg: impl Into<String>) -> Self {
+        self.etcd_args.push(arg.into());
         self
     }
 

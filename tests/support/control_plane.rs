@@ -283,6 +283,7 @@ impl ControlPlane {
             audit: self.options.audit,
             api_server_args: &self.options.api_server_args,
             controller_manager_args: &self.options.controller_manager_args,
+            etcd_args: &self.options.etcd_args,
         }
     }
 

@@ -35,7 +35,11 @@ impl TestNamespace {
 
     /// Back when the default ServiceAccount is there, so that Pods can be made at once.
     pub async fn with_labels(client: Client, prefix: &str, labels: &[(&str, &str)]) -> Result<Self> {
-        let name = random_name(prefix);
+        Self::named(client, random_name(prefix), prefix, labels).await
+    }
+
+    /// One of a given name, as after a restore.
+    pub async fn named(client: Client, name: String, prefix: &str, labels: &[(&str, &str)]) -> Result<Self> {
         let mut namespace: Namespace = serde_json::from_value(json!({
             "metadata": {"name": name, "labels": {TEST_LABEL: prefix}},
         }))?;

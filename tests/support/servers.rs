@@ -25,6 +25,7 @@ pub struct Layout<'a> {
     pub audit: bool,
     pub api_server_args: &'a [String],
     pub controller_manager_args: &'a [String],
+    pub etcd_args: &'a [String],
 }
 
 impl Layout<'_> {
@@ -48,7 +49,8 @@ impl Layout<'_> {
             // The data need not survive a power cut, and a disk is slow.
             .arg("--unsafe-no-fsync")
             .arg("--quota-backend-bytes=8589934592")
-            .arg("--log-level=warn");
+            .arg("--log-level=warn")
+            .args(self.etcd_args);
         command
     }
 

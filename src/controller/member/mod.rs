@@ -37,7 +37,7 @@ use register::Register;
 const CONCURRENCY: u16 = 8;
 
 /// How long the start waits for members to be listed, or to be found not to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the operator was told of members.
 #[derive(Clone, Debug, Default)]

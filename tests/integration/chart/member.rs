@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use claviger::{
-    api::MemberCluster,
+    api::{DistributionPolicy, MemberCluster},
     cli::member_rbac::{MemberRbacArgs, manifests},
 };
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     helm::template,
+    rbac,
     release::{NAMESPACE, Release},
 };
 use crate::{
@@ -22,17 +23,20 @@ use crate::{
     support::{ControlPlane, Error, Result, TestNamespace, apply_yaml, wait::DEADLINE, wait_for},
 };
 
-/// A member that an admin declares, and one that Argo CD knows, under the rights of the chart.
+/// A member that an admin declares, and one that Argo CD knows, under the rights of the chart and those of
+/// `claviger member-rbac`.
 pub async fn comes_and_goes(release: &Release, test: &Scenario) -> Result<()> {
-    let member = ControlPlane::builder().start().await?;
+    let member = ControlPlane::builder().audit(true).start().await?;
     let there = member.client().await?;
     apply_yaml(&there, &manifests(&MemberRbacArgs::default())?).await?;
     let token = token_in_member(&there, &MemberRbacArgs::default()).await?;
-    declared(release, test, member.kubeconfig_text(member.server_url(), &token)).await?;
+    let kubeconfig = member.kubeconfig_text(member.server_url(), &token);
+    declared(release, test, &there, kubeconfig).await?;
+    rbac::assert_minimal_in_member(&member).await?;
     adopted(test, &member, &token).await
 }
 
-async fn declared(release: &Release, test: &Scenario, kubeconfig: String) -> Result<()> {
+async fn declared(release: &Release, test: &Scenario, there: &Client, kubeconfig: String) -> Result<()> {
     let secrets = Api::<Secret>::namespaced(release.client().await?, NAMESPACE);
     let secret = json!({"metadata": {"name": "east"}, "stringData": {"kubeconfig": kubeconfig}});
     secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
@@ -43,8 +47,43 @@ async fn declared(release: &Release, test: &Scenario, kubeconfig: String) -> Res
     }))?;
     members.create(&PostParams::default(), &east).await?;
     wait_ready(&members, "east").await?;
+    copy_in_member(test, there).await?;
     members.delete("east", &DeleteParams::default()).await?;
-    wait_none(&members).await
+    wait_none(&members).await?;
+    let copies = Api::<Secret>::namespaced(there.clone(), "web");
+    assert!(copies.get_opt("far").await?.is_none(), "an unused copy was left behind");
+    test.credentials().delete("far", &DeleteParams::default()).await?;
+    wait_for(DEADLINE, "the credential to be gone", async || {
+        test.credentials().get_opt("far").await.is_ok_and(|left| left.is_none())
+    })
+    .await
+}
+
+/// A copy is made in the member, and healed after each thing that somebody does to it.
+async fn copy_in_member(test: &Scenario, there: &Client) -> Result<()> {
+    let web: Namespace = serde_json::from_value(json!({"metadata": {"name": "web"}}))?;
+    Api::all(there.clone()).create(&PostParams::default(), &web).await?;
+    let to = json!({"namespaces": {"names": ["web"]}, "clusters": {"names": ["east"]}});
+    let policy: DistributionPolicy = serde_json::from_value(json!({
+        "apiVersion": "claviger.dev/v1alpha1", "kind": "DistributionPolicy", "metadata": {"name": "east"},
+        "spec": {"from": {"namespaces": {"names": [test.home.name]}}, "to": to},
+    }))?;
+    Api::all(test.client.clone()).create(&PostParams::default(), &policy).await?;
+    test.credential("far", json!({"provider": "Quay", "secretRef": {"name": "src"}, "target": to})).await?;
+    test.wait_ready("far", 1).await?;
+    let copies = Api::<Secret>::namespaced(there.clone(), "web");
+    let made = copies.get("far").await?;
+    for patch in [json!({"data": {".dockerconfigjson": "e30="}}), json!({"metadata": {"labels": null}})] {
+        let what = patch.to_string();
+        copies.patch("far", &PatchParams::default(), &Patch::Merge(patch)).await?;
+        wait_for(DEADLINE, &format!("the copy in the member healed after {what}"), async || {
+            let copy = copies.get("far").await?;
+            let healed = copy.data == made.data && copy.metadata.labels == made.metadata.labels;
+            if healed { Ok(()) } else { Err(Error::new(format!("{:?}", copy.metadata))) }
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 async fn adopted(test: &Scenario, member: &ControlPlane, token: &str) -> Result<()> {

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::Api;
 
+use claviger::cli::member_rbac::MemberRbacArgs;
+
 use super::release::{FULL_NAME, NAMESPACE, Release};
-use crate::support::{AuditEvent, Error, Result};
+use crate::support::{AuditEvent, ControlPlane, Error, Result};
 
 /// One right: a rule of a role, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,7 +92,11 @@ fn requests(release: &Release) -> Result<Vec<AuditEvent>> {
 
 /// Neither RBAC nor the fence stands in the operator's way.
 pub fn assert_enough(release: &Release) -> Result<()> {
-    let refused: Vec<String> = requests(release)?
+    allowed("the chart", &requests(release)?)
+}
+
+fn allowed(giver: &str, requests: &[AuditEvent]) -> Result<()> {
+    let refused: Vec<String> = requests
         .iter()
         .filter(|event| event.unauthorized || event.code == 403)
         .map(|event| {
@@ -101,14 +107,29 @@ pub fn assert_enough(release: &Release) -> Result<()> {
     if refused.is_empty() {
         return Ok(());
     }
-    Err(Error::new(format!("the chart does not allow what the operator does:\n{}", refused.join("\n"))))
+    Err(Error::new(format!("{giver} does not allow what the operator does:\n{}", refused.join("\n"))))
 }
 
 /// The operator has used every right that the chart gives it.
 pub async fn assert_minimal(release: &Release) -> Result<()> {
-    let requests = requests(release)?;
-    let unused: Vec<String> = given(release)
-        .await?
+    used("the chart", &given(release).await?, &requests(release)?)
+}
+
+/// What `claviger member-rbac` gives in a member is what the operator has used there.
+pub async fn assert_minimal_in_member(member: &ControlPlane) -> Result<()> {
+    let MemberRbacArgs { namespace, service_account } = MemberRbacArgs::default();
+    let roles = Api::<ClusterRole>::all(member.client().await?);
+    let mut given = BTreeSet::new();
+    rights(roles.get(&format!("{namespace}:{service_account}")).await?.rules, None, &mut given);
+    let user = format!("system:serviceaccount:{namespace}:{service_account}");
+    let mut requests = member.audit_events()?;
+    requests.retain(|event| event.user == user);
+    allowed("member-rbac", &requests)?;
+    used("member-rbac", &given, &requests)
+}
+
+fn used(giver: &str, given: &BTreeSet<Right>, requests: &[AuditEvent]) -> Result<()> {
+    let unused: Vec<String> = given
         .iter()
         .filter(|right| !requests.iter().any(|event| right.is_used_by(event)))
         .map(Right::to_string)
@@ -116,5 +137,5 @@ pub async fn assert_minimal(release: &Release) -> Result<()> {
     if unused.is_empty() {
         return Ok(());
     }
-    Err(Error::new(format!("the chart gives rights that the operator never uses:\n{}", unused.join("\n"))))
+    Err(Error::new(format!("{giver} gives rights that the operator never uses:\n{}", unused.join("\n"))))
 }

@@ -156,6 +156,15 @@ fn verbs(objects: &[Value], role: &str, resource: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test]
+async fn a_hub_with_a_name_needs_no_uid() -> Result<()> {
+    let reads_uid =
+        |objects: &[Value]| objects.iter().any(|object| object.to_string().contains("kube-system"));
+    assert!(reads_uid(&template(&["--show-only=templates/rbac.yaml"]).await?));
+    assert!(!reads_uid(&template(&["--show-only=templates/rbac.yaml", "--set=hubId=hub-eu"]).await?));
+    Ok(())
+}
+
+#[tokio::test]
 async fn clusters_are_taken_in_by_admins_and_by_adoption_only() -> Result<()> {
     let set = |verbs: &[&str]| verbs.iter().map(|verb| (*verb).to_owned()).collect::<BTreeSet<_>>();
     let bare = template(&[]).await?;

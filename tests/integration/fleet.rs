@@ -1,0 +1,8 @@
+//! One hub and members, each a real control plane.
+
+mod world;
+
+mod deletion;
+mod hubs;
+mod isolation;
+mod sync;

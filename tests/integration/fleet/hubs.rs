@@ -1,0 +1,89 @@
+//! Two hubs on one member, and a hub that was built anew.
+
+use serde_json::json;
+
+use super::world::{Member, World, merge, start};
+use crate::{
+    lab::Lab,
+    looks::good_source,
+    support::{Result, wait_for},
+};
+
+#[tokio::test]
+async fn of_two_hubs_the_second_leaves_the_copies_of_the_first_alone() -> Result<()> {
+    let (one, two, east) = tokio::try_join!(World::new(&[]), World::new(&[]), Member::start("east"))?;
+    east.namespaces(&one.test, &["web"]).await?;
+    for world in [&one, &two] {
+        world.join(&east, json!({})).await?;
+    }
+    let everywhere = json!({"names": ["east"]});
+    one.test.credential("reg", one.spec(everywhere.clone())).await?;
+    one.test.wait_ready("reg", 1).await?;
+    let first = east.secrets("web").get("reg").await?;
+
+    // The same namespace, the same name, another hub.
+    let spec = merge(two.spec(everywhere), json!({"target": {"namespaces": {"names": ["web"]}}}));
+    let policy = json!({
+        "apiVersion": "claviger.dev/v1alpha1", "kind": "DistributionPolicy", "metadata": {"name": "web"},
+        "spec": {"from": {"namespaces": {"names": [two.test.home.name]}}, "to": {"namespaces": {"names": ["web"]}, "clusters": {"selector": {}}}},
+    });
+    two.test.apply_cluster("DistributionPolicy", "web", policy).await?;
+    two.test.credential("reg", spec).await?;
+    let row = two.wait_row("reg", "east", "a conflict", |row| row.namespaces.failed == 1).await?;
+    assert_eq!(row.failures[0].reason, "SecretNameConflict");
+    assert!(row.failures[0].message.contains("another hub"), "{}", row.failures[0].message);
+    let now = east.secrets("web").get("reg").await?;
+    assert_eq!(now.metadata.resource_version, first.metadata.resource_version, "it was touched");
+
+    // The first goes on, and when it lets go, the second has its turn.
+    good_source(&one.test, "src", "another-password").await?;
+    east.wait_copy("web", "reg", "2").await?;
+    crate::looks::delete(&one.test, "reg").await?;
+    two.test.wait_ready("reg", 1).await?;
+    Ok(())
+}
+
+/// Everything of the hub is lost but what stands in Git: the same objects, with other uids.
+#[tokio::test]
+async fn a_hub_that_is_built_anew_takes_its_copies_over_without_a_write() -> Result<()> {
+    let (lab, east) = tokio::try_join!(Lab::start(), Member::start("east"))?;
+    let test = lab.scenario().await?;
+    let operator = start(&lab, &["--hub-id=acme-hub"]).await?;
+    let first = World { lab, test, operator };
+    furnish(&first, &east).await?;
+    let (home, mark) = (first.test.home.name.clone(), first.test.mark.clone());
+    east.namespaces(&first.test, &["web", "db"]).await?;
+    first.test.credential("reg", first.spec(json!({"names": ["east"]}))).await?;
+    first.test.wait_ready("reg", 1).await?;
+    good_source(&first.test, "src", "another-password").await?;
+    first.test.wait_ready("reg", 2).await?;
+    drop(first.operator);
+    drop(first.lab);
+    let before = east.requests()?;
+
+    let lab = Lab::start().await?;
+    let test = lab.scenario_as(&home, &mark).await?;
+    good_source(&test, "src", "another-password").await?;
+    let operator = start(&lab, &["--hub-id=acme-hub"]).await?;
+    let second = World { lab, test, operator };
+    furnish(&second, &east).await?;
+    good_source(&second.test, "src", "another-password").await?;
+    second.test.credential("reg", second.spec(json!({"names": ["east"]}))).await?;
+    second.test.wait_ready("reg", 2).await?;
+    wait_for(super::world::LONG, "the audit log", async || east.requests().is_ok_and(|now| now > before))
+        .await?;
+    assert_eq!(east.writes(before)?, Vec::<String>::new());
+    Ok(())
+}
+
+/// The policy and the member.
+async fn furnish(world: &World, east: &Member) -> Result<()> {
+    good_source(&world.test, "src", "the-password").await?;
+    let to = merge(world.test.selector(), json!({"clusters": {"selector": {}}}));
+    let policy = json!({
+        "apiVersion": "claviger.dev/v1alpha1", "kind": "DistributionPolicy", "metadata": {"name": "fleet"},
+        "spec": {"from": {"namespaces": {"names": [world.test.home.name]}}, "to": to},
+    });
+    world.test.apply_cluster("DistributionPolicy", "fleet", policy).await?;
+    world.join(east, json!({})).await
+}
