@@ -139,7 +139,7 @@ async fn emptied(desk: &Desk, east: &ControlPlane) -> Result<()> {
     desk.delete("east-twin").await?;
     desk.wait_gone("east-twin").await?;
     let note = desk.wait_event("east-twin", "LeftBehind").await?;
-    assert!(note.contains("1 were in use"), "{note}");
+    assert!(note.contains("1 Secret, 1 of them in use"), "{note}");
     let left = far.secrets(&targets[1]).list(&ListParams::default()).await?;
     assert!(left.items.iter().all(|secret| secret.name_any() != "reg"), "an unused copy stayed");
     assert!(far.secrets(&targets[0]).get_opt("reg").await?.is_some(), "a used copy went");

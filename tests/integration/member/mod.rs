@@ -3,6 +3,7 @@
 mod adoption;
 mod life;
 mod refusals;
+mod restart;
 
 use std::time::Duration;
 
