@@ -1,5 +1,6 @@
 //! A real second cluster: from the first look to its removal.
 
+use base64::Engine as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, ResourceExt,
@@ -7,7 +8,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{Desk, Hub, LONG};
+use super::{ARGOCD, Desk, Hub, LONG};
 use crate::{
     looks::{good_source, merge},
     scenario::Scenario,
@@ -64,6 +65,11 @@ async fn a_member_is_found_lost_and_found_again() -> Result<()> {
     desk.kubeconfig("east", &east.kubeconfig_text(east.server_url(), east.token("second")?)).await?;
     asked_by(&east, "second").await?;
     desk.wait("east", "Ready", "True", "Connected").await?;
+    // So does a certificate.
+    let certificate = std::fs::read_to_string(east.kubeconfig_by_certificate("certified", MASTERS)?)?;
+    desk.kubeconfig("east", &certificate).await?;
+    asked_by(&east, "certified").await?;
+    desk.wait("east", "Ready", "True", "Connected").await?;
     desk.kubeconfig("east", &east.kubeconfig_text(east.server_url(), "nobodys-token")).await?;
     let (message, _) = desk.wait("east", "Reachable", "False", "Unauthorized").await?;
     assert!(message.contains("401") && !message.contains("nobodys-token"), "{message}");
@@ -95,7 +101,28 @@ async fn a_member_is_found_lost_and_found_again() -> Result<()> {
     desk.wait_gone("east").await?;
     desk.wait("east-twin", "Ready", "True", "Connected").await?;
     desk.wait_event("east", "Orphaned").await?;
-    emptied(&desk, &east).await
+    known_to_argo_cd(&desk, &east).await?;
+    emptied(&desk, &east).await?;
+    let logs = Hub::shared().await?.operator.logs();
+    for user in ["first", "second", "stranger"] {
+        assert!(!logs.contains(east.token(user)?), "the log quotes the token of {user}");
+    }
+    assert!(!logs.contains("nobodys-token") && !logs.contains("PRIVATE KEY"));
+    Ok(())
+}
+
+/// What Argo CD writes leads there too: so far that it is seen to be a member already.
+async fn known_to_argo_cd(desk: &Desk, east: &ControlPlane) -> Result<()> {
+    let ca = base64::engine::general_purpose::STANDARD.encode(east.ca_pem());
+    let config =
+        json!({"bearerToken": east.token("first")?, "tlsClientConfig": {"insecure": false, "caData": ca}});
+    let data = json!({"name": "argo-east", "server": east.server_url(), "config": config.to_string()});
+    let labels = json!({"argocd.argoproj.io/secret-type": "cluster"});
+    desk.secret(ARGOCD, "cluster-argo-east", &labels, data).await?;
+    let (message, status) = desk.wait("argo-east", "Ready", "False", "DuplicateCluster").await?;
+    assert!(message.contains("'east-twin'") && status.cluster_id.is_some(), "{message}");
+    desk.secrets(ARGOCD).delete("cluster-argo-east", &Default::default()).await?;
+    desk.wait_gone("argo-east").await
 }
 
 /// What nothing uses is taken back when a member goes; what is in use stays, and that is said.
