@@ -220,11 +220,12 @@ fn told(standing: &Standing) -> (&'static str, String, bool) {
 fn deleting(seen: &Observation, deletion: &Deletion, standing: &str) -> String {
     if let Some(until) = deletion.until {
         let known = match deletion.copies {
-            Some((copies, _)) => format!("{} that were there", secrets(copies)),
-            None => "those that are there".to_owned(),
+            Some((0, _)) => "nothing of ours is left there".to_owned(),
+            Some((copies, _)) => format!("what is there stays ({})", secrets(copies)),
+            None => "whatever is there stays".to_owned(),
         };
         return format!(
-            "{standing}; it is waited for until {until:.0}, and then {known} stay; annotate it with claviger.dev/force-delete: \"true\" to not wait"
+            "{standing}; it is waited for until {until:.0}, and then {known}; annotate it with claviger.dev/force-delete: \"true\" to not wait"
         );
     }
     if seen.paused {
