@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use claviger::api::MemberCluster;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+};
+use serde_json::{Value, json};
 
 use super::{Desk, LONG, kubeconfig};
 use crate::{
     lab::Lab,
+    looks::merge,
     support::{ControlPlane, Result, wait_for},
 };
 
@@ -44,5 +51,32 @@ async fn after_a_restart_members_are_found_as_they_were_without_a_write() -> Res
     let writes: Vec<_> =
         lab.writes(after)?.into_iter().filter(|write| !write.name.starts_with("late")).collect();
     assert!(writes.is_empty(), "{writes:?}");
+    later_version(&lab, &desk).await?;
+    operator.check_running()
+}
+
+/// A member with a value of a later version stays a member, and says why nothing of it is followed.
+async fn later_version(lab: &Lab, desk: &Desk) -> Result<()> {
+    let crds: Api<CustomResourceDefinition> = Api::all(lab.control_plane.client().await?);
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/deletionPolicy/enum/-";
+    let patch = serde_json::from_value(json!([{"op": "add", "path": path, "value": "Future"}]))?;
+    crds.patch("memberclusters.claviger.dev", &PatchParams::default(), &Patch::Json::<()>(patch)).await?;
+    let untyped: Api<DynamicObject> =
+        Api::all_with(desk.client.clone(), &ApiResource::erase::<MemberCluster>(&()));
+    wait_for(LONG, "the API server to take the policy", async || {
+        merge(&untyped, "east", json!({"spec": {"deletionPolicy": "Future"}})).await
+    })
+    .await?;
+    wait_for(LONG, "the condition", async || {
+        let object = untyped.get("east").await.map_err(|error| error.to_string())?;
+        let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let told = conditions
+            .iter()
+            .any(|c| c["type"] == "Stalled" && c["status"] == "True" && c["reason"] == "UnsupportedSpec");
+        if told { Ok(()) } else { Err(Value::from(conditions).to_string()) }
+    })
+    .await?;
+    merge(&untyped, "east", json!({"spec": {"deletionPolicy": "Orphan"}})).await?;
+    desk.wait("east", "Ready", "True", "Connected").await?;
     Ok(())
 }
