@@ -206,6 +206,7 @@ impl Process {
             roster: roster.clone(),
             metrics: self.metrics.clone(),
             freshness: self.freshness.clone(),
+            stale_after: self.settings.stale_after(),
         };
         let fleet =
             Arc::new(Fleet::new(means, self.connector.clone(), self.settings.cluster_labels.clone())?);

@@ -67,6 +67,12 @@ impl Connector {
         Ok(client)
     }
 
+    /// Whether another one leads to the same server, whoever asks.
+    #[must_use]
+    pub fn leads_where(&self, other: &Self) -> bool {
+        self.config.cluster_url == other.config.cluster_url && self.config.root_cert == other.config.root_cert
+    }
+
     /// The times that bound requests.
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {

@@ -91,6 +91,8 @@ pub struct Surroundings {
     pub metrics: Arc<Metrics>,
     /// Knows how old answers are.
     pub freshness: Freshness,
+    /// How old the last good answer to a watch may be.
+    pub stale_after: Duration,
 }
 
 /// One live cluster.
@@ -107,6 +109,7 @@ pub struct Cluster {
     sink: Arc<dyn Sink>,
     metrics: Arc<Metrics>,
     freshness: Freshness,
+    stale_after: Duration,
     probe: Mutex<Option<AbortHandle>>,
 }
 
@@ -132,8 +135,17 @@ impl Cluster {
     /// When a client cannot be made from the configuration; that the cluster does not answer is
     /// no error, it shows in [`Cluster::reach`].
     pub fn start(name: &str, surroundings: Surroundings) -> Result<Arc<Self>, kube::Error> {
-        let Surroundings { connector, concurrency, hub, probe, fingerprints, sink, metrics, freshness } =
-            surroundings;
+        let Surroundings {
+            connector,
+            concurrency,
+            hub,
+            probe,
+            fingerprints,
+            sink,
+            metrics,
+            freshness,
+            stale_after,
+        } = surroundings;
         let cluster = Arc::new(Self {
             name: name.into(),
             link: RwLock::new(Link { client: connector.client(None)?, connector, watches: Vec::new() }),
@@ -147,6 +159,7 @@ impl Cluster {
             sink,
             metrics,
             freshness,
+            stale_after,
             probe: Mutex::default(),
         });
         cluster.watch_anew()?;
@@ -157,18 +170,22 @@ impl Cluster {
     }
 
     /// Goes on with other credentials, or at another address; what is known stays until the new
-    /// watches say otherwise.
+    /// watches say otherwise. With the same address it counts as up meanwhile, as far as it was.
     ///
     /// # Errors
     /// When a client cannot be made from the configuration.
     pub fn reconnect(self: &Arc<Self>, connector: Connector) -> Result<(), kube::Error> {
         let client = connector.client(None)?;
-        {
+        let moved = {
             let mut link = write(&self.link);
             link.stop();
+            let moved = !link.connector.leads_where(&connector);
             (link.connector, link.client) = (connector, client);
+            moved
+        };
+        if moved || self.reach() != Reach::Up {
+            self.reach.begin();
         }
-        self.reach.begin();
         self.watch_anew()?;
         self.reach.probe_now();
         Ok(())
@@ -232,6 +249,12 @@ impl Cluster {
     #[must_use]
     pub fn id(&self) -> Option<Arc<str>> {
         self.read().cluster_id()
+    }
+
+    /// Everybody who owns a copy there.
+    #[must_use]
+    pub fn owners(&self) -> HashSet<OwnerId> {
+        self.read().view().copies.owners().cloned().collect()
     }
 
     /// How many copies of ours are known to be there, and how many of these Pods use.

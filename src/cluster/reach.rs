@@ -60,6 +60,8 @@ struct Inner {
     ever: HashSet<Source>,
     /// Why a watch could not list.
     fault: Option<String>,
+    /// Which watch has been silent for too long.
+    deaf: Option<String>,
     down: Option<(String, Timestamp)>,
     failed_probes: u32,
     last_probe: Option<Timestamp>,
@@ -108,7 +110,17 @@ impl Cluster {
         if let Some((why, since)) = &inner.down {
             return Reach::Down { why: why.clone(), since: *since };
         }
-        if self.is_filled() { Reach::Up } else { Reach::Connecting(inner.fault.clone()) }
+        if self.is_filled() && inner.deaf.is_none() {
+            return Reach::Up;
+        }
+        Reach::Connecting(inner.deaf.clone().or_else(|| inner.fault.clone()))
+    }
+
+    /// Which watch has been without a good answer for too long, though the server answers.
+    fn deaf(&self) -> Option<String> {
+        let stale = self.freshness.stale(&self.name, self.stale_after);
+        let (kind, age) = stale.first().filter(|_| self.is_filled())?;
+        Some(format!("the watch of {kind} has had no answer for {} s", age.as_secs()))
     }
 
     /// Version of its API server, as the last probe that was answered found it.
@@ -168,7 +180,10 @@ impl Cluster {
             filled = new && listed.len() == Source::ALL;
             new
         });
-        if filled && !self.is_local() {
+        if filled && self.is_local() {
+            // All pass at the start anyway.
+            self.metrics.set_cluster_up(&self.name, true);
+        } else if filled {
             info!(cluster = &*self.name, "connected");
             self.tell_reach();
         }
@@ -191,13 +206,16 @@ impl Cluster {
 
     /// A probe was answered.
     pub(super) fn answered(self: &Arc<Self>, version: Option<&str>) {
-        let back = {
+        let deaf = self.deaf();
+        let (back, turned) = {
             let mut inner = self.reach.lock();
             (inner.failed_probes, inner.last_probe) = (0, Some(Timestamp::now()));
             if let Some(version) = version {
                 inner.version = Some(version.into());
             }
-            inner.down.is_some()
+            let turned = inner.deaf.is_some() != deaf.is_some();
+            inner.deaf = deaf;
+            (inner.down.is_some(), turned)
         };
         if back {
             info!(cluster = &*self.name, "answers again");
@@ -205,6 +223,8 @@ impl Cluster {
             if let Err(error) = self.watch_anew() {
                 self.faulted(super::describe(&error));
             }
+        }
+        if back || turned {
             self.tell_reach();
         }
     }
@@ -234,8 +254,8 @@ impl Cluster {
     }
 
     pub(super) fn tell_reach(&self) {
-        let owners = self.read().view().copies.owners().cloned().collect();
-        self.sink.cluster_changed(&self.name, &owners);
+        self.metrics.set_cluster_up(&self.name, self.reach() == Reach::Up);
+        self.sink.cluster_changed(&self.name, &self.owners());
     }
 
     /// How long nothing is to be written, and why, after a write that the cluster did not take.

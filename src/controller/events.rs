@@ -33,9 +33,8 @@ impl Events {
     /// Publishes a note about an object, and logs it. A note that cannot be published is logged
     /// only: that must never fail a pass.
     pub async fn publish<K: Resource<DynamicType = ()>>(&self, about: &K, note: &Note) {
-        let regarding = about.namespace();
-        // Events of what belongs to no namespace are looked for in this one.
-        let namespace = regarding.clone().unwrap_or_else(|| "default".to_owned());
+        let own = about.namespace();
+        let namespace = own.as_deref().unwrap_or_default();
         let name = about.name_any();
         let kind = K::kind(&());
         // Without kube's span, which would say once more what the fields say.
@@ -44,6 +43,8 @@ impl Events {
         } else {
             info!(parent: None, kind = &*kind, namespace, name, reason = note.reason, "{}", note.note);
         }
+        // Events of what belongs to no namespace are looked for in this one.
+        let namespace = own.clone().unwrap_or_else(|| "default".to_owned());
         let now = Timestamp::now();
         let event = Event {
             metadata: ObjectMeta {
@@ -63,7 +64,7 @@ impl Events {
                 api_version: Some(K::api_version(&()).into_owned()),
                 kind: Some(kind.into_owned()),
                 name: Some(name.clone()),
-                namespace: regarding,
+                namespace: own,
                 uid: about.uid(),
                 resource_version: about.resource_version(),
                 field_path: None,

@@ -1,7 +1,7 @@
 //! The clusters that credentials can go to: `local`, and the members.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
@@ -10,7 +10,7 @@ use kube::Config;
 
 use super::Roster;
 use crate::{
-    cluster::{Cluster, Connector, LOCAL, Surroundings, Timeouts, describe},
+    cluster::{Cluster, Connector, LOCAL, Sink as _, Surroundings, Timeouts, describe},
     domain::{
         consent::ClusterIdentity, fingerprint::FingerprintKey, selection::canonical, trouble::ClusterTrouble,
     },
@@ -35,6 +35,8 @@ pub struct Means {
     pub metrics: Arc<Metrics>,
     /// Knows how old answers are.
     pub freshness: Freshness,
+    /// How old the last good answer to a watch may be.
+    pub stale_after: Duration,
 }
 
 /// All clusters that credentials can go to.
@@ -62,6 +64,8 @@ pub struct Member {
     pub paused: bool,
     /// Whether it is being removed, so that no credential wants anything there.
     pub leaving: bool,
+    /// Whether it is known to be nobody else: not the hub, nor another member under a second name.
+    pub identified: bool,
     /// The way to it.
     pub link: Link,
 }
@@ -84,6 +88,8 @@ pub struct Membership {
     pub paused: bool,
     /// Whether it is being removed, so that no credential wants anything there.
     pub leaving: bool,
+    /// Whether it is known to be nobody else: not the hub, nor another member under a second name.
+    pub identified: bool,
 }
 
 impl Member {
@@ -112,7 +118,10 @@ impl Member {
     #[must_use]
     pub fn trouble(&self) -> Option<ClusterTrouble> {
         match &self.link {
-            Link::Connected(cluster) => cluster.reach().trouble(),
+            Link::Connected(cluster) => match cluster.reach().trouble() {
+                None if !self.identified => Some(ClusterTrouble::Connecting),
+                trouble => trouble,
+            },
             Link::Broken(why) => Some(ClusterTrouble::Unreachable(why.clone())),
         }
     }
@@ -136,7 +145,7 @@ impl Fleet {
     /// is known of it stays. `version` is any number that changes whenever the configuration does; an error says
     /// why there is no way to the cluster.
     pub fn set(&self, name: &str, membership: Membership, access: Result<(Config, u64), String>) {
-        let Membership { labels, paused, leaving } = membership;
+        let Membership { labels, paused, leaving, identified } = membership;
         let before = self.get(name);
         let version = access.as_ref().map_or(0, |(_, version)| *version);
         let known = self.read().get(name).map(|entry| entry.version);
@@ -145,10 +154,11 @@ impl Fleet {
             (Ok((config, _)), link) => self.connect(name, config, link),
             (Err(why), _) => Link::Broken(why),
         };
-        let member = Member { name: name.into(), labels: Arc::new(labels), paused, leaving, link };
+        let member =
+            Member { name: name.into(), labels: Arc::new(labels), paused, leaving, identified, link };
         let changed = before.as_ref().is_none_or(|before| {
             before.labels != member.labels
-                || (before.paused, before.leaving) != (member.paused, member.leaving)
+                || (before.paused, before.leaving, before.identified) != (paused, leaving, identified)
                 || match (&before.link, &member.link) {
                     (Link::Connected(a), Link::Connected(b)) => !Arc::ptr_eq(a, b),
                     (Link::Broken(a), Link::Broken(b)) => a != b,
@@ -160,10 +170,19 @@ impl Fleet {
         {
             cluster.retire();
         }
-        self.write().insert(member.name.clone(), Entry { member, version });
+        self.write().insert(member.name.clone(), Entry { member: member.clone(), version });
         if changed {
-            self.means.roster.all();
+            self.tell(&member);
         }
+    }
+
+    /// Has those looked at that may want something of a member, or have something there.
+    fn tell(&self, member: &Member) {
+        let owners = match &member.link {
+            Link::Connected(cluster) => cluster.owners(),
+            Link::Broken(_) => HashSet::new(),
+        };
+        self.means.roster.cluster_changed(&member.name, &owners);
     }
 
     fn connect(&self, name: &str, config: Config, before: Option<&Link>) -> Link {
@@ -179,11 +198,11 @@ impl Fleet {
     /// Takes a member out; its watches end.
     pub fn remove(&self, name: &str) {
         let removed = self.write().remove(name);
-        if let Some(entry) = removed {
-            if let Link::Connected(cluster) = &entry.member.link {
+        if let Some(Entry { member, .. }) = removed {
+            if let Link::Connected(cluster) = &member.link {
                 cluster.retire();
             }
-            self.means.roster.all();
+            self.tell(&member);
         }
     }
 
@@ -222,6 +241,7 @@ impl Fleet {
             labels: self.local_labels.clone(),
             paused: false,
             leaving: false,
+            identified: true,
             link: Link::Connected(self.local.clone()),
         }
     }
@@ -246,6 +266,7 @@ impl Means {
             sink: self.roster.clone(),
             metrics: self.metrics.clone(),
             freshness: self.freshness.clone(),
+            stale_after: self.stale_after,
         }
     }
 }

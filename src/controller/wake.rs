@@ -28,6 +28,12 @@ struct Pending<T> {
     gathering: bool,
 }
 
+impl<T: Clone + Eq + Hash + Send + 'static> Default for Wakes<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T: Clone + Eq + Hash + Send + 'static> Wakes<T> {
     /// Nobody yet.
     #[must_use]

@@ -69,6 +69,16 @@ const TOOLS: [&str; 9] = [
     "x-k8s.io",
 ];
 
+/// The same of Kubernetes itself; other labels of its domains say where a cluster is and what it is.
+const KUBERNETES: [&str; 6] = [
+    "kubernetes.io",
+    "applyset.kubernetes.io",
+    "batch.kubernetes.io",
+    "config.kubernetes.io",
+    "kubectl.kubernetes.io",
+    "node.kubernetes.io",
+];
+
 impl Adopt {
     /// Whether clusters of a tool are adopted from a namespace.
     #[must_use]
@@ -116,6 +126,7 @@ fn is_internal(key: &str) -> bool {
     const OWNED: [&str; 2] = [LABEL_MANAGED_BY, "app.kubernetes.io/instance"];
     let Some((domain, _)) = key.split_once('/') else { return false };
     OWNED.contains(&key)
+        || KUBERNETES.contains(&domain)
         || TOOLS
             .iter()
             .any(|tool| domain.strip_suffix(tool).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
@@ -149,6 +160,7 @@ mod tests {
             ("app.kubernetes.io/instance", "app"),
             ("kustomize.toolkit.fluxcd.io/name", "x"),
             ("app.kubernetes.io/managed-by", "Helm"),
+            ("applyset.kubernetes.io/part-of", "x"),
         ];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let copied = member_labels(&labels);

@@ -71,6 +71,7 @@ pub struct Metrics {
     latencies: Tracked<Latency, Histogram>,
     writes: Tracked<Written, Counter>,
     repairs: Tracked<InCluster, Counter>,
+    up: Tracked<InCluster, Gauge>,
     leader: Gauge,
     credentials: Credentials,
 }
@@ -166,6 +167,7 @@ impl Metrics {
             latencies: Tracked::new(|| Histogram::new(REQUEST_BUCKETS)),
             writes: Tracked::new(Counter::default),
             repairs: Tracked::new(Counter::default),
+            up: Tracked::new(Gauge::default),
             leader: Gauge::default(),
             credentials: Credentials::default(),
         };
@@ -206,6 +208,11 @@ impl Metrics {
             "claviger_drift_repaired",
             "Produced Secrets that somebody had changed or deleted and that were put right",
             self.repairs.family(),
+        );
+        registry.register(
+            "claviger_cluster_up",
+            "1 when the cluster answers and all that is watched there was listed, else 0",
+            self.up.family(),
         );
         registry.register(
             "claviger_leader",
@@ -277,6 +284,13 @@ impl Metrics {
         });
     }
 
+    /// Whether a cluster can be worked with.
+    pub fn set_cluster_up(&self, cluster: &str, up: bool) {
+        self.up.with(&InCluster { cluster: cluster.into() }, |gauge| {
+            gauge.set(i64::from(up));
+        });
+    }
+
     /// Whether this process acts (or stands by).
     pub fn set_leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
@@ -295,6 +309,7 @@ impl Metrics {
         self.latencies.forget(cluster);
         self.writes.forget(cluster);
         self.repairs.forget(cluster);
+        self.up.forget(cluster);
     }
 
     /// The `OpenMetrics` text.
@@ -345,6 +360,7 @@ mod tests {
         metrics.api_request("local", "create", "secrets", Code::Cancelled, took);
         metrics.secret_write("local", WriteOperation::Create, WriteResult::Ok);
         metrics.drift_repaired("local");
+        metrics.set_cluster_up("local", true);
         metrics.set_leader(true);
         let text = metrics.encode();
         for line in [
@@ -357,6 +373,7 @@ mod tests {
             "claviger_api_request_duration_seconds_count{cluster=\"local\",verb=\"create\"} 2",
             "claviger_secret_writes_total{cluster=\"local\",operation=\"create\",result=\"ok\"} 1",
             "claviger_drift_repaired_total{cluster=\"local\"} 1",
+            "claviger_cluster_up{cluster=\"local\"} 1",
             "claviger_leader 1",
             "claviger_watch_age_seconds{cluster=\"local\",kind=\"pods\"} ",
         ] {

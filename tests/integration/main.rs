@@ -21,6 +21,7 @@ mod examples;
 mod faults;
 mod fleet;
 mod generated;
+mod member;
 mod member_rbac;
 mod nginx;
 mod outages;

@@ -173,7 +173,8 @@ impl Adopter {
             Some(secret) if self.stands(&id, &secret) => Ok(()),
             Some(secret) => self.ensure(&id, secret).await,
             None => {
-                (self.made.remove(&id), self.told.remove(&id));
+                self.made.remove(&id);
+                self.told.remove(&id);
                 self.retire(&id, None).await
             }
         };

@@ -22,8 +22,9 @@ use crate::{
 /// Waits after passes that failed.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), limit: Duration::from_secs(60) };
 
-/// How often a member is looked at though nothing happened; also how old `lastProbeTime` may get.
-const RESYNC: Duration = Duration::from_secs(300);
+/// How often a member is looked at though nothing happened: as often as `lastProbeTime` is written, and a little
+/// more for the probe's own interval.
+const RESYNC: Duration = Duration::from_secs(320);
 
 /// How often one is looked at that is not up: what its API server says may change without a word of it.
 const TROUBLED: Duration = Duration::from_secs(10);
@@ -121,9 +122,7 @@ impl Members {
         };
         let deletion = match parting.judge(now) {
             Leave::Now(note) => {
-                if !leaving {
-                    self.shared.fleet.remove(&name);
-                }
+                // When the object is gone, it is taken out of the fleet.
                 finalizer::remove(&api, object).await?;
                 self.shared.events.publish(object, &note).await;
                 return Ok(RESYNC);
@@ -164,8 +163,12 @@ impl Members {
     ) -> Sight {
         let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
         let fleet = &self.shared.fleet;
-        let mut membership =
-            Membership { labels: object.labels().clone(), paused: object.spec.paused, leaving };
+        let mut membership = Membership {
+            labels: object.labels().clone(),
+            paused: object.spec.paused,
+            leaving,
+            identified: false,
+        };
         let mut sight = Sight {
             standing: Standing::Connecting,
             server: None,
@@ -193,38 +196,35 @@ impl Members {
         };
         sight.server = Some(access.server.to_string());
         let (config, way) = configuration(&access);
-        // What only the status says may be of another way; it is believed until it is seen.
-        let mut known = entry.id.clone().filter(|_| entry.seen_by.is_none_or(|seen_by| seen_by == way));
-        let mut certain = entry.seen_by == Some(way);
+        // At the same address it is the same cluster until something else is seen.
+        let mut known = entry.id.clone().filter(|_| entry.seen_at == sight.server);
         if let Some(Link::Connected(cluster)) = fleet.get(&name).map(|member| member.link)
             && fleet.version(&name) == Some(way)
             && cluster.reach() == Reach::Up
             && let Some(id) = cluster.id()
         {
-            self.register.seen(&name, &uid, &id, way);
+            self.register.seen(&name, &uid, &id, sight.server.clone());
             known = Some(id.to_string());
-            certain = true;
         }
         let of = known.as_deref().and_then(|id| {
             let hub = self.shared.local().id().is_some_and(|hub| &*hub == id);
             if hub { Some(LOCAL.to_owned()) } else { self.register.elder(&name, id) }
         });
-        if of.is_some() && !certain {
-            known = None;
-        }
         sight.id.clone_from(&known);
-        if let Some(of) = of.filter(|_| certain) {
+        if let Some(of) = of {
             fleet.set(&name, membership, Err(format!("it is the same cluster as '{of}'")));
             return Sight { standing: Standing::Duplicate { of }, ..sight };
         }
         // Nothing is written to a cluster of which nobody knows yet whether it is another member's too.
-        membership.paused |= known.is_none();
+        membership.identified = known.is_some();
         fleet.set(&name, membership, Ok((config, way)));
         match fleet.get(&name).map(|member| member.link) {
             Some(Link::Connected(cluster)) => {
                 sight.standing = match cluster.reach() {
                     Reach::Up => Standing::Up,
                     Reach::Connecting(None) => Standing::Connecting,
+                    // Whether it does not answer at all is for the probe to tell, which is on its way.
+                    Reach::Connecting(Some(_)) if cluster.last_probe().is_none() => Standing::Connecting,
                     Reach::Connecting(Some(why)) => Standing::Failing(why),
                     Reach::Down { why, since } => {
                         sight.down = Some(since);
@@ -255,7 +255,7 @@ impl Members {
         deletion: Option<Deletion>,
     ) -> Result<(), Error> {
         let previous = entry.status.as_ref().or(object.status.as_ref()).filter(|s| !s.conditions.is_empty());
-        if sight.standing == Standing::Connecting && deletion.is_none() && stands(previous, object) {
+        if sight.standing == Standing::Connecting && deletion.is_none() && stands(previous, object, sight) {
             // After a restart, or with new credentials: how this ends is told in a moment.
             return Ok(());
         }
@@ -286,11 +286,13 @@ impl Members {
     }
 }
 
-/// Whether the last status says that all is well, of this very spec.
-fn stands(previous: Option<&MemberClusterStatus>, object: &MemberCluster) -> bool {
+/// Whether the last status tells how the last try to connect there ended.
+fn stands(previous: Option<&MemberClusterStatus>, object: &MemberCluster, sight: &Sight) -> bool {
+    const ENDS: [&str; 6] = ["Connected", "Paused", "Unreachable", "Unauthorized", "Forbidden", "Failing"];
     previous.is_some_and(|status| {
         status.observed_generation == object.metadata.generation
-            && status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+            && status.server == sight.server
+            && status.conditions.iter().any(|c| c.type_ == "Ready" && ENDS.contains(&c.reason.as_str()))
     })
 }
 

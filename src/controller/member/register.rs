@@ -42,8 +42,8 @@ pub struct Entry {
     reads: Option<Key>,
     /// What the cluster is known by.
     pub id: Option<String>,
-    /// What the way to it was when the id was seen; `None`: it stands in the status of the object.
-    pub seen_by: Option<u64>,
+    /// At which address that was seen.
+    pub seen_at: Option<String>,
     /// The status as it was written last; a watch shows it later.
     pub status: Option<MemberClusterStatus>,
     /// Whether nothing was left to take back at the last look.
@@ -153,12 +153,12 @@ impl Register {
         }
     }
 
-    /// Notes what a member's cluster is known by, as seen on a way.
-    pub fn seen(&self, name: &str, uid: &str, id: &str, way: u64) {
+    /// Notes what a member's cluster is known by, as seen at an address.
+    pub fn seen(&self, name: &str, uid: &str, id: &str, server: Option<String>) {
         let mut inner = self.lock();
         let Some(entry) = inner.entries.get_mut(name).filter(|entry| entry.uid == uid) else { return };
         let new = entry.id.as_deref() != Some(id);
-        (entry.id, entry.seen_by) = (Some(id.to_owned()), Some(way));
+        (entry.id, entry.seen_at) = (Some(id.to_owned()), server);
         if new {
             for (other, twin) in &inner.entries {
                 if other != name && twin.id.as_deref() == Some(id) {
@@ -221,8 +221,8 @@ impl Inner {
         entry.created = object.meta().creation_timestamp.as_ref().map(|time| time.0);
         if let Ok(object) = &object.0 {
             entry.adopted_from.clone_from(&object.spec.adopted_from);
-            if entry.id.is_none() {
-                entry.id = object.status.as_ref().and_then(|status| status.cluster_id.clone());
+            if let (None, Some(status)) = (&entry.id, &object.status) {
+                (entry.id, entry.seen_at) = (status.cluster_id.clone(), status.server.clone());
             }
         }
         name

@@ -176,8 +176,8 @@ fn server(text: &str, field: &'static str, tolerance: Tolerance) -> Result<Uri, 
         Some("http") => return Err(AccessProblem::PlainHttp { field }),
         _ => return Err(invalid),
     }
-    let ports = authority.port().is_none() && authority.as_str().len() > authority.host().len();
-    if authority.host().is_empty() || ports || uri.query().is_some() || text.contains('#') {
+    let empty_port = authority.port().is_none() && authority.as_str().len() > authority.host().len();
+    if authority.host().is_empty() || empty_port || uri.query().is_some() || text.contains('#') {
         return Err(invalid);
     }
     Ok(uri)

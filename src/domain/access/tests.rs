@@ -222,15 +222,14 @@ fn what_is_no_kubeconfig_is_not_quoted() {
 
 #[test]
 fn a_file_that_grows_by_aliases_is_refused_before_it_has_grown() {
+    // Were it not, this would take all memory there is.
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for n in 1..30 {
         let list = vec![format!("*a{}", n - 1); 10].join(", ");
         text.push_str(&format!("a{n}: &a{n} [{list}]\n"));
     }
     text.push_str("current-context: a\n");
-    let began = std::time::Instant::now();
     told(&kubeconfig(text.as_bytes(), STRICT).unwrap_err(), "Malformed", &[]);
-    assert!(began.elapsed().as_secs() < 5);
 }
 
 fn argo(server: &str, config: &Value) -> Result<Access, AccessProblem> {

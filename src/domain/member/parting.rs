@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::Deletion;
+use super::{Deletion, status::secrets};
 use crate::{api::MemberDeletionPolicy, domain::event::Note};
 
 /// What is known of a member that is being deleted.
@@ -58,12 +58,13 @@ impl Parting {
                 "it was the cluster of another member, which keeps its Secrets".to_owned(),
             ));
         }
+        let left = self.left();
         if self.policy == MemberDeletionPolicy::Orphan {
-            let text = format!("{} in the cluster, as `deletionPolicy: Orphan` says", self.stay());
+            let text = format!("`deletionPolicy: Orphan` leaves in the cluster: {left}");
             return Leave::Now(note(false, "Orphaned", text));
         }
         if self.forced {
-            let text = format!("{} in the cluster, as the annotation says not to wait", self.stay());
+            let text = format!("left in the cluster without waiting for it, as the annotation asks: {left}");
             return Leave::Now(note(true, "LeftBehind", text));
         }
         if self.up {
@@ -72,7 +73,7 @@ impl Parting {
                     Leave::Now(if used == 0 {
                         note(false, "Removed", "no Secret of ours is left in the cluster".to_owned())
                     } else {
-                        note(true, "LeftBehind", format!("{} in the cluster, as Pods use them", self.stay()))
+                        note(true, "LeftBehind", format!("left in the cluster, as Pods use them: {left}"))
                     })
                 }
                 copies => Leave::Wait(Deletion { copies, until: None }),
@@ -84,17 +85,16 @@ impl Parting {
         if now < until {
             return Leave::Wait(Deletion { copies: self.copies, until: Some(until) });
         }
-        let text =
-            format!("{} in the cluster, which did not answer for {} s", self.stay(), self.grace.as_secs());
+        let text = format!("left in a cluster that did not answer for {} s: {left}", self.grace.as_secs());
         Leave::Now(note(true, "LeftBehind", text))
     }
 
-    fn stay(&self) -> String {
+    /// What is in the cluster, as far as that is known.
+    fn left(&self) -> String {
         match self.copies {
-            Some((0, _)) => "no Secrets stay".to_owned(),
-            Some((all, 0)) => format!("{all} Secrets stay, of which none was in use,"),
-            Some((all, used)) => format!("{all} Secrets stay, of which {used} were in use,"),
-            None => "Secrets stay, nobody knows how many,".to_owned(),
+            Some((0, _)) => "nothing".to_owned(),
+            Some((all, used)) => format!("{}, {used} of them in use", secrets(all)),
+            None => "Secrets, nobody knows how many".to_owned(),
         }
     }
 }
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(told(&Parting { settled: false, ..parting() }, 1), None);
         assert_eq!(told(&Parting { copies: Some((3, 2)), ..parting() }, 1), None);
         let (warning, text) = told(&Parting { copies: Some((2, 2)), ..parting() }, 1).unwrap();
-        assert!(warning && text.contains("2 were in use"), "{text}");
+        assert!(warning && text.contains("2 Secrets, 2 of them in use"), "{text}");
         assert_eq!(told(&Parting { paused: true, ..parting() }, 9999), None);
         assert!(!Parting { paused: true, ..parting() }.takes_back());
     }

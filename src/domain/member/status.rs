@@ -93,6 +93,8 @@ pub fn status(
                 type_: type_.to_owned(),
             },
         );
+    // At another address it may be another cluster.
+    let moved = seen.server.is_some() && previous.is_some_and(|status| status.server != seen.server);
     let kept =
         |get: fn(&MemberClusterStatus) -> &Option<String>| previous.and_then(|status| get(status).clone());
     MemberClusterStatus {
@@ -100,7 +102,7 @@ pub fn status(
         conditions: conditions.into(),
         server_version: seen.version.clone().or_else(|| kept(|status| &status.server_version)),
         server: seen.server.clone().or_else(|| kept(|status| &status.server)),
-        cluster_id: seen.id.clone().or_else(|| kept(|status| &status.cluster_id)),
+        cluster_id: seen.id.clone().or_else(|| kept(|status| &status.cluster_id).filter(|_| !moved)),
         source: Some(seen.source.clone()),
         last_probe_time: seen.probed.map(Time).or_else(|| previous.and_then(|p| p.last_probe_time.clone())),
     }
@@ -196,7 +198,7 @@ fn told(standing: &Standing) -> (&'static str, String, bool) {
             ),
             true,
         ),
-        Standing::Down(why) if why.contains("(401 ") => (
+        Standing::Down(why) | Standing::Failing(why) if why.contains("(401 ") => (
             "Unauthorized",
             format!(
                 "its API server does not accept the credentials that the Secret holds: {why}; renew them"
@@ -218,20 +220,28 @@ fn told(standing: &Standing) -> (&'static str, String, bool) {
 fn deleting(seen: &Observation, deletion: &Deletion, standing: &str) -> String {
     if let Some(until) = deletion.until {
         let known = match deletion.copies {
-            Some((copies, _)) => format!("the {copies} Secrets that were there"),
-            None => "whatever is there".to_owned(),
+            Some((0, _)) => "nothing of ours is left there".to_owned(),
+            Some((copies, _)) => format!("what is there stays ({})", secrets(copies)),
+            None => "whatever is there stays".to_owned(),
         };
         return format!(
-            "{standing}; it is waited for until {until:.0}, and then {known} stay; annotate it with claviger.dev/force-delete: \"true\" to not wait"
+            "{standing}; it is waited for until {until:.0}, and then {known}; annotate it with claviger.dev/force-delete: \"true\" to not wait"
         );
     }
     if seen.paused {
         return "it is paused, so that nothing is taken back from it; end the pause, or set `deletionPolicy: Orphan`".to_owned();
     }
     match deletion.copies {
-        Some((copies, used)) => {
-            format!("{} Secrets are still to be taken back; {used} in use stay", copies.saturating_sub(used))
-        }
+        Some((copies, used)) => format!(
+            "{} to be taken back from it yet; {} in use there stay",
+            secrets(copies.saturating_sub(used)),
+            secrets(used)
+        ),
         None => "the Secrets that nothing uses are taken back from it".to_owned(),
     }
+}
+
+/// So many Secrets.
+pub(super) fn secrets(count: usize) -> String {
+    if count == 1 { "1 Secret".to_owned() } else { format!("{count} Secrets") }
 }

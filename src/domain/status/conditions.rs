@@ -106,7 +106,7 @@ fn synced(seen: &Observation) -> Verdict {
     } else {
         format!("{synced} of {desired} namespaces")
     };
-    if !(failures.is_empty() && troubles.is_empty()) && !seen.is_pending() {
+    if (!failures.is_empty() || !troubles.is_empty()) && !seen.is_pending() {
         let mut told: Vec<String> = troubles.iter().map(|(name, trouble)| trouble.message(name)).collect();
         told.sort();
         let more = told.len().saturating_sub(MAX_NAMES);

@@ -21,6 +21,9 @@ use conditions::conditions;
 /// How many failures of a cluster are told one by one.
 const MAX_FAILURES: usize = 10;
 
+/// And of all clusters together, as an object can be no larger than 1.5 MiB.
+const MAX_FAILURES_IN_ALL: usize = 200;
+
 /// How things stand with the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceState {
@@ -125,11 +128,16 @@ impl Observation {
 #[must_use]
 pub fn compute(previous: Option<&CredentialStatus>, seen: &Observation, now: Timestamp) -> CredentialStatus {
     let previous = previous.cloned().unwrap_or_default();
-    let clusters: Vec<ClusterStatus> = seen
+    let mut clusters: Vec<ClusterStatus> = seen
         .clusters
         .iter()
         .map(|cluster| row(previous.clusters.iter().find(|row| row.name == cluster.name), cluster, seen, now))
         .collect();
+    let mut room = MAX_FAILURES_IN_ALL;
+    for row in &mut clusters {
+        row.failures.truncate(room);
+        room -= row.failures.len();
+    }
     let in_sync = clusters.iter().filter(|row| row.state == ClusterState::Synced).count();
     let (desired, synced) = (seen.sum(|c| c.desired), seen.sum(|c| c.synced));
     // What a cluster that does not answer had is not what it has.

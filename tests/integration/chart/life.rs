@@ -24,10 +24,12 @@ use crate::{
 };
 
 /// Short times, so that a crash costs the test seconds.
-const VALUES: [&str; 4] = [
+const VALUES: [&str; 5] = [
     // With the rights that adoption needs.
     "--set=adopt.argocd.enabled=true",
     "--set=adopt.argocd.namespace=gitops",
+    // A cluster that Argo CD forgets can no longer be reached: it is waited for no longer than this.
+    "--set=unreachableGracePeriod=3s",
     "--set-json",
     r#"extraArgs=["--lease-duration=3s","--lease-renew-deadline=2s","--lease-retry-period=500ms"]"#,
 ];

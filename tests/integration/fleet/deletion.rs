@@ -20,6 +20,14 @@ async fn ready(world: &World, east: &Member) -> Result<()> {
     Ok(())
 }
 
+/// Waits until the status tells of a user.
+async fn wait_used(world: &World) -> Result<()> {
+    wait_for(LONG, "the Pod to be seen", async || {
+        world.test.status("reg").await.is_ok_and(|s| s.references.is_some_and(|r| r.total == 1))
+    })
+    .await
+}
+
 async fn wait_event(world: &World, reason: &str) -> Result<String> {
     let events: Api<Event> = Api::namespaced(world.test.client.clone(), &world.test.home.name);
     wait_for(LONG, &format!("event {reason}"), async || {
@@ -79,6 +87,7 @@ async fn who_cannot_wait_says_so_and_nothing_that_is_used_is_swept() -> Result<(
     ready(&world, &east).await?;
     let test = &world.test;
     east.pod("web", "app", "reg").await?;
+    wait_used(&world).await?;
     east.proxy.freeze();
     world.wait_row("reg", "east", "in the dark", |row| row.state == ClusterState::Unreachable).await?;
     delete(test, "reg").await?;
@@ -99,11 +108,7 @@ async fn a_member_that_is_removed_gives_back_what_is_unused() -> Result<()> {
     ready(&world, &east).await?;
     let test = &world.test;
     east.pod("web", "app", "reg").await?;
-    // The Pod must be known before: what is used is what has been seen.
-    wait_for(LONG, "the Pod to be seen", async || {
-        test.status("reg").await.is_ok_and(|s| s.references.is_some_and(|r| r.total == 1))
-    })
-    .await?;
+    wait_used(&world).await?;
     world.members().delete("east", &Default::default()).await?;
     wait_for(LONG, "the member to go", async || {
         world.members().get_opt("east").await.is_ok_and(|found| found.is_none())
@@ -111,8 +116,12 @@ async fn a_member_that_is_removed_gives_back_what_is_unused() -> Result<()> {
     .await?;
     assert!(east.secrets("db").get_opt("reg").await?.is_none(), "nobody used it");
     assert!(east.secrets("web").get_opt("reg").await?.is_some(), "a Pod uses it");
-    let status = test.wait_ready("reg", 1).await?;
-    assert_eq!(status.clusters.len(), 1, "{:?}", status.clusters);
+    wait_for(LONG, "the row of east to go", async || {
+        let rows = test.status("reg").await.map_err(|error| error.to_string())?.clusters;
+        if rows.len() == 1 { Ok(()) } else { Err(format!("{rows:?}")) }
+    })
+    .await?;
+    test.wait_ready("reg", 1).await?;
 
     // Once more a member, it is as if it had never left; and with `Orphan` all stays.
     world.join(&east, json!({})).await?;
