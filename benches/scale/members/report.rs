@@ -23,8 +23,8 @@ pub fn render(alone: &Stay, columns: &[Column], samples: &[Sample]) -> String {
     line("start until all are ready, s", "", nothing(), &|c| format!("{:.2}", c.joined.as_secs_f64()));
     line("a new credential in all of them, ms", "", nothing(), &|c| millis(&c.fan_out));
     line("a rotation in all of them, ms", "", nothing(), &|c| millis(&c.rotation));
-    line("connections per member", "", nothing(), &|c| spread(&c.stay.sockets));
-    line("requests per member and minute, idle", "", nothing(), &|c| spread(&c.stay.requests));
+    line("connections per member", "", nothing(), &|c| whole(&c.stay.sockets));
+    line("requests per member and minute, idle", "", nothing(), &|c| whole(&c.stay.requests));
     line("resident memory, MiB", "", mebi(alone.rss_bytes), &|c| mebi(c.stay.rss_bytes));
     line("resident memory per member, MiB", "", nothing(), &|c| {
         format!("{:.2}", (c.stay.rss_bytes as f64 - alone.rss_bytes as f64) / 1_048_576.0 / c.members as f64)
@@ -53,7 +53,7 @@ fn isolation(members: usize, samples: &[Sample]) -> String {
     };
     line("all are well, ms", "", &|s| millis(&of(s, |s| s.well)));
     line("first one in trouble, not noticed yet, ms", "", &|s| millis(&of(s, |s| s.unnoticed)));
-    line("to well", "", &|s| spread(&of(s, |s| s.unnoticed / s.well)));
+    line("to well", "<= 1.10", &|s| spread(&of(s, |s| s.unnoticed / s.well)));
     line("known to be unreachable, ms", "", &|s| millis(&of(s, |s| s.noticed)));
     line("to well", "<= 1.10", &|s| spread(&of(s, |s| s.noticed / s.well)));
     line("back until it has what it missed, s", "", &|s| spread(&of(s, |s| s.back)));
@@ -68,10 +68,13 @@ fn percent(stay: &Stay) -> String {
     format!("{:.3}", stay.idle * 100.0)
 }
 
-/// The median, with the least and the most.
 fn millis(seconds: &[f64]) -> String {
-    let millis: Vec<f64> = seconds.iter().map(|seconds| seconds * 1_000.0).collect();
-    let least = millis.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = millis.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!("{:.0} ({least:.0} to {most:.0})", median(&millis))
+    whole(&seconds.iter().map(|seconds| seconds * 1_000.0).collect::<Vec<_>>())
+}
+
+/// The median, with the least and the most.
+fn whole(values: &[f64]) -> String {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    format!("{:.0} ({least:.0} to {most:.0})", median(values))
 }
