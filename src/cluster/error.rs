@@ -4,6 +4,8 @@ use std::error::Error as _;
 
 use kube::core::Status;
 
+use crate::domain::trouble::{Cause, Refusal};
+
 /// The longest message that is passed on, in characters.
 const MAX_MESSAGE: usize = 400;
 
@@ -71,6 +73,17 @@ fn is_terminating(status: &Status) -> bool {
         .as_ref()
         .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
         || status.message.contains("because it is being terminated")
+}
+
+/// Why a request did not succeed, as far as the cluster is concerned.
+#[must_use]
+pub fn cause(error: &kube::Error) -> Cause {
+    let refusal = match error {
+        kube::Error::Api(status) if status.code == 401 => Some(Refusal::Unauthorized),
+        kube::Error::Api(status) if status.code == 403 => Some(Refusal::Forbidden),
+        _ => None,
+    };
+    Cause { refusal, text: describe(error) }
 }
 
 /// One line for people. Says nothing of what was read: a decoding error could quote it.

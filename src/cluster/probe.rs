@@ -4,7 +4,7 @@ use std::{error::Error as _, io, sync::Arc, time::Duration};
 
 use tokio::task::AbortHandle;
 
-use super::{Cluster, DeadlineExceeded, describe};
+use super::{Cluster, DeadlineExceeded, error::cause};
 use crate::domain::retry::Backoff;
 
 /// Waits between probes while there is no answer.
@@ -53,7 +53,7 @@ async fn probe(cluster: &Arc<Cluster>) -> u32 {
         }
         Err(error) => {
             let refused = matches!(&error, kube::Error::Api(_));
-            cluster.unanswered(describe(&error), refused || is_late(&error))
+            cluster.unanswered(cause(&error), refused || is_late(&error))
         }
     }
 }

@@ -11,7 +11,10 @@ use tokio::sync::{Notify, watch as channel};
 use tracing::{info, warn};
 
 use super::{Cluster, Source, Trouble};
-use crate::domain::{retry::Backoff, trouble::ClusterTrouble};
+use crate::domain::{
+    retry::Backoff,
+    trouble::{Cause, ClusterTrouble},
+};
 
 /// How long nothing is written to a cluster that did not take a write. The longest wait is short, as by it
 /// a cluster that is back has to wait.
@@ -21,13 +24,13 @@ const PAUSES: Backoff = Backoff { first: Duration::from_millis(500), limit: Dura
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// Not everything was listed yet; why not, once something stood in the way.
-    Connecting(Option<String>),
+    Connecting(Option<Cause>),
     /// All is known, and kept so by watches.
     Up,
     /// It does not answer.
     Down {
-        /// Why, as a phrase.
-        why: String,
+        /// Why.
+        why: Cause,
         /// Since when.
         since: Timestamp,
     },
@@ -40,8 +43,8 @@ impl Reach {
         match self {
             Self::Up => None,
             Self::Connecting(None) => Some(ClusterTrouble::Connecting),
-            Self::Connecting(Some(why)) => Some(ClusterTrouble::Failing(why.clone())),
-            Self::Down { why, .. } => Some(ClusterTrouble::Unreachable(why.clone())),
+            Self::Connecting(Some(why)) => Some(ClusterTrouble::Failing(why.to_string())),
+            Self::Down { why, .. } => Some(ClusterTrouble::Unreachable(why.to_string())),
         }
     }
 }
@@ -59,10 +62,10 @@ struct Inner {
     /// What was listed at any time.
     ever: HashSet<Source>,
     /// Why a watch could not list.
-    fault: Option<String>,
+    fault: Option<Cause>,
     /// Which watch has been silent for too long.
-    deaf: Option<String>,
-    down: Option<(String, Timestamp)>,
+    deaf: Option<Cause>,
+    down: Option<(Cause, Timestamp)>,
     failed_probes: u32,
     last_probe: Option<Timestamp>,
     version: Option<Arc<str>>,
@@ -117,10 +120,10 @@ impl Cluster {
     }
 
     /// Which watch has been without a good answer for too long, though the server answers.
-    fn deaf(&self) -> Option<String> {
+    fn deaf(&self) -> Option<Cause> {
         let stale = self.freshness.stale(&self.name, self.stale_after);
         let (kind, age) = stale.first().filter(|_| self.is_filled())?;
-        Some(format!("the watch of {kind} has had no answer for {} s", age.as_secs()))
+        Some(format!("the watch of {kind} has had no answer for {} s", age.as_secs()).as_str().into())
     }
 
     /// Version of its API server, as the last probe that was answered found it.
@@ -190,7 +193,7 @@ impl Cluster {
     }
 
     /// A watch could not list or go on.
-    pub(super) fn faulted(&self, why: String) {
+    pub(super) fn faulted(&self, why: Cause) {
         let told = {
             let mut inner = self.reach.lock();
             let new = inner.fault.is_none() && !self.is_filled();
@@ -221,7 +224,7 @@ impl Cluster {
             info!(cluster = &*self.name, "answers again");
             self.reach.begin();
             if let Err(error) = self.watch_anew() {
-                self.faulted(super::describe(&error));
+                self.faulted(super::error::cause(&error));
             }
         }
         if back || turned {
@@ -230,7 +233,7 @@ impl Cluster {
     }
 
     /// A probe was not answered, or not well. Returns how many in a row.
-    pub(super) fn unanswered(&self, why: String, certain: bool) -> u32 {
+    pub(super) fn unanswered(&self, why: Cause, certain: bool) -> u32 {
         let (failures, fell) = {
             let mut inner = self.reach.lock();
             inner.last_probe = Some(Timestamp::now());

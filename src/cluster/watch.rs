@@ -27,6 +27,7 @@ use crate::{
     api::{LABEL_MANAGED_BY, MANAGER},
     domain::{
         ownership::OwnerId,
+        trouble::Cause,
         view::{Key, Namespace},
     },
 };
@@ -104,7 +105,8 @@ fn spawn<F: Feed>(cluster: &Arc<Cluster>, connector: &Connector) -> Result<Abort
                 Err(error) => {
                     let why = fault(&error);
                     warn!(cluster = &*cluster.name, watch = F::SOURCE.name(), "{why}");
-                    cluster.faulted(format!("{}: {why}", F::SOURCE.name()));
+                    let refusal = inner(&error).and_then(|error| super::error::cause(error).refusal);
+                    cluster.faulted(Cause { refusal, text: format!("{}: {why}", F::SOURCE.name()) });
                 }
             }
         }
@@ -209,6 +211,16 @@ pub fn fault(error: &watcher::Error) -> String {
             format!("watch ended by the server: {} ({})", status.reason, status.code)
         }
         watcher::Error::NoResourceVersion => "the server gave no resourceVersion".to_owned(),
+    }
+}
+
+/// What kube says of the request, where there was one.
+fn inner(error: &watcher::Error) -> Option<&kube::Error> {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => Some(error),
+        _ => None,
     }
 }
 

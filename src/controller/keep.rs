@@ -30,7 +30,7 @@ use crate::{
         fingerprint::Fingerprint,
         ownership::{Metadata, OwnerId},
         plan::{self, Targets, Wanted},
-        revision::revision,
+        revision::{attested, revision},
         selection::{NamespaceMatcher, canonical, means_cluster},
         status::{self as verdict, ClusterOutcome, Observation, SourceState},
         trouble::ClusterTrouble,
@@ -293,6 +293,11 @@ impl<K: Credential> Pass<'_, K> {
         content: Fingerprint,
     ) -> i64 {
         let caches: Vec<_> = clusters.iter().map(|cluster| cluster.read()).collect();
+        let members = clusters.iter().zip(&caches).filter(|(cluster, _)| !cluster.is_local());
+        let attested = members.filter_map(|(_, cache)| {
+            attested(content, cache.view().copies.of(&self.owner).map(|(_, copy)| copy))
+        });
+        let recorded = recorded.into_iter().chain(attested).max();
         let copies =
             caches.iter().flat_map(|cache| cache.view().copies.of(&self.owner).map(|(_, copy)| copy));
         revision(recorded, assigned, content, copies)

@@ -47,6 +47,17 @@ pub fn revision<'a>(
     }
 }
 
+/// The revision that all copies in one member have, when all of them have this very content: those of a hub that
+/// lost its status are of higher revisions than it can know of. One that was edited by hand proves nothing.
+#[must_use]
+pub fn attested<'a>(content: Fingerprint, copies: impl IntoIterator<Item = &'a ObservedCopy>) -> Option<i64> {
+    let mut revisions = copies
+        .into_iter()
+        .map(|copy| copy.metadata.revision().filter(|found| copy.content == content && *found > 0));
+    let first = revisions.next()??;
+    revisions.all(|found| found == Some(first)).then_some(first)
+}
+
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
@@ -106,6 +117,19 @@ mod tests {
     fn a_number_that_we_never_wrote_is_ignored() {
         assert_eq!(revision(Some(7), None, print("a"), &[copy("999", "a"), copy("7", "a")]), 7);
         assert_eq!(revision(Some(7), None, print("a"), &[copy("x", "a"), copy("7", "a")]), 7);
+    }
+
+    #[test]
+    fn a_member_that_comes_late_attests_what_the_hub_forgot() {
+        let there = [copy("7", "a"), copy("7", "a")];
+        assert_eq!(attested(print("a"), &there), Some(7));
+        assert_eq!(attested(print("b"), &there), None, "the source has changed since");
+        assert_eq!(attested(print("a"), &[copy("7", "a"), copy("9", "a")]), None);
+        assert_eq!(attested(print("a"), &[copy("7", "a"), copy("7", "b")]), None);
+        assert_eq!(attested(print("a"), &[copy("x", "a")]), None);
+        assert_eq!(attested(print("a"), []), None);
+        // So believed, it is the record.
+        assert_eq!(revision(Some(7), Some((1, print("a"))), print("a"), &there), 7);
     }
 
     #[test]

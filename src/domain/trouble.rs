@@ -1,6 +1,38 @@
 //! What can be the matter with a cluster as a whole.
 
+use std::fmt;
+
 use crate::api::ClusterState;
+
+/// Why an API server does not do what it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// How it refuses whoever asks; none when it does not answer, or fails.
+    pub refusal: Option<Refusal>,
+    /// The phrase.
+    pub text: String,
+}
+
+/// How an API server refuses whoever asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It does not know who asks: the credentials are void.
+    Unauthorized,
+    /// Who asks has no right to it.
+    Forbidden,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<&str> for Cause {
+    fn from(text: &str) -> Self {
+        Self { refusal: None, text: text.to_owned() }
+    }
+}
 
 /// What is the matter with a cluster as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]

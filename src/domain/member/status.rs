@@ -8,7 +8,13 @@ use k8s_openapi::{
 };
 
 use super::Fault;
-use crate::{api::MemberClusterStatus, domain::event::Note};
+use crate::{
+    api::MemberClusterStatus,
+    domain::{
+        event::Note,
+        trouble::{Cause, Refusal},
+    },
+};
 
 /// `lastProbeTime` alone is written no more often than this.
 const PROBE_NEWS: Duration = Duration::from_secs(300);
@@ -28,9 +34,9 @@ pub enum Standing {
     /// It is being listed for the first time.
     Connecting,
     /// It answers, but does not let everything be listed; what it said.
-    Failing(String),
+    Failing(Cause),
     /// It does not answer; why.
-    Down(String),
+    Down(Cause),
     /// All is well.
     Up,
 }
@@ -198,7 +204,7 @@ fn told(standing: &Standing) -> (&'static str, String, bool) {
             ),
             true,
         ),
-        Standing::Down(why) | Standing::Failing(why) if why.contains("(401 ") => (
+        Standing::Down(why) | Standing::Failing(why) if why.refusal == Some(Refusal::Unauthorized) => (
             "Unauthorized",
             format!(
                 "its API server does not accept the credentials that the Secret holds: {why}; renew them"
@@ -206,7 +212,7 @@ fn told(standing: &Standing) -> (&'static str, String, bool) {
             true,
         ),
         Standing::Down(why) => ("Unreachable", format!("its API server does not answer: {why}"), false),
-        Standing::Failing(why) if why.contains("(403 ") => (
+        Standing::Failing(why) if why.refusal == Some(Refusal::Forbidden) => (
             "Forbidden",
             format!(
                 "the operator may not see what it needs there: {why}; apply what `claviger member-rbac` prints"

@@ -2,7 +2,13 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::json;
 
 use super::*;
-use crate::{api::MemberClusterStatus, domain::adoption::Scope};
+use crate::{
+    api::MemberClusterStatus,
+    domain::{
+        adoption::Scope,
+        trouble::{Cause, Refusal},
+    },
+};
 
 const OPERATOR: &str = "claviger-system";
 const KUBECONFIG: &str = "current-context: a\ncontexts: [{name: a, context: {cluster: a, user: a}}]\nclusters: [{name: a, cluster: {server: 'https://a'}}]\nusers: [{name: a, user: {token: canary}}]\n";
@@ -111,8 +117,20 @@ fn never_both_reconciling_and_stalled_and_ready_only_when_it_can_be_used() {
         (Standing::Unusable("no".into()), "KubeconfigRefused", "Unknown", "False", "True"),
         (Standing::Duplicate { of: "west".into() }, "DuplicateCluster", "Unknown", "False", "True"),
         (Standing::Down("connection refused".into()), "Unreachable", "False", "True", "False"),
-        (Standing::Down("Unauthorized (401 Unauthorized)".into()), "Unauthorized", "False", "False", "True"),
-        (Standing::Failing("no (403 Forbidden)".into()), "Forbidden", "Unknown", "False", "True"),
+        (
+            Standing::Down(Cause { refusal: Some(Refusal::Unauthorized), text: "no".into() }),
+            "Unauthorized",
+            "False",
+            "False",
+            "True",
+        ),
+        (
+            Standing::Failing(Cause { refusal: Some(Refusal::Forbidden), text: "no".into() }),
+            "Forbidden",
+            "Unknown",
+            "False",
+            "True",
+        ),
         (Standing::Failing("disk full".into()), "Failing", "Unknown", "True", "False"),
     ];
     for (standing, reason, reachable, reconciling, stalled) in standings {

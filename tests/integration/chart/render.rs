@@ -175,10 +175,15 @@ async fn clusters_are_taken_in_by_admins_and_by_adoption_only() -> Result<()> {
     let used = ["get", "list", "watch", "patch"];
     assert_eq!(verbs(&bare, "keys-claviger", "memberclusters"), set(&used));
     for tool in ["argocd", "clusterApi"] {
-        let adopting = template(&["--set", &format!("adopt.{tool}.enabled=true")]).await?;
+        let on = format!("adopt.{tool}.enabled=true,adopt.{tool}.namespace=fleet");
+        let adopting = template(&["--set", &on]).await?;
         let all = [&used[..], &["create", "delete"]].concat();
         assert_eq!(verbs(&adopting, "keys-claviger", "memberclusters"), set(&all), "{tool}");
     }
+    let Err(refused) = template(&["--set", "adopt.clusterApi.enabled=true"]).await else {
+        return Err(Error::new("clusters are named by whoever can write a Secret anywhere"));
+    };
+    assert!(refused.to_string().contains("adopt.clusterApi.namespace must be given"), "{refused}");
     Ok(())
 }
 

@@ -37,7 +37,7 @@ async fn nonsense_is_refused() -> Result<()> {
         ("allowInsecureMembers=yes", "/allowInsecureMembers"),
         ("adopt.argoCD.enabled=true", "additional properties 'argoCD' not allowed"),
         ("adopt.argocd.namespace=*", "/adopt/argocd/namespace"),
-        ("adopt.clusterApi.namespace=", "/adopt/clusterApi/namespace"),
+        ("adopt.clusterApi.namespace=Teams", "/adopt/clusterApi/namespace"),
         ("imagePullSecrets={pull}", "got string, want object"),
         ("networkPolicy.egress.ports={0}", "/networkPolicy/egress/ports"),
         ("prometheusRule.notReadyFor=soon", "/prometheusRule/notReadyFor"),
