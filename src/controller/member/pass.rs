@@ -241,7 +241,7 @@ impl Members {
                         Standing::Connecting
                     } else {
                         // Nor will it be seen in any: asking for one at once would never end.
-                        Standing::Failing(NAMELESS.to_owned())
+                        Standing::Failing(NAMELESS.into())
                     };
                 }
                 sight.version = cluster.server_version().map(|version| version.to_string());
