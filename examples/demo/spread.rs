@@ -43,11 +43,11 @@ pub async fn namespaces(programme: &mut Programme, stage: &Stage, count: usize) 
     Ok(names.into_iter().chain(OF_EXAMPLE.map(str::to_owned)).collect())
 }
 
-/// All manifests of `examples/`.
+/// All manifests of `examples/` for one cluster.
 pub async fn examples(programme: &mut Programme, stage: &mut Stage, namespaces: &[String]) -> Result<()> {
     programme.begin(
         "Credentials",
-        "The manifests of examples/, as they stand there. Each line counts what is in the cluster once all of a file's \
+        "The manifests of examples/ for one cluster, as they stand there. Each line counts what is in the cluster once all of a file's \
          credentials say Ready.",
     );
     let screen = programme.screen.clone();

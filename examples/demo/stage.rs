@@ -34,6 +34,8 @@ pub const KIND: &str = "RegistryCredential";
 pub const HOME: &str = "platform";
 /// The label by which they choose namespaces.
 pub const LABEL: &str = "acme.example.com/pull";
+/// The example that needs a second cluster, and names one that does not exist.
+const OF_A_MEMBER: &str = "member-cluster.yaml";
 /// A member that is cut off is noticed sooner than with the defaults, which are 10 s each.
 const QUICK: [&str; 2] = ["--request-timeout=2s", "--member-probe-interval=2s"];
 
@@ -183,7 +185,7 @@ async fn credential_kinds(client: &Client) -> Result<Vec<ApiResource>> {
     Ok(kinds)
 }
 
-/// Name below the repository, and text, of every manifest in `examples/`; that of the platform team last.
+/// Name below the repository, and text, of every manifest in `examples/` for one cluster; that of the platform team last.
 pub fn examples() -> Result<Vec<(String, String)>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let entries: Vec<PathBuf> = fs::read_dir(&folder)
@@ -193,6 +195,9 @@ pub fn examples() -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     for path in entries.iter().filter(|path| path.extension().is_some_and(|extension| extension == "yaml")) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name == OF_A_MEMBER {
+            continue;
+        }
         found.push((format!("examples/{name}"), fs::read_to_string(path).context(path.display())?));
     }
     found.sort_by_key(|(name, _)| (name.ends_with("platform-team.yaml"), name.clone()));

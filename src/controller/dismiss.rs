@@ -194,7 +194,7 @@ fn stand(
             Reach::Down { since, .. } => Some(since),
             _ => None,
         },
-        super::Link::Broken(_) => None,
+        super::Link::Broken(_) | super::Link::Coming => None,
     };
     Standing::Dark { since: since.or(down).unwrap_or(now) }
 }

@@ -77,6 +77,8 @@ pub enum Link {
     Connected(Arc<Cluster>),
     /// There is none just now; why, as a phrase.
     Broken(String),
+    /// It is not known yet whether there is one.
+    Coming,
 }
 
 /// How a member is to be treated.
@@ -123,6 +125,7 @@ impl Member {
                 trouble => trouble,
             },
             Link::Broken(why) => Some(ClusterTrouble::Unreachable(why.clone())),
+            Link::Coming => Some(ClusterTrouble::Connecting),
         }
     }
 }
@@ -180,9 +183,27 @@ impl Fleet {
     fn tell(&self, member: &Member) {
         let owners = match &member.link {
             Link::Connected(cluster) => cluster.owners(),
-            Link::Broken(_) => HashSet::new(),
+            Link::Broken(_) | Link::Coming => HashSet::new(),
         };
         self.means.roster.cluster_changed(&member.name, &owners);
+    }
+
+    /// Lets it be known that there is a member of this name, before anybody has looked how to reach it: a credential that
+    /// wants to go there is not to be called complete without it.
+    pub fn announce(&self, name: &str, labels: BTreeMap<String, String>) {
+        if self.get(name).is_some() {
+            return;
+        }
+        let member = Member {
+            name: name.into(),
+            labels: Arc::new(labels),
+            paused: false,
+            leaving: false,
+            identified: false,
+            link: Link::Coming,
+        };
+        self.write().insert(member.name.clone(), Entry { member: member.clone(), version: 0 });
+        self.tell(&member);
     }
 
     fn connect(&self, name: &str, config: Config, before: Option<&Link>) -> Link {

@@ -56,7 +56,8 @@ pub async fn reconcile(object: Arc<Guarded<MemberCluster>>, members: Arc<Members
             unreadable::tell::<MemberCluster>(&members.shared, bad).await.map(|_| RESYNC)
         }
     };
-    if result.is_err() && members.shared.fleet.get(&name).is_none() {
+    let known = members.shared.fleet.get(&name).is_some_and(|member| !matches!(member.link, Link::Coming));
+    if result.is_err() && !known {
         // Not known is not the same as not there.
         let membership = Membership { labels: object.labels().clone(), ..Membership::default() };
         let why = "the API server of the hub did not do what was asked of it".to_owned();
@@ -102,7 +103,10 @@ impl Members {
         match (deleted, finalizer::is_set(object)) {
             (Some(_), false) => return Ok(RESYNC),
             // Before the first copy, so that none can be left behind.
-            (None, false) => finalizer::add(&api, object).await?,
+            (None, false) => {
+                self.shared.fleet.announce(&name, object.labels().clone());
+                finalizer::add(&api, object).await?;
+            }
             (_, true) => {}
         }
         let entry = self.register.recall(&name, &uid);
@@ -249,7 +253,7 @@ impl Members {
                 sight.copies = cluster.was_seen().then(|| cluster.copies());
             }
             Some(Link::Broken(why)) => sight.standing = Standing::Unusable(why),
-            None => {}
+            Some(Link::Coming) | None => {}
         }
         sight
     }
