@@ -17,7 +17,7 @@ use crate::{
     cluster::{Applied, Cluster, Pace, Produced},
     domain::{
         CredentialId,
-        ownership::OwnerId,
+        ownership::{Hub, OwnerId},
         plan::{Failure, Plan},
         retry::Backoff,
     },
@@ -36,8 +36,8 @@ const RECHECK: Backoff = Backoff { first: Duration::from_millis(20), limit: Dura
 pub struct Errand {
     /// The credential.
     pub id: CredentialId,
-    /// The id of the hub.
-    pub hub: Arc<str>,
+    /// Who we are on copies.
+    pub hub: Arc<Hub>,
     /// The work.
     pub plan: Plan,
     /// What is written.
