@@ -1,6 +1,6 @@
 //! The numbers of `docs/benchmark.md`: Claviger beside a bare loop of the same writes, on a real control plane.
 //!
-//! `cargo bench --bench scale -- [N ...]`, `cargo bench --bench scale -- --memory`.
+//! `cargo bench --bench scale -- [N ...]`, `cargo bench --bench scale -- --memory`, `cargo bench --bench scale -- --members 50`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark speaks")]
 
@@ -10,6 +10,7 @@ mod support;
 mod bare;
 mod claviger_run;
 mod latency;
+mod members;
 mod memory;
 mod observer;
 mod operator;
@@ -30,6 +31,7 @@ async fn run(arguments: &[String]) -> Result<()> {
     let mut sizes = Vec::new();
     let mut rounds = None;
     let mut at_memory = None;
+    let mut members = None;
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -40,12 +42,16 @@ async fn run(arguments: &[String]) -> Result<()> {
                 let size = at_memory.get_or_insert_default();
                 size.namespaces = number(arguments.next())?;
             }
+            "--members" => members = Some(number(arguments.next())?),
             "--rounds" => rounds = Some(number(arguments.next())?),
             text => sizes.push(number(Some(&text.to_owned()))?),
         }
     }
     if let Some(size) = at_memory {
         return memory::run(size).await;
+    }
+    if let Some(count) = members {
+        return members::run(count, rounds).await;
     }
     if sizes.is_empty() {
         sizes = vec![1_000, 10_000];
@@ -61,6 +67,6 @@ async fn run(arguments: &[String]) -> Result<()> {
 fn number(text: Option<&String>) -> Result<usize> {
     let text = text.map_or("", String::as_str);
     text.replace([',', '_'], "").parse().ok().filter(|number| *number > 0).ok_or_else(|| {
-        Error::new(format!("usage: scale [N ...] [--rounds R] | --memory [--namespaces N]; not {text:?}"))
+        Error::new(format!("usage: scale [N ...] [--rounds R] | --members N [--rounds R] | --memory [--namespaces N]; not {text:?}"))
     })
 }

@@ -54,6 +54,22 @@ impl Observer {
         })
     }
 
+    /// When all of these namespaces had a Secret of this revision.
+    pub fn expect_in(
+        mut self,
+        mut namespaces: HashSet<String>,
+        revision: i64,
+    ) -> JoinHandle<Result<Instant>> {
+        tokio::spawn(async move {
+            let revision = revision.to_string();
+            while !namespaces.is_empty() {
+                let namespace = self.next(Some(&revision)).await?;
+                namespaces.remove(&namespace);
+            }
+            Ok(Instant::now())
+        })
+    }
+
     /// When the Secret came to one namespace.
     pub async fn arrival(&mut self, namespace: &str, deadline: Duration) -> Result<Instant> {
         tokio::time::timeout(deadline, async {

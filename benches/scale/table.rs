@@ -118,7 +118,7 @@ fn ratios(column: &Column, bare: impl Fn(&Times) -> Duration, ours: impl Fn(&Rou
 }
 
 /// The median, with the least and the most.
-fn spread(values: &[f64]) -> String {
+pub fn spread(values: &[f64]) -> String {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     format!("{:.2} ({least:.2} to {most:.2})", median(values))
@@ -128,6 +128,6 @@ fn millis(seconds: f64) -> String {
     format!("{:.1}", seconds * 1_000.0)
 }
 
-fn mebi(bytes: u64) -> String {
+pub fn mebi(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / MIB)
 }

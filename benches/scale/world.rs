@@ -21,7 +21,8 @@ pub const SECRET: &str = "pull";
 pub const HOME: &str = "platform";
 
 const SOURCE: &str = "source";
-const LABEL: &str = "bench";
+/// The label of the namespaces that get a copy.
+pub const LABEL: &str = "bench";
 
 pub struct World {
     pub control_plane: ControlPlane,
@@ -125,7 +126,8 @@ pub fn is_ready(credential: &RegistryCredential, revision: i64) -> bool {
         && status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-fn credential(name: &str) -> Value {
+/// A credential for all targets in this cluster.
+pub fn credential(name: &str) -> Value {
     json!({
         "apiVersion": "claviger.dev/v1alpha1", "kind": "RegistryCredential", "metadata": {"name": name},
         "spec": {
@@ -136,7 +138,7 @@ fn credential(name: &str) -> Value {
     })
 }
 
-async fn create_namespace(client: &Client, name: &str, labels: Value) -> Result<()> {
+pub async fn create_namespace(client: &Client, name: &str, labels: Value) -> Result<()> {
     let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}}))?;
     Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await?;
     Ok(())

@@ -8,7 +8,7 @@ use crate::support::Result;
 
 const AS_TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
-/// `kubectl get <resource> -A`, or of one namespace, with a field selector, which may be empty. The first row is the header; empty when there is nothing else.
+/// `kubectl get <resource> -A`, or of one namespace (none for what has no namespace), with a field selector, which may be empty. The first row is the header; empty when there is nothing else.
 pub async fn get(
     client: &Client,
     resource: &ApiResource,
@@ -26,11 +26,13 @@ pub async fn get(
     let shown: Vec<usize> = (0..definitions.len())
         .filter(|&at| definitions.get(at).is_some_and(|column| column["priority"] == 0))
         .collect();
-    let with_namespace = namespace.is_none();
+    let table_rows = list(&table["rows"]);
+    let has_namespace = |row: &Value| row["object"]["metadata"]["namespace"].is_string();
+    let with_namespace = namespace.is_none() && table_rows.iter().any(has_namespace);
     let mut header: Vec<String> = with_namespace.then(|| "NAMESPACE".to_owned()).into_iter().collect();
     header.extend(shown.iter().filter_map(|&at| Some(definitions.get(at)?["name"].as_str()?.to_uppercase())));
     let mut rows = vec![header];
-    for row in list(&table["rows"]) {
+    for row in table_rows {
         let own = row["object"]["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
         let cells = list(&row["cells"]);
         let mut line: Vec<String> = with_namespace.then_some(own).into_iter().collect();

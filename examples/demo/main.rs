@@ -7,6 +7,7 @@
 mod support;
 
 mod kubectl;
+mod member;
 mod programme;
 mod protection;
 mod screen;
@@ -92,6 +93,9 @@ async fn play(programme: &mut Programme, stage: &mut Option<Stage>, options: &Op
     upkeep::drift(programme, stage, &namespaces).await?;
     upkeep::foreign_secret(programme, stage, &mut namespaces).await?;
     upkeep::no_consent(programme, stage).await?;
+    member::second_cluster(programme, stage, namespaces.len()).await?;
+    member::cut_off(programme, stage, &namespaces).await?;
+    member::back(programme, stage).await?;
     protection::deletion(programme, stage, &namespaces).await?;
     protection::events(programme, stage).await
 }

@@ -7,6 +7,7 @@ use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::json;
 
 use crate::{
+    member,
     programme::Programme,
     screen::{Count, Screen},
     sight::{DEADLINE, Seen, condition},
@@ -131,6 +132,10 @@ pub async fn leave_running(screen: &Screen, stage: &Stage) {
     screen.line("Everything goes on until Ctrl-C. In another terminal:");
     screen.line("");
     screen.line(&format!("  export KUBECONFIG={}", stage.control_plane.kubeconfig().display()));
+    if let Some(member) = &stage.member {
+        let path = member.control_plane.kubeconfig();
+        screen.line(&format!("  export MEMBER={}   # {}", path.display(), member::NAME));
+    }
     screen.line("");
     if let Err(error) = again {
         screen.failed(&error.to_string());
@@ -142,6 +147,14 @@ pub async fn leave_running(screen: &Screen, stage: &Stage) {
         (format!("kubectl create namespace mine && kubectl label namespace mine {LABEL}=true"), ""),
         ("kubectl get secrets -n mine".to_owned(), ""),
         ("kubectl get secrets -A -l app.kubernetes.io/managed-by=claviger".to_owned(), ""),
+        (
+            "kubectl get mc -o wide".to_owned(),
+            "us-east-1 is that of examples/member-cluster.yaml: it does not exist",
+        ),
+        (
+            "kubectl --kubeconfig $MEMBER get secrets -A -l app.kubernetes.io/managed-by=claviger".to_owned(),
+            "",
+        ),
         ("kubectl explain regcred.spec".to_owned(), ""),
         (format!("tail -f {}", stage.operator.dir().join("claviger.log").display()), "the operator's log"),
     ] {

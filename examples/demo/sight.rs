@@ -38,7 +38,7 @@ pub type Key = (String, String);
 pub struct Seen {
     /// Every Secret.
     pub secrets: BTreeMap<Key, DynamicObject>,
-    /// Every credential, by kind.
+    /// Every credential and member, by kind.
     pub credentials: BTreeMap<String, BTreeMap<Key, DynamicObject>>,
     /// When the last event came.
     at: Option<Instant>,
@@ -110,7 +110,7 @@ pub struct Sight {
 }
 
 impl Sight {
-    /// Watches Secrets and all kinds of credential.
+    /// Watches Secrets and what is of these kinds.
     pub fn open(client: &Client, kinds: &[ApiResource], operator: Arc<Operator>) -> Self {
         let (sender, seen) = watch::channel(Seen::default());
         let mut watches = JoinSet::new();

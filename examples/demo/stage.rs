@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use claviger::api::GROUP;
+use claviger::api::{GROUP, MemberCluster};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Discovery,
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{
     kubectl,
+    member::Member,
     programme::Programme,
     sight::Sight,
     support::{
@@ -33,12 +34,16 @@ pub const KIND: &str = "RegistryCredential";
 pub const HOME: &str = "platform";
 /// The label by which they choose namespaces.
 pub const LABEL: &str = "acme.example.com/pull";
+/// A member that is cut off is noticed sooner than with the defaults, which are 10 s each.
+const QUICK: [&str; 2] = ["--request-timeout=2s", "--member-probe-interval=2s"];
 
 pub struct Stage {
     pub client: Client,
     /// All kinds of credential.
     pub kinds: Vec<ApiResource>,
+    pub binary: PathBuf,
     // In this order they are stopped.
+    pub member: Option<Member>,
     pub sight: Sight,
     pub operator: Arc<Operator>,
     pub control_plane: ControlPlane,
@@ -88,18 +93,21 @@ impl Stage {
         let ((), crds_took) = programme.wait("installing the CRDs", prepare(&client)).await?;
         let kinds = credential_kinds(&client).await?;
         let names: Vec<_> = kinds.iter().map(|kind| kind.kind.as_str()).collect();
-        screen.done(&format!("{}, DistributionPolicy", names.join(", ")), Some(crds_took));
-        screen.command(&format!("claviger run --namespace {OPERATOR_NAMESPACE}"));
-        let operator = Operator::builder(binary, control_plane.kubeconfig())
+        screen.done(&format!("{}, DistributionPolicy, MemberCluster", names.join(", ")), Some(crds_took));
+        screen.command(&format!("claviger run --namespace {OPERATOR_NAMESPACE} {}", QUICK.join(" ")));
+        let operator = Operator::builder(&binary, control_plane.kubeconfig())
             .namespace(OPERATOR_NAMESPACE)
             .arg("--log-format=text");
+        let operator = QUICK.iter().fold(operator, |operator, flag| operator.arg(*flag));
         let (operator, ready_took) = programme.wait("starting the operator", operator.start()).await?;
         screen.done("leads, has read the cluster, and is ready", Some(ready_took));
         programme.end(names.join(", "), crds_took + ready_took).await;
 
         let operator = Arc::new(operator);
-        let sight = Sight::open(&client, &kinds, operator.clone());
-        Ok(Self { client, sight, kinds, operator, control_plane })
+        let watched: Vec<_> =
+            kinds.iter().cloned().chain([ApiResource::erase::<MemberCluster>(&())]).collect();
+        let sight = Sight::open(&client, &watched, operator.clone());
+        Ok(Self { client, kinds, binary, member: None, sight, operator, control_plane })
     }
 
     pub fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
@@ -113,11 +121,7 @@ impl Stage {
     }
 
     pub async fn create_namespace(&self, name: &str, labels: Value) -> Result<()> {
-        let namespace: Namespace =
-            serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}}))?;
-        let api = Api::<Namespace>::all(self.client.clone());
-        api.create(&PostParams::default(), &namespace).await.context(format!("namespace {name}"))?;
-        Ok(())
+        create_namespace(&self.client, name, labels).await
     }
 
     pub async fn label_namespace(&self, name: &str, labels: Value) -> Result<()> {
@@ -157,6 +161,13 @@ impl Stage {
         let Some(resource) = self.kinds.iter().find(|kind| kind.kind == KIND) else { return Ok(Vec::new()) };
         kubectl::get(&self.client, resource, Some(namespace), &format!("metadata.name={name}")).await
     }
+}
+
+pub async fn create_namespace(client: &Client, name: &str, labels: Value) -> Result<()> {
+    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}}))?;
+    let api = Api::<Namespace>::all(client.clone());
+    api.create(&PostParams::default(), &namespace).await.context(format!("namespace {name}"))?;
+    Ok(())
 }
 
 /// What `kubectl get credentials` knows.

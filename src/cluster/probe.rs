@@ -1,6 +1,6 @@
 //! Asking a member's API server, time and again, whether it is there.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{error::Error as _, io, sync::Arc, time::Duration};
 
 use tokio::task::AbortHandle;
 
@@ -62,7 +62,9 @@ async fn probe(cluster: &Arc<Cluster>) -> u32 {
 fn is_late(error: &kube::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
-        if error.is::<DeadlineExceeded>() {
+        // A connection that could not be made has the same deadline, and may be the first to tell.
+        let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+        if error.is::<DeadlineExceeded>() || error.downcast_ref().is_some_and(timed_out) {
             return true;
         }
         cause = error.source();

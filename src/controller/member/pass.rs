@@ -32,6 +32,9 @@ const TROUBLED: Duration = Duration::from_secs(10);
 /// How often one is looked at that is being emptied.
 const EMPTYING: Duration = Duration::from_millis(500);
 
+/// Of a cluster that shows no `kube-system`, as some that are made of others do not.
+const NAMELESS: &str = "it shows no namespace kube-system, by whose uid clusters are told apart";
+
 /// Looks at one member.
 pub async fn reconcile(object: Arc<Guarded<MemberCluster>>, members: Arc<Members>) -> Result<Action, Error> {
     let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
@@ -232,9 +235,14 @@ impl Members {
                     }
                 };
                 if sight.standing == Standing::Up && known.is_none() {
-                    // It filled while this was decided; who it is will be seen in the next pass.
-                    self.shared.roster.members.now(name);
-                    sight.standing = Standing::Connecting;
+                    sight.standing = if cluster.id().is_some() {
+                        // It filled while this was decided; who it is will be seen in the next pass.
+                        self.shared.roster.members.now(name);
+                        Standing::Connecting
+                    } else {
+                        // Nor will it be seen in any: asking for one at once would never end.
+                        Standing::Failing(NAMELESS.into())
+                    };
                 }
                 sight.version = cluster.server_version().map(|version| version.to_string());
                 sight.probed = cluster.last_probe();
