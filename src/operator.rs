@@ -22,7 +22,7 @@ use crate::{
     cli::{Settings, SettingsError},
     cluster::{Connector, LOCAL, Timeouts, backoff, describe, fault},
     controller::{self, Context, Events, Fleet, Index, Lanes, Means, Roster, member},
-    domain::{Credential, access::Tolerance, fingerprint::FingerprintKey},
+    domain::{Credential, access::Tolerance, fingerprint::FingerprintKey, ownership::Hub},
     leader::{self, Elector, Leadership},
     telemetry::{Freshness, Health, Metrics, server},
 };
@@ -150,12 +150,9 @@ impl Process {
         Ok(elector.acquire(stopped(stop)).await?.map(Some))
     }
 
-    /// The id that our copies carry: as it was set, else the uid of `kube-system`. `None` when the signal to stop
-    /// came first.
-    async fn hub(&self, stop: watch::Receiver<bool>) -> Result<Option<Arc<str>>, Error> {
-        if let Some(id) = &self.settings.hub_id {
-            return Ok(Some(id.as_str().into()));
-        }
+    /// Who we are on copies: the id that was set, else the uid of `kube-system`. What carries that uid is ours in any
+    /// case, so that an id can be set later. `None` when the signal to stop came first.
+    async fn hub(&self, stop: watch::Receiver<bool>) -> Result<Option<Hub>, Error> {
         let namespaces: Api<Namespace> = Api::all(self.connector.client(None)?);
         let found = async {
             let mut waits = backoff();
@@ -170,10 +167,13 @@ impl Process {
                 tokio::time::sleep(waits.next().unwrap_or(Duration::from_secs(5))).await;
             }
         };
-        Ok(tokio::select! {
-            id = found => id.map(Into::into),
-            () = stopped(stop) => None,
-        })
+        let uid = tokio::select! {
+            uid = found => uid.unwrap_or_default(),
+            () = stopped(stop) => return Ok(None),
+        };
+        let id = self.settings.hub_id.clone().unwrap_or_else(|| uid.clone());
+        let former = self.settings.former_hub_ids.iter().cloned().chain([uid]);
+        Ok(Some(Hub::new(&id, former)))
     }
 
     /// Starts everything that the leader does; `None` when the signal to stop came first.
@@ -183,7 +183,7 @@ impl Process {
         stop: watch::Receiver<bool>,
     ) -> Result<Option<Work>, Error> {
         self.health.set_ready(false, "caches are being filled");
-        let Some(hub) = self.hub(stop).await? else { return Ok(None) };
+        let Some(hub) = self.hub(stop).await?.map(Arc::new) else { return Ok(None) };
         let mut work = JoinSet::new();
         let roster = Arc::new(Roster::default());
         let (policies, writer) = reflector::store();

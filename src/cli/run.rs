@@ -155,6 +155,17 @@ pub struct RunArgs {
     #[arg(long, env = "CLAVIGER_HUB_ID", value_name = "ID", value_parser = words::id)]
     pub hub_id: Option<String>,
 
+    /// Ids under which this cluster has written copies before: they are taken over, and get the
+    /// present id: a,b
+    #[arg(
+        long,
+        env = "CLAVIGER_FORMER_HUB_IDS",
+        value_name = "IDS",
+        value_delimiter = ',',
+        value_parser = words::id
+    )]
+    pub former_hub_ids: Vec<String>,
+
     /// Labels of the cluster named local, for cluster selectors: tier=hub,region=eu
     #[arg(
         long,

@@ -46,6 +46,8 @@ pub struct Settings {
     pub context: Option<String>,
     /// What the cluster `local` is called on every copy; none: the uid of its namespace `kube-system`.
     pub hub_id: Option<String>,
+    /// Ids that copies of this hub may still carry.
+    pub former_hub_ids: Vec<String>,
     /// Labels of the cluster `local`.
     pub cluster_labels: BTreeMap<String, String>,
     /// How long a member must have been unreachable before deletions go on without it.
@@ -142,6 +144,7 @@ impl TryFrom<RunArgs> for Settings {
             kubeconfig: args.kubeconfig.filter(|path| !path.as_os_str().is_empty()),
             context: args.context.filter(|context| !context.is_empty()),
             hub_id: args.hub_id.filter(|id| !id.is_empty()),
+            former_hub_ids: args.former_hub_ids.into_iter().filter(|id| !id.is_empty()).collect(),
             cluster_labels: args.cluster_labels,
             unreachable_grace_period: args.unreachable_grace_period,
             member_probe_interval: args.member_probe_interval,
@@ -203,6 +206,7 @@ mod tests {
     fn what_concerns_other_clusters_is_read() {
         let settings = settings(&[
             "--hub-id=hub-eu",
+            "--former-hub-ids=old,older",
             "--cluster-labels=env=prod, example.com/tier=,",
             "--adopt-argocd-clusters=argocd",
             "--adopt-cluster-api=*",
@@ -210,6 +214,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(settings.hub_id.as_deref(), Some("hub-eu"));
+        assert_eq!(settings.former_hub_ids, ["old", "older"]);
         let labels = [("env", "prod"), ("example.com/tier", "")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(settings.cluster_labels, BTreeMap::from(labels));
         assert_eq!(settings.adopt.argocd.as_deref(), Some("argocd"));
@@ -218,6 +223,7 @@ mod tests {
         // A chart sets empty variables for values that are not given.
         let empty = self::settings(&[
             "--hub-id=",
+            "--former-hub-ids=",
             "--cluster-labels=",
             "--adopt-argocd-clusters=",
             "--adopt-cluster-api=",

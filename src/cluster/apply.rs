@@ -26,7 +26,7 @@ use super::{
 use crate::{
     domain::{
         credential::CredentialId,
-        ownership::{Metadata, Ownership},
+        ownership::{Hub, Metadata, Ownership},
         plan::{Failure, Plan},
         view::{Key, ObservedCopy},
     },
@@ -101,7 +101,7 @@ impl Cluster {
         &self,
         plan: &Plan,
         id: &CredentialId,
-        hub: &str,
+        hub: &Hub,
         produced: Option<&Produced>,
         pace: Pace<'_>,
     ) -> Applied {
@@ -349,7 +349,7 @@ struct Written {
 #[derive(Clone, Copy)]
 struct Means<'a> {
     id: &'a CredentialId,
-    hub: &'a str,
+    hub: &'a Hub,
     produced: Option<&'a Produced>,
     body: Option<&'a [u8]>,
 }

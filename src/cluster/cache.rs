@@ -14,7 +14,7 @@ use crate::{
     domain::{
         credential::CredentialId,
         fingerprint::FingerprintKey,
-        ownership::{Metadata, OwnerId},
+        ownership::{Hub, Metadata, OwnerId},
         references::is_finished,
         view::{ClusterView, Conflicts, Copies, Key, Namespace, Namespaces, ObservedCopy, PodReferences},
     },
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Cache {
     /// The id of our hub: copies of another are not ours.
-    hub: Arc<str>,
+    hub: Arc<Hub>,
     namespaces: Namespaces,
     copies: Copies,
     references: PodReferences,
@@ -52,9 +52,9 @@ pub struct Changes {
 }
 
 impl Cache {
-    /// Empty caches of a cluster to which the hub `hub` pushes.
+    /// Empty caches of a cluster to which `hub` pushes.
     #[must_use]
-    pub fn new(hub: Arc<str>) -> Self {
+    pub fn new(hub: Arc<Hub>) -> Self {
         Self {
             hub,
             namespaces: Namespaces::default(),
@@ -142,7 +142,7 @@ impl Cache {
     pub fn read_copy(&mut self, secret: &MarkedSecret, key: &FingerprintKey) -> Option<(Key, ObservedCopy)> {
         let meta = secret.meta();
         let metadata = metadata_of(meta);
-        let another_hub = metadata.annotations.get(ANNOTATION_HUB).is_some_and(|of| **of != *self.hub);
+        let another_hub = metadata.annotations.get(ANNOTATION_HUB).is_some_and(|of| !self.hub.owns(of));
         let owner = owner_of(meta).filter(|_| !another_hub && !metadata.is_kept_by_another())?;
         let owner = OwnerId::from_label(self.intern(&owner));
         let place = Key {

@@ -29,7 +29,7 @@ fn observe(cache: &mut Cache, secret: &MarkedSecret) -> Changes {
 
 #[test]
 fn an_echo_of_our_own_write_wakes_nobody() {
-    let mut cache = Cache::new("hub".into());
+    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
     let place = Key::new("web", "quay");
     cache.writing(&place);
     // The watch may be faster than the answer.
@@ -48,7 +48,7 @@ fn another_hand_is_noticed_whatever_it_changed() {
         |secret| secret["immutable"] = json!(true),
     ];
     for change in changes {
-        let mut cache = Cache::new("hub".into());
+        let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
         observe(&mut cache, &secret("10", "eA==", |_| {}));
         let changes = observe(&mut cache, &secret("11", "eA==", change));
         assert_eq!((changes.owners.len(), changes.drift), (1, 1));
@@ -57,7 +57,7 @@ fn another_hand_is_noticed_whatever_it_changed() {
 
 #[test]
 fn an_older_event_does_not_undo_a_newer_one() {
-    let mut cache = Cache::new("hub".into());
+    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
     observe(&mut cache, &secret("10", "eA==", |_| {}));
     assert!(observe(&mut cache, &secret("9", "eQ==", |_| {})).owners.is_empty());
     let place = Key::new("web", "quay");
@@ -69,7 +69,7 @@ fn an_older_event_does_not_undo_a_newer_one() {
 
 #[test]
 fn a_write_that_was_overtaken_is_told() {
-    let mut cache = Cache::new("hub".into());
+    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
     let place = Key::new("web", "quay");
     cache.writing(&place);
     observe(&mut cache, &secret("11", "edited", |_| {}));
@@ -80,7 +80,7 @@ fn a_write_that_was_overtaken_is_told() {
 
 #[test]
 fn a_copy_without_its_labels_keeps_its_owner_and_one_without_marks_has_none() {
-    let mut cache = Cache::new("hub".into());
+    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
     let unlabelled = secret("1", "eA==", |secret| secret["metadata"]["labels"] = json!({}));
     assert_eq!(cache.read_copy(&unlabelled, &key()).unwrap().1.owner, id().owner());
     let unmarked = secret("1", "eA==", |secret| {
@@ -96,7 +96,7 @@ fn a_copy_without_its_labels_keeps_its_owner_and_one_without_marks_has_none() {
 
 #[test]
 fn who_waits_for_a_name_is_told_once_when_it_is_free() {
-    let mut cache = Cache::new("hub".into());
+    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
     let place = Key::new("web", "quay");
     assert!(
         !cache.taken(place.clone(), "somebody".into(), &id().owner()),
@@ -112,7 +112,7 @@ fn who_waits_for_a_name_is_told_once_when_it_is_free() {
 
 #[test]
 fn what_kubectl_applied_is_not_kept() {
-    let mut cache = Cache::new("hub".into());
+    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
     let applied = secret("1", "eA==", |secret| {
         secret["metadata"]["annotations"][LAST_APPLIED] = json!("{\"data\":{\"k\":\"aHVudGVyMg==\"}}");
     });
@@ -122,7 +122,7 @@ fn what_kubectl_applied_is_not_kept() {
 
 #[test]
 fn a_finished_pod_uses_nothing() {
-    let mut cache = Cache::new("hub".into());
+    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
     observe(&mut cache, &secret("1", "eA==", |_| {}));
     let pod = |phase: &str| -> SlimPod {
         serde_json::from_value(json!({
@@ -139,7 +139,7 @@ fn a_finished_pod_uses_nothing() {
 
 #[test]
 fn a_copy_of_another_hub_is_not_ours_and_frees_a_name_when_it_goes() {
-    let mut cache = Cache::new("hub".into());
+    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
     let other =
         secret("10", "eA==", |object| object["metadata"]["annotations"][ANNOTATION_HUB] = json!("hub-2"));
     assert!(cache.read_copy(&other, &key()).is_none());

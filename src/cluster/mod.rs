@@ -36,7 +36,12 @@ use tokio::{sync::Semaphore, task::AbortHandle};
 
 use crate::{
     api::{LABEL_MANAGED_BY, LABEL_OWNER, MANAGER},
-    domain::{contest::Contests, fingerprint::FingerprintKey, ownership::OwnerId, plan::Plan},
+    domain::{
+        contest::Contests,
+        fingerprint::FingerprintKey,
+        ownership::{Hub, OwnerId},
+        plan::Plan,
+    },
     telemetry::{Freshness, Metrics},
 };
 
@@ -79,8 +84,8 @@ pub struct Surroundings {
     pub connector: Connector,
     /// Writes in flight at once.
     pub concurrency: usize,
-    /// The id of the hub, which our copies carry.
-    pub hub: Arc<str>,
+    /// Who we are on our copies.
+    pub hub: Arc<Hub>,
     /// How often it is asked whether it is there; `None` for `local`, without which nothing works anyway.
     pub probe: Option<Duration>,
     /// Hashes contents.

@@ -11,7 +11,7 @@ use crate::domain::{
     content::Content,
     credential::CredentialId,
     fingerprint::{Fingerprint, encode},
-    ownership::{Metadata, OwnerId},
+    ownership::{Hub, Metadata, OwnerId},
     view::ObservedCopy,
 };
 
@@ -21,8 +21,8 @@ pub struct Produced {
     pub id: CredentialId,
     /// Its mark.
     pub owner: OwnerId,
-    /// The id of the hub.
-    pub hub: Arc<str>,
+    /// Who we are.
+    pub hub: Arc<Hub>,
     /// What the copies are called.
     pub name: Arc<str>,
     /// Labels and annotations.
@@ -62,7 +62,7 @@ impl Produced {
     #[must_use]
     pub fn new(
         id: CredentialId,
-        hub: Arc<str>,
+        hub: Arc<Hub>,
         name: Arc<str>,
         metadata: Metadata,
         content: Content,

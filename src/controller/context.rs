@@ -15,7 +15,7 @@ use crate::{
     cluster::{Cluster, Connector, Sink},
     domain::{
         fingerprint::FingerprintKey,
-        ownership::OwnerId,
+        ownership::{Hub, OwnerId},
         view::{Key, Namespace},
     },
     telemetry::{Freshness, Metrics},
@@ -25,8 +25,8 @@ use crate::{
 pub struct Context {
     /// The operator's own namespace.
     pub namespace: String,
-    /// The id of the hub, which our copies carry.
-    pub hub: Arc<str>,
+    /// Who we are on copies.
+    pub hub: Arc<Hub>,
     /// Makes clients of `local`.
     pub connector: Connector,
     /// The clusters.

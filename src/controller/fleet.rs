@@ -12,7 +12,8 @@ use super::Roster;
 use crate::{
     cluster::{Cluster, Connector, LOCAL, Sink as _, Surroundings, Timeouts, describe},
     domain::{
-        consent::ClusterIdentity, fingerprint::FingerprintKey, selection::canonical, trouble::ClusterTrouble,
+        consent::ClusterIdentity, fingerprint::FingerprintKey, ownership::Hub, selection::canonical,
+        trouble::ClusterTrouble,
     },
     telemetry::{Freshness, Metrics},
 };
@@ -25,8 +26,8 @@ pub struct Means {
     pub concurrency: usize,
     /// How often a member is asked whether it is there.
     pub probe: Duration,
-    /// The id of the hub.
-    pub hub: Arc<str>,
+    /// Who we are on copies.
+    pub hub: Arc<Hub>,
     /// Hashes contents.
     pub fingerprints: Arc<FingerprintKey>,
     /// Is told what changed.

@@ -100,7 +100,7 @@ impl<K: Credential> Pass<'_, K> {
             None => recorded.max(memory.assigned.map(|(revision, _)| revision)),
         };
         let hub = &self.context.shared.hub;
-        let desired = Metadata::desired(&self.id, hub, revision.unwrap_or(0), self.object.target());
+        let desired = Metadata::desired(&self.id, hub.id(), revision.unwrap_or(0), self.object.target());
         let produced = content.as_ref().zip(fingerprint).map(|(content, fingerprint)| {
             Arc::new(Produced::new(
                 self.id.clone(),

@@ -12,12 +12,12 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::Roster;
+use super::{Roster, queue::Queue};
 use crate::{
     cluster::{Applied, Cluster, Pace, Produced},
     domain::{
         CredentialId,
-        ownership::OwnerId,
+        ownership::{Hub, OwnerId},
         plan::{Failure, Plan},
         retry::Backoff,
     },
@@ -32,12 +32,15 @@ const RETRY: Backoff = Backoff { first: Duration::from_millis(500), limit: Durat
 /// Waits after an errand whose view was out of date.
 const RECHECK: Backoff = Backoff { first: Duration::from_millis(20), limit: Duration::from_secs(5) };
 
+/// At the latest after this long who waits for others looks again by itself.
+pub const TURN: Duration = Duration::from_secs(5);
+
 /// What is to be done in one cluster for one credential.
 pub struct Errand {
     /// The credential.
     pub id: CredentialId,
-    /// The id of the hub.
-    pub hub: Arc<str>,
+    /// Who we are on copies.
+    pub hub: Arc<Hub>,
     /// The work.
     pub plan: Plan,
     /// What is written.
@@ -51,9 +54,15 @@ pub struct Errand {
 /// The errands in flight, and what the last ones met.
 pub struct Lanes {
     roster: Weak<Roster>,
-    lanes: Mutex<HashMap<OwnerId, HashMap<Arc<str>, Lane>>>,
+    inner: Mutex<Inner>,
     running: watch::Sender<usize>,
     closed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Inner {
+    lanes: HashMap<OwnerId, HashMap<Arc<str>, Lane>>,
+    queues: HashMap<Arc<str>, Queue>,
 }
 
 #[derive(Default)]
@@ -107,7 +116,7 @@ impl Lanes {
     pub fn new(roster: &Arc<Roster>) -> Self {
         Self {
             roster: Arc::downgrade(roster),
-            lanes: Mutex::default(),
+            inner: Mutex::default(),
             running: watch::Sender::new(0),
             closed: AtomicBool::new(false),
         }
@@ -116,7 +125,7 @@ impl Lanes {
     /// How the lane of a credential into a cluster stands. An errand of another purpose is told to stop.
     #[must_use]
     pub fn look(&self, owner: &OwnerId, cluster: &str, purpose: &Purpose) -> Glance {
-        let mut lanes = self.lock();
+        let lanes = &mut self.lock().lanes;
         let Some(lane) = lanes.get_mut(owner).and_then(|lanes| lanes.get_mut(cluster)) else {
             return Glance::default();
         };
@@ -138,23 +147,29 @@ impl Lanes {
     /// Whether an errand is in flight.
     #[must_use]
     pub fn is_busy(&self, owner: &OwnerId, cluster: &str) -> bool {
-        let lanes = self.lock();
+        let lanes = &self.lock().lanes;
         lanes.get(owner).and_then(|lanes| lanes.get(cluster)).is_some_and(|lane| lane.running.is_some())
     }
 
-    /// Sets out, unless something is in flight there already.
-    pub fn start(self: &Arc<Self>, cluster: &Arc<Cluster>, purpose: Purpose, errand: Errand) {
+    /// Sets out, unless something of this credential is in flight there already. Returns false when others are first:
+    /// then it is told when it is its turn.
+    pub fn start(self: &Arc<Self>, cluster: &Arc<Cluster>, purpose: Purpose, errand: Errand) -> bool {
         if self.closed.load(Ordering::Relaxed) {
-            return;
+            return true;
         }
         let owner = errand.id.owner();
         let stop = Arc::new(AtomicBool::new(false));
         {
-            let mut lanes = self.lock();
-            let lane = lanes.entry(owner.clone()).or_default().entry(cluster.name().clone()).or_default();
-            if lane.running.is_some() {
-                return;
+            let inner = &mut *self.lock();
+            let lane = inner.lanes.get(&owner).and_then(|lanes| lanes.get(cluster.name()));
+            if lane.is_some_and(|lane| lane.running.is_some()) {
+                return true;
             }
+            if !inner.queues.entry(cluster.name().clone()).or_default().enter(&owner) {
+                return false;
+            }
+            let of_owner = inner.lanes.entry(owner.clone()).or_default();
+            let lane = of_owner.entry(cluster.name().clone()).or_default();
             lane.running = Some(Running { stop: stop.clone(), purpose });
             self.running.send_modify(|running| *running += 1);
         }
@@ -182,12 +197,28 @@ impl Lanes {
             applied.again |= spared;
             arrival.met = Some(Met { applied, refreshed });
         });
+        true
+    }
+
+    /// Has the next in the queue of a cluster looked at, when there is a place: whoever was called may have found
+    /// nothing to do.
+    pub fn call_next(&self, cluster: &str) {
+        let next = self.lock().queues.get_mut(cluster).and_then(Queue::next);
+        self.wake(next);
+    }
+
+    fn wake(&self, owners: impl IntoIterator<Item = OwnerId>) {
+        if let Some(roster) = self.roster.upgrade() {
+            for owner in owners {
+                roster.owner(&owner);
+            }
+        }
     }
 
     fn arrived(&self, owner: &OwnerId, cluster: &str, met: Option<Met>) {
-        {
-            let mut lanes = self.lock();
-            if let Some(of_owner) = lanes.get_mut(owner) {
+        let next = {
+            let inner = &mut *self.lock();
+            if let Some(of_owner) = inner.lanes.get_mut(owner) {
                 if let Some(lane) = of_owner.get_mut(cluster) {
                     lane.running = None;
                     lane.note(met);
@@ -196,19 +227,24 @@ impl Lanes {
                     }
                 }
                 if of_owner.is_empty() {
-                    lanes.remove(owner);
+                    inner.lanes.remove(owner);
                 }
             }
-        }
+            let queue = inner.queues.entry(cluster.into()).or_default();
+            queue.leave();
+            let next = queue.next();
+            if queue.is_empty() {
+                inner.queues.remove(cluster);
+            }
+            next
+        };
         self.running.send_modify(|running| *running = running.saturating_sub(1));
-        if let Some(roster) = self.roster.upgrade() {
-            roster.owner(owner);
-        }
+        self.wake(next.into_iter().chain([owner.clone()]));
     }
 
     /// Nothing is left to do there, so that what was met before is of no interest.
     pub fn rest(&self, owner: &OwnerId, cluster: &str) {
-        let mut lanes = self.lock();
+        let lanes = &mut self.lock().lanes;
         let Some(of_owner) = lanes.get_mut(owner) else { return };
         if of_owner.get(cluster).is_some_and(|lane| lane.running.is_none() && lane.refreshed.is_none()) {
             of_owner.remove(cluster);
@@ -220,7 +256,7 @@ impl Lanes {
 
     /// Forgets what was refused and read for a credential that is gone or at rest.
     pub fn forget(&self, owner: &OwnerId) {
-        let mut lanes = self.lock();
+        let lanes = &mut self.lock().lanes;
         if let Some(of_owner) = lanes.get_mut(owner) {
             of_owner.retain(|_, lane| {
                 *lane = Lane { running: lane.running.take(), ..Lane::default() };
@@ -235,7 +271,7 @@ impl Lanes {
     /// Lets nothing new begin, and waits for the writes that are in flight.
     pub async fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        for lane in self.lock().values().flat_map(HashMap::values) {
+        for lane in self.lock().lanes.values().flat_map(HashMap::values) {
             if let Some(running) = &lane.running {
                 running.stop.store(true, Ordering::Relaxed);
             }
@@ -243,8 +279,8 @@ impl Lanes {
         let _ = self.running.subscribe().wait_for(|running| *running == 0).await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<OwnerId, HashMap<Arc<str>, Lane>>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

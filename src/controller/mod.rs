@@ -14,6 +14,7 @@ mod keep;
 mod lane;
 pub mod member;
 mod memory;
+mod queue;
 mod reconcile;
 mod share;
 mod source;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Context, Member,
-    lane::{Errand, Purpose},
+    lane::{Errand, Purpose, TURN},
     reconcile::{Next, Urgency},
 };
 use crate::{
@@ -118,9 +118,12 @@ impl Shares<'_> {
                 confirm: self.stale_after.is_some(),
                 refresh: refresh.filter(|_| !refreshed).map(str::to_owned),
             };
-            self.context.lanes.start(cluster, self.purpose.clone(), errand);
+            if !self.context.lanes.start(cluster, self.purpose.clone(), errand) {
+                next = next.within(TURN);
+            }
             busy = true;
         }
+        self.context.lanes.call_next(cluster.name());
         let outcome =
             ClusterOutcome { name: cluster.name().to_string(), desired, synced, failures, held, trouble };
         Share { outcome, left, next, busy, refreshed }

@@ -118,7 +118,7 @@ fn orphans(context: &Context, cluster: &Cluster) -> Vec<(OwnerId, CredentialId)>
             let (_, copy) = view.copies.of(owner).next()?;
             let annotations = &copy.metadata.annotations;
             let id = CredentialId::parse(annotations.get(ANNOTATION_SOURCE)?)?;
-            let ours = annotations.get(ANNOTATION_HUB).is_some_and(|of| **of == *context.hub)
+            let ours = annotations.get(ANNOTATION_HUB).is_some_and(|of| context.hub.owns(of))
                 && kinds.contains(&id.kind)
                 && id.owner() == *owner;
             ours.then(|| (owner.clone(), id))

@@ -1,6 +1,10 @@
 //! Whose a Secret is. A Secret that is not ours is never changed, adopted or deleted.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -48,6 +52,33 @@ impl fmt::Debug for OwnerId {
     }
 }
 
+/// Who we are on our copies: the id that they carry, and ids that we had before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hub {
+    id: Arc<str>,
+    former: BTreeSet<String>,
+}
+
+impl Hub {
+    /// A hub that writes `id`, and takes copies over that carry one of the former ids.
+    #[must_use]
+    pub fn new(id: &str, former: impl IntoIterator<Item = String>) -> Self {
+        Self { id: id.into(), former: former.into_iter().collect() }
+    }
+
+    /// The id that copies carry.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether a copy with this id is ours.
+    #[must_use]
+    pub fn owns(&self, id: &str) -> bool {
+        *self.id == *id || self.former.contains(id)
+    }
+}
+
 /// Labels and annotations of a Secret. Thousands of copies share one value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Metadata {
@@ -79,16 +110,16 @@ impl Metadata {
     /// whose labels were removed by hand is put right rather than lost. No mark makes a Secret ours
     /// that cert-manager keeps.
     #[must_use]
-    pub fn ownership(&self, id: &CredentialId, hub: &str) -> Ownership {
+    pub fn ownership(&self, id: &CredentialId, hub: &Hub) -> Ownership {
         if self.is_kept_by_another() {
             return Ownership::Foreign;
         }
         let source = self.annotations.get(ANNOTATION_SOURCE);
         if let Some(of) = self.annotations.get(ANNOTATION_HUB)
-            && of != hub
+            && !hub.owns(of)
         {
             return Ownership::Other(format!(
-                "{} of another hub",
+                "{} of another hub, of id '{of}'",
                 source.map_or("a credential", String::as_str)
             ));
         }
@@ -184,6 +215,19 @@ impl Metadata {
 mod tests {
     use super::*;
 
+    fn hub(id: &str) -> Hub {
+        Hub::new(id, [])
+    }
+
+    #[test]
+    fn a_hub_takes_over_what_it_wrote_under_another_id() {
+        let copy = Metadata::desired(&id("quay"), "old", 3, &Target::default());
+        let heir = Hub::new("new", ["old".to_owned()]);
+        assert_eq!(copy.ownership(&id("quay"), &heir), Ownership::Ours);
+        let Ownership::Other(whose) = copy.ownership(&id("quay"), &hub("new")) else { panic!("taken") };
+        assert!(whose.contains("another hub, of id 'old'"), "so that people know what to put into the flag");
+    }
+
     fn id(name: &str) -> CredentialId {
         CredentialId { kind: "RegistryCredential".into(), namespace: "platform".into(), name: name.into() }
     }
@@ -198,31 +242,31 @@ mod tests {
     #[test]
     fn a_copy_is_ours_from_every_side_and_nobody_elses() {
         let copy = Metadata::desired(&id("quay"), "hub", 3, &Target::default());
-        assert_eq!(copy.ownership(&id("quay"), "hub"), Ownership::Ours);
+        assert_eq!(copy.ownership(&id("quay"), &hub("hub")), Ownership::Ours);
         assert_eq!(
-            copy.ownership(&id("other"), "hub"),
+            copy.ownership(&id("other"), &hub("hub")),
             Ownership::Other("RegistryCredential/platform/quay".into())
         );
-        assert!(matches!(copy.ownership(&id("quay"), "hub2"), Ownership::Other(_)));
-        assert_eq!(Metadata::default().ownership(&id("quay"), "hub"), Ownership::Foreign);
+        assert!(matches!(copy.ownership(&id("quay"), &hub("hub2")), Ownership::Other(_)));
+        assert_eq!(Metadata::default().ownership(&id("quay"), &hub("hub")), Ownership::Foreign);
     }
 
     #[test]
     fn a_copy_with_its_labels_removed_is_still_ours() {
         let mut copy = Metadata::desired(&id("quay"), "hub", 3, &Target::default());
         copy.labels.clear();
-        assert_eq!(copy.ownership(&id("quay"), "hub"), Ownership::Ours);
+        assert_eq!(copy.ownership(&id("quay"), &hub("hub")), Ownership::Ours);
         copy.annotations.remove(ANNOTATION_HUB);
-        assert_eq!(copy.ownership(&id("quay"), "hub"), Ownership::Foreign);
+        assert_eq!(copy.ownership(&id("quay"), &hub("hub")), Ownership::Foreign);
     }
 
     #[test]
     fn an_owner_label_without_our_mark_is_no_proof() {
         let mut copy = Metadata::desired(&id("quay"), "hub", 3, &Target::default());
         copy.annotations.clear();
-        assert_eq!(copy.ownership(&id("quay"), "hub"), Ownership::Ours);
+        assert_eq!(copy.ownership(&id("quay"), &hub("hub")), Ownership::Ours);
         copy.labels.insert(LABEL_MANAGED_BY.into(), "Helm".into());
-        assert_eq!(copy.ownership(&id("quay"), "hub"), Ownership::Foreign);
+        assert_eq!(copy.ownership(&id("quay"), &hub("hub")), Ownership::Foreign);
     }
 
     #[test]
@@ -230,10 +274,10 @@ mod tests {
         let copy = Metadata::desired(&id("quay"), "hub", 3, &Target::default());
         let mut issued = copy.clone();
         issued.annotations.insert("cert-manager.io/certificate-name".into(), "web".into());
-        assert_eq!(issued.ownership(&id("quay"), "hub"), Ownership::Foreign);
+        assert_eq!(issued.ownership(&id("quay"), &hub("hub")), Ownership::Foreign);
         let mut watched = copy;
         watched.labels.insert("controller.cert-manager.io/fao".into(), "true".into());
-        assert_eq!(watched.ownership(&id("quay"), "hub"), Ownership::Foreign);
+        assert_eq!(watched.ownership(&id("quay"), &hub("hub")), Ownership::Foreign);
     }
 
     #[test]

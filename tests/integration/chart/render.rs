@@ -130,6 +130,7 @@ async fn flags_are_those_of_the_operator() -> Result<()> {
     assert_eq!(full.sweep_interval.as_secs(), 7200);
     assert_eq!(full.worker_threads, 1);
     assert_eq!(full.hub_id.as_deref(), Some("hub-eu"));
+    assert_eq!(full.former_hub_ids, ["hub-old", "hub-older"]);
     let labels: Vec<_> = full.cluster_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(labels, ["env=prod", "example.com/tier=1"]);
     assert_eq!(full.unreachable_grace_period.as_secs(), 1800);
@@ -153,15 +154,6 @@ fn verbs(objects: &[Value], role: &str, resource: &str) -> BTreeSet<String> {
     };
     let all = rules.iter().filter(of).flat_map(|rule| rule["verbs"].as_array().cloned().unwrap_or_default());
     all.filter_map(|verb| verb.as_str().map(str::to_owned)).collect()
-}
-
-#[tokio::test]
-async fn a_hub_with_a_name_needs_no_uid() -> Result<()> {
-    let reads_uid =
-        |objects: &[Value]| objects.iter().any(|object| object.to_string().contains("kube-system"));
-    assert!(reads_uid(&template(&["--show-only=templates/rbac.yaml"]).await?));
-    assert!(!reads_uid(&template(&["--show-only=templates/rbac.yaml", "--set=hubId=hub-eu"]).await?));
-    Ok(())
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::world::{Member, World, merge, start};
+use super::world::{LONG, Member, World, merge, start};
 use crate::{
     lab::Lab,
     looks::good_source,
@@ -43,6 +43,43 @@ async fn of_two_hubs_the_second_leaves_the_copies_of_the_first_alone() -> Result
     Ok(())
 }
 
+/// Nobody had thought of an id: the uid of the hub that is gone is told, and given to the new one.
+#[tokio::test]
+async fn a_hub_that_was_built_anew_without_an_id_is_told_of_the_former_one() -> Result<()> {
+    let (first, east) = tokio::try_join!(World::new(&[]), Member::start("east"))?;
+    east.namespaces(&first.test, &["web"]).await?;
+    first.join(&east, json!({})).await?;
+    first.test.credential("reg", first.spec(json!({"names": ["east"]}))).await?;
+    first.test.wait_ready("reg", 1).await?;
+    good_source(&first.test, "src", "another-password").await?;
+    first.test.wait_ready("reg", 2).await?;
+    let copy = east.secrets("web").get("reg").await?;
+    let (home, mark) = (first.test.home.name.clone(), first.test.mark.clone());
+    drop(first);
+
+    let lab = Lab::start().await?;
+    let test = lab.scenario_as(&home, &mark).await?;
+    let operator = start(&lab, &["--hub-id=heir"]).await?;
+    let mut second = World { lab, test, operator };
+    furnish(&second, &east).await?;
+    good_source(&second.test, "src", "another-password").await?;
+    second.test.credential("reg", second.spec(json!({"names": ["east"]}))).await?;
+    let row = second.wait_row("reg", "east", "a conflict", |row| row.namespaces.failed == 1).await?;
+    let hub = copy.metadata.annotations.as_ref().and_then(|all| all.get("claviger.dev/hub")).cloned();
+    let hub = hub.unwrap_or_default();
+    let message = &row.failures[0].message;
+    assert!(message.contains(&format!("another hub, of id '{hub}'")), "{message}");
+    let flag = format!("--former-hub-ids={hub}");
+    second.operator.terminate(LONG).await?;
+    second.operator = start(&second.lab, &["--hub-id=heir", &flag]).await?;
+    second.test.wait_ready("reg", 2).await?;
+    let taken = east.secrets("web").get("reg").await?;
+    assert_eq!((taken.metadata.uid, taken.data), (copy.metadata.uid, copy.data));
+    let now = taken.metadata.annotations.as_ref().and_then(|all| all.get("claviger.dev/hub")).cloned();
+    assert_eq!(now.as_deref(), Some("heir"));
+    Ok(())
+}
+
 /// Everything of the hub is lost but what stands in Git: the same objects, with other uids.
 #[tokio::test]
 async fn a_hub_that_is_built_anew_takes_its_copies_over_without_a_write() -> Result<()> {
@@ -70,8 +107,7 @@ async fn a_hub_that_is_built_anew_takes_its_copies_over_without_a_write() -> Res
     good_source(&second.test, "src", "another-password").await?;
     second.test.credential("reg", second.spec(json!({"names": ["east"]}))).await?;
     second.test.wait_ready("reg", 2).await?;
-    wait_for(super::world::LONG, "the audit log", async || east.requests().is_ok_and(|now| now > before))
-        .await?;
+    wait_for(LONG, "the audit log", async || east.requests().is_ok_and(|now| now > before)).await?;
     assert_eq!(east.writes(before)?, Vec::<String>::new());
     Ok(())
 }
