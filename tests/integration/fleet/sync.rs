@@ -4,8 +4,11 @@ use claviger::api::ClusterState;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::world::{Member, World};
-use crate::{looks::good_source, support::Result};
+use super::world::{LONG, Member, World};
+use crate::{
+    looks::good_source,
+    support::{Result, wait_for},
+};
 
 #[tokio::test]
 async fn a_credential_goes_to_the_clusters_that_it_names_or_selects() -> Result<()> {
@@ -55,14 +58,11 @@ async fn a_credential_goes_to_the_clusters_that_it_names_or_selects() -> Result<
     let gone = async || {
         Ok::<_, crate::support::Error>(test.status("reg").await?.clusters.iter().all(|r| r.name != "east"))
     };
-    crate::support::wait_for(super::world::LONG, "the row of east to go", async || {
-        gone().await.unwrap_or(false)
-    })
-    .await?;
+    wait_for(LONG, "the row of east to go", async || gone().await.unwrap_or(false)).await?;
 
     // A sync that is asked for reads every cluster, and counts.
     test.annotate("reg", "claviger.dev/sync-requested-at", "now").await?;
-    let sync = crate::support::wait_for(super::world::LONG, "the answer", async || {
+    let sync = wait_for(LONG, "the answer", async || {
         test.status("reg").await.ok().and_then(|s| s.sync).filter(|s| s.last_handled_request == "now")
     })
     .await?;
@@ -96,7 +96,7 @@ async fn what_stands_in_the_way_is_told_per_cluster() -> Result<()> {
     // Paused: nothing is written, and it is said.
     let paused = |on: bool| Patch::Merge(json!({"spec": {"paused": on}}));
     world.members().patch("east", &PatchParams::default(), &paused(true)).await?;
-    crate::support::wait_for(super::world::LONG, "the pause", async || {
+    wait_for(LONG, "the pause", async || {
         world.members().get("east").await.is_ok_and(|member| {
             member.status.is_some_and(|s| s.observed_generation == member.metadata.generation)
         })
@@ -134,4 +134,23 @@ async fn a_cluster_needs_a_policy_that_speaks_of_it() -> Result<()> {
         .patch("fleet", &PatchParams::default(), &to(json!({"names": ["local"], "selector": null})))
         .await?;
     east.wait_no_copy("web", "reg").await
+}
+
+#[tokio::test]
+async fn a_credential_declared_with_its_member_is_at_no_time_ready_without_it() -> Result<()> {
+    let (world, east) = tokio::try_join!(World::new(&[]), Member::start("east"))?;
+    let test = &world.test;
+    test.target("web").await?;
+    east.proxy.refuse(true).await?;
+    world.declare(&east, json!({})).await?;
+    test.credential("reg", world.spec(json!({"selector": {}}))).await?;
+    // A status stays for a second at least, so that none is missed.
+    wait_for(LONG, "the row of east to say that it is unreachable", async || {
+        let status = test.status("reg").await.map_err(|error| error.to_string())?;
+        let ready = status.conditions.iter().find(|c| c.type_ == "Ready").map(|c| c.status.clone());
+        assert_ne!(ready.as_deref(), Some("True"), "{:?}", status.clusters);
+        let told = status.clusters.iter().any(|r| r.name == "east" && r.state == ClusterState::Unreachable);
+        if told { Ok(()) } else { Err(format!("{:?}", status.clusters)) }
+    })
+    .await
 }
