@@ -191,13 +191,13 @@ impl Fleet {
 
     /// Lets it be known that there is a member of this name, before anybody has looked how to reach it: a credential that
     /// wants to go there is not to be called complete without it.
-    pub fn announce(&self, name: &str, labels: BTreeMap<String, String>) {
+    pub fn announce(&self, name: &str, labels: &BTreeMap<String, String>) {
         if self.get(name).is_some() {
             return;
         }
         let member = Member {
             name: name.into(),
-            labels: Arc::new(labels),
+            labels: Arc::new(labels.clone()),
             paused: false,
             leaving: false,
             identified: false,

@@ -81,6 +81,13 @@ pub async fn run(
             for gone in observed.observe(event) {
                 fleet.remove(&gone);
             }
+            // Here rather than in the pass, which comes later than that of a credential may.
+            if let watcher::Event::InitApply(object) | watcher::Event::Apply(object) = event
+                && let Ok(object) = &object.0
+                && object.metadata.deletion_timestamp.is_none()
+            {
+                fleet.announce(&object.name_any(), object.labels());
+            }
         })
         .inspect_err(|error| warn!(cluster = LOCAL, watch = "memberclusters", "{}", fault(error)))
         .touched_objects()

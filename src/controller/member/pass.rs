@@ -103,10 +103,7 @@ impl Members {
         match (deleted, finalizer::is_set(object)) {
             (Some(_), false) => return Ok(RESYNC),
             // Before the first copy, so that none can be left behind.
-            (None, false) => {
-                self.shared.fleet.announce(&name, object.labels().clone());
-                finalizer::add(&api, object).await?;
-            }
+            (None, false) => finalizer::add(&api, object).await?,
             (_, true) => {}
         }
         let entry = self.register.recall(&name, &uid);

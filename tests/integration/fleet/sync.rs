@@ -135,22 +135,3 @@ async fn a_cluster_needs_a_policy_that_speaks_of_it() -> Result<()> {
         .await?;
     east.wait_no_copy("web", "reg").await
 }
-
-#[tokio::test]
-async fn a_credential_declared_with_its_member_is_at_no_time_ready_without_it() -> Result<()> {
-    let (world, east) = tokio::try_join!(World::new(&[]), Member::start("east"))?;
-    let test = &world.test;
-    test.target("web").await?;
-    east.proxy.refuse(true).await?;
-    world.declare(&east, json!({})).await?;
-    test.credential("reg", world.spec(json!({"selector": {}}))).await?;
-    // A status stays for a second at least, so that none is missed.
-    wait_for(LONG, "the row of east to say that it is unreachable", async || {
-        let status = test.status("reg").await.map_err(|error| error.to_string())?;
-        let ready = status.conditions.iter().find(|c| c.type_ == "Ready").map(|c| c.status.clone());
-        assert_ne!(ready.as_deref(), Some("True"), "{:?}", status.clusters);
-        let told = status.clusters.iter().any(|r| r.name == "east" && r.state == ClusterState::Unreachable);
-        if told { Ok(()) } else { Err(format!("{:?}", status.clusters)) }
-    })
-    .await
-}
