@@ -16,6 +16,10 @@ use crate::{
     world::{CONCURRENCY, SECRET, World},
 };
 
+/// The operator is at rest for at least as long before each phase, and a machine that has been at rest is slower
+/// for a moment than one in the middle of work.
+const REST: Duration = Duration::from_secs(2);
+
 /// What Claviger has made of the source before and after its rotation.
 pub struct Templates {
     pub first: Secret,
@@ -47,6 +51,7 @@ pub async fn run(world: &World, templates: &Templates) -> Result<Times> {
 async fn create(world: &World, client: &Client, template: &Secret) -> Result<(Duration, Vec<ObjectMeta>)> {
     let seen = Observer::start(world.client().await?).await?.expect(world.targets.len(), 1);
     let secret = stripped(template);
+    tokio::time::sleep(REST).await;
     let began = Instant::now();
     let made = stream::iter(&world.targets)
         .map(|namespace| {
@@ -68,6 +73,7 @@ async fn update(
 ) -> Result<Duration> {
     let seen = Observer::start(world.client().await?).await?.expect(world.targets.len(), 2);
     let secret = stripped(template);
+    tokio::time::sleep(REST).await;
     let began = Instant::now();
     stream::iter(made)
         .map(|meta| {

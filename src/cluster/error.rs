@@ -93,7 +93,11 @@ pub fn describe(error: &kube::Error) -> String {
         kube::Error::Api(status) => short(&format!("{} ({} {})", status.message, status.code, status.reason)),
         kube::Error::SerdeError(_) => "the answer could not be read".to_owned(),
         other => {
-            let mut text = other.to_string();
+            // Of the layers that an error has come through, those that say something.
+            let mut text = match other {
+                kube::Error::Service(error) => error.to_string(),
+                other => other.to_string(),
+            };
             let mut cause = other.source();
             while let Some(error) = cause {
                 let more = error.to_string();

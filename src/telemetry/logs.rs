@@ -12,6 +12,9 @@ use tracing_subscriber::{EnvFilter, fmt, registry};
 /// The target under which kube logs the whole body of an answer that it cannot decode.
 const BODY_TARGET: &str = "kube_client::client";
 
+/// Where kube logs each request that fails, as an error: a cluster that is down is told once by us, with its name.
+const NOISE: &str = "kube_client::client::builder=off";
+
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -61,8 +64,11 @@ pub fn check(filter: &str) -> Result<String, LogsError> {
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, LogsError> {
+    // What nothing at all means to `tracing_subscriber`; with a word of ours it would mean silence.
+    let chosen = if filter.trim().is_empty() { "error" } else { filter };
+    // First, so that the user's own word on it counts.
     EnvFilter::builder()
-        .parse(filter)
+        .parse(format!("{NOISE},{chosen}"))
         .map_err(|source| LogsError::Filter { filter: filter.to_owned(), source })
 }
 
@@ -154,6 +160,16 @@ mod tests {
             tracing::info!("ours");
         });
         assert!(text.contains("ours") && !text.contains("quiet"), "{text}");
+    }
+
+    #[test]
+    fn failed_requests_are_kubes_to_tell_only_when_asked() {
+        let emit = || tracing::error!(target: "kube_client::client::builder", "failed with error");
+        for filter in ["info", "", "kube_client=debug", "debug"] {
+            assert_eq!(logged(LogFormat::Text, filter, emit), "", "{filter}");
+        }
+        let asked = logged(LogFormat::Text, "info,kube_client::client::builder=error", emit);
+        assert!(asked.contains("failed with error"));
     }
 
     #[test]
