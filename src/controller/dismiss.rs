@@ -15,7 +15,7 @@ use super::{
     status,
 };
 use crate::{
-    api::{ANNOTATION_FORCE_DELETE, ClusterState, ClusterStatus, DeletionPolicy},
+    api::{ClusterState, ClusterStatus, DeletionPolicy},
     cluster::Reach,
     domain::{
         Credential, CredentialId,
@@ -43,7 +43,7 @@ pub async fn dismiss<K: Credential>(
     let rows = previous.as_ref().map_or(&[][..], |status| &status.clusters);
     let now = Timestamp::now();
     let deleted = object.meta().deletion_timestamp.as_ref().map_or(now, |time| time.0);
-    let forced = is_forced(object);
+    let forced = object.deletion_policy() == DeletionPolicy::Force || finalizer::is_forced(object);
     let namespace_terminating = {
         let local = shared.local().read();
         local.view().namespaces.get(id.namespace.as_str()).is_none_or(|seen| seen.terminating)
@@ -224,9 +224,4 @@ fn farewell(disposition: Disposition) -> Note {
         Disposition::Remove | Disposition::Keep => ("Deleted", "all Secrets were deleted"),
     };
     Note { warning: false, reason: reason.to_owned(), action: "Delete", note: note.to_owned() }
-}
-
-fn is_forced<K: Credential>(object: &K) -> bool {
-    object.deletion_policy() == DeletionPolicy::Force
-        || object.annotations().get(ANNOTATION_FORCE_DELETE).is_some_and(|value| value == "true")
 }

@@ -11,11 +11,16 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::Error;
-use crate::api::FINALIZER;
+use crate::api::{ANNOTATION_FORCE_DELETE, FINALIZER};
 
 /// Whether an object carries our finalizer.
 pub fn is_set<K: ResourceExt>(object: &K) -> bool {
     object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+/// Whether somebody said, on an object that is being deleted, not to wait for anything.
+pub fn is_forced<K: ResourceExt>(object: &K) -> bool {
+    object.annotations().get(ANNOTATION_FORCE_DELETE).is_some_and(|value| value == "true")
 }
 
 /// Puts our finalizer on.

@@ -44,7 +44,7 @@ pub struct Means {
 pub struct Fleet {
     means: Means,
     local: Arc<Cluster>,
-    local_labels: Arc<BTreeMap<String, String>>,
+    local_membership: Arc<Membership>,
     members: RwLock<BTreeMap<Arc<str>, Entry>>,
 }
 
@@ -59,14 +59,8 @@ struct Entry {
 pub struct Member {
     /// Its name.
     pub name: Arc<str>,
-    /// Its labels.
-    pub labels: Arc<BTreeMap<String, String>>,
-    /// Whether nothing is to be written there.
-    pub paused: bool,
-    /// Whether it is being removed, so that no credential wants anything there.
-    pub leaving: bool,
-    /// Whether it is known to be nobody else: not the hub, nor another member under a second name.
-    pub identified: bool,
+    /// How it is to be treated.
+    pub membership: Arc<Membership>,
     /// The way to it.
     pub link: Link,
 }
@@ -99,7 +93,7 @@ impl Member {
     /// As policies and targets see it.
     #[must_use]
     pub fn identity(&self) -> ClusterIdentity<'_> {
-        ClusterIdentity { name: &self.name, labels: &self.labels }
+        ClusterIdentity { name: &self.name, labels: &self.membership.labels }
     }
 
     /// The cluster, when it was seen at some time by this process.
@@ -122,7 +116,7 @@ impl Member {
     pub fn trouble(&self) -> Option<ClusterTrouble> {
         match &self.link {
             Link::Connected(cluster) => match cluster.reach().trouble() {
-                None if !self.identified => Some(ClusterTrouble::Connecting),
+                None if !self.membership.identified => Some(ClusterTrouble::Connecting),
                 trouble => trouble,
             },
             Link::Broken(why) => Some(ClusterTrouble::Unreachable(why.clone())),
@@ -142,14 +136,14 @@ impl Fleet {
         labels: BTreeMap<String, String>,
     ) -> Result<Self, kube::Error> {
         let local = Cluster::start(LOCAL, means.surroundings(connector, None))?;
-        Ok(Self { means, local, local_labels: Arc::new(labels), members: RwLock::default() })
+        let membership = Membership { labels, identified: true, ..Membership::default() };
+        Ok(Self { means, local, local_membership: Arc::new(membership), members: RwLock::default() })
     }
 
     /// Takes a member in, or changes it. A new configuration swaps the clients of one that is connected, and what
     /// is known of it stays. `version` is any number that changes whenever the configuration does; an error says
     /// why there is no way to the cluster.
     pub fn set(&self, name: &str, membership: Membership, access: Result<(Config, u64), String>) {
-        let Membership { labels, paused, leaving, identified } = membership;
         let before = self.get(name);
         let version = access.as_ref().map_or(0, |(_, version)| *version);
         let known = self.read().get(name).map(|entry| entry.version);
@@ -158,11 +152,9 @@ impl Fleet {
             (Ok((config, _)), link) => self.connect(name, config, link),
             (Err(why), _) => Link::Broken(why),
         };
-        let member =
-            Member { name: name.into(), labels: Arc::new(labels), paused, leaving, identified, link };
+        let member = Member { name: name.into(), membership: Arc::new(membership), link };
         let changed = before.as_ref().is_none_or(|before| {
-            before.labels != member.labels
-                || (before.paused, before.leaving, before.identified) != (paused, leaving, identified)
+            before.membership != member.membership
                 || match (&before.link, &member.link) {
                     (Link::Connected(a), Link::Connected(b)) => !Arc::ptr_eq(a, b),
                     (Link::Broken(a), Link::Broken(b)) => a != b,
@@ -195,14 +187,8 @@ impl Fleet {
         if self.get(name).is_some() {
             return;
         }
-        let member = Member {
-            name: name.into(),
-            labels: Arc::new(labels.clone()),
-            paused: false,
-            leaving: false,
-            identified: false,
-            link: Link::Coming,
-        };
+        let membership = Membership { labels: labels.clone(), ..Membership::default() };
+        let member = Member { name: name.into(), membership: Arc::new(membership), link: Link::Coming };
         self.write().insert(member.name.clone(), Entry { member: member.clone(), version: 0 });
         self.tell(&member);
     }
@@ -260,10 +246,7 @@ impl Fleet {
     fn hub(&self) -> Member {
         Member {
             name: self.local.name().clone(),
-            labels: self.local_labels.clone(),
-            paused: false,
-            leaving: false,
-            identified: true,
+            membership: self.local_membership.clone(),
             link: Link::Connected(self.local.clone()),
         }
     }

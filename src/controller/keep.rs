@@ -86,7 +86,14 @@ impl<K: Credential> Pass<'_, K> {
             members.iter().filter(|member| self.concerns(member, row(rows, &member.name))).collect();
         let seen: Vec<&Arc<Cluster>> = members.iter().filter_map(|member| member.seen()).collect();
 
-        self.resolve(memory, &members, &seen, request.is_some()).await;
+        let targets: Vec<Targets<'_>> = members.iter().map(|member| self.targets(member)).collect();
+
+        // What may go nowhere is not even read.
+        let anywhere = members
+            .iter()
+            .zip(&targets)
+            .any(|(member, targets)| member.seen().is_some_and(|cluster| targets.any(cluster.read().view())));
+        self.resolve(memory, anywhere, &seen, request.is_some()).await;
         let content = memory.material.as_ref().and_then(|material| material.content.as_ref().ok()).cloned();
         memory.good = content.clone().or_else(|| memory.good.take());
         let fingerprint = content.as_ref().map(|content| self.context.shared.fingerprints.of(content));
@@ -123,7 +130,8 @@ impl<K: Credential> Pass<'_, K> {
         let mut next = Next::default();
         let (mut busy, mut refreshed) = (HashSet::new(), true);
         let mut outcomes = Vec::new();
-        for member in &members {
+        for (member, targets) in members.iter().zip(targets) {
+            let is_wanted = targets.cluster;
             let Some(cluster) = member.seen() else {
                 let trouble = member.trouble().unwrap_or(ClusterTrouble::Connecting);
                 outcomes.push(ClusterOutcome::unseen(&member.name, row(rows, &member.name), trouble));
@@ -132,7 +140,7 @@ impl<K: Credential> Pass<'_, K> {
             let wanted = Wanted {
                 owner: &self.owner,
                 secret_name: &self.secret_name,
-                targets: self.targets(member),
+                targets,
                 content: fingerprint,
                 revision: revision.unwrap_or(0),
                 metadata: &desired,
@@ -144,7 +152,7 @@ impl<K: Credential> Pass<'_, K> {
             }
             refreshed &= share.refreshed || share.outcome.trouble.is_some();
             next = next.and(share.next);
-            if member.is_wanted(self.object.target()) || !is_bare(&share) {
+            if is_wanted || !is_bare(&share) {
                 outcomes.push(share.outcome);
             }
         }
@@ -207,11 +215,8 @@ impl<K: Credential> Pass<'_, K> {
         Ok(next)
     }
 
-    /// Reads the source, if there is anywhere to write to: what may go nowhere is not even read.
-    async fn resolve(&self, memory: &mut Memory, members: &[&Member], seen: &[&Arc<Cluster>], anew: bool) {
-        let anywhere = members.iter().any(|member| {
-            member.seen().is_some_and(|cluster| self.targets(member).any(cluster.read().view()))
-        });
+    /// Reads the source, if there is anywhere to write to.
+    async fn resolve(&self, memory: &mut Memory, anywhere: bool, seen: &[&Arc<Cluster>], anew: bool) {
         let before = memory.material.take();
         if anywhere {
             let local = self.context.shared.local();
@@ -307,7 +312,8 @@ impl<K: Credential> Pass<'_, K> {
 impl Member {
     /// Whether a credential wants anything there.
     fn is_wanted(&self, target: &Target) -> bool {
-        !self.leaving && means_cluster(target.clusters.as_ref(), &self.name, &self.labels)
+        !self.membership.leaving
+            && means_cluster(target.clusters.as_ref(), &self.name, &self.membership.labels)
     }
 }
 

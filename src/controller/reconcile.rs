@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Waits after passes that met trouble.
-const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), limit: Duration::from_secs(60) };
+pub const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), limit: Duration::from_secs(60) };
 
 /// What the controller of one kind works with.
 pub struct KindContext<K: Credential> {

@@ -102,7 +102,7 @@ impl Shares<'_> {
             if !busy && glance.refusals.is_empty() {
                 self.context.lanes.rest(self.owner, cluster.name());
             }
-        } else if member.paused {
+        } else if member.membership.paused {
             trouble = Some(ClusterTrouble::Paused);
         } else if let Some((wait, why)) = cluster.pause() {
             trouble = Some(why);

@@ -45,7 +45,9 @@ pub async fn sweep(context: Arc<Context>, interval: Duration, mut shutdown: watc
         asked.mark_unchanged();
         if context.roster.listeners().iter().all(|listener| listener.is_ready()) {
             for member in context.fleet.all() {
-                let Some(cluster) = member.up().filter(|_| !member.paused).cloned() else { continue };
+                let Some(cluster) = member.up().filter(|_| !member.membership.paused).cloned() else {
+                    continue;
+                };
                 if sweeping.insert(member.name.clone()) {
                     let (context, stop) = (context.clone(), stop.clone());
                     tasks.spawn(async move {

@@ -8,19 +8,15 @@ use tracing::warn;
 
 use super::{Members, register::Entry};
 use crate::{
-    api::{ANNOTATION_FORCE_DELETE, MemberCluster, MemberClusterStatus},
+    api::{MemberCluster, MemberClusterStatus},
     cluster::{LOCAL, Reach, configuration, describe},
-    controller::{Error, Guarded, Link, Membership, finalizer, status, unreadable},
+    controller::{Error, Guarded, Link, Membership, finalizer, reconcile::BACKOFF, status, unreadable},
     domain::{
         SecretBytes,
         access::Access,
         member::{self, Deletion, Fault, Leave, Observation, Origin, Parting, Standing},
-        retry::Backoff,
     },
 };
-
-/// Waits after passes that failed.
-const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), limit: Duration::from_secs(60) };
 
 /// How often a member is looked at though nothing happened: as often as `lastProbeTime` is written, and a little
 /// more for the probe's own interval.
@@ -309,7 +305,7 @@ fn stands(previous: Option<&MemberClusterStatus>, object: &MemberCluster, sight:
 fn parting(object: &MemberCluster, deleted: Timestamp, grace: Duration) -> Parting {
     Parting {
         policy: object.spec.deletion_policy,
-        forced: object.annotations().get(ANNOTATION_FORCE_DELETE).is_some_and(|value| value == "true"),
+        forced: finalizer::is_forced(object),
         paused: object.spec.paused,
         duplicate: false,
         up: false,
