@@ -16,11 +16,23 @@ use serde_json::json;
 use super::world::{LONG, Member, World};
 use crate::{
     looks::good_source,
-    support::{ControlPlane, Result, wait_for},
+    support::{ControlPlane, Result, builder::Builder, wait_for},
 };
 
 /// Of what a rotation takes alone; in a test beside others no finer measure holds. The benchmark has one.
 const SLACK: Duration = Duration::from_secs(1);
+
+/// A hub and two members, each with a namespace for copies; the second member is made to order.
+async fn start(west: Builder) -> Result<(World, Member, Member)> {
+    let (world, east, west) =
+        tokio::try_join!(World::new(&[]), Member::start("east"), Member::with("west", west))?;
+    world.test.target("web").await?;
+    for member in [&east, &west] {
+        member.namespaces(&world.test, &["web"]).await?;
+        world.join(member, json!({})).await?;
+    }
+    Ok((world, east, west))
+}
 
 /// Rotates, and tells how long the healthy clusters took.
 async fn rotate(world: &World, healthy: &Member, password: &str, revision: &str) -> Result<Duration> {
@@ -33,14 +45,8 @@ async fn rotate(world: &World, healthy: &Member, password: &str, revision: &str)
 
 #[tokio::test]
 async fn a_member_that_is_down_slow_or_half_open_holds_nobody_up_and_comes_back() -> Result<()> {
-    let (world, east, west) =
-        tokio::try_join!(World::new(&[]), Member::start("east"), Member::start("west"))?;
+    let (world, east, west) = start(ControlPlane::builder().audit(true)).await?;
     let test = &world.test;
-    test.target("web").await?;
-    for member in [&east, &west] {
-        member.namespaces(test, &["web"]).await?;
-        world.join(member, json!({})).await?;
-    }
     test.credential("reg", world.spec(json!({"selector": {}}))).await?;
     test.wait_ready("reg", 1).await?;
     let alone = rotate(&world, &east, "password-alone", "2").await?;
@@ -91,14 +97,8 @@ async fn a_member_that_is_down_slow_or_half_open_holds_nobody_up_and_comes_back(
 
 #[tokio::test]
 async fn a_member_that_throttles_is_told_so_and_waited_for() -> Result<()> {
-    let (world, east, west) =
-        tokio::try_join!(World::new(&[]), Member::start("east"), Member::start("west"))?;
+    let (world, east, west) = start(ControlPlane::builder().audit(true)).await?;
     let test = &world.test;
-    test.target("web").await?;
-    for member in [&east, &west] {
-        member.namespaces(test, &["web"]).await?;
-        world.join(member, json!({})).await?;
-    }
     let more: Vec<String> = (0..60).map(|number| format!("more-{number}")).collect();
     west.namespaces(test, &more.iter().map(String::as_str).collect::<Vec<_>>()).await?;
     test.credential("reg", world.spec(json!({"selector": {}}))).await?;
@@ -144,14 +144,8 @@ async fn a_member_that_throttles_is_told_so_and_waited_for() -> Result<()> {
 async fn a_member_whose_disk_is_full_or_whose_token_is_void_is_told_so() -> Result<()> {
     // Room for little more than the server's own objects.
     let small = ControlPlane::builder().etcd_arg("--quota-backend-bytes=12000000");
-    let (world, east, west) =
-        tokio::try_join!(World::new(&[]), Member::start("east"), Member::with("west", small))?;
+    let (world, east, west) = start(small).await?;
     let test = &world.test;
-    test.target("web").await?;
-    for member in [&east, &west] {
-        member.namespaces(test, &["web"]).await?;
-        world.join(member, json!({})).await?;
-    }
     test.credential("reg", world.spec(json!({"selector": {}}))).await?;
     test.wait_ready("reg", 1).await?;
     let alone = rotate(&world, &east, "password-alone", "2").await?;
