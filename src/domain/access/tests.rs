@@ -42,7 +42,7 @@ fn refused(cluster: Value, user: Value, reason: &str, words: &[&str]) {
     told(&problem, reason, words);
 }
 
-fn told(problem: &AccessProblem, reason: &str, words: &[&str]) {
+fn told(problem: &AccessError, reason: &str, words: &[&str]) {
     let text = problem.to_string();
     assert_eq!(problem.reason(), reason, "{text}");
     for word in words {
@@ -232,7 +232,7 @@ fn a_file_that_grows_by_aliases_is_refused_before_it_has_grown() {
     told(&kubeconfig(text.as_bytes(), STRICT).unwrap_err(), "Malformed", &[]);
 }
 
-fn argo(server: &str, config: &Value) -> Result<Access, AccessProblem> {
+fn argo(server: &str, config: &Value) -> Result<Access, AccessError> {
     let data: BTreeMap<String, SecretBytes> =
         [("name", "east".to_owned()), ("server", server.to_owned()), ("config", config.to_string())]
             .map(|(key, value)| (key.to_owned(), SecretBytes::from(value.as_str())))

@@ -8,13 +8,13 @@ mod chain;
 mod describe;
 mod key;
 mod pem;
-mod problem;
+mod error;
 mod x509;
 
 pub use chain::{Checked, check};
 pub use describe::{alternative_names, describe};
 pub use key::{PublicKey, private_key};
-pub use problem::CertificateProblem;
+pub use error::CertificateError;
 pub use x509::{X509, certificates};
 
 #[cfg(test)]

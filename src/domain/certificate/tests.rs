@@ -6,7 +6,7 @@ use super::{
     *,
 };
 
-fn judge(chain: &str, key: &str) -> Result<Checked, CertificateProblem> {
+fn judge(chain: &str, key: &str) -> Result<Checked, CertificateError> {
     check(&certificates(chain.as_bytes())?, &private_key(key.as_bytes())?)
 }
 
@@ -247,7 +247,7 @@ proptest! {
         let text: String = order.iter().map(|at| chain[*at].as_str()).collect();
         match judge(&text, &key) {
             Ok(_) => prop_assert_eq!(order, [0, 1, 2]),
-            Err(CertificateProblem::ChainOutOfOrder(told)) => {
+            Err(CertificateError::ChainOutOfOrder(told)) => {
                 prop_assert_ne!(order, [0, 1, 2]);
                 prop_assert_eq!(told, ["CN=a.example.com", "CN=lower", "CN=upper"]);
             }

@@ -6,7 +6,7 @@ use crate::{
     api::MemberClusterStatus,
     domain::{
         adoption::Scope,
-        trouble::{Cause, Refusal},
+        trouble::{ConnectionError, Refusal},
     },
 };
 
@@ -17,14 +17,14 @@ fn spec(value: serde_json::Value) -> MemberClusterSpec {
     serde_json::from_value(value).unwrap()
 }
 
-fn origin(labels: &[(&str, &str)], data: &[(&str, &str)]) -> Origin {
-    Origin {
+fn origin(labels: &[(&str, &str)], data: &[(&str, &str)]) -> AccessSecret {
+    AccessSecret {
         labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         data: data.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::from(*value))).collect(),
     }
 }
 
-fn look(spec: &MemberClusterSpec, adopt: &Adopt, origin: Option<&Origin>) -> Result<Access, Fault> {
+fn look(spec: &MemberClusterSpec, adopt: &Adopt, origin: Option<&AccessSecret>) -> Result<Access, MemberError> {
     read(spec, &place(spec, OPERATOR, adopt)?, origin, Tolerance::default())
 }
 
@@ -82,7 +82,7 @@ fn secrets_of_tools_are_used_only_where_that_was_allowed_and_only_their_clusters
     assert_eq!(look(&capi("b-kubeconfig"), &on, Some(&secret)).unwrap_err().reason(), "AdoptionNotAllowed");
 }
 
-fn seen(standing: Standing) -> Observation {
+fn seen(state: MemberState) -> Observation {
     Observation {
         generation: Some(3),
         standing,
@@ -107,34 +107,34 @@ fn condition(status: &MemberClusterStatus, type_: &str) -> (String, String, Stri
 
 #[test]
 fn never_both_reconciling_and_stalled_and_ready_only_when_it_can_be_used() {
-    let missing = Fault::SecretMissing { secret: "a/b".into() };
-    let refused = Fault::Refused { what: "x".into(), problem: AccessProblem::NoContext };
+    let missing = MemberError::SecretMissing { secret: "a/b".into() };
+    let refused = MemberError::Refused { what: "x".into(), problem: AccessError::NoContext };
     let standings = [
-        (Standing::Up, "Connected", "True", "False", "False"),
-        (Standing::Connecting, "Connecting", "Unknown", "True", "False"),
-        (Standing::Broken(missing), "KubeconfigMissing", "Unknown", "True", "False"),
-        (Standing::Broken(refused), "KubeconfigRefused", "Unknown", "False", "True"),
-        (Standing::Unusable("no".into()), "KubeconfigRefused", "Unknown", "False", "True"),
-        (Standing::Duplicate { of: "west".into() }, "DuplicateCluster", "Unknown", "False", "True"),
-        (Standing::Down("connection refused".into()), "Unreachable", "False", "True", "False"),
+        (MemberState::Up, "Connected", "True", "False", "False"),
+        (MemberState::Connecting, "Connecting", "Unknown", "True", "False"),
+        (MemberState::Invalid(missing), "KubeconfigMissing", "Unknown", "True", "False"),
+        (MemberState::Invalid(refused), "KubeconfigRefused", "Unknown", "False", "True"),
+        (MemberState::Unusable("no".into()), "KubeconfigRefused", "Unknown", "False", "True"),
+        (MemberState::Duplicate { of: "west".into() }, "DuplicateCluster", "Unknown", "False", "True"),
+        (MemberState::Down("connection refused".into()), "Unreachable", "False", "True", "False"),
         (
-            Standing::Down(Cause { refusal: Some(Refusal::Unauthorized), text: "no".into() }),
+            MemberState::Down(ConnectionError { denied: Some(Denied::Unauthorized), message: "no".into() }),
             "Unauthorized",
             "False",
             "False",
             "True",
         ),
         (
-            Standing::Failing(Cause { refusal: Some(Refusal::Forbidden), text: "no".into() }),
+            MemberState::Failing(ConnectionError { denied: Some(Denied::Forbidden), message: "no".into() }),
             "Forbidden",
             "Unknown",
             "False",
             "True",
         ),
-        (Standing::Failing("disk full".into()), "Failing", "Unknown", "True", "False"),
+        (MemberState::Failing("disk full".into()), "Failing", "Unknown", "True", "False"),
     ];
     for (standing, reason, reachable, reconciling, stalled) in standings {
-        let up = standing == Standing::Up;
+        let up = standing == MemberState::Up;
         let next = status(&seen(standing), None, at(0));
         assert_eq!(condition(&next, "Ready").0, if up { "True" } else { "False" }, "{reason}");
         assert_eq!(condition(&next, "Ready").1, reason);
@@ -142,7 +142,7 @@ fn never_both_reconciling_and_stalled_and_ready_only_when_it_can_be_used() {
         assert_eq!(condition(&next, "Reconciling").0, reconciling, "{reason}");
         assert_eq!(condition(&next, "Stalled").0, stalled, "{reason}");
     }
-    let paused = status(&Observation { paused: true, ..seen(Standing::Up) }, None, at(0));
+    let paused = status(&Observation { paused: true, ..seen(MemberState::Up) }, None, at(0));
     assert_eq!(condition(&paused, "Ready").1, "Paused");
     assert_eq!(condition(&paused, "Reachable").0, "True");
 }
@@ -153,20 +153,20 @@ fn what_was_seen_stays_and_times_move_with_the_status_alone() {
         id: Some("uid".into()),
         version: Some("v1.36.0".into()),
         probed: Some(at(0)),
-        ..seen(Standing::Up)
+        ..seen(MemberState::Up)
     };
     let first = status(&up, None, at(0));
-    let down = status(&seen(Standing::Down("gone".into())), Some(&first), at(10));
+    let down = status(&seen(MemberState::Down("gone".into())), Some(&first), at(10));
     assert_eq!((down.server_version.as_deref(), down.cluster_id.as_deref()), (Some("v1.36.0"), Some("uid")));
     assert_eq!(down.last_probe_time, Some(Time(at(0))));
-    let later = status(&seen(Standing::Down("still".into())), Some(&down), at(20));
+    let later = status(&seen(MemberState::Down("still".into())), Some(&down), at(20));
     let ready = later.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
     assert_eq!(ready.last_transition_time, Time(at(10)));
 }
 
 #[test]
 fn that_it_was_asked_again_is_written_now_and_then_only() {
-    let probed = |seconds| Observation { probed: Some(at(seconds)), ..seen(Standing::Up) };
+    let probed = |seconds| Observation { probed: Some(at(seconds)), ..seen(MemberState::Up) };
     let first = status(&probed(0), None, at(0));
     assert!(worth_writing(None, &first));
     assert!(!worth_writing(Some(&first), &first));
@@ -178,16 +178,16 @@ fn that_it_was_asked_again_is_written_now_and_then_only() {
 
 #[test]
 fn each_change_is_told_once() {
-    let first = status(&seen(Standing::Connecting), None, at(0));
+    let first = status(&seen(MemberState::Connecting), None, at(0));
     assert!(notes(None, &first).is_empty());
-    let up = status(&seen(Standing::Up), Some(&first), at(1));
+    let up = status(&seen(MemberState::Up), Some(&first), at(1));
     let told = notes(Some(&first), &up);
     assert_eq!((told.len(), told[0].warning, told[0].reason.as_str()), (1, false, "Connected"));
     assert!(notes(Some(&up), &up).is_empty());
-    let down = status(&seen(Standing::Down("gone".into())), Some(&up), at(2));
+    let down = status(&seen(MemberState::Down("gone".into())), Some(&up), at(2));
     let told = notes(Some(&up), &down);
     assert!(told[0].warning && told[0].reason == "Unreachable" && told[0].note.contains("gone"));
-    let other = status(&seen(Standing::Down("other".into())), Some(&down), at(3));
+    let other = status(&seen(MemberState::Down("other".into())), Some(&down), at(3));
     assert!(notes(Some(&down), &other).is_empty(), "another word for it is no news");
 }
 
@@ -195,9 +195,9 @@ fn each_change_is_told_once() {
 fn a_deletion_says_what_it_waits_for() {
     let with = |standing, deletion| Observation { deletion: Some(deletion), ..seen(standing) };
     let text = |seen: &Observation| condition(&status(seen, None, at(0)), "Ready");
-    let waiting = with(Standing::Up, Deletion { copies: Some((5, 2)), until: None });
+    let waiting = with(MemberState::Up, Deletion { copies: Some((5, 2)), until: None });
     assert_eq!(text(&waiting).1, "Deleting");
     assert!(text(&waiting).2.starts_with("3 Secrets"), "{}", text(&waiting).2);
-    let down = with(Standing::Down("gone".into()), Deletion { copies: None, until: Some(at(60)) });
+    let down = with(MemberState::Down("gone".into()), Deletion { copies: None, until: Some(at(60)) });
     assert!(text(&down).2.contains("gone") && text(&down).2.contains("force-delete"), "{}", text(&down).2);
 }

@@ -35,10 +35,10 @@ fn sources(alice: &str, bob: &str, carol: &str) -> Sources {
 fn draw(
     spec: &BasicAuthCredentialSpec,
     sources: &Sources,
-    standing: Option<&SourceSecret>,
+    existing: Option<&SourceSecret>,
     entropy: u8,
 ) -> Result<Content, SourceError> {
-    render(spec, Inputs { sources, standing, now: Timestamp::UNIX_EPOCH, entropy: &[entropy; 32] })
+    render(spec, Inputs { sources, existing, now: Timestamp::UNIX_EPOCH, entropy: &[entropy; 32] })
 }
 
 fn text<'a>(content: &'a Content, key: &str) -> &'a str {
@@ -167,8 +167,8 @@ fn what_was_tampered_with_is_made_anew() {
         ("no lines", b":\n:::\n\n\xe2\x98\x83".as_slice(), false),
         ("not text", b"\xff\xfe".as_slice(), false),
     ] {
-        let standing = secret("copy", "Opaque", &[("auth", tampered)]);
-        let healed = draw(&team("Htpasswd"), &sources, Some(&standing), 2).unwrap();
+        let existing = secret("copy", "Opaque", &[("auth", tampered)]);
+        let healed = draw(&team("Htpasswd"), &sources, Some(&existing), 2).unwrap();
         let healed = text(&healed, "auth");
         assert_eq!(healed.lines().count(), 3, "{what}");
         assert!(!healed.contains("{SHA}") && !healed.contains("mallory"), "{what}");

@@ -140,7 +140,7 @@ fn the_status_keeps_the_last_good_certificate() {
     assert!(credential.details(None).is_empty() && credential.standing().is_none());
 
     let sources: Sources = [source].into_iter().collect();
-    let inputs = Inputs { sources: &sources, standing: None, now: now(), entropy: &[0; 32] };
+    let inputs = Inputs { sources: &sources, existing: None, now: now(), entropy: &[0; 32] };
     let details = credential.details(Some(&credential.render(inputs).unwrap()));
     assert_eq!(details["certificate"]["name"], "a.example.com");
     assert_eq!(details["certificate"]["notAfter"], "2120-01-01T00:00:00Z");

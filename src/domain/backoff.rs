@@ -4,17 +4,14 @@ use std::time::Duration;
 
 /// Exponential back-off with jitter, as arithmetic.
 #[derive(Clone, Copy, Debug)]
-pub struct Backoff {
-    /// The first wait.
+pub(crate) struct Backoff {
     pub first: Duration,
-    /// No wait is longer.
     pub limit: Duration,
 }
 
 impl Backoff {
     /// The wait after `failures` failures in a row, between half and all of the doubled time.
     /// `jitter` is a random number from 0 to 1.
-    #[must_use]
     pub fn wait(&self, failures: u32, jitter: f64) -> Duration {
         let factor = 1_u32.checked_shl(failures.saturating_sub(1).min(31)).unwrap_or(u32::MAX);
         let full = self.first.saturating_mul(factor).min(self.limit);

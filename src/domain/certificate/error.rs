@@ -2,10 +2,12 @@
 
 use thiserror::Error;
 
+use crate::domain::reason::Reason;
+
 /// Why a certificate or private key is not distributed, as the end of a sentence that begins with
 /// the key of the Secret. Never quotes key material.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum CertificateProblem {
+pub enum CertificateError {
     /// Not PEM, cut off, or not what its label says.
     #[error("{0}")]
     Malformed(String),
@@ -53,19 +55,19 @@ pub enum CertificateProblem {
     },
 }
 
-impl CertificateProblem {
+impl CertificateError {
     /// The stable reason.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Malformed(_) => "InvalidFormat",
-            Self::UnsupportedFormat(_) => "UnsupportedFormat",
-            Self::PrivateKeyInCertificate => "PrivateKeyInCertificate",
-            Self::EncryptedKey => "EncryptedKey",
-            Self::UnsupportedKey(_) => "UnsupportedKey",
-            Self::KeyMismatch { .. } => "KeyMismatch",
-            Self::ChainOutOfOrder(_) => "ChainOutOfOrder",
-            Self::ChainBroken { .. } => "ChainBroken",
+            Self::Malformed(_) => Reason::InvalidFormat,
+            Self::UnsupportedFormat(_) => Reason::UnsupportedFormat,
+            Self::PrivateKeyInCertificate => Reason::PrivateKeyInCertificate,
+            Self::EncryptedKey => Reason::EncryptedKey,
+            Self::UnsupportedKey(_) => Reason::UnsupportedKey,
+            Self::KeyMismatch { .. } => Reason::KeyMismatch,
+            Self::ChainOutOfOrder(_) => Reason::ChainOutOfOrder,
+            Self::ChainBroken { .. } => Reason::ChainBroken,
         }
     }
 }

@@ -124,7 +124,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::provider::kubelet;
+    use crate::domain::registry::kubelet;
 
     fn registry(spec: Value) -> Registry {
         let mut full = json!({"secretRef": {"name": "s"}});

@@ -5,11 +5,17 @@ use std::time::Duration;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{Deletion, status::secrets};
-use crate::{api::MemberDeletionPolicy, domain::event::Note};
+use crate::{
+    api::MemberDeletionPolicy,
+    domain::{
+        event::{Action, Note},
+        reason::Reason,
+    },
+};
 
 /// What is known of a member that is being deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parting {
+pub struct MemberRemoval {
     /// What is to become of the Secrets there.
     pub policy: MemberDeletionPolicy,
     /// Whether somebody said not to wait.
@@ -41,7 +47,7 @@ pub enum Leave {
     Wait(Deletion),
 }
 
-impl Parting {
+impl MemberRemoval {
     /// Whether the cluster is to be emptied of what nothing uses.
     #[must_use]
     pub fn takes_back(&self) -> bool {
@@ -54,26 +60,26 @@ impl Parting {
         if self.duplicate {
             return Leave::Now(note(
                 false,
-                "Removed",
+                Reason::Removed,
                 "it was the cluster of another member, which keeps its Secrets".to_owned(),
             ));
         }
         let left = self.left();
         if self.policy == MemberDeletionPolicy::Orphan {
             let text = format!("`deletionPolicy: Orphan` leaves in the cluster: {left}");
-            return Leave::Now(note(false, "Orphaned", text));
+            return Leave::Now(note(false, Reason::Orphaned, text));
         }
         if self.forced {
             let text = format!("left in the cluster without waiting for it, as the annotation asks: {left}");
-            return Leave::Now(note(true, "LeftBehind", text));
+            return Leave::Now(note(true, Reason::LeftBehind, text));
         }
         if self.up {
             return match self.copies {
                 Some((all, used)) if all <= used && self.settled && !self.paused => {
                     Leave::Now(if used == 0 {
-                        note(false, "Removed", "no Secret of ours is left in the cluster".to_owned())
+                        note(false, Reason::Removed, "no Secret of ours is left in the cluster".to_owned())
                     } else {
-                        note(true, "LeftBehind", format!("left in the cluster, as Pods use them: {left}"))
+                        note(true, Reason::LeftBehind, format!("left in the cluster, as Pods use them: {left}"))
                     })
                 }
                 copies => Leave::Wait(Deletion { copies, until: None }),
@@ -86,7 +92,7 @@ impl Parting {
             return Leave::Wait(Deletion { copies: self.copies, until: Some(until) });
         }
         let text = format!("left in a cluster that did not answer for {} s: {left}", self.grace.as_secs());
-        Leave::Now(note(true, "LeftBehind", text))
+        Leave::Now(note(true, Reason::LeftBehind, text))
     }
 
     /// What is in the cluster, as far as that is known.
@@ -99,8 +105,8 @@ impl Parting {
     }
 }
 
-fn note(warning: bool, reason: &str, note: String) -> Note {
-    Note { warning, reason: reason.to_owned(), action: "Delete", note }
+fn note(warning: bool, reason: Reason, note: String) -> Note {
+    Note { warning, reason, action: Action::Delete, note }
 }
 
 #[cfg(test)]
@@ -111,8 +117,8 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + seconds).unwrap()
     }
 
-    fn parting() -> Parting {
-        Parting {
+    fn removal() -> MemberRemoval {
+        MemberRemoval {
             policy: MemberDeletionPolicy::RemoveUnused,
             forced: false,
             paused: false,
@@ -126,8 +132,8 @@ mod tests {
         }
     }
 
-    fn told(parting: &Parting, seconds: i64) -> Option<(bool, String)> {
-        match parting.judge(at(seconds)) {
+    fn told(removal: &MemberRemoval, seconds: i64) -> Option<(bool, String)> {
+        match removal.judge(at(seconds)) {
             Leave::Now(note) => Some((note.warning, note.note)),
             Leave::Wait(_) => None,
         }
@@ -135,31 +141,31 @@ mod tests {
 
     #[test]
     fn it_goes_when_only_used_secrets_are_left_twice_in_a_row() {
-        assert!(told(&parting(), 1).is_some_and(|(warning, _)| !warning));
-        assert_eq!(told(&Parting { settled: false, ..parting() }, 1), None);
-        assert_eq!(told(&Parting { copies: Some((3, 2)), ..parting() }, 1), None);
-        let (warning, text) = told(&Parting { copies: Some((2, 2)), ..parting() }, 1).unwrap();
+        assert!(told(&removal(), 1).is_some_and(|(warning, _)| !warning));
+        assert_eq!(told(&MemberRemoval { settled: false, ..removal() }, 1), None);
+        assert_eq!(told(&MemberRemoval { copies: Some((3, 2)), ..removal() }, 1), None);
+        let (warning, text) = told(&MemberRemoval { copies: Some((2, 2)), ..removal() }, 1).unwrap();
         assert!(warning && text.contains("2 Secrets, 2 of them in use"), "{text}");
-        assert_eq!(told(&Parting { paused: true, ..parting() }, 9999), None);
-        assert!(!Parting { paused: true, ..parting() }.takes_back());
+        assert_eq!(told(&MemberRemoval { paused: true, ..removal() }, 9999), None);
+        assert!(!MemberRemoval { paused: true, ..removal() }.takes_back());
     }
 
     #[test]
     fn a_cluster_in_the_dark_is_waited_for_and_not_for_ever() {
-        let dark = Parting { up: false, copies: None, down: Some(at(30)), ..parting() };
+        let dark = MemberRemoval { up: false, copies: None, down: Some(at(30)), ..removal() };
         assert_eq!(told(&dark, 89), None);
         let (warning, text) = told(&dark, 90).unwrap();
         assert!(warning && text.contains("nobody knows"), "{text}");
-        let before = Parting { down: Some(at(-1000)), ..dark.clone() };
+        let before = MemberRemoval { down: Some(at(-1000)), ..dark.clone() };
         assert_eq!(told(&before, 59), None, "the wait begins with the deletion");
         assert!(told(&before, 60).is_some());
-        assert!(told(&Parting { forced: true, ..dark.clone() }, 0).is_some());
-        assert!(told(&Parting { policy: MemberDeletionPolicy::Orphan, ..dark }, 0).is_some());
+        assert!(told(&MemberRemoval { forced: true, ..dark.clone() }, 0).is_some());
+        assert!(told(&MemberRemoval { policy: MemberDeletionPolicy::Orphan, ..dark }, 0).is_some());
     }
 
     #[test]
     fn what_belongs_to_another_member_is_left_to_it() {
-        let twin = Parting { duplicate: true, up: false, copies: None, ..parting() };
+        let twin = MemberRemoval { duplicate: true, up: false, copies: None, ..removal() };
         assert!(!twin.takes_back() && told(&twin, 0).is_some_and(|(warning, _)| !warning));
     }
 }

@@ -3,7 +3,7 @@
 //! Facts and their sources: the kubelet's keyring (`k8s.io/kubernetes/pkg/credentialprovider`) and
 //! each provider's own documentation.
 
-pub mod kubelet;
-mod registry;
+pub(crate) mod kubelet;
+mod facts;
 
-pub use registry::{DOCKER_HUB_KEY, Registry, default_username};
+pub(crate) use facts::{DOCKER_HUB_KEY, Registry, default_username};

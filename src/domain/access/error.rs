@@ -5,7 +5,7 @@ use thiserror::Error;
 /// Why a kubeconfig, or what Argo CD has in its place, is not used: a sentence that names the field and
 /// the remedy. Never quotes what stands there: parsers do, and any of it may be secret.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum AccessProblem {
+pub enum AccessError {
     /// No kubeconfig is that large.
     #[error(
         "is larger than 1 MiB; leave the context that is meant, and nothing else: kubectl config view --raw --minify --flatten"
@@ -176,7 +176,7 @@ pub enum AccessProblem {
     },
 }
 
-impl AccessProblem {
+impl AccessError {
     /// The stable reason.
     #[must_use]
     pub fn reason(&self) -> &'static str {

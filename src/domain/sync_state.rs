@@ -1,0 +1,260 @@
+//! How one credential stands in one cluster, kept namespace by namespace, so that a change of one namespace costs
+//! work on that namespace alone.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    failure::Failure,
+    identity::OwnerId,
+    outcome::{FailureGroup, UserCounts, Users},
+    plan::{NamespaceState, Plan, TargetState},
+    reason::Reason,
+    references::Reference,
+    schedule::{MAX_FAILURES, MAX_REFERENCES},
+    snapshot::Snapshot,
+};
+
+/// How one credential stands in one cluster. Counts are kept, not computed.
+#[derive(Debug, Default)]
+pub(crate) struct SyncState {
+    targets: HashSet<Arc<str>>,
+    pending: HashSet<Arc<str>>,
+    /// By reason, the worst first.
+    failures: BTreeMap<Reason, BTreeMap<Arc<str>, Failure>>,
+    failed: HashMap<Arc<str>, Reason>,
+    permitted: HashSet<Arc<str>>,
+    extras: BTreeMap<Arc<str>, Extra>,
+    sum: Extra,
+}
+
+/// What few namespaces have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Extra {
+    held: usize,
+    deferred: usize,
+    remaining: usize,
+    users: usize,
+    blocking: usize,
+}
+
+impl SyncState {
+    /// Takes in a plan for all namespaces.
+    pub fn replace(&mut self, plan: &mut Plan) {
+        *self = Self::default();
+        self.update(plan, []);
+    }
+
+    /// Takes in a plan for some namespaces. Those in its scope of which it says nothing have nothing any more.
+    pub fn update<'n>(&mut self, plan: &mut Plan, scope: impl IntoIterator<Item = &'n Arc<str>>) {
+        for namespace in scope {
+            self.clear(namespace);
+        }
+        for (namespace, state) in std::mem::take(&mut plan.namespaces) {
+            self.set(namespace, state);
+        }
+    }
+
+    fn clear(&mut self, namespace: &Arc<str>) {
+        self.targets.remove(namespace);
+        self.pending.remove(namespace);
+        self.permitted.remove(namespace);
+        if let Some(reason) = self.failed.remove(namespace)
+            && let Some(group) = self.failures.get_mut(&reason)
+        {
+            group.remove(namespace);
+            if group.is_empty() {
+                self.failures.remove(&reason);
+            }
+        }
+        if let Some(extra) = self.extras.remove(namespace) {
+            self.sum = self.sum.minus(extra);
+        }
+    }
+
+    fn set(&mut self, namespace: Arc<str>, state: NamespaceState) {
+        let extra = Extra {
+            held: state.held,
+            deferred: state.deferred,
+            remaining: state.remaining,
+            users: state.users,
+            blocking: state.blocking,
+        };
+        if extra != Extra::default() {
+            self.sum = self.sum.plus(extra);
+            self.extras.insert(namespace.clone(), extra);
+        }
+        if state.permitted {
+            self.permitted.insert(namespace.clone());
+        }
+        let failure = match state.target {
+            Some(target) => {
+                self.targets.insert(namespace.clone());
+                match target {
+                    TargetState::Synced => state.refused,
+                    TargetState::Pending => {
+                        self.pending.insert(namespace.clone());
+                        None
+                    }
+                    TargetState::Failed(failure) => Some(failure),
+                }
+            }
+            None => state.refused,
+        };
+        if let Some(failure) = failure {
+            let reason = failure.reason();
+            self.failed.insert(namespace.clone(), reason);
+            self.failures.entry(reason).or_default().insert(namespace, failure);
+        }
+    }
+
+    /// Namespaces that should have a copy.
+    pub fn desired(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Of these, the ones that have it.
+    pub fn synced(&self) -> usize {
+        let failed = self.failed.keys().filter(|namespace| self.targets.contains(*namespace)).count();
+        self.targets.len() - self.pending.len() - failed
+    }
+
+    /// Namespaces where a change is outstanding.
+    pub fn pending(&self) -> &HashSet<Arc<str>> {
+        &self.pending
+    }
+
+    /// Namespaces with copies that should go.
+    pub fn leaving(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.extras.iter().filter(|(_, extra)| extra.remaining > 0).map(|(namespace, _)| namespace)
+    }
+
+    /// Whether any copy may be written.
+    pub fn is_permitted(&self) -> bool {
+        !self.permitted.is_empty()
+    }
+
+    pub fn held(&self) -> usize {
+        self.sum.held
+    }
+
+    pub fn deferred(&self) -> usize {
+        self.sum.deferred
+    }
+
+    pub fn remaining(&self) -> usize {
+        self.sum.remaining
+    }
+
+    /// Namespaces that cannot have their copy, the worst reason first.
+    pub fn failures(&self) -> Vec<FailureGroup> {
+        let groups = self.failures.iter().map(|(reason, namespaces)| FailureGroup {
+            reason: *reason,
+            count: namespaces.len(),
+            examples: namespaces
+                .iter()
+                .take(MAX_FAILURES)
+                .map(|(namespace, failure)| (namespace.clone(), failure.clone()))
+                .collect(),
+        });
+        groups.collect()
+    }
+
+    /// Who uses the copies: how many, and the first by name.
+    pub fn users(&self, snapshot: Snapshot<'_>, owner: &OwnerId) -> Users {
+        let mut first = Vec::new();
+        for (namespace, _) in self.extras.iter().filter(|(_, extra)| extra.users > 0) {
+            let mut here: Vec<Reference> = snapshot
+                .copies
+                .within(owner, namespace)
+                .flat_map(|(copy, _)| snapshot.references.of(copy).iter().cloned())
+                .collect();
+            // In order, so that a status does not change when nothing else does.
+            here.sort_unstable();
+            let room = MAX_REFERENCES - first.len();
+            first.extend(here.into_iter().take(room).map(|reference| (namespace.clone(), reference)));
+            if first.len() == MAX_REFERENCES {
+                break;
+            }
+        }
+        Users { counts: UserCounts { total: self.sum.users, blocking: self.sum.blocking }, first }
+    }
+}
+
+impl Extra {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            held: self.held + other.held,
+            deferred: self.deferred + other.deferred,
+            remaining: self.remaining + other.remaining,
+            users: self.users + other.users,
+            blocking: self.blocking + other.blocking,
+        }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self {
+            held: self.held - other.held,
+            deferred: self.deferred - other.deferred,
+            remaining: self.remaining - other.remaining,
+            users: self.users - other.users,
+            blocking: self.blocking - other.blocking,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn state(kind: u8) -> NamespaceState {
+        let target = match kind % 5 {
+            0 => None,
+            1 => Some(TargetState::Synced),
+            2 => Some(TargetState::Pending),
+            3 => Some(TargetState::Failed(Failure::NotPermitted)),
+            _ => Some(TargetState::Failed(Failure::SecretNameConflict("x".into()))),
+        };
+        let extra = usize::from(kind / 5 % 3);
+        NamespaceState { target, held: extra, users: extra, blocking: extra, ..NamespaceState::default() }
+    }
+
+    fn plan(namespaces: &[(u8, u8)]) -> Plan {
+        let last: BTreeMap<u8, u8> = namespaces.iter().copied().collect();
+        let namespaces =
+            last.into_iter().map(|(name, kind)| (format!("n{name}").as_str().into(), state(kind))).collect();
+        Plan { namespaces, ..Plan::default() }
+    }
+
+    proptest! {
+        /// However a state came about, it is that of a full plan of what is.
+        #[test]
+        fn updates_come_to_the_same_as_a_full_plan(
+            first in prop::collection::vec((0_u8..6, any::<u8>()), 0..8),
+            later in prop::collection::vec((0_u8..6, any::<u8>()), 0..8),
+            gone in prop::collection::vec(0_u8..6, 0..3),
+        ) {
+            let mut kept = SyncState::default();
+            kept.replace(&mut plan(&first));
+            let later: Vec<_> = later.into_iter().filter(|(name, _)| !gone.contains(name)).collect();
+            let scope: Vec<Arc<str>> =
+                later.iter().map(|(name, _)| *name).chain(gone.iter().copied()).map(|n| format!("n{n}").as_str().into()).collect();
+            kept.update(&mut plan(&later), &scope);
+
+            let mut all: BTreeMap<u8, u8> = first.into_iter().collect();
+            all.extend(later);
+            all.retain(|name, _| !gone.contains(name));
+            let mut fresh = SyncState::default();
+            fresh.replace(&mut plan(&all.into_iter().collect::<Vec<_>>()));
+            prop_assert_eq!(kept.desired(), fresh.desired());
+            prop_assert_eq!(kept.synced(), fresh.synced());
+            prop_assert_eq!(kept.pending(), fresh.pending());
+            prop_assert_eq!(kept.failures(), fresh.failures());
+            prop_assert_eq!((kept.sum, &kept.extras), (fresh.sum, &fresh.extras));
+        }
+    }
+}
