@@ -3,3 +3,6 @@
 pub mod api;
 mod domain;
 mod queue;
+mod cluster;
+mod supervisor;
+pub mod telemetry;

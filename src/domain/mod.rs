@@ -10,6 +10,7 @@ pub(crate) mod backoff;
 pub(crate) mod certificate;
 pub(crate) mod cluster_condition;
 pub(crate) mod condition;
+pub(crate) mod connectivity;
 pub(crate) mod consent;
 pub(crate) mod content;
 pub(crate) mod credential;
