@@ -72,6 +72,30 @@ pub struct Content {
     pub validity: Option<Validity>,
 }
 
+/// All types of Secrets that are produced.
+const TYPES: [&str; 5] = [
+    "kubernetes.io/dockerconfigjson",
+    "kubernetes.io/basic-auth",
+    "kubernetes.io/tls",
+    "nginx.org/htpasswd",
+    "Opaque",
+];
+
+impl Content {
+    /// A content that is read back from a copy; `None` when no kind produces Secrets of that type.
+    pub fn from_copy(copy: SourceSecret, validity: Option<Validity>) -> Option<Self> {
+        let type_ = TYPES.iter().find(|type_| **type_ == copy.type_)?;
+        let data = copy.data.into_iter().map(|(key, value)| (key.into(), value)).collect();
+        Some(Self { type_, data, warnings: Vec::new(), notes: Vec::new(), validity })
+    }
+
+    /// A content as a Secret that holds it.
+    pub fn as_copy(&self, name: &str) -> SourceSecret {
+        let data = self.data.iter().map(|(key, value)| (key.clone().into_owned(), value.clone())).collect();
+        SourceSecret { name: name.to_owned(), type_: self.type_.to_owned(), data }
+    }
+}
+
 /// Something that works but should be looked at; told once per revision, as an Event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Warning {

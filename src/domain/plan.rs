@@ -107,8 +107,6 @@ pub(crate) struct NamespaceState {
     pub users: usize,
     /// Those of them that hold back a deletion of the credential.
     pub blocking: usize,
-    /// Whether a copy may be written there.
-    pub permitted: bool,
     /// Why a copy that should go cannot be deleted.
     pub refused: Option<Failure>,
 }
@@ -205,7 +203,7 @@ impl Planner<'_> {
             (Some(targets), Some(seen)) => targets.judge(name, seen),
             _ => Verdict::NotTargeted,
         };
-        let mut state = NamespaceState { permitted: verdict == Verdict::Permitted, ..NamespaceState::default() };
+        let mut state = NamespaceState::default();
         // What was a target of a spec that cannot be read is not known.
         let any = matches!(desired.source, SourceState::UnreadableSpec(_));
         let is_target = |copy: &NamespacedName| {
@@ -238,7 +236,7 @@ impl Planner<'_> {
                 }
             }
         }
-        if state != NamespaceState::default() || matches!(verdict, Verdict::Permitted) {
+        if state != NamespaceState::default() {
             self.plan.namespaces.push((name.clone(), state));
         }
     }

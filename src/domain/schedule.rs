@@ -90,5 +90,7 @@ pub(crate) const ADOPTION_RETRY: Duration = secs(10);
 
 /// The sweep stops when more owners than this, and more than half of a cluster's, are missing.
 pub(crate) const SWEEP_BRAKE: usize = 10;
+/// How often a sweep that has stopped looks whether it may go on.
+pub(crate) const SWEEP_HELD_RETRY: Duration = secs(5);
 /// How long work in flight may go on after the signal to stop.
 pub(crate) const SHUTDOWN_GRACE: Duration = secs(20);

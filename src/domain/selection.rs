@@ -66,6 +66,11 @@ impl NamespaceMatcher {
                     .is_some_and(|selector| matches(selector, |key| namespace.label(name, key))))
     }
 
+    /// Whether the selector lists a name and does not exclude it.
+    pub fn lists(&self, name: &str) -> bool {
+        self.names.contains(name) && !self.exclude.contains(name)
+    }
+
     /// Names that the selector lists and does not exclude.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.names.iter().filter(|name| !self.exclude.contains(&***name))

@@ -25,7 +25,8 @@ pub(crate) struct SyncState {
     /// By reason, the worst first.
     failures: BTreeMap<Reason, BTreeMap<Arc<str>, Failure>>,
     failed: HashMap<Arc<str>, Reason>,
-    permitted: HashSet<Arc<str>>,
+    /// How many of these should have a copy.
+    failed_targets: usize,
     extras: BTreeMap<Arc<str>, Extra>,
     sum: Extra,
 }
@@ -58,13 +59,13 @@ impl SyncState {
     }
 
     fn clear(&mut self, namespace: &Arc<str>) {
-        self.targets.remove(namespace);
+        let was_target = self.targets.remove(namespace);
         self.pending.remove(namespace);
-        self.permitted.remove(namespace);
         if let Some(reason) = self.failed.remove(namespace)
             && let Some(group) = self.failures.get_mut(&reason)
         {
             group.remove(namespace);
+            self.failed_targets -= usize::from(was_target);
             if group.is_empty() {
                 self.failures.remove(&reason);
             }
@@ -86,9 +87,6 @@ impl SyncState {
             self.sum = self.sum.plus(extra);
             self.extras.insert(namespace.clone(), extra);
         }
-        if state.permitted {
-            self.permitted.insert(namespace.clone());
-        }
         let failure = match state.target {
             Some(target) => {
                 self.targets.insert(namespace.clone());
@@ -105,6 +103,7 @@ impl SyncState {
         };
         if let Some(failure) = failure {
             let reason = failure.reason();
+            self.failed_targets += usize::from(self.targets.contains(&namespace));
             self.failed.insert(namespace.clone(), reason);
             self.failures.entry(reason).or_default().insert(namespace, failure);
         }
@@ -117,8 +116,7 @@ impl SyncState {
 
     /// Of these, the ones that have it.
     pub fn synced(&self) -> usize {
-        let failed = self.failed.keys().filter(|namespace| self.targets.contains(*namespace)).count();
-        self.targets.len() - self.pending.len() - failed
+        self.targets.len() - self.pending.len() - self.failed_targets
     }
 
     /// Namespaces where a change is outstanding.
@@ -126,14 +124,14 @@ impl SyncState {
         &self.pending
     }
 
-    /// Namespaces with copies that should go.
-    pub fn leaving(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.extras.iter().filter(|(_, extra)| extra.remaining > 0).map(|(namespace, _)| namespace)
-    }
-
     /// Whether any copy may be written.
     pub fn is_permitted(&self) -> bool {
-        !self.permitted.is_empty()
+        self.targets.len() > self.failures.get(&Reason::NotPermitted).map_or(0, BTreeMap::len)
+    }
+
+    /// Namespaces where the name of the copy is taken.
+    pub fn conflicts(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.failures.get(&Reason::SecretNameConflict).into_iter().flat_map(BTreeMap::keys)
     }
 
     pub fn held(&self) -> usize {

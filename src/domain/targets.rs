@@ -67,8 +67,13 @@ impl ClusterTargets {
         let judge = |seen: Option<&Namespace>| seen.map(|namespace| self.judge(name, namespace));
         let targeted = |verdict: Option<Verdict>| verdict.is_some_and(|v| v != Verdict::NotTargeted);
         let (old, new) = (judge(before), judge(after));
-        let named = self.names().any(|listed| &**listed == name) && before.is_some() != after.is_some();
+        let named = self.lists(name) && before.is_some() != after.is_some();
         old == new && !named || !targeted(old) && !targeted(new) && !named
+    }
+
+    /// Whether the target lists a name.
+    pub fn lists(&self, name: &str) -> bool {
+        self.selector.as_ref().map_or(name == &*self.home, |selector| selector.lists(name))
     }
 
     /// Names that the target lists.
