@@ -20,7 +20,7 @@ fn status(revision: i64, conditions: &[(&str, &str, &str)]) -> CredentialStatus 
     }
 }
 
-fn reasons(previous: Option<&CredentialStatus>, next: &CredentialStatus) -> Vec<String> {
+fn reasons(previous: Option<&CredentialStatus>, next: &CredentialStatus) -> Vec<Reason> {
     transitions(previous, next).into_iter().map(|note| note.reason).collect()
 }
 
@@ -31,9 +31,9 @@ const GOOD: [(&str, &str, &str); 2] =
 fn a_life_without_trouble_has_one_event_per_step() {
     let busy = status(1, &[("SourceResolved", "True", "Resolved"), ("Synced", "False", "Progressing")]);
     assert!(reasons(None, &busy).is_empty());
-    assert_eq!(reasons(Some(&busy), &status(1, &GOOD)), ["Synced"]);
+    assert_eq!(reasons(Some(&busy), &status(1, &GOOD)), [Reason::Synced]);
     assert!(reasons(Some(&status(1, &GOOD)), &status(1, &GOOD)).is_empty());
-    assert_eq!(reasons(Some(&status(1, &GOOD)), &status(2, &GOOD)), ["Rotated"]);
+    assert_eq!(reasons(Some(&status(1, &GOOD)), &status(2, &GOOD)), [Reason::Rotated]);
 }
 
 #[test]
@@ -43,15 +43,15 @@ fn trouble_is_a_warning_once() {
     assert!(notes.iter().all(|note| note.warning));
     assert_eq!(notes.len(), 2);
     assert!(transitions(Some(&bad), &bad).is_empty());
-    assert_eq!(reasons(Some(&bad), &status(1, &GOOD)), ["SourceResolved", "Synced"]);
+    assert_eq!(reasons(Some(&bad), &status(1, &GOOD)), [Reason::SourceResolved, Reason::Synced]);
 }
 
 #[test]
 fn a_deletion_tells_when_it_is_held_and_when_it_goes_on() {
     let held = status(1, &[("DeletionBlocked", "True", "InUse"), ("Synced", "True", "NoTargets")]);
     let free = status(1, &[("DeletionBlocked", "False", "NotInUse"), ("Synced", "True", "NoTargets")]);
-    assert_eq!(reasons(Some(&status(1, &GOOD)), &held), ["DeletionBlocked"]);
+    assert_eq!(reasons(Some(&status(1, &GOOD)), &held), [Reason::DeletionBlocked]);
     assert!(reasons(Some(&held), &held).is_empty());
-    assert_eq!(reasons(Some(&held), &free), ["DeletionUnblocked"]);
+    assert_eq!(reasons(Some(&held), &free), [Reason::DeletionUnblocked]);
     assert!(reasons(Some(&status(1, &GOOD)), &free).is_empty());
 }
