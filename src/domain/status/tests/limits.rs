@@ -35,8 +35,13 @@ fn users_are_bounded() {
     assert!(references.items.iter().all(|item| item.cluster == "local"));
 }
 
-/// A thousand clusters with names as long as can be, all of them in trouble.
-fn in_trouble(text: &str, outcome: impl Fn(usize) -> ClusterOutcome) -> usize {
+/// Checks the size of a status of a thousand clusters, all of them in trouble.
+fn check(text: &str, outcome: impl Fn(usize) -> ClusterOutcome) {
+    check_with(text, &outcome, |n| format!("{n:a>63}"));
+    check_with(text, &outcome, |n| n.to_string());
+}
+
+fn check_with(text: &str, outcome: impl Fn(usize) -> ClusterOutcome, name: impl Fn(usize) -> String) {
     let outcomes: Outcomes = (0..1_000)
         .map(|n| {
             let users = Users {
@@ -49,8 +54,7 @@ fn in_trouble(text: &str, outcome: impl Fn(usize) -> ClusterOutcome) -> usize {
                     })
                     .collect(),
             };
-            let name: Arc<str> = format!("{n:a>63}").as_str().into();
-            (name, Arc::new(ClusterOutcome { users, ..outcome(n) }))
+            (name(n).as_str().into(), Arc::new(ClusterOutcome { users, ..outcome(n) }))
         })
         .collect();
     let first = compute(None, &desired(), &outcomes, Timestamp::now());
@@ -71,7 +75,6 @@ fn in_trouble(text: &str, outcome: impl Fn(usize) -> ClusterOutcome) -> usize {
     assert_eq!(status.clusters.len(), 1_000);
     let size = serde_json::to_vec(&status).unwrap().len();
     assert!(size < LIMIT, "{size} bytes with {text}");
-    size
 }
 
 fn long(message: &str) -> String {
@@ -85,7 +88,7 @@ const TEXTS: [&str; 3] = ["x", "\"\\", "\u{1f525}"];
 fn a_thousand_unreachable_clusters_fit() {
     for text in TEXTS {
         let condition = Some(ClusterCondition::Unreachable(long(text)));
-        in_trouble(text, |_| ClusterOutcome { condition: condition.clone(), ..cluster(10_000, 9_999, &[]) });
+        check(text, |_| ClusterOutcome { condition: condition.clone(), ..cluster(10_000, 9_999, &[]) });
     }
 }
 
@@ -95,7 +98,7 @@ fn a_thousand_clusters_that_refuse_everything_fit() {
     for text in TEXTS {
         let failures: Vec<(&str, Failure)> =
             namespaces.iter().map(|name| (name.as_str(), refused(&long(text)))).collect();
-        in_trouble(text, |_| cluster(10_000, 0, &failures));
+        check(text, |_| cluster(10_000, 0, &failures));
     }
 }
 
