@@ -72,7 +72,7 @@ fn nothing_goes_before_the_cluster_said_who_uses_what_now() {
 
 #[test]
 fn a_cluster_that_does_not_answer_may_have_users_and_is_not_waited_for_for_ever() {
-    let dark = |down| ClusterFacts {
+    let unreachable = |down| ClusterFacts {
         name: "east".into(),
         up: false,
         down: Some(at(down)),
@@ -80,7 +80,7 @@ fn a_cluster_that_does_not_answer_may_have_users_and_is_not_waited_for_for_ever(
         outcome: None,
         row: None,
     };
-    let decide = |request, down, now| Removal::decide(request, &[dark(down)], at(now));
+    let decide = |request, down, now| Removal::decide(request, &[unreachable(down)], at(now));
     let protect = request(DeletionPolicy::Protect);
     let before = decide(protect, 50, 100);
     assert_eq!((before.disposition, before.next()), (Disposition::Keep, Some(at(3700))), "down before it");
@@ -106,7 +106,7 @@ fn a_cluster_with_nothing_in_it_is_no_obstacle() {
         namespaces: NamespaceCounts { desired, synced: 0, failed: 0 },
         failures: Vec::new(),
     };
-    let dark = |row| ClusterFacts {
+    let unreachable = |row| ClusterFacts {
         name: "east".into(),
         up: false,
         down: None,
@@ -115,7 +115,7 @@ fn a_cluster_with_nothing_in_it_is_no_obstacle() {
         row,
     };
     let protect = request(DeletionPolicy::Protect);
-    let decide = |row| Removal::decide(protect, &[dark(row)], at(100)).awaited.len();
+    let decide = |row| Removal::decide(protect, &[unreachable(row)], at(100)).awaited.len();
     assert_eq!(decide(None), 0);
     let (clean, pending) = (row(ClusterState::Synced, 0), row(ClusterState::Pending, 3));
     assert_eq!(decide(Some(&clean)), 0);

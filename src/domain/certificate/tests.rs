@@ -45,7 +45,7 @@ fn every_kind_of_key_is_known_from_both_sides() {
 }
 
 #[test]
-fn a_chain_has_one_right_order_and_is_told() {
+fn a_chain_has_one_right_order_which_the_message_names() {
     let (chain, key) = long_chain();
     for length in 1..=4 {
         assert!(judge(&chain[..length].concat(), &key).is_ok(), "{length} of the chain");
@@ -60,7 +60,7 @@ fn a_chain_has_one_right_order_and_is_told() {
 }
 
 #[test]
-fn a_gap_and_a_stranger_in_the_chain_are_told_apart_from_order() {
+fn a_gap_or_an_unrelated_certificate_is_not_a_wrong_order() {
     let (chain, key) = long_chain();
     let (reason, message) = refused(&[&*chain[0], &chain[2]].concat(), &key);
     assert_eq!(reason, Reason::ChainBroken);
@@ -100,7 +100,7 @@ fn a_chain_is_valid_while_all_of_it_is() {
     let old = root.issue(leaf_params("a.example.com", 2019, 2021), &rcgen::PKCS_ED25519);
     let checked = judge(&old.certificate, &old.key).unwrap();
     assert!(!checked.validity.at(now()).is_usable());
-    assert_eq!(checked.to_blame(now()), None, "it is its own fault");
+    assert_eq!(checked.to_blame(now()), None, "it has expired itself");
 }
 
 #[test]

@@ -17,19 +17,19 @@ fn spec(value: serde_json::Value) -> MemberClusterSpec {
     serde_json::from_value(value).unwrap()
 }
 
-fn origin(labels: &[(&str, &str)], data: &[(&str, &str)]) -> AccessSecret {
+fn secret(labels: &[(&str, &str)], data: &[(&str, &str)]) -> AccessSecret {
     AccessSecret {
         labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         data: data.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::from(*value))).collect(),
     }
 }
 
-fn look(
+fn read_spec(
     spec: &MemberClusterSpec,
     adopt: &Adopt,
-    origin: Option<&AccessSecret>,
+    found: Option<&AccessSecret>,
 ) -> Result<Access, MemberError> {
-    read(spec, &place(spec, OPERATOR, adopt)?, origin, Tolerance::default())
+    read(spec, &place(spec, OPERATOR, adopt)?, found, Tolerance::default())
 }
 
 #[test]
@@ -38,21 +38,24 @@ fn a_kubeconfig_is_found_under_its_usual_keys_or_the_one_that_is_named() {
     assert_eq!(place(&plain, OPERATOR, &Adopt::default()), Ok(NamespacedName::new(OPERATOR, "east")));
     assert_eq!(source(&plain, OPERATOR), "Kubeconfig/claviger-system/east");
     for key in ["value", "kubeconfig"] {
-        assert!(look(&plain, &Adopt::default(), Some(&origin(&[], &[(key, KUBECONFIG)]))).is_ok(), "{key}");
+        assert!(
+            read_spec(&plain, &Adopt::default(), Some(&secret(&[], &[(key, KUBECONFIG)]))).is_ok(),
+            "{key}"
+        );
     }
-    let both = origin(&[], &[("kubeconfig", "broken"), ("value", KUBECONFIG)]);
-    assert!(look(&plain, &Adopt::default(), Some(&both)).is_ok(), "`value` comes first");
+    let both = secret(&[], &[("kubeconfig", "broken"), ("value", KUBECONFIG)]);
+    assert!(read_spec(&plain, &Adopt::default(), Some(&both)).is_ok(), "`value` comes first");
     let named = spec(json!({"kubeconfigSecretRef": {"name": "east", "key": "config"}}));
-    let error = look(&named, &Adopt::default(), Some(&both)).unwrap_err();
+    let error = read_spec(&named, &Adopt::default(), Some(&both)).unwrap_err();
     assert_eq!(error.reason(), Reason::KubeconfigMissing);
     assert!(
         error.to_string().contains("'config'") && error.to_string().contains("'claviger-system/east'"),
         "{error}"
     );
-    let error = look(&plain, &Adopt::default(), None).unwrap_err();
+    let error = read_spec(&plain, &Adopt::default(), None).unwrap_err();
     assert!(error.is_waiting() && error.to_string().contains("create it"), "{error}");
     let error =
-        look(&plain, &Adopt::default(), Some(&origin(&[], &[("value", "users: canary")]))).unwrap_err();
+        read_spec(&plain, &Adopt::default(), Some(&secret(&[], &[("value", "users: canary")]))).unwrap_err();
     assert_eq!(error.reason(), Reason::KubeconfigRefused);
     assert!(
         error.to_string().starts_with("Malformed: key 'value' of Secret")
@@ -68,23 +71,26 @@ fn secrets_of_tools_are_used_only_where_that_was_allowed_and_only_their_clusters
     let elsewhere = Adopt { argocd: Some("other".into()), cluster_api: Some(Scope::All) };
     let good = [("server", "https://a"), ("config", r#"{"bearerToken":"x"}"#)];
     let marked = [(ARGOCD_LABEL, ARGOCD_CLUSTER)];
-    assert!(look(&argo, &on, Some(&origin(&marked, &good))).is_ok());
+    assert!(read_spec(&argo, &on, Some(&secret(&marked, &good))).is_ok());
     assert_eq!(source(&argo, OPERATOR), "ArgoCD/argocd/cluster-a");
     for adopt in [Adopt::default(), elsewhere] {
-        let error = look(&argo, &adopt, Some(&origin(&marked, &good))).unwrap_err();
+        let error = read_spec(&argo, &adopt, Some(&secret(&marked, &good))).unwrap_err();
         assert_eq!(error.reason(), Reason::AdoptionNotAllowed);
         assert!(error.to_string().contains("--adopt-argocd-clusters=argocd"), "{error}");
     }
-    let error = look(&argo, &on, Some(&origin(&[], &good))).unwrap_err();
+    let error = read_spec(&argo, &on, Some(&secret(&[], &good))).unwrap_err();
     assert!(error.to_string().contains(ARGOCD_LABEL), "{error}");
 
     let capi =
         |name: &str| spec(json!({"adoptedFrom": {"tool": "ClusterAPI", "namespace": "team", "name": name}}));
-    let secret = origin(&[(CLUSTER_API_LABEL, "a")], &[("value", KUBECONFIG)]);
-    assert!(look(&capi("a-kubeconfig"), &on, Some(&secret)).is_ok());
-    assert_eq!(look(&capi("a-ca"), &on, Some(&secret)).unwrap_err().reason(), Reason::AdoptionNotAllowed);
+    let cluster = secret(&[(CLUSTER_API_LABEL, "a")], &[("value", KUBECONFIG)]);
+    assert!(read_spec(&capi("a-kubeconfig"), &on, Some(&cluster)).is_ok());
     assert_eq!(
-        look(&capi("b-kubeconfig"), &on, Some(&secret)).unwrap_err().reason(),
+        read_spec(&capi("a-ca"), &on, Some(&cluster)).unwrap_err().reason(),
+        Reason::AdoptionNotAllowed
+    );
+    assert_eq!(
+        read_spec(&capi("b-kubeconfig"), &on, Some(&cluster)).unwrap_err().reason(),
         Reason::AdoptionNotAllowed
     );
 }
@@ -184,7 +190,7 @@ fn that_it_was_asked_again_is_written_now_and_then_only() {
 }
 
 #[test]
-fn each_change_is_told_once() {
+fn each_change_is_one_event() {
     let first = status(&seen(MemberState::Connecting), None, at(0));
     assert!(notes(None, &first).is_empty());
     let up = status(&seen(MemberState::Up), Some(&first), at(1));

@@ -121,7 +121,7 @@ fn a_copy_that_waits_for_a_finalizer_is_not_deleted_twice_and_still_remains() {
 }
 
 #[test]
-fn a_deletion_that_was_refused_remains_and_is_told() {
+fn a_deletion_that_was_refused_remains_and_is_reported() {
     let world = world().copy("home", "quay", "a", |_| {}).refused("home", "quay");
     for disposition in [Disposition::Remove, Disposition::Release] {
         let plan = world.plan(&being_deleted(disposition));

@@ -189,7 +189,7 @@ fn what_was_tampered_with_is_made_anew() {
 }
 
 #[test]
-fn a_broken_source_is_told_without_its_value() {
+fn a_broken_source_is_reported_without_its_value() {
     let long = "hunter2".repeat(11);
     for (format, name, password, want) in [
         ("Htpasswd", "me", "", Reason::InvalidFormat),

@@ -61,7 +61,7 @@ fn the_user_name_comes_from_the_spec_then_the_secret_then_the_provider() {
 }
 
 #[test]
-fn a_broken_source_is_told_without_its_value() {
+fn a_broken_source_is_reported_without_its_value() {
     let long = vec![b'x'; 1024 * 1024];
     let docker =
         |text: &'static str| secret("kubernetes.io/dockerconfigjson", &[(OUTPUT_KEY, text.as_bytes())]);

@@ -79,7 +79,7 @@ fn the_authorities_are_optional_unless_named_and_checked_when_there() {
 }
 
 #[test]
-fn a_fault_names_the_key_that_has_it() {
+fn an_error_names_the_key_that_has_it() {
     let (pair, authority) = pair();
     let other = authority.leaf("a.example.com");
     let spec = spec(json!({"name": "src"}));

@@ -77,7 +77,7 @@ fn first(desired: &DesiredState, local: ClusterOutcome) -> CredentialStatus {
 }
 
 /// `Type=Status/Reason` of all conditions.
-fn told(status: &CredentialStatus) -> Vec<String> {
+fn reasons(status: &CredentialStatus) -> Vec<String> {
     status.conditions.iter().map(|c| format!("{}={}/{}", c.type_, c.status, c.reason)).collect()
 }
 
@@ -98,7 +98,7 @@ fn refused(message: &str) -> Failure {
 fn all_in_place() {
     let status = first(&desired(), cluster(120, 120, &[]));
     assert_eq!(
-        told(&status),
+        reasons(&status),
         [
             "Ready=True/AllTargetsSynced",
             "Reconciling=False/Done",
@@ -134,10 +134,10 @@ fn a_transition_moves_its_own_time_only() {
 }
 
 #[test]
-fn one_failure_among_many_is_partial_and_named_and_no_fault_of_the_credential() {
+fn one_failure_among_many_is_partial_and_does_not_stall() {
     let status = first(&desired(), cluster(3, 2, &[("web", conflict())]));
     assert_eq!(
-        told(&status)[..3],
+        reasons(&status)[..3],
         ["Ready=False/PartiallySynced", "Reconciling=False/PartiallySynced", "Stalled=False/PartiallySynced"]
     );
     let message = condition(&status, ConditionType::Ready);
@@ -150,18 +150,18 @@ fn one_failure_among_many_is_partial_and_named_and_no_fault_of_the_credential() 
 fn one_kind_of_failure_everywhere_is_the_reason() {
     let status = first(&desired(), cluster(1, 0, &[("web", Failure::NotPermitted)]));
     assert_eq!(
-        told(&status)[..3],
+        reasons(&status)[..3],
         ["Ready=False/NotPermitted", "Reconciling=False/Stalled", "Stalled=True/NotPermitted"]
     );
     let both = [("db", Failure::NotPermitted), ("web", conflict())];
     let status = first(&desired(), cluster(2, 0, &both));
-    assert_eq!(told(&status)[2], "Stalled=True/PartiallySynced");
+    assert_eq!(reasons(&status)[2], "Stalled=True/PartiallySynced");
 }
 
 #[test]
 fn it_is_stalled_only_when_nothing_is_synced_and_only_a_person_can_fix_it() {
     let stalled = |outcome: ClusterOutcome| {
-        told(&first(&desired(), outcome)).contains(&"Stalled=True/NotPermitted".to_owned())
+        reasons(&first(&desired(), outcome)).contains(&"Stalled=True/NotPermitted".to_owned())
     };
     let not_permitted = [("web", Failure::NotPermitted)];
     assert!(stalled(cluster(1, 0, &not_permitted)));
@@ -170,15 +170,18 @@ fn it_is_stalled_only_when_nothing_is_synced_and_only_a_person_can_fix_it() {
     let busy = ClusterOutcome { in_progress: true, ..cluster(1, 0, &not_permitted) };
     assert!(!stalled(busy), "work is in progress");
     let retried = [("web", Failure::NotPermitted), ("db", refused("quota"))];
-    assert!(!told(&first(&desired(), cluster(2, 0, &retried)))[2].starts_with("Stalled=True"));
+    assert!(!reasons(&first(&desired(), cluster(2, 0, &retried)))[2].starts_with("Stalled=True"));
 }
 
 #[test]
 fn work_in_progress_and_a_retry_are_reconciling_not_stalled() {
     for cluster in [cluster(3, 1, &[]), cluster(3, 2, &[("web", refused("no"))])] {
-        let told = told(&first(&desired(), cluster));
-        assert!(told[1].starts_with("Reconciling=True") && told[2].starts_with("Stalled=False"), "{told:?}");
-        assert!(told[0].starts_with("Ready=False"));
+        let reasons = reasons(&first(&desired(), cluster));
+        assert!(
+            reasons[1].starts_with("Reconciling=True") && reasons[2].starts_with("Stalled=False"),
+            "{reasons:?}"
+        );
+        assert!(reasons[0].starts_with("Ready=False"));
     }
 }
 
@@ -196,8 +199,8 @@ fn a_source_that_may_come_is_waited_for_and_a_broken_one_stalls() {
     ] {
         let desired = DesiredState { source: SourceState::Failed(error), ..desired() };
         let status = first(&desired, cluster(2, 2, &[]));
-        assert_eq!(told(&status)[..3], want);
-        assert!(told(&status).contains(&"Synced=True/AllTargetsSynced".to_owned()), "the copies stay");
+        assert_eq!(reasons(&status)[..3], want);
+        assert!(reasons(&status).contains(&"Synced=True/AllTargetsSynced".to_owned()), "the copies stay");
     }
 }
 
@@ -207,7 +210,7 @@ fn a_spec_that_cannot_be_read_stalls_and_says_what_to_do() {
     let desired = DesiredState { source: unreadable, ..desired() };
     let status = first(&desired, ClusterOutcome::default());
     assert_eq!(
-        told(&status),
+        reasons(&status),
         [
             "Ready=False/UnsupportedSpec",
             "Reconciling=False/Stalled",
@@ -220,15 +223,16 @@ fn a_spec_that_cannot_be_read_stalls_and_says_what_to_do() {
     assert!(message.contains("`Moon`") && message.contains("upgrade Claviger"), "{message}");
     let deleted = DesiredState { removal: keeping(), ..desired };
     assert!(
-        told(&first(&deleted, ClusterOutcome::default())).contains(&"Reconciling=True/Deleting".to_owned())
+        reasons(&first(&deleted, ClusterOutcome::default()))
+            .contains(&"Reconciling=True/Deleting".to_owned())
     );
 }
 
 #[test]
-fn copies_that_stay_for_now_are_told() {
+fn copies_that_stay_for_now_are_reported() {
     let outcome = ClusterOutcome { held: 1, deferred: 2, ..cluster(3, 3, &[]) };
     let status = first(&desired(), outcome);
-    assert_eq!(told(&status)[0], "Ready=True/AllTargetsSynced");
+    assert_eq!(reasons(&status)[0], "Ready=True/AllTargetsSynced");
     let message = condition(&status, ConditionType::Synced);
     assert!(message.contains("1 Secret that is no longer wanted stays while a Pod uses it"), "{message}");
     assert!(message.contains("2 Secrets without consent stay until policies have settled"), "{message}");
@@ -241,8 +245,8 @@ fn a_deletion_that_is_held_up_names_its_users() {
         Users { counts: UserCounts { total: 9, blocking: 9 }, first: vec![("web".into(), reference)] };
     let desired = DesiredState { removal: keeping(), ..desired() };
     let status = first(&desired, ClusterOutcome { users, ..cluster(0, 0, &[]) });
-    assert!(told(&status).contains(&"DeletionBlocked=True/InUse".to_owned()));
-    assert_eq!(told(&status)[0], "Ready=False/DeletionBlocked");
+    assert!(reasons(&status).contains(&"DeletionBlocked=True/InUse".to_owned()));
+    assert_eq!(reasons(&status)[0], "Ready=False/DeletionBlocked");
     let message = condition(&status, ConditionType::DeletionBlocked);
     assert!(message.contains("Pod web/api and 8 more"), "{message}");
     let references = status.references.unwrap();
@@ -267,20 +271,20 @@ fn each_disposition_of_a_deletion_has_its_reason() {
         let users = Users { counts: UserCounts { total: used, blocking: used }, first: Vec::new() };
         let status =
             first(&DesiredState { removal, ..desired() }, ClusterOutcome { users, ..cluster(1, 1, &[]) });
-        assert_eq!(told(&status).last().map(String::as_str), Some(want));
-        assert!(told(&status)[0].starts_with("Ready=False"));
-        assert_eq!(told(&status)[1..3], ["Reconciling=True/Deleting", "Stalled=False/Progressing"]);
+        assert_eq!(reasons(&status).last().map(String::as_str), Some(want));
+        assert!(reasons(&status)[0].starts_with("Ready=False"));
+        assert_eq!(reasons(&status)[1..3], ["Reconciling=True/Deleting", "Stalled=False/Progressing"]);
     }
 }
 
 #[test]
-fn when_a_content_ends_is_told_while_it_is_in_use() {
+fn when_a_content_expires_is_reported_while_it_is_in_use() {
     let day = 24 * 3600;
     let validity = Validity { not_before: time(0), not_after: time(100 * day) };
     let valid = DesiredState { validity: Some(validity), ..desired() };
     let status = first(&valid, cluster(1, 1, &[]));
     assert_eq!(status.expiration_time, Some(Time(time(100 * day))));
-    assert_eq!(told(&status).last().map(String::as_str), Some("CertificateValid=True/Valid"));
+    assert_eq!(reasons(&status).last().map(String::as_str), Some("CertificateValid=True/Valid"));
     let seen = outcomes([("local", cluster(1, 1, &[]))]);
     let error = SourceError::SecretNotFound { secret: "src".into() };
     let broken = DesiredState { source: SourceState::Failed(error), ..desired() };
@@ -288,7 +292,7 @@ fn when_a_content_ends_is_told_while_it_is_in_use() {
     assert_eq!(kept.expiration_time, status.expiration_time, "the copies still have it");
     assert_eq!(compute(Some(&status), &desired(), &seen, time(20)).expiration_time, None);
     let later = compute(Some(&status), &valid, &seen, time(101 * day));
-    assert_eq!(told(&later).last().map(String::as_str), Some("CertificateValid=False/Expired"));
+    assert_eq!(reasons(&later).last().map(String::as_str), Some("CertificateValid=False/Expired"));
 }
 
 #[test]
@@ -314,11 +318,12 @@ fn reconciling_and_stalled_are_never_both_true_and_ready_means_all() {
                 let deleting = removal.is_some();
                 let desired = DesiredState { source: source.clone(), removal, ..desired() };
                 let outcome = ClusterOutcome { condition: condition.clone(), ..cluster(3, synced, failures) };
-                let told = told(&first(&desired, outcome));
-                let both = told[1].starts_with("Reconciling=True") && told[2].starts_with("Stalled=True");
-                assert!(!both, "{told:?}");
+                let reasons = reasons(&first(&desired, outcome));
+                let both =
+                    reasons[1].starts_with("Reconciling=True") && reasons[2].starts_with("Stalled=True");
+                assert!(!both, "{reasons:?}");
                 let all = synced == 3 && failures.is_empty() && condition.is_none() && !deleting;
-                assert!(!told[0].starts_with("Ready=True") || all, "{told:?}");
+                assert!(!reasons[0].starts_with("Ready=True") || all, "{reasons:?}");
             }
         }
     }

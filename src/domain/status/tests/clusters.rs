@@ -26,7 +26,7 @@ fn one_unreachable_cluster_of_several_is_partial_and_named() {
     let seen = outcomes([("local", member(3, 3, None)), ("east", member(2, 2, down()))]);
     let status = compute(None, &desired(), &seen, time(10));
     assert_eq!(
-        told(&status)[..3],
+        reasons(&status)[..3],
         ["Ready=False/PartiallySynced", "Reconciling=True/Retrying", "Stalled=False/Progressing"]
     );
     let message = condition(&status, ConditionType::Ready);
@@ -42,34 +42,34 @@ fn one_unreachable_cluster_of_several_is_partial_and_named() {
 #[test]
 fn all_clusters_unreachable_is_unknown_and_none_selected_is_no_target() {
     let status = computed([("east", member(2, 2, down())), ("west", member(0, 0, down()))]);
-    assert!(told(&status).contains(&"Synced=Unknown/ClusterUnreachable".to_owned()));
-    assert!(told(&status)[0].starts_with("Ready=False"));
+    assert!(reasons(&status).contains(&"Synced=Unknown/ClusterUnreachable".to_owned()));
+    assert!(reasons(&status)[0].starts_with("Ready=False"));
     for empty in [computed([]), computed([("local", member(0, 0, None))])] {
         assert_eq!(
-            told(&empty)[..3],
+            reasons(&empty)[..3],
             ["Ready=True/NoTargets", "Reconciling=False/Done", "Stalled=False/Done"]
         );
     }
 }
 
 #[test]
-fn a_cluster_that_does_not_exist_is_told_and_stalls_only_when_it_is_the_only_one() {
+fn a_cluster_that_does_not_exist_is_reported_and_stalls_only_when_it_is_the_only_one() {
     let unknown = DesiredState { unknown_clusters: vec!["esat".into()], ..desired() };
     let status = compute(None, &unknown, &outcomes([("local", member(1, 1, None))]), time(10));
-    assert_eq!(told(&status)[0], "Ready=False/PartiallySynced");
-    assert_eq!(told(&status)[2], "Stalled=False/PartiallySynced");
+    assert_eq!(reasons(&status)[0], "Ready=False/PartiallySynced");
+    assert_eq!(reasons(&status)[2], "Stalled=False/PartiallySynced");
     assert!(condition(&status, ConditionType::Ready).contains("there is no cluster 'esat'"));
     assert_eq!((status.clusters[1].state, status.clusters.len()), (ClusterState::Error, 2));
     let status = compute(None, &unknown, &Outcomes::new(), time(10));
-    assert_eq!(told(&status)[2], "Stalled=True/ClusterNotFound");
+    assert_eq!(reasons(&status)[2], "Stalled=True/ClusterNotFound");
 }
 
 #[test]
-fn a_paused_cluster_does_not_count_and_is_told_in_its_row() {
+fn a_paused_cluster_does_not_count_and_is_reported_in_its_row() {
     let paused = || member(4, 1, Some(ClusterCondition::Paused));
     let status = computed([("local", member(3, 3, None)), ("east", paused())]);
     assert_eq!(
-        told(&status)[..3],
+        reasons(&status)[..3],
         ["Ready=True/AllTargetsSynced", "Reconciling=False/Done", "Stalled=False/Done"]
     );
     assert!(condition(&status, ConditionType::Synced).contains("paused: 'east'"));
@@ -78,10 +78,10 @@ fn a_paused_cluster_does_not_count_and_is_told_in_its_row() {
     let failing =
         ClusterOutcome { condition: Some(ClusterCondition::Paused), ..cluster(2, 0, &[("a", conflict())]) };
     let status = computed([("local", member(3, 3, None)), ("east", failing)]);
-    assert_eq!(told(&status)[0], "Ready=True/AllTargetsSynced");
+    assert_eq!(reasons(&status)[0], "Ready=True/AllTargetsSynced");
     let status = computed([("east", paused())]);
     assert_eq!(
-        told(&status)[..3],
+        reasons(&status)[..3],
         ["Ready=False/Paused", "Reconciling=False/Paused", "Stalled=False/Paused"],
         "nothing is known to be in place"
     );
@@ -91,7 +91,7 @@ fn a_paused_cluster_does_not_count_and_is_told_in_its_row() {
 fn a_cluster_that_is_being_connected_is_progress() {
     let status =
         computed([("local", member(1, 1, None)), ("east", member(2, 2, Some(ClusterCondition::Connecting)))]);
-    assert_eq!(told(&status)[..2], ["Ready=False/Progressing", "Reconciling=True/Progressing"]);
+    assert_eq!(reasons(&status)[..2], ["Ready=False/Progressing", "Reconciling=True/Progressing"]);
 }
 
 fn targets(names: &[&'static str]) -> DesiredState {
@@ -106,12 +106,12 @@ fn lacking(synced: usize, missing: &[&str]) -> ClusterOutcome {
 }
 
 #[test]
-fn a_named_namespace_that_exists_nowhere_is_told() {
+fn a_named_namespace_that_exists_nowhere_is_reported() {
     let wanted = targets(&["local"]);
     for synced in [0, 2] {
         let status = first(&wanted, lacking(synced, &["wbe"]));
         assert_eq!(
-            told(&status)[..3],
+            reasons(&status)[..3],
             [
                 "Ready=False/NamespaceNotFound",
                 "Reconciling=True/NamespaceNotFound",
@@ -119,7 +119,7 @@ fn a_named_namespace_that_exists_nowhere_is_told() {
             ],
             "it may be created any moment"
         );
-        assert!(told(&status).contains(&"Synced=False/NamespaceNotFound".to_owned()));
+        assert!(reasons(&status).contains(&"Synced=False/NamespaceNotFound".to_owned()));
         let message = condition(&status, ConditionType::Ready);
         assert!(message.contains("namespace 'wbe' exists in no target cluster"), "{message}");
     }
@@ -128,21 +128,21 @@ fn a_named_namespace_that_exists_nowhere_is_told() {
     assert!(message.contains("namespaces 'a', 'b', 'c' and 2 more exist in no target cluster"), "{message}");
     let mixed =
         ClusterOutcome { missing_namespaces: vec!["a".into()], ..cluster(2, 1, &[("db", conflict())]) };
-    assert_eq!(told(&first(&wanted, mixed))[0], "Ready=False/PartiallySynced");
+    assert_eq!(reasons(&first(&wanted, mixed))[0], "Ready=False/PartiallySynced");
 }
 
 #[test]
 fn one_that_exists_in_some_target_cluster_is_not_missing() {
     let both = targets(&["local", "east"]);
     let ready = |local, east| {
-        told(&compute(None, &both, &outcomes([("local", local), ("east", east)]), time(10)))[0].clone()
+        reasons(&compute(None, &both, &outcomes([("local", local), ("east", east)]), time(10)))[0].clone()
     };
     assert_eq!(ready(lacking(1, &["web"]), lacking(1, &[])), "Ready=True/AllTargetsSynced");
     assert_eq!(ready(lacking(1, &["web"]), lacking(1, &["web"])), "Ready=False/NamespaceNotFound");
     // A cluster with copies from before is none of the target.
     let seen = outcomes([("local", lacking(1, &["web"])), ("east", lacking(0, &[]))]);
     let status = compute(None, &targets(&["local"]), &seen, time(10));
-    assert_eq!(told(&status)[0], "Ready=False/NamespaceNotFound");
+    assert_eq!(reasons(&status)[0], "Ready=False/NamespaceNotFound");
 }
 
 fn asked(request: &str) -> DesiredState {
@@ -204,7 +204,7 @@ fn a_deletion_that_waits_for_a_cluster_says_until_when() {
     let awaited = vec![("east".into(), time(3600))];
     let desired = DesiredState { removal: Some(Removal { awaited, ..Removal::begun(false) }), ..desired() };
     let status = compute(None, &desired, &outcomes([("east", member(2, 2, down()))]), time(10));
-    assert!(told(&status).contains(&"DeletionBlocked=True/ClusterUnreachable".to_owned()));
+    assert!(reasons(&status).contains(&"DeletionBlocked=True/ClusterUnreachable".to_owned()));
     let message = condition(&status, ConditionType::DeletionBlocked);
     assert!(message.contains("'east' (until 1970-01-01T01:00:00Z") && message.contains("force-delete"));
 }

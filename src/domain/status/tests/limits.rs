@@ -35,7 +35,7 @@ fn users_are_bounded() {
     assert!(references.items.iter().all(|item| item.cluster == "local"));
 }
 
-/// Checks the size of a status of a thousand clusters, all of them in trouble.
+/// Checks the size of a status of a thousand clusters, all of them failing.
 fn check(text: &str, outcome: impl Fn(usize) -> ClusterOutcome) {
     check_with(text, &outcome, |n| format!("{n:a>63}"));
     check_with(text, &outcome, |n| n.to_string());
@@ -103,7 +103,7 @@ fn a_thousand_clusters_that_refuse_everything_fit() {
 }
 
 #[test]
-fn with_many_clusters_the_first_failures_are_still_told() {
+fn with_many_clusters_the_first_failures_are_still_listed() {
     let failing = || cluster(10, 0, &[("a", conflict()), ("b", conflict())]);
     let names: Vec<String> = (0..300).map(|n| format!("c{n:03}")).collect();
     let outcomes: Outcomes = names.iter().map(|name| (name.as_str().into(), Arc::new(failing()))).collect();
