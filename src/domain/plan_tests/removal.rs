@@ -1,3 +1,5 @@
+//! Credentials that are being deleted, and the sweep.
+
 use super::*;
 
 fn being_deleted(disposition: Disposition) -> Want<'static> {

@@ -42,18 +42,18 @@ fn check(text: &str, outcome: impl Fn(usize) -> ClusterOutcome) {
 }
 
 fn check_with(text: &str, outcome: impl Fn(usize) -> ClusterOutcome, name: impl Fn(usize) -> String) {
+    let users: Vec<(Arc<str>, Use)> = (0..MAX_REFERENCES)
+        .map(|pod| {
+            let name = format!("{pod:0>253}").as_str().into();
+            let field = "spec.ephemeralContainers.envFrom";
+            (format!("{pod:0>63}").as_str().into(), Use { kind: ReferenceKind::Pod, name, field })
+        })
+        .collect();
     let outcomes: Outcomes = (0..1_000)
         .map(|n| {
-            let users = Users {
-                counts: UserCounts { total: 100_000, blocking: 100_000 },
-                first: (0..MAX_REFERENCES)
-                    .map(|pod| {
-                        let name = format!("{pod:0>253}").as_str().into();
-                        let field = "spec.ephemeralContainers.envFrom";
-                        (format!("{n:0>63}").as_str().into(), Use { kind: ReferenceKind::Pod, name, field })
-                    })
-                    .collect(),
-            };
+            // One cluster has more users than a status lists.
+            let first = if n == 0 { users.clone() } else { Vec::new() };
+            let users = Users { counts: UserCounts { total: 100_000, blocking: 100_000 }, first };
             (name(n).as_str().into(), Arc::new(ClusterOutcome { users, ..outcome(n) }))
         })
         .collect();
