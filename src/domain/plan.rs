@@ -167,7 +167,7 @@ fn each_namespace<'s>(
     let mut here = Vec::new();
     match scope {
         Scope::Namespaces(names) => {
-            for name in names {
+            for name in names.iter().filter(|name| snapshot.namespaces.contains_key(*name)) {
                 here.clear();
                 here.extend(snapshot.copies.within(owner, name));
                 visit(name, snapshot.namespaces.get(name), &here);
@@ -221,6 +221,8 @@ impl Planner<'_> {
                     self.remove(removal, copy, seen_copy, is_target(copy), &mut state);
                 }
             }
+            // What it wants is not known, so nothing is taken away.
+            None if any => {}
             None => {
                 match verdict {
                     Verdict::NotTargeted => {}
@@ -255,8 +257,8 @@ impl Planner<'_> {
                 TargetState::Failed(Failure::SecretImmutable)
             }
             (Some(copy), Some(_)) => {
-                // Only a repair is held back: a new revision is written at once.
-                let repair = copy.metadata.revision() == desired.revision;
+                // Only a repair is held back: a new revision is written at once. A copy that lost its revision was edited.
+                let repair = copy.metadata.revision().is_none_or(|found| Some(found) == desired.revision);
                 match self.inputs.repairs.wait(&name, self.inputs.now).filter(|_| repair) {
                     Some(wait) => {
                         self.plan.wait = Some(self.plan.wait.map_or(wait, |before| before.min(wait)));
@@ -322,7 +324,7 @@ impl Planner<'_> {
             }
             Disposition::Keep => {
                 state.remaining += 1;
-                state.target = is_target.then_some(TargetState::Synced);
+                state.target = is_target.then_some(TargetState::Synced).or(state.target.take());
                 return;
             }
             Disposition::RemoveUnused if in_use => {

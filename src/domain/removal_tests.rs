@@ -10,7 +10,11 @@ fn at(second: i64) -> Timestamp {
 
 fn outcome(blocking: usize) -> ClusterOutcome {
     let counts = UserCounts { total: blocking, blocking };
-    ClusterOutcome { users: Users { counts, first: Vec::new() }, has_copies: true, ..ClusterOutcome::default() }
+    ClusterOutcome {
+        users: Users { counts, first: Vec::new() },
+        has_copies: true,
+        ..ClusterOutcome::default()
+    }
 }
 
 fn up(outcome: &ClusterOutcome, current: bool) -> ClusterFacts<'_> {
@@ -34,7 +38,12 @@ fn request(policy: DeletionPolicy) -> Request {
     }
 }
 
-fn when(policy: DeletionPolicy, annotated: bool, namespace_terminating: bool, blocking: usize) -> Disposition {
+fn when(
+    policy: DeletionPolicy,
+    annotated: bool,
+    namespace_terminating: bool,
+    blocking: usize,
+) -> Disposition {
     let request = Request { annotated, namespace_terminating, ..request(policy) };
     Removal::decide(request, &[up(&outcome(blocking), true)], at(100)).disposition
 }
@@ -63,7 +72,7 @@ fn nothing_goes_before_the_cluster_said_who_uses_what_now() {
 
 #[test]
 fn a_cluster_that_does_not_answer_may_have_users_and_is_not_waited_for_for_ever() {
-    let dark = |down| ClusterFacts {
+    let unreachable = |down| ClusterFacts {
         name: "east".into(),
         up: false,
         down: Some(at(down)),
@@ -71,7 +80,7 @@ fn a_cluster_that_does_not_answer_may_have_users_and_is_not_waited_for_for_ever(
         outcome: None,
         row: None,
     };
-    let decide = |request, down, now| Removal::decide(request, &[dark(down)], at(now));
+    let decide = |request, down, now| Removal::decide(request, &[unreachable(down)], at(now));
     let protect = request(DeletionPolicy::Protect);
     let before = decide(protect, 50, 100);
     assert_eq!((before.disposition, before.next()), (Disposition::Keep, Some(at(3700))), "down before it");
@@ -97,12 +106,20 @@ fn a_cluster_with_nothing_in_it_is_no_obstacle() {
         namespaces: NamespaceCounts { desired, synced: 0, failed: 0 },
         failures: Vec::new(),
     };
-    let dark = |row| ClusterFacts { name: "east".into(), up: false, down: None, has_copies: None, outcome: None, row };
+    let unreachable = |row| ClusterFacts {
+        name: "east".into(),
+        up: false,
+        down: None,
+        has_copies: None,
+        outcome: None,
+        row,
+    };
     let protect = request(DeletionPolicy::Protect);
-    let decide = |row| Removal::decide(protect, &[dark(row)], at(100)).awaited.len();
+    let decide = |row| Removal::decide(protect, &[unreachable(row)], at(100)).awaited.len();
     assert_eq!(decide(None), 0);
-    assert_eq!(decide(Some(&row(ClusterState::Synced, 0))), 0);
-    assert_eq!(decide(Some(&row(ClusterState::Pending, 3))), 1);
+    let (clean, pending) = (row(ClusterState::Synced, 0), row(ClusterState::Pending, 3));
+    assert_eq!(decide(Some(&clean)), 0);
+    assert_eq!(decide(Some(&pending)), 1);
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(crate) const REPAIR_CALM: Duration = secs(60);
 pub(crate) const MAX_FAILURES: usize = 10;
 /// And of all clusters together, as a status has to stay below 512 KiB.
 pub(crate) const MAX_FAILURES_IN_ALL: usize = 200;
-/// The longest message of one row of a status, in characters.
+/// The longest message of one row of a status, in bytes, as its size is what is limited.
 pub(crate) const MAX_ROW_MESSAGE: usize = 200;
 /// How many users of Secrets a status lists.
 pub(crate) const MAX_REFERENCES: usize = 50;

@@ -228,6 +228,58 @@ mod tests {
         Plan { namespaces, ..Plan::default() }
     }
 
+    fn summed(states: Vec<(&str, NamespaceState)>) -> SyncState {
+        let namespaces = states.into_iter().map(|(name, state)| (name.into(), state)).collect();
+        let mut kept = SyncState::default();
+        kept.replace(&mut Plan { namespaces, ..Plan::default() });
+        kept
+    }
+
+    fn target(target: TargetState) -> NamespaceState {
+        NamespaceState { target: Some(target), permitted: true, ..NamespaceState::default() }
+    }
+
+    #[test]
+    fn every_target_is_synced_pending_or_failed() {
+        let kept = summed(vec![
+            ("a", target(TargetState::Synced)),
+            ("b", target(TargetState::Pending)),
+            ("c", target(TargetState::Failed(Failure::NotPermitted))),
+            ("d", NamespaceState { remaining: 1, ..NamespaceState::default() }),
+        ]);
+        assert_eq!((kept.desired(), kept.synced(), kept.pending().len()), (3, 1, 1));
+        assert_eq!(kept.failures().len(), 1);
+        assert_eq!(kept.leaving().map(|name| &**name).collect::<Vec<_>>(), ["d"]);
+        assert!(kept.is_permitted() && !summed(Vec::new()).is_permitted());
+    }
+
+    #[test]
+    fn a_deletion_that_was_refused_is_a_failure_too() {
+        let refused = || Some(Failure::Write { reason: Reason::Forbidden, message: "no".into() });
+        let kept = summed(vec![
+            ("a", target(TargetState::Synced)),
+            ("b", NamespaceState { refused: refused(), ..target(TargetState::Synced) }),
+            ("c", NamespaceState { refused: refused(), ..NamespaceState::default() }),
+        ]);
+        assert_eq!((kept.desired(), kept.synced()), (2, 1));
+        assert_eq!((kept.failures()[0].reason, kept.failures()[0].count), (Reason::Forbidden, 2));
+    }
+
+    #[test]
+    fn the_worst_failures_come_first_and_few_are_examples() {
+        let names: Vec<String> = (0..30).map(|n| format!("n{n:02}")).collect();
+        let mut states: Vec<_> = names
+            .iter()
+            .map(|name| (name.as_str(), target(TargetState::Failed(Failure::NotPermitted))))
+            .collect();
+        states.push(("z", target(TargetState::Failed(Failure::SecretNameConflict("x".into())))));
+        let failures = summed(states).failures();
+        let counts: Vec<_> =
+            failures.iter().map(|group| (group.reason, group.count, group.examples.len())).collect();
+        assert_eq!(counts, [(Reason::SecretNameConflict, 1, 1), (Reason::NotPermitted, 30, MAX_FAILURES)]);
+        assert_eq!(&*failures[1].examples[0].0, "n00");
+    }
+
     proptest! {
         /// However a state came about, it is that of a full plan of what is.
         #[test]

@@ -79,7 +79,11 @@ impl MemberRemoval {
                     Leave::Now(if used == 0 {
                         note(false, Reason::Removed, "no Secret of ours is left in the cluster".to_owned())
                     } else {
-                        note(true, Reason::LeftBehind, format!("left in the cluster, as Pods use them: {left}"))
+                        note(
+                            true,
+                            Reason::LeftBehind,
+                            format!("left in the cluster, as Pods use them: {left}"),
+                        )
                     })
                 }
                 copies => Leave::Wait(Deletion { copies, until: None }),
@@ -151,21 +155,21 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_in_the_dark_is_waited_for_and_not_for_ever() {
-        let dark = MemberRemoval { up: false, copies: None, down: Some(at(30)), ..removal() };
-        assert_eq!(told(&dark, 89), None);
-        let (warning, text) = told(&dark, 90).unwrap();
+    fn an_unreachable_cluster_is_waited_for_and_not_for_ever() {
+        let unreachable = MemberRemoval { up: false, copies: None, down: Some(at(30)), ..removal() };
+        assert_eq!(told(&unreachable, 89), None);
+        let (warning, text) = told(&unreachable, 90).unwrap();
         assert!(warning && text.contains("nobody knows"), "{text}");
-        let before = MemberRemoval { down: Some(at(-1000)), ..dark.clone() };
+        let before = MemberRemoval { down: Some(at(-1000)), ..unreachable.clone() };
         assert_eq!(told(&before, 59), None, "the wait begins with the deletion");
         assert!(told(&before, 60).is_some());
-        assert!(told(&MemberRemoval { forced: true, ..dark.clone() }, 0).is_some());
-        assert!(told(&MemberRemoval { policy: MemberDeletionPolicy::Orphan, ..dark }, 0).is_some());
+        assert!(told(&MemberRemoval { forced: true, ..unreachable.clone() }, 0).is_some());
+        assert!(told(&MemberRemoval { policy: MemberDeletionPolicy::Orphan, ..unreachable }, 0).is_some());
     }
 
     #[test]
     fn what_belongs_to_another_member_is_left_to_it() {
-        let twin = MemberRemoval { duplicate: true, up: false, copies: None, ..removal() };
-        assert!(!twin.takes_back() && told(&twin, 0).is_some_and(|(warning, _)| !warning));
+        let duplicate = MemberRemoval { duplicate: true, up: false, copies: None, ..removal() };
+        assert!(!duplicate.takes_back() && told(&duplicate, 0).is_some_and(|(warning, _)| !warning));
     }
 }

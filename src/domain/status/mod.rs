@@ -45,7 +45,9 @@ pub(crate) fn compute(
 ) -> CredentialStatus {
     let seen = Observation::new(desired, outcomes);
     let previous = previous.cloned().unwrap_or_default();
-    let answered = seen.answered();
+    // Answered once: the request stays for a moment, until the status was read back.
+    let handled = previous.sync.as_ref().map(|sync| sync.last_handled_request.as_str());
+    let answered = seen.answered().filter(|request| handled != Some(*request));
     let mut clusters: Vec<ClusterStatus> = seen
         .clusters
         .iter()
@@ -86,7 +88,7 @@ pub(crate) fn compute(
                 succeeded: count(proven),
                 failed: count(desired_count - proven.min(desired_count)),
             }),
-            None => previous.sync,
+            None => previous.sync.clone(),
         },
         references: Some(seen.references),
     }
@@ -221,7 +223,7 @@ fn references(clusters: &[(Arc<str>, Arc<ClusterOutcome>)]) -> References {
 }
 
 fn shortened(text: &str, longest: usize) -> String {
-    match text.char_indices().nth(longest) {
+    match text.char_indices().find(|(at, next)| at + next.len_utf8() > longest) {
         Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
         None => text.to_owned(),
     }
