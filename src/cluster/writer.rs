@@ -248,7 +248,7 @@ impl Writer {
         let sent =
             request(name).replace(&name.name, &PostParams::default(), body).map_err(|_| WriteError::Changed)?;
         let head = self.connection.client().request::<Head>(sent).await.map_err(|error| WriteError::of(&error))?;
-        if copy.metadata.revision() == secret.metadata.revision() {
+        if copy.metadata.revision().is_none_or(|found| Some(found) >= secret.metadata.revision()) {
             let (mut repairs, now) = self.repairs();
             repairs.repaired(name, now);
         }

@@ -7,8 +7,7 @@ use std::{
 
 use crate::domain::{
     identity::OwnerId,
-    outcome::{ClusterOutcome, Users},
-    status::Outcomes as OfOne,
+    outcome::{ClusterOutcome, Outcomes as OfOne, Users},
 };
 
 /// How each credential stands in each cluster.

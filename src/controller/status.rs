@@ -23,11 +23,11 @@ use crate::{
         declared::Declared,
         event::{self, Action, Note},
         identity::OwnerId,
-        outcome::ClusterOutcome,
+        outcome::{ClusterOutcome, Outcomes},
         reason::Reason,
         removal::Disposition,
         schedule::STATUS_ECHO,
-        status::{Outcomes, Writing, compute, when_to_write},
+        status::{Writing, compute, when_to_write},
     },
     queue::Next,
     telemetry::{ClusterRow, ConditionState, CredentialRow, Outcome},
@@ -37,7 +37,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Memory {
     uid: String,
-    written: Option<Written>,
+    written: Option<Arc<Written>>,
     since_news: Option<Instant>,
     /// When the status was written last, and whether work was in progress then.
     last: Option<(Instant, bool)>,
@@ -113,8 +113,7 @@ impl Turn<'_> {
             return Ok(Next::Done);
         }
         if let Some(removal) = &self.published.removal {
-            let told = outcomes.iter().map(|(cluster, outcome)| (cluster, &**outcome));
-            if removal.is_complete(self.published.version, told) {
+            if removal.is_complete(self.published.version, &outcomes) {
                 return self.release(&outcomes).await;
             }
         }
@@ -122,7 +121,13 @@ impl Turn<'_> {
             // It is about what was wanted before.
             *outcome = Arc::new(ClusterOutcome { in_progress: true, ..ClusterOutcome::clone(outcome) });
         }
-        let (previous, recorded) = self.previous(memory);
+        self.believe_the_watch(memory);
+        let written = memory.written.clone();
+        // The status that the server has.
+        let (previous, recorded) = match &written {
+            Some(written) => (Some(&written.status), &written.details),
+            None => (self.declared.status.as_ref(), &self.declared.details),
+        };
         let next = compute(previous, self.published, &outcomes, Timestamp::now());
         self.gauge(&next);
         let details = self.details(recorded);
@@ -151,11 +156,8 @@ impl Turn<'_> {
         let written = self.target().status(self.declared.uid(), before.as_ref(), &all).await?;
         memory.since_news = None;
         memory.last = Some((Instant::now(), in_progress));
-        memory.written = written.map(|resource_version| Written {
-            resource_version,
-            status: next,
-            details,
-            at: Instant::now(),
+        memory.written = written.map(|resource_version| {
+            Arc::new(Written { resource_version, status: next, details, at: Instant::now() })
         });
         self.publish(notes, rotated).await;
         if answered {
@@ -164,19 +166,15 @@ impl Turn<'_> {
         Ok(Next::Done)
     }
 
-    /// The status that the server has: what was written last, until the watch shows it or something newer.
-    fn previous<'m>(&'m self, memory: &'m mut Memory) -> (Option<&'m CredentialStatus>, &'m Map<String, Value>) {
+    /// Forgets what was written last once the watch shows it or something newer.
+    fn believe_the_watch(&self, memory: &mut Memory) {
         let number = |version: &str| version.parse::<u64>().ok();
-        let shown = |written: &Written| {
+        let shown = |written: &Arc<Written>| {
             number(self.declared.resource_version()) >= number(&written.resource_version)
                 || written.at.elapsed() > STATUS_ECHO
         };
         if memory.written.as_ref().is_some_and(shown) {
             memory.written = None;
-        }
-        match &memory.written {
-            Some(written) => (Some(&written.status), &written.details),
-            None => (self.declared.status.as_ref(), &self.declared.details),
         }
     }
 

@@ -1,11 +1,14 @@
 //! How a sync of one credential in one cluster ended: the value that the sync loop leaves for the others.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     cluster_condition::ClusterCondition, failure::Failure, reason::Reason, references::Reference,
 };
 use crate::api::ClusterStatus;
+
+/// The outcomes of one credential, by cluster.
+pub(crate) type Outcomes = BTreeMap<Arc<str>, Arc<ClusterOutcome>>;
 
 /// How one credential stands in one cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

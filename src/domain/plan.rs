@@ -258,7 +258,7 @@ impl Planner<'_> {
             }
             (Some(copy), Some(_)) => {
                 // Only a repair is held back: a new revision is written at once. A copy that lost its revision was edited.
-                let repair = copy.metadata.revision().is_none_or(|found| Some(found) == desired.revision);
+                let repair = copy.metadata.revision().is_none_or(|found| Some(found) >= desired.revision);
                 match self.inputs.repairs.wait(&name, self.inputs.now).filter(|_| repair) {
                     Some(wait) => {
                         self.plan.wait = Some(self.plan.wait.map_or(wait, |before| before.min(wait)));

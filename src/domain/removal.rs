@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::outcome::ClusterOutcome;
+use super::outcome::{ClusterOutcome, Outcomes};
 use crate::api::{ClusterState, ClusterStatus, DeletionPolicy};
 
 /// What becomes of the copies of a credential that is being deleted.
@@ -30,6 +30,8 @@ pub(crate) struct Removal {
     pub awaited: Vec<(Arc<str>, Timestamp)>,
     /// Clusters that do not answer and are not waited for.
     pub left_behind: Vec<Arc<str>>,
+    /// Clusters that have copies: they have to say that nothing is left.
+    pub present: Vec<Arc<str>>,
 }
 
 /// What the object says of its deletion.
@@ -64,7 +66,13 @@ pub(crate) struct ClusterFacts<'a> {
 impl Removal {
     /// The first step: everything stays until all clusters have said who uses what.
     pub fn begun(forced: bool) -> Self {
-        Self { disposition: Disposition::Keep, forced, awaited: Vec::new(), left_behind: Vec::new() }
+        Self {
+            disposition: Disposition::Keep,
+            forced,
+            awaited: Vec::new(),
+            left_behind: Vec::new(),
+            present: Vec::new(),
+        }
     }
 
     /// Decides what becomes of the copies.
@@ -78,7 +86,10 @@ impl Removal {
         for cluster in clusters {
             match cluster.presence(now) {
                 Presence::None => continue,
-                Presence::Up => unknown |= !cluster.outcome.is_some_and(|(_, current)| current),
+                Presence::Up => {
+                    removal.present.push(cluster.name.clone());
+                    unknown |= !cluster.outcome.is_some_and(|(_, current)| current);
+                }
                 Presence::Down { since } => {
                     let until = request.deleted.max(since).saturating_add(request.grace);
                     let until = until.unwrap_or(Timestamp::MAX);
@@ -110,17 +121,16 @@ impl Removal {
 
     /// Whether nothing is left to do, so that the credential may go: all clusters that are not left behind have said
     /// so for this very state.
-    pub fn is_complete<'o>(
-        &self,
-        version: u64,
-        outcomes: impl IntoIterator<Item = (&'o Arc<str>, &'o ClusterOutcome)>,
-    ) -> bool {
+    pub fn is_complete(&self, version: u64, outcomes: &Outcomes) -> bool {
+        let is_done = |outcome: &ClusterOutcome| {
+            outcome.version == version && outcome.remaining == 0 && !outcome.in_progress
+        };
         self.disposition != Disposition::Keep
             && self.awaited.is_empty()
-            && outcomes.into_iter().all(|(cluster, outcome)| {
-                self.left_behind.contains(cluster)
-                    || (outcome.version == version && outcome.remaining == 0 && !outcome.in_progress)
-            })
+            && self.present.iter().all(|cluster| outcomes.get(cluster).is_some_and(|outcome| is_done(outcome)))
+            && outcomes
+                .iter()
+                .all(|(cluster, outcome)| self.left_behind.contains(cluster) || is_done(outcome))
     }
 }
 

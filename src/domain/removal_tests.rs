@@ -128,8 +128,12 @@ fn it_is_complete_when_all_have_said_so_for_this_very_state() {
     let (east, local): (Arc<str>, Arc<str>) = ("east".into(), "local".into());
     let done = |version| ClusterOutcome { version, ..ClusterOutcome::default() };
     let complete = |removal: &Removal, outcomes: &[(&Arc<str>, ClusterOutcome)]| {
-        removal.is_complete(7, outcomes.iter().map(|(name, outcome)| (*name, outcome)))
+        let outcomes = outcomes.iter().map(|(name, outcome)| (Arc::clone(name), Arc::new(outcome.clone())));
+        removal.is_complete(7, &outcomes.collect())
     };
+    let present = Removal { present: vec![local.clone()], ..removal.clone() };
+    assert!(complete(&present, &[(&local, done(7))]));
+    assert!(!complete(&present, &[]), "a cluster with copies has not said anything yet");
     assert!(complete(&removal, &[(&local, done(7)), (&east, done(7))]));
     assert!(!complete(&removal, &[(&local, done(7)), (&east, done(6))]));
     assert!(!complete(&removal, &[(&local, ClusterOutcome { remaining: 1, ..done(7) })]));

@@ -98,6 +98,12 @@ impl<K: Key, W: Work> Queue<K, W> {
         self.closed.send_replace(true);
     }
 
+    /// Ends when the queue is closed.
+    pub async fn closed(&self) {
+        // The sender lives as long as this does.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
     /// Works keys off until the queue is closed, then waits for the work that is in progress.
     ///
     /// # Panics

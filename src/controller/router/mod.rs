@@ -1,20 +1,23 @@
 //! From events to keys: who is concerned by a change.
 
 mod credentials;
+mod members;
 mod policies;
 
 pub(crate) use credentials::watch_kind;
+pub(crate) use members::watch as watch_members;
 pub(crate) use policies::watch as watch_policies;
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    collections::HashSet,
+    sync::{Arc, OnceLock, Weak},
 };
 
 use super::{
     clusters::ClusterRegistry,
     context::Stores,
     keys::{Dirty, Queues},
+    kubeconfigs::Kubeconfigs,
 };
 use crate::{
     cluster::{EventHandler, Touched},
@@ -32,40 +35,6 @@ pub(crate) struct Router {
     clusters: OnceLock<Weak<ClusterRegistry>>,
     /// Secrets of `local` that members read, and the members.
     kubeconfigs: Arc<Kubeconfigs>,
-}
-
-/// Secrets of `local` that members read, and the members.
-#[derive(Default)]
-pub(crate) struct Kubeconfigs(Mutex<HashMap<NamespacedName, HashSet<Arc<str>>>>);
-
-impl Kubeconfigs {
-    /// Notes which Secret a member reads now, and which it read before.
-    pub fn set(&self, member: &Arc<str>, before: Option<&NamespacedName>, now: Option<&NamespacedName>) {
-        let mut readers = self.lock();
-        if let Some(before) = before
-            && let Some(names) = readers.get_mut(before)
-        {
-            names.remove(member);
-            if names.is_empty() {
-                readers.remove(before);
-            }
-        }
-        if let Some(now) = now {
-            readers.entry(now.clone()).or_default().insert(member.clone());
-        }
-    }
-
-    fn readers(&self, secret: &NamespacedName) -> Vec<Arc<str>> {
-        self.lock().get(secret).into_iter().flatten().cloned().collect()
-    }
-
-    fn all(&self) -> Vec<Arc<str>> {
-        self.lock().values().flatten().cloned().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<NamespacedName, HashSet<Arc<str>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Router {

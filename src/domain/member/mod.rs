@@ -1,9 +1,11 @@
 //! Members: how to reach one, and how that is told.
 
 mod removal;
+mod state;
 mod status;
 
-pub(crate) use removal::{MemberRemoval, Leave};
+pub(crate) use removal::{Leave, MemberRemoval};
+pub(crate) use state::{Connect, connect, connected, identity};
 pub(crate) use status::{Deletion, MemberState, Observation, notes, status, told_how_connecting_ended, worth_writing};
 
 use std::collections::BTreeMap;

@@ -5,14 +5,14 @@ mod write;
 
 pub(crate) use write::{Writing, when_to_write};
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
     cluster_condition::ClusterCondition,
     desired::{DesiredState, SourceState},
-    outcome::ClusterOutcome,
+    outcome::{ClusterOutcome, Outcomes},
     schedule::{MAX_FAILURES, MAX_FAILURES_IN_ALL, MAX_REFERENCES, MAX_ROW_MESSAGE},
     selection::LOCAL,
 };
@@ -23,9 +23,6 @@ use crate::api::{
 
 /// From so many clusters on their rows are told more briefly.
 const MANY_CLUSTERS: usize = 100;
-
-/// The outcomes of one credential, by cluster.
-pub(crate) type Outcomes = BTreeMap<Arc<str>, Arc<ClusterOutcome>>;
 
 /// All that a status is made of.
 pub(super) struct Observation<'a> {

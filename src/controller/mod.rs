@@ -1,0 +1,33 @@
+//! The shell: events become keys, and three loops work them off. Each loop leaves values for the others, and none
+//! waits for another.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | [`router`] | from events to keys: watches of our custom resources, and who is concerned by a change in a cluster |
+//! | [`keys`] | the keys, and a queue of each kind of them |
+//! | [`credential`] | the credential loop: reads the source, and leaves what is desired, everywhere |
+//! | [`sync`], [`sweep`] | the sync loop: one credential in one cluster; owners without a credential |
+//! | [`status`] | the status loop: tells how a credential stands, and lets it go |
+//! | [`member`] | the member loop, and adoption: from MemberClusters to the registry of [`clusters`] |
+
+pub(crate) mod clusters;
+pub(crate) mod context;
+pub(crate) mod credential;
+pub(crate) mod credentials;
+pub(crate) mod desired;
+mod error;
+pub(crate) mod events;
+pub(crate) mod keys;
+pub(crate) mod kubeconfigs;
+pub(crate) mod member;
+pub(crate) mod outcomes;
+mod patch;
+pub(crate) mod policies;
+pub(crate) mod router;
+mod source;
+pub(crate) mod status;
+pub(crate) mod sweep;
+pub(crate) mod sync;
+
+pub(crate) use context::Context;
+pub(crate) use error::Error;
