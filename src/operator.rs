@@ -106,7 +106,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         .await
         .map_err(|source| Error::Listen { address: settings.listen_address, source })?;
     let serve = server::serve(listener, health.clone(), metrics.clone(), stopped(stop.clone()));
-    supervisor.spawn("server of health and metrics", async move { drop(serve.await) });
+    supervisor.spawn("server of health and metrics", serve);
     info!(version = env!("CARGO_PKG_VERSION"), address = %settings.listen_address, "started");
 
     let timeouts = Timeouts { watch: settings.watch_timeout, request: settings.request_timeout };
@@ -225,7 +225,7 @@ impl Process {
         };
         let queues = Arc::new(Queues::default());
         let kubeconfigs = Arc::new(Kubeconfigs::default());
-        let (context, router) = self.context(hub, &queues, &kubeconfigs)?;
+        let context = self.context(hub, &queues, &kubeconfigs)?;
         let index = Arc::new(MemberIndex::new(queues.clone(), kubeconfigs));
         let options = MemberOptions {
             adopt: self.settings.adopt.clone(),
@@ -258,10 +258,15 @@ impl Process {
             let members = members.clone();
             async move { members.reconcile(key).await }
         });
-        run_loop(&mut loops, &queues.adoption, || async {}, move |key, ()| {
-            let adoption = adoption.clone();
-            async move { adoption.reconcile(key).await }
-        });
+        run_loop(
+            &mut loops,
+            &queues.adoption,
+            || async {},
+            move |key, ()| {
+                let adoption = adoption.clone();
+                async move { adoption.reconcile(key).await }
+            },
+        );
         let ready = context.clone();
         let filled = move || {
             let context = ready.clone();
@@ -298,19 +303,17 @@ impl Process {
             }
             health.set_ready(true, "caches are filled");
             info!("ready");
-            // Whom the clusters tell of events.
-            std::mem::drop(router);
         });
         Ok(Some(Running { queues, loops }))
     }
 
-    /// What all loops share, and the router that feeds them.
+    /// What all loops share.
     fn context(
         &self,
         hub: Arc<Hub>,
         queues: &Arc<Queues>,
         kubeconfigs: &Arc<Kubeconfigs>,
-    ) -> Result<(Arc<Context>, Arc<Router>), Error> {
+    ) -> Result<Arc<Context>, Error> {
         let settings = &self.settings;
         let stores = Arc::new(Stores {
             credentials: Credentials::default(),
@@ -339,7 +342,7 @@ impl Process {
         router.set_clusters(&clusters);
         let election = settings.leader_election.as_ref();
         let instance = election.map_or_else(|| "claviger".to_owned(), |election| election.identity.clone());
-        let context = Arc::new(Context {
+        Ok(Arc::new(Context {
             namespace: settings.namespace.as_str().into(),
             hub,
             connector: self.connector.clone(),
@@ -355,15 +358,18 @@ impl Process {
             resync_interval: settings.resync_interval,
             unreachable_grace: settings.unreachable_grace_period,
             sweep_grace: settings.sweep_grace_period,
-        });
-        Ok((context, router))
+        }))
     }
 }
 
 /// Works a queue off, once everything that its keys need is there. Until then there is nothing to finish, and what a
 /// finish would wait for may never come.
-fn run_loop<K: Key, W: Work, H, F, R, S>(loops: &mut JoinSet<()>, queue: &Arc<Queue<K, W>>, ready: R, handle: H)
-where
+fn run_loop<K: Key, W: Work, H, F, R, S>(
+    loops: &mut JoinSet<()>,
+    queue: &Arc<Queue<K, W>>,
+    ready: R,
+    handle: H,
+) where
     H: Fn(K, W) -> F + Send + Sync + 'static,
     F: Future<Output = Next> + Send + 'static,
     R: FnOnce() -> S + Send + 'static,

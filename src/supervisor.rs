@@ -27,7 +27,11 @@ impl Supervisor {
     }
 
     /// Starts a task that may come to its end, but not by a panic.
-    pub fn spawn(&self, name: impl Into<Arc<str>>, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    pub fn spawn(
+        &self,
+        name: impl Into<Arc<str>>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> AbortHandle {
         self.start(name.into(), task, false)
     }
 

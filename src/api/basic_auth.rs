@@ -42,7 +42,7 @@ use super::{CredentialStatus, DeletionPolicy, SecretReference, Target};
         json_path = ".status.basicAuth.hash",
         description = "How passwords are hashed",
         priority = "1"
-    ),
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

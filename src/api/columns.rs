@@ -22,18 +22,8 @@ const USUAL: [Row; 5] = [
 
 /// Shown by `kubectl get -o wide` only.
 const WIDE: [Row; 4] = [
-    (
-        "Reason",
-        "string",
-        r#".status.conditions[?(@.type=="Ready")].reason"#,
-        "Why it is ready or not",
-    ),
-    (
-        "Message",
-        "string",
-        r#".status.conditions[?(@.type=="Ready")].message"#,
-        "Why, in words",
-    ),
+    ("Reason", "string", r#".status.conditions[?(@.type=="Ready")].reason"#, "Why it is ready or not"),
+    ("Message", "string", r#".status.conditions[?(@.type=="Ready")].message"#, "Why, in words"),
     ("Revision", "integer", ".status.revision", "Grows with each change of the content"),
     (
         "Secret",

@@ -35,7 +35,7 @@ use super::{CredentialStatus, DeletionPolicy, Target};
         type_ = "string",
         json_path = ".status.registry.endpoint",
         description = "The registry that the login is for"
-    ),
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

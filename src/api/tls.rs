@@ -42,7 +42,7 @@ use super::{CredentialStatus, DeletionPolicy, Target};
         json_path = r#".status.conditions[?(@.type=="CertificateValid")].reason"#,
         description = "Valid, ExpiringSoon, Expired or NotYetValid",
         priority = "1"
-    ),
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TlsCredentialSpec {

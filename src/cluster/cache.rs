@@ -297,9 +297,9 @@ impl Cache {
     pub fn retry_conflicts(&mut self) -> Changes {
         self.conflicts.clear();
         let waiters = std::mem::take(&mut self.waiters);
-        let touched = waiters.into_iter().flat_map(|(name, owners)| {
-            owners.into_iter().map(move |owner| (owner, name.namespace.clone()))
-        });
+        let touched = waiters
+            .into_iter()
+            .flat_map(|(name, owners)| owners.into_iter().map(move |owner| (owner, name.namespace.clone())));
         Changes { touched: touched.collect(), drift: 0 }
     }
 

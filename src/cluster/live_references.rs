@@ -2,11 +2,7 @@
 //! each other, and the one of Pods may lag behind. kube-controller-manager asks likewise before it lets a
 //! PersistentVolumeClaim go.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use kube::{Api, Resource, ResourceExt, api::ListParams};
 use tokio::sync::Mutex;
@@ -55,16 +51,19 @@ impl LiveReferences {
     /// # Errors
     /// The API server did not answer, or there is no use in asking on; then nothing is known, and nothing may be
     /// deleted.
-    pub async fn is_in_use(&self, secret: &NamespacedName, question: Question<'_>) -> Result<bool, WriteError> {
+    pub async fn is_in_use(
+        &self,
+        secret: &NamespacedName,
+        question: Question<'_>,
+    ) -> Result<bool, WriteError> {
         let client = self.connection.client();
         if !question.many {
             let pods = Api::namespaced(client, &secret.namespace);
             return Ok(self.used(pods, question, |name| name == secret).await?.contains(secret));
         }
         let mut answer = self.answer.lock().await;
-        let fresh = |answer: &Answer| {
-            answer.began >= question.since && answer.began.elapsed() <= LIVE_REFERENCES_AGE
-        };
+        let fresh =
+            |answer: &Answer| answer.began >= question.since && answer.began.elapsed() <= LIVE_REFERENCES_AGE;
         if let Some(answer) = answer.as_ref().filter(|answer| fresh(answer)) {
             return Ok(answer.used.contains(secret));
         }

@@ -85,7 +85,11 @@ impl Cluster {
     /// # Errors
     /// When a client cannot be made from the configuration; that the cluster does not answer is
     /// no error, it shows in [`Connectivity::reach`].
-    pub fn start(name: &str, connector: Connector, options: ClusterOptions) -> Result<Arc<Self>, kube::Error> {
+    pub fn start(
+        name: &str,
+        connector: Connector,
+        options: ClusterOptions,
+    ) -> Result<Arc<Self>, kube::Error> {
         let name: Arc<str> = name.into();
         let connection = Arc::new(Connection::new(connector.clone())?);
         let connectivity = Arc::new(Connectivity::new());

@@ -22,9 +22,7 @@ use super::{
 use crate::{
     api::{LABEL_MANAGED_BY, MANAGER},
     domain::{
-        cluster_condition::ConnectionError,
-        connectivity::WatchedKind,
-        fingerprint::FingerprintKey,
+        cluster_condition::ConnectionError, connectivity::WatchedKind, fingerprint::FingerprintKey,
         identity::NamespacedName,
     },
     supervisor::Supervisor,
@@ -77,10 +75,8 @@ impl Observation {
     }
 
     fn replace(&self, watches: Vec<AbortHandle>) {
-        let before = std::mem::replace(
-            &mut *self.watches.lock().unwrap_or_else(PoisonError::into_inner),
-            watches,
-        );
+        let before =
+            std::mem::replace(&mut *self.watches.lock().unwrap_or_else(PoisonError::into_inner), watches);
         for watch in before {
             watch.abort();
         }

@@ -2,7 +2,9 @@
 
 use std::{error::Error as _, io, time::Duration};
 
-use super::{connection::Connection, connectivity::Connectivity, connector::DeadlineExceeded, error::connection_error};
+use super::{
+    connection::Connection, connectivity::Connectivity, connector::DeadlineExceeded, error::connection_error,
+};
 use crate::domain::{
     cluster_condition::ConnectionError,
     connectivity::{Answered, Unanswered},

@@ -122,8 +122,17 @@ struct Written {
 
 impl Writer {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { cluster, connection, cache, connectivity, fingerprints, handler, metrics, supervisor, concurrency } =
-            parts;
+        let Parts {
+            cluster,
+            connection,
+            cache,
+            connectivity,
+            fingerprints,
+            handler,
+            metrics,
+            supervisor,
+            concurrency,
+        } = parts;
         Self {
             cluster,
             live: LiveReferences::new(connection.clone()),
@@ -151,7 +160,8 @@ impl Writer {
         let mut applied = Applied::default();
         let began = Instant::now();
         let body = job.secret.and_then(|secret| secret.create_body().ok());
-        let deletions = changes.iter().filter(|change| matches!(change.action, Action::Delete { .. })).count();
+        let deletions =
+            changes.iter().filter(|change| matches!(change.action, Action::Delete { .. })).count();
         let act = |change: Change| {
             let body = body.as_deref();
             async move {
@@ -215,7 +225,12 @@ impl Writer {
         }
     }
 
-    async fn create(&self, name: &NamespacedName, secret: &RenderedSecret, body: &[u8]) -> Result<Done, WriteError> {
+    async fn create(
+        &self,
+        name: &NamespacedName,
+        secret: &RenderedSecret,
+        body: &[u8],
+    ) -> Result<Done, WriteError> {
         let sent =
             request(name).create(&PostParams::default(), body.to_vec()).map_err(|_| WriteError::Changed)?;
         match self.connection.client().request::<Head>(sent).await {
@@ -238,16 +253,19 @@ impl Writer {
         secret: &RenderedSecret,
     ) -> Result<Done, WriteError> {
         if !copy.plain {
-            return self.update_whole(name, &copy.uid, secret, |found| {
-                metadata_of(found).ownership(&secret.id, &secret.hub) == Ownership::Ours
-            })
-            .await;
+            return self
+                .update_whole(name, &copy.uid, secret, |found| {
+                    metadata_of(found).ownership(&secret.id, &secret.hub) == Ownership::Ours
+                })
+                .await;
         }
         let metadata = copy.metadata.merged(&secret.metadata);
         let body = secret.replace_body(copy, &metadata).map_err(|_| WriteError::Changed)?;
-        let sent =
-            request(name).replace(&name.name, &PostParams::default(), body).map_err(|_| WriteError::Changed)?;
-        let head = self.connection.client().request::<Head>(sent).await.map_err(|error| WriteError::of(&error))?;
+        let sent = request(name)
+            .replace(&name.name, &PostParams::default(), body)
+            .map_err(|_| WriteError::Changed)?;
+        let head =
+            self.connection.client().request::<Head>(sent).await.map_err(|error| WriteError::of(&error))?;
         if copy.metadata.revision().is_none_or(|found| Some(found) >= secret.metadata.revision()) {
             let (mut repairs, now) = self.repairs();
             repairs.repaired(name, now);
@@ -431,7 +449,8 @@ impl Writer {
     pub async fn refresh(&self, owner: &OwnerId) {
         if let Err(error) = self.try_refresh(owner).await {
             let condition = WriteError::of(&error).condition();
-            self.connectivity.strained(condition.unwrap_or_else(|| ClusterCondition::Failing(describe(&error))));
+            self.connectivity
+                .strained(condition.unwrap_or_else(|| ClusterCondition::Failing(describe(&error))));
         }
     }
 

@@ -9,7 +9,7 @@ use kube::Config;
 
 use crate::{
     api::Target,
-    cluster::{Cluster, ClusterOptions, Connector, EventHandler as _, Timeouts, describe},
+    cluster::{Cluster, ClusterOptions, Connector, Timeouts, describe},
     domain::{
         cluster_condition::ClusterCondition,
         connectivity::Reach,
@@ -120,13 +120,7 @@ impl ClusterRegistry {
         let timeouts = connector.timeouts();
         let local = Cluster::start(LOCAL, connector, options.clone())?;
         let settings = MemberSettings { labels, identified: true, ..MemberSettings::default() };
-        Ok(Self {
-            options,
-            timeouts,
-            local,
-            local_settings: Arc::new(settings),
-            members: RwLock::default(),
-        })
+        Ok(Self { options, timeouts, local, local_settings: Arc::new(settings), members: RwLock::default() })
     }
 
     /// Adds a member, or changes it. A new configuration swaps the clients of one that is connected, and what
@@ -150,7 +144,9 @@ impl ClusterRegistry {
                     _ => true,
                 }
         });
-        if let (Some(Member { link: Link::Connected(cluster), .. }), Link::Broken(_)) = (&before, &member.link) {
+        if let (Some(Member { link: Link::Connected(cluster), .. }), Link::Broken(_)) =
+            (&before, &member.link)
+        {
             cluster.retire();
         }
         self.write().insert(member.name.clone(), Entry { member: member.clone(), version });

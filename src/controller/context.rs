@@ -9,8 +9,8 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    clusters::ClusterRegistry, credentials::Credentials, desired::DesiredStates, events::Events, keys::Queues,
-    outcomes::Outcomes, policies::Policies,
+    clusters::ClusterRegistry, credentials::Credentials, desired::DesiredStates, events::Events,
+    keys::Queues, outcomes::Outcomes, policies::Policies,
 };
 use crate::{
     cluster::{Cluster, Connector},

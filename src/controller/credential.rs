@@ -287,11 +287,9 @@ impl CredentialLoop {
     /// What the clusters have of the credential. One lock at a time.
     fn copies(&self, members: &[Member], owner: &OwnerId, home: &str) -> Vec<ClusterCopies> {
         let seen = members.iter().filter_map(|member| Some((member, member.seen()?)));
-        seen.map(|(member, cluster)| {
-            ClusterCopies::of(&member.name, cluster.read().snapshot(), owner, home)
-        })
-        .filter(|copies| !copies.digests.is_empty())
-        .collect()
+        seen.map(|(member, cluster)| ClusterCopies::of(&member.name, cluster.read().snapshot(), owner, home))
+            .filter(|copies| !copies.digests.is_empty())
+            .collect()
     }
 
     /// Decides how a deletion goes on.
@@ -353,9 +351,7 @@ impl CredentialLoop {
         };
         self.publish(state, false);
         match next {
-            Some(until) => {
-                Next::After(Duration::try_from(until.duration_since(now)).unwrap_or_default())
-            }
+            Some(until) => Next::After(Duration::try_from(until.duration_since(now)).unwrap_or_default()),
             None => self.resync(),
         }
     }

@@ -48,10 +48,6 @@ impl DesiredStates {
         self.read().get(owner).cloned()
     }
 
-    pub fn all(&self) -> Vec<Arc<Published>> {
-        self.read().values().cloned().collect()
-    }
-
     /// Looks at each.
     pub fn each(&self, mut look: impl FnMut(&OwnerId, &Published)) {
         for (owner, published) in self.read().iter() {
@@ -67,8 +63,7 @@ impl DesiredStates {
         }
         let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
         let owner = state.owner.clone();
-        let published =
-            Published { state, version, since: Instant::now(), replaced: AtomicBool::new(false) };
+        let published = Published { state, version, since: Instant::now(), replaced: AtomicBool::new(false) };
         let before = states.insert(owner, Arc::new(published));
         if let Some(before) = &before {
             before.replaced.store(true, Ordering::Relaxed);

@@ -21,9 +21,7 @@ pub(crate) enum Error {
     },
     /// A value did not serialize.
     #[error("{what} cannot be written as JSON")]
-    Json {
-        what: &'static str,
-    },
+    Json { what: &'static str },
 }
 
 impl Error {

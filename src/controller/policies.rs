@@ -94,10 +94,6 @@ impl Policies {
         let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
     }
 
-    pub fn is_listed(&self) -> bool {
-        *self.listed.borrow()
-    }
-
     pub fn operator_namespace(&self) -> &Arc<str> {
         &self.operator_namespace
     }

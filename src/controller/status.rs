@@ -1,7 +1,6 @@
 //! The status loop: tells how a credential stands, and lets it go when a deletion is complete.
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };

@@ -122,7 +122,8 @@ impl Sync<'_> {
         }
         let mut stopped = condition;
         if stopped.is_none() && !changes.is_empty() {
-            self.memory.outstanding = changes.iter().map(|change| change.object.namespace().clone()).collect();
+            self.memory.outstanding =
+                changes.iter().map(|change| change.object.namespace().clone()).collect();
             // How it stands before the changes, for the others; it may take a while.
             self.leave(Some(self.outcome(&cluster, None)));
             let applied = self.apply(&cluster, changes).await;
@@ -137,7 +138,9 @@ impl Sync<'_> {
         if let Some(retry) = self.memory.retry {
             next = sooner(next, Some(retry.saturating_duration_since(Instant::now())));
         }
-        if let (true, Consent::Settling(left)) = (self.memory.state.deferred() > 0, self.context.stores.policies.consent()) {
+        if let (true, Consent::Settling(left)) =
+            (self.memory.state.deferred() > 0, self.context.stores.policies.consent())
+        {
             next = sooner(next, Some(left));
         }
         if let Some((left, _)) = cluster.connectivity.pause() {
@@ -313,7 +316,9 @@ impl Sync<'_> {
         };
         // A deletion is decided by all outcomes, and a source is read once there is somewhere to write to.
         let unread = matches!(self.published.source, SourceState::NotRead) && permitted;
-        if (news == News::All && self.published.removal.is_some()) || (unread && self.published.removal.is_none()) {
+        if (news == News::All && self.published.removal.is_some())
+            || (unread && self.published.removal.is_none())
+        {
             context.queues.credential(owner);
         }
         match news {

@@ -160,7 +160,12 @@ impl Connectivity {
     }
 
     /// A probe was answered. `silent` is a watch that has had no answer for too long all the same.
-    pub fn answered(&mut self, version: Option<&str>, silent: Option<ConnectionError>, now: Timestamp) -> Answered {
+    pub fn answered(
+        &mut self,
+        version: Option<&str>,
+        silent: Option<ConnectionError>,
+        now: Timestamp,
+    ) -> Answered {
         (self.failed_probes, self.last_probe) = (0, Some(now));
         if let Some(version) = version {
             self.version = Some(version.into());

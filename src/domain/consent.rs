@@ -33,7 +33,11 @@ impl Policy {
     }
 
     /// Which namespaces it allows in a cluster; `None` when it does not speak of the cluster.
-    pub fn allows_in(&self, cluster: &str, labels: &BTreeMap<String, String>) -> Option<Arc<NamespaceMatcher>> {
+    pub fn allows_in(
+        &self,
+        cluster: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Option<Arc<NamespaceMatcher>> {
         selects_cluster(self.clusters.as_ref(), cluster, labels).then(|| self.to.clone())
     }
 }

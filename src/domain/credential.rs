@@ -8,14 +8,11 @@ use super::{
     content::{Content, Inputs, SourceError},
     validity::Validity,
 };
-use crate::api::{CredentialKind, CredentialStatus, DeletionPolicy, Target};
+use crate::api::{CredentialStatus, DeletionPolicy, Target};
 
 /// The spec of a kind of credential. A new kind implements this and stands in the list of kinds; targets, consent,
 /// ownership, deletion and status are the engine's.
 pub(crate) trait CredentialSpec: fmt::Debug + Send + Sync {
-    /// The kind.
-    fn kind(&self) -> CredentialKind;
-
     /// Where the Secret goes.
     fn target(&self) -> &Target;
 
@@ -43,7 +40,11 @@ pub(crate) trait CredentialSpec: fmt::Debug + Send + Sync {
 
     /// When the content that was distributed last is valid, as the status tells, where it is for a time only. It
     /// counts while the source gives nothing better.
-    fn recorded_validity(&self, _status: &CredentialStatus, _details: &Map<String, Value>) -> Option<Validity> {
+    fn recorded_validity(
+        &self,
+        _status: &CredentialStatus,
+        _details: &Map<String, Value>,
+    ) -> Option<Validity> {
         None
     }
 

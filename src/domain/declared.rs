@@ -137,7 +137,8 @@ impl<'de> Deserialize<'de> for Declared {
 
 fn read(text: &str) -> Result<Declared, String> {
     let raw: Raw<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let kind = CredentialKind::parse(&raw.kind).ok_or_else(|| format!("kind '{}' is not served", raw.kind))?;
+    let kind =
+        CredentialKind::parse(&raw.kind).ok_or_else(|| format!("kind '{}' is not served", raw.kind))?;
     let mut meta = raw.metadata;
     meta.managed_fields = None;
     meta.owner_references = None;

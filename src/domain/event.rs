@@ -73,8 +73,9 @@ pub(crate) fn transitions(previous: Option<&CredentialStatus>, next: &Credential
         match (before(ConditionType::SourceResolved), status(source)) {
             (Some(old), ConditionStatus::False) if same(old, source) => {}
             (_, ConditionStatus::False) => notes.push(Note::of(true, source, Action::Resolve)),
-            (Some(old), ConditionStatus::True) if status(old) == ConditionStatus::False => notes
-                .push(Note::normal(Reason::SourceResolved, Action::Resolve, source.message.clone())),
+            (Some(old), ConditionStatus::True) if status(old) == ConditionStatus::False => {
+                notes.push(Note::normal(Reason::SourceResolved, Action::Resolve, source.message.clone()))
+            }
             _ => {}
         }
     }

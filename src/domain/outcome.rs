@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{
-    cluster_condition::ClusterCondition, failure::Failure, reason::Reason, references::Reference,
-};
+use super::{cluster_condition::ClusterCondition, failure::Failure, reason::Reason, references::Reference};
 use crate::api::ClusterStatus;
 
 /// The outcomes of one credential, by cluster.

@@ -12,13 +12,8 @@ use crate::api::{
 };
 
 /// Annotations of ours on a produced Secret.
-const ANNOTATIONS: [&str; 5] = [
-    ANNOTATION_SOURCE,
-    ANNOTATION_HUB,
-    ANNOTATION_REVISION,
-    ANNOTATION_METADATA,
-    ANNOTATION_DELETION_POLICY,
-];
+const ANNOTATIONS: [&str; 5] =
+    [ANNOTATION_SOURCE, ANNOTATION_HUB, ANNOTATION_REVISION, ANNOTATION_METADATA, ANNOTATION_DELETION_POLICY];
 
 /// Value of [`ANNOTATION_DELETION_POLICY`].
 const ORPHAN: &str = "Orphan";
@@ -192,7 +187,10 @@ impl Metadata {
     #[must_use]
     pub fn is_handed_to(&self, id: &CredentialId) -> bool {
         !self.is_kept_by_another()
-            && self.annotations.get(ANNOTATION_ADOPT).is_some_and(|to| CredentialId::parse(to).as_ref() == Some(id))
+            && self
+                .annotations
+                .get(ANNOTATION_ADOPT)
+                .is_some_and(|to| CredentialId::parse(to).as_ref() == Some(id))
     }
 
     /// The revision of the content, where it can be read.

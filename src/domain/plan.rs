@@ -45,7 +45,10 @@ pub(crate) enum Action {
     Create,
     Update(ExistingCopy),
     /// `if_unused` asks once more, in the moment of the deletion, whether something uses the Secret.
-    Delete { copy: ExistingCopy, if_unused: bool },
+    Delete {
+        copy: ExistingCopy,
+        if_unused: bool,
+    },
     /// Our marks are taken off and the Secret stays.
     Release(ExistingCopy),
 }

@@ -49,7 +49,10 @@ pub(crate) struct Place {
 pub(crate) fn newest(clusters: &[ClusterCopies]) -> Vec<Place> {
     let mut contents: Vec<(Option<i64>, Fingerprint, usize)> = Vec::new();
     for digest in clusters.iter().flat_map(|cluster| &cluster.digests) {
-        match contents.iter_mut().find(|(revision, content, _)| (*revision, *content) == (digest.revision, digest.content)) {
+        match contents
+            .iter_mut()
+            .find(|(revision, content, _)| (*revision, *content) == (digest.revision, digest.content))
+        {
             Some((_, _, copies)) => *copies += digest.copies,
             None => contents.push((digest.revision, digest.content, digest.copies)),
         }

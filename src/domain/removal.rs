@@ -127,7 +127,10 @@ impl Removal {
         };
         self.disposition != Disposition::Keep
             && self.awaited.is_empty()
-            && self.present.iter().all(|cluster| outcomes.get(cluster).is_some_and(|outcome| is_done(outcome)))
+            && self
+                .present
+                .iter()
+                .all(|cluster| outcomes.get(cluster).is_some_and(|outcome| is_done(outcome)))
             && outcomes
                 .iter()
                 .all(|(cluster, outcome)| self.left_behind.contains(cluster) || is_done(outcome))

@@ -30,7 +30,10 @@ pub(crate) struct RenderedSecret {
 
 impl fmt::Debug for RenderedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RenderedSecret").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("RenderedSecret")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -108,7 +111,11 @@ impl RenderedSecret {
     ///
     /// # Errors
     /// Never in practice.
-    pub fn replace_body(&self, seen: &ExistingCopy, metadata: &Metadata) -> Result<Vec<u8>, serde_json::Error> {
+    pub fn replace_body(
+        &self,
+        seen: &ExistingCopy,
+        metadata: &Metadata,
+    ) -> Result<Vec<u8>, serde_json::Error> {
         self.body(Some(seen), metadata)
     }
 

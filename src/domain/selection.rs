@@ -94,9 +94,10 @@ pub(crate) fn selects_cluster(
     let listed = |names: &[String]| names.iter().any(|listed| canonical(listed) == name);
     !listed(&selector.exclude)
         && (listed(&selector.names)
-            || selector.selector.as_ref().is_some_and(|selector| {
-                matches(selector, |key| labels.get(key).map(String::as_str))
-            }))
+            || selector
+                .selector
+                .as_ref()
+                .is_some_and(|selector| matches(selector, |key| labels.get(key).map(String::as_str))))
 }
 
 #[cfg(test)]

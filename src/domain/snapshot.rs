@@ -70,7 +70,11 @@ impl Copies {
 
     /// The copies of one owner, by namespace.
     pub fn of<'a>(&'a self, owner: &OwnerId) -> impl Iterator<Item = (&'a NamespacedName, &'a ExistingCopy)> {
-        self.by_owner.get(owner).into_iter().flatten().filter_map(|name| Some((name, self.by_name.get(name)?)))
+        self.by_owner
+            .get(owner)
+            .into_iter()
+            .flatten()
+            .filter_map(|name| Some((name, self.by_name.get(name)?)))
     }
 
     /// The copies of one owner in one namespace.
@@ -166,7 +170,10 @@ mod tests {
             copies.insert(NamespacedName::new(namespace, name), copy(&owner));
         }
         let within = |copies: &Copies, namespace: &str| {
-            copies.within(&owner, &namespace.into()).map(|(name, _)| name.name.to_string()).collect::<Vec<_>>()
+            copies
+                .within(&owner, &namespace.into())
+                .map(|(name, _)| name.name.to_string())
+                .collect::<Vec<_>>()
         };
         assert_eq!(within(&copies, "web"), ["a", "b"]);
         assert_eq!(within(&copies, "db"), ["z"]);

@@ -83,11 +83,6 @@ impl<K: Key, W: Work> Queue<K, W> {
         self.wake.notify_one();
     }
 
-    /// Forgets how often a key has failed.
-    pub fn forget(&self, key: &K) {
-        self.lock().forget(key);
-    }
-
     /// How many keys wait for their turn.
     pub fn depth(&self) -> usize {
         self.lock().depth()

@@ -70,13 +70,6 @@ impl<K: Key, W: Work> State<K, W> {
         self.delay(key, due);
     }
 
-    pub fn forget(&mut self, key: &K) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.failures = 0;
-        }
-        self.drop_idle(key);
-    }
-
     pub fn depth(&self) -> usize {
         self.groups.values().map(|group| group.line.len()).sum()
     }
@@ -176,9 +169,8 @@ impl<K: Key, W: Work> State<K, W> {
 
     /// A key of which nothing is to be remembered takes no memory.
     fn drop_idle(&mut self, key: &K) {
-        let idle = |entry: &Entry<W>| {
-            entry.state == Place::Idle && entry.due.is_none() && entry.failures == 0
-        };
+        let idle =
+            |entry: &Entry<W>| entry.state == Place::Idle && entry.due.is_none() && entry.failures == 0;
         if self.entries.get(key).is_some_and(idle) {
             self.entries.remove(key);
         }
@@ -186,6 +178,9 @@ impl<K: Key, W: Work> State<K, W> {
 
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.groups.is_empty() && self.delayed.is_empty() && self.numbers.is_empty()
+        self.entries.is_empty()
+            && self.groups.is_empty()
+            && self.delayed.is_empty()
+            && self.numbers.is_empty()
     }
 }

@@ -11,7 +11,6 @@ mod scenario;
 mod architecture;
 mod bad_input;
 mod basic_auth;
-mod certificates;
 mod chart;
 mod consent;
 mod control_plane;

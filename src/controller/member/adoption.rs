@@ -128,7 +128,11 @@ impl Adoption {
         match result {
             Ok(()) => Next::Done,
             Err(error) => {
-                warn!(namespace = &*key.secret.namespace, name = &*key.secret.name, "cluster not adopted: {error}");
+                warn!(
+                    namespace = &*key.secret.namespace,
+                    name = &*key.secret.name,
+                    "cluster not adopted: {error}"
+                );
                 Next::After(ADOPTION_RETRY)
             }
         }

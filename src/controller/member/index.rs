@@ -173,9 +173,10 @@ impl MemberIndex {
         let new = entry.id.as_deref() != Some(id);
         (entry.id, entry.seen_at) = (Some(id.to_owned()), server);
         if new {
-            let twins = inner.entries.iter().filter(|(other, twin)| {
-                &***other != name && twin.id.as_deref() == Some(id)
-            });
+            let twins = inner
+                .entries
+                .iter()
+                .filter(|(other, twin)| &***other != name && twin.id.as_deref() == Some(id));
             for (twin, _) in twins {
                 self.queues.member(twin);
             }

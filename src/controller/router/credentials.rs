@@ -78,8 +78,7 @@ impl Kind {
     }
 
     fn gone(&self, name: &NamespacedName) {
-        let id =
-            CredentialId { kind: self.kind, namespace: name.namespace.clone(), name: name.name.clone() };
+        let id = CredentialId { kind: self.kind, namespace: name.namespace.clone(), name: name.name.clone() };
         let owner = id.owner();
         self.context.stores.credentials.remove(&owner);
         self.context.queues.credential(&owner);

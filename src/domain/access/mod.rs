@@ -4,12 +4,12 @@
 //! would run a command there, read a file of it, or send a credential to whoever answers is refused.
 
 mod argocd;
-mod kubeconfig;
 mod error;
+mod kubeconfig;
 
 pub use argocd::{argocd, is_in_cluster};
-pub use kubeconfig::kubeconfig;
 pub use error::AccessError;
+pub use kubeconfig::kubeconfig;
 
 use base64::{Engine as _, alphabet, engine};
 use http::Uri;
@@ -115,8 +115,8 @@ impl Raw {
             }
             (Some(token), None) => Some(Login::Token(header(&token, fields.token)?)),
             (None, Some(username)) => {
-                let password = given(self.password)
-                    .ok_or(AccessError::PasswordMissing { username: fields.username })?;
+                let password =
+                    given(self.password).ok_or(AccessError::PasswordMissing { username: fields.username })?;
                 Some(Login::Basic { username, password })
             }
             (None, None) => None,

@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{key::PublicKey, error::CertificateError, x509::X509};
+use super::{error::CertificateError, key::PublicKey, x509::X509};
 use crate::domain::validity::Validity;
 
 /// More certificates than that are a bundle, not a chain.

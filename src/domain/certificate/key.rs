@@ -25,7 +25,7 @@ use x509_cert::{
     spki::SubjectPublicKeyInfoOwned,
 };
 
-use super::{pem, error::CertificateError};
+use super::{error::CertificateError, pem};
 
 /// Below this, clients refuse to connect.
 const MIN_RSA_BITS: usize = 2048;
@@ -119,9 +119,8 @@ impl PublicKey {
     /// # Errors
     /// When it is of a kind that is not distributed, or cannot be read.
     pub fn of(info: &SubjectPublicKeyInfoOwned) -> Result<Self, CertificateError> {
-        let broken = || {
-            CertificateError::Malformed("holds a certificate whose public key cannot be read".to_owned())
-        };
+        let broken =
+            || CertificateError::Malformed("holds a certificate whose public key cannot be read".to_owned());
         let bytes = info.subject_public_key.as_bytes().ok_or_else(broken)?;
         match info.algorithm.oid {
             RSA_ENCRYPTION => {

@@ -13,7 +13,7 @@ use x509_cert::{
     time::Time,
 };
 
-use super::{key::PublicKey, pem, error::CertificateError};
+use super::{error::CertificateError, key::PublicKey, pem};
 use crate::domain::validity::Validity;
 
 /// A certificate as it was read.

@@ -6,7 +6,9 @@ mod status;
 
 pub(crate) use removal::{Leave, MemberRemoval};
 pub(crate) use state::{Connect, connect, connected, identity};
-pub(crate) use status::{Deletion, MemberState, Observation, notes, status, told_how_connecting_ended, worth_writing};
+pub(crate) use status::{
+    Deletion, MemberState, Observation, notes, status, told_how_connecting_ended, worth_writing,
+};
 
 use std::collections::BTreeMap;
 
@@ -15,9 +17,9 @@ use thiserror::Error;
 use super::{
     access::{self, Access, AccessError, Tolerance},
     adoption::Adopt,
+    identity::NamespacedName,
     reason::Reason,
     sensitive::SecretBytes,
-    identity::NamespacedName,
 };
 use crate::api::{AdoptedFrom, ClusterTool, MemberClusterSpec};
 
@@ -125,7 +127,11 @@ pub struct AccessSecret {
 ///
 /// # Errors
 /// [`MemberError::AdoptionOff`].
-pub fn place(spec: &MemberClusterSpec, operator_namespace: &str, adopt: &Adopt) -> Result<NamespacedName, MemberError> {
+pub fn place(
+    spec: &MemberClusterSpec,
+    operator_namespace: &str,
+    adopt: &Adopt,
+) -> Result<NamespacedName, MemberError> {
     let Some(from) = &spec.adopted_from else {
         let name = spec.kubeconfig_secret_ref.as_ref().map_or("", |reference| &reference.name);
         return Ok(NamespacedName::new(operator_namespace, name));
@@ -195,7 +201,8 @@ pub fn read(
 /// Whether the Secret is what its tool would call a cluster. Without this a MemberCluster could make any
 /// Secret of the namespace be tried as one.
 fn owned(from: &AdoptedFrom, found: &AccessSecret, secret: &str) -> Result<(), MemberError> {
-    let lacks = |mark: String| MemberError::NotTheirs { secret: secret.to_owned(), tool: tool(from.tool), mark };
+    let lacks =
+        |mark: String| MemberError::NotTheirs { secret: secret.to_owned(), tool: tool(from.tool), mark };
     match from.tool {
         ClusterTool::ArgoCD => {
             if found.labels.get(ARGOCD_LABEL).is_none_or(|value| value != ARGOCD_CLUSTER) {

@@ -78,7 +78,9 @@ mod tests {
         assert!(matches!(connect(Err(&unreadable), None, false, true), Connect::Break(_)));
         let missing = MemberError::SecretMissing { secret: "s".into() };
         assert!(matches!(connect(Err(&missing), None, true, true), Connect::Break(_)));
-        assert!(matches!(connect(Ok(()), Some("east"), true, true), Connect::Break(why) if why.contains("east")));
+        assert!(
+            matches!(connect(Ok(()), Some("east"), true, true), Connect::Break(why) if why.contains("east"))
+        );
         assert_eq!(connect(Ok(()), None, false, false), Connect::To { identified: false });
     }
 

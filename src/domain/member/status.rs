@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
-    jiff::Timestamp,
-};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::MemberError;
 use crate::{
@@ -118,9 +115,8 @@ pub fn worth_writing(previous: Option<&MemberClusterStatus>, next: &MemberCluste
 /// What is worth telling of the step from one status to the next: each change of `Ready`, once.
 #[must_use]
 pub fn notes(previous: Option<&MemberClusterStatus>, next: &MemberClusterStatus) -> Vec<Note> {
-    let ready = |status: &MemberClusterStatus| {
-        condition::find(&status.conditions, ConditionType::Ready).cloned()
-    };
+    let ready =
+        |status: &MemberClusterStatus| condition::find(&status.conditions, ConditionType::Ready).cloned();
     let Some(new) = ready(next) else { return Vec::new() };
     let reason = Reason::parse(&new.reason).unwrap_or(Reason::Internal);
     // Connecting is a pause between two words.
@@ -151,7 +147,9 @@ pub(crate) fn told_how_connecting_ended(
         let ready = condition::find(&status.conditions, ConditionType::Ready);
         status.observed_generation == generation
             && status.server.as_deref() == server
-            && ready.and_then(|ready| Reason::parse(&ready.reason)).is_some_and(|reason| ENDS.contains(&reason))
+            && ready
+                .and_then(|ready| Reason::parse(&ready.reason))
+                .is_some_and(|reason| ENDS.contains(&reason))
     })
 }
 
@@ -198,9 +196,7 @@ fn verdicts(seen: &Observation) -> [(ConditionType, Verdict); 4] {
     let (reconciling, stalled) = match (up, stalled) {
         (true, _) => (done(), done()),
         (_, true) => (Verdict::new(False, Reason::Stalled, "waiting for user action"), told(True)),
-        (_, false) => {
-            (told(True), Verdict::new(False, Reason::Progressing, "reconciliation is in progress"))
-        }
+        (_, false) => (told(True), Verdict::new(False, Reason::Progressing, "reconciliation is in progress")),
     };
     all(told(if up { True } else { False }), reachable, reconciling, stalled)
 }
@@ -209,7 +205,9 @@ fn verdicts(seen: &Observation) -> [(ConditionType, Verdict); 4] {
 fn told(state: &MemberState) -> (Reason, String, bool) {
     match state {
         MemberState::Up => (Reason::Connected, "credentials can be pushed there".to_owned(), false),
-        MemberState::Connecting => (Reason::Connecting, "the operator is connecting to the cluster".to_owned(), false),
+        MemberState::Connecting => {
+            (Reason::Connecting, "the operator is connecting to the cluster".to_owned(), false)
+        }
         MemberState::Invalid(error) => (error.reason(), error.to_string(), !error.is_waiting()),
         MemberState::Unusable(why) => (
             Reason::KubeconfigRefused,
@@ -230,7 +228,9 @@ fn told(state: &MemberState) -> (Reason, String, bool) {
             ),
             true,
         ),
-        MemberState::Down(why) => (Reason::Unreachable, format!("its API server does not answer: {why}"), false),
+        MemberState::Down(why) => {
+            (Reason::Unreachable, format!("its API server does not answer: {why}"), false)
+        }
         MemberState::Failing(why) if why.denied == Some(Denied::Forbidden) => (
             Reason::Forbidden,
             format!(
@@ -238,7 +238,9 @@ fn told(state: &MemberState) -> (Reason, String, bool) {
             ),
             true,
         ),
-        MemberState::Failing(why) => (Reason::Failing, format!("its API server answers, but fails: {why}"), false),
+        MemberState::Failing(why) => {
+            (Reason::Failing, format!("its API server answers, but fails: {why}"), false)
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Facts and their sources: the kubelet's keyring (`k8s.io/kubernetes/pkg/credentialprovider`) and
 //! each provider's own documentation.
 
-pub(crate) mod kubelet;
 mod facts;
+pub(crate) mod kubelet;
 
 pub(crate) use facts::{DOCKER_HUB_KEY, Registry, default_username};

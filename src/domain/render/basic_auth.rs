@@ -10,9 +10,7 @@ use zeroize::Zeroizing;
 
 use super::value::{self, invalid};
 use crate::{
-    api::{
-        BasicAuthCredentialSpec, BasicAuthFormat, BasicAuthStatus, CredentialKind, DeletionPolicy, PasswordHash, Target,
-    },
+    api::{BasicAuthCredentialSpec, BasicAuthFormat, BasicAuthStatus, DeletionPolicy, PasswordHash, Target},
     domain::{
         SecretBytes,
         content::{Content, Inputs, SourceError, SourceSecret, Sources, Warning},
@@ -22,10 +20,6 @@ use crate::{
 };
 
 impl CredentialSpec for BasicAuthCredentialSpec {
-    fn kind(&self) -> CredentialKind {
-        CredentialKind::BasicAuthCredential
-    }
-
     fn keeps_existing(&self) -> bool {
         true
     }
@@ -51,8 +45,7 @@ impl CredentialSpec for BasicAuthCredentialSpec {
 
     fn details(&self, _: Option<&Content>, _: &Map<String, Value>) -> Map<String, Value> {
         let users = self.users.len() + usize::from(self.secret_ref.is_some());
-        let status =
-            BasicAuthStatus { users: i64::try_from(users).unwrap_or(i64::MAX), hash: hash(self) };
+        let status = BasicAuthStatus { users: i64::try_from(users).unwrap_or(i64::MAX), hash: hash(self) };
         let mut details = Map::new();
         details.insert("basicAuth".to_owned(), serde_json::json!(status));
         details

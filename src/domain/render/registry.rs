@@ -9,9 +9,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::value::{self, invalid};
 use crate::{
-    api::{
-        CredentialKind, DeletionPolicy, Provider, RegistryCredentialSpec, RegistryStatus, Target,
-    },
+    api::{DeletionPolicy, Provider, RegistryCredentialSpec, RegistryStatus, Target},
     domain::{
         SecretBytes,
         content::{Content, Inputs, SourceError, SourceSecret, Warning},
@@ -24,10 +22,6 @@ const OUTPUT_TYPE: &str = "kubernetes.io/dockerconfigjson";
 const OUTPUT_KEY: &str = ".dockerconfigjson";
 
 impl CredentialSpec for RegistryCredentialSpec {
-    fn kind(&self) -> CredentialKind {
-        CredentialKind::RegistryCredential
-    }
-
     fn target(&self) -> &Target {
         &self.target
     }

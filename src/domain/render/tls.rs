@@ -7,9 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    api::{
-        CertificateStatus, CredentialKind, CredentialStatus, DeletionPolicy, Target, TlsCredentialSpec,
-    },
+    api::{CertificateStatus, CredentialStatus, DeletionPolicy, Target, TlsCredentialSpec},
     domain::{
         certificate::{self, CertificateError},
         content::{Content, Inputs, SourceError, SourceSecret, Warning},
@@ -27,10 +25,6 @@ const AUTHORITIES: &str = "ca.crt";
 const DETAIL: &str = "certificate";
 
 impl CredentialSpec for TlsCredentialSpec {
-    fn kind(&self) -> CredentialKind {
-        CredentialKind::TlsCredential
-    }
-
     fn target(&self) -> &Target {
         &self.target
     }
@@ -142,3 +136,7 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
 #[cfg(test)]
 #[path = "tls_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "openssl_tests.rs"]
+mod openssl_tests;

@@ -305,12 +305,7 @@ fn users(references: &References) -> String {
     format!("{}{more}", named.join(", "))
 }
 
-fn ready(
-    seen: &Observation<'_>,
-    source: &Verdict,
-    synced: &Verdict,
-    blocked: Option<&Verdict>,
-) -> Verdict {
+fn ready(seen: &Observation<'_>, source: &Verdict, synced: &Verdict, blocked: Option<&Verdict>) -> Verdict {
     if let Some(blocked) = blocked {
         let reason = if blocked.status == True { Reason::DeletionBlocked } else { Reason::Deleting };
         return Verdict::new(False, reason, blocked.message.clone());
@@ -335,10 +330,7 @@ fn progress(seen: &Observation<'_>, source: &Verdict, synced: &Verdict) -> (Verd
         )
     };
     let stalled = |reason, message: &str| {
-        (
-            Verdict::new(False, Reason::Stalled, "waiting for user action"),
-            Verdict::new(True, reason, message),
-        )
+        (Verdict::new(False, Reason::Stalled, "waiting for user action"), Verdict::new(True, reason, message))
     };
     if seen.desired.removal.is_some() {
         return busy(Reason::Deleting, "the credential is being deleted");

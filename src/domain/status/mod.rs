@@ -103,7 +103,11 @@ impl<'a> Observation<'a> {
         Self { desired, clusters, references }
     }
 
-    fn sum(&self, which: impl Fn(&ClusterOutcome) -> bool, value: impl Fn(&ClusterOutcome) -> usize) -> usize {
+    fn sum(
+        &self,
+        which: impl Fn(&ClusterOutcome) -> bool,
+        value: impl Fn(&ClusterOutcome) -> usize,
+    ) -> usize {
         self.clusters.iter().filter(|(_, outcome)| which(outcome)).map(|(_, outcome)| value(outcome)).sum()
     }
 
@@ -159,8 +163,9 @@ impl<'a> Observation<'a> {
         let synced = state == ClusterState::Synced;
         let revision =
             if synced { self.desired.revision } else { None }.or(previous.and_then(|row| row.revision));
-        let unchanged = previous
-            .is_some_and(|row| row.state == state && row.revision == revision && row.namespaces == namespaces);
+        let unchanged = previous.is_some_and(|row| {
+            row.state == state && row.revision == revision && row.namespaces == namespaces
+        });
         let longest =
             if self.clusters.len() > MANY_CLUSTERS { MAX_ROW_MESSAGE / 2 } else { MAX_ROW_MESSAGE * 2 };
         ClusterStatus {
@@ -209,9 +214,8 @@ fn references(clusters: &[(Arc<str>, Arc<ClusterOutcome>)]) -> References {
             field: reference.field.to_owned(),
         })
     });
-    let sum = |value: fn(&ClusterOutcome) -> usize| {
-        count(clusters.iter().map(|(_, outcome)| value(outcome)).sum())
-    };
+    let sum =
+        |value: fn(&ClusterOutcome) -> usize| count(clusters.iter().map(|(_, outcome)| value(outcome)).sum());
     References {
         total: sum(|outcome| outcome.users.counts.total),
         blocking: sum(|outcome| outcome.users.counts.blocking),

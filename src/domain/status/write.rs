@@ -59,9 +59,8 @@ fn hold(writing: Writing) -> Duration {
 }
 
 fn is_urgent(previous: &CredentialStatus, next: &CredentialStatus) -> bool {
-    let blocked = |status: &CredentialStatus| {
-        condition::status(&status.conditions, ConditionType::DeletionBlocked)
-    };
+    let blocked =
+        |status: &CredentialStatus| condition::status(&status.conditions, ConditionType::DeletionBlocked);
     // The status may be one revision behind the copies, and no more: see domain::revision.
     let lags = next.revision.unwrap_or(0) > previous.revision.unwrap_or(0).saturating_add(1);
     blocked(previous) != blocked(next)

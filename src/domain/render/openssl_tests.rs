@@ -1,16 +1,22 @@
 //! The checks of a TlsCredential, judged by openssl: every kind of key in every encoding, made, signed and
-//! compared by it. No API server is needed.
+//! compared by it.
 
-use std::{collections::BTreeMap, fs, io::Write as _, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, error::Error, fs, io::Write as _, path::PathBuf, process::Command};
 
-use claviger::{
-    api::{CertificateStatus, TlsCredential},
-    domain::{Content, Credential, Inputs, SecretBytes, SourceError, SourceSecret},
-};
 use k8s_openapi::jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Map, json};
+use tempfile::TempDir;
 
-use crate::support::{Error, Result, error::Context, pki::Authority, workdir::Workdir};
+use crate::{
+    api::{CertificateStatus, TlsCredentialSpec},
+    domain::{
+        content::{Content, Inputs, SourceError, SourceSecret},
+        credential::CredentialSpec,
+        sensitive::SecretBytes,
+    },
+};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Kinds of key that are distributed: a name, the arguments of `genpkey`, and what a status tells.
 const KINDS: [(&str, &str, &str); 7] = [
@@ -26,7 +32,7 @@ const KINDS: [(&str, &str, &str); 7] = [
 const SUBJECT: &str = "/C=DE/O=Acme, Inc./CN=a.example.com";
 
 /// openssl in a folder of its own.
-struct OpenSsl(Workdir);
+struct OpenSsl(TempDir);
 
 impl OpenSsl {
     /// Where it is missing this is said past the test runner, which would swallow it.
@@ -36,19 +42,19 @@ impl OpenSsl {
             let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: openssl is not installed");
             return Ok(None);
         }
-        Ok(Some(Self(Workdir::new("claviger-openssl-")?)))
+        Ok(Some(Self(TempDir::with_prefix("claviger-openssl-")?)))
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.0.path().join(name)
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
-        fs::read(self.path(name)).context(name)
+        Ok(fs::read(self.path(name))?)
     }
 
     fn write(&self, name: &str, content: &str) -> Result<()> {
-        fs::write(self.path(name), content).context(name)
+        Ok(fs::write(self.path(name), content)?)
     }
 
     /// Arguments as on a shell, where `@` stands for a space in one.
@@ -59,7 +65,7 @@ impl OpenSsl {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        Err(Error::new(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim())))
+        Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim()).into())
     }
 
     /// `<name>.key` and, signed by itself, `<name>.crt`.
@@ -96,23 +102,23 @@ fn judge(certificate: &[u8], key: &[u8]) -> Judged {
     let sources = [secret].into_iter().collect();
     credential().render(Inputs {
         sources: &sources,
-        standing: None,
+        existing: None,
         now: Timestamp::now(),
         entropy: &[0; 32],
     })
 }
 
-fn credential() -> TlsCredential {
-    let spec = serde_json::from_value(json!({"secretRef": {"name": "src"}})).expect("spec");
-    TlsCredential::new("web", spec)
+fn credential() -> TlsCredentialSpec {
+    serde_json::from_value(json!({"secretRef": {"name": "src"}})).expect("spec")
 }
 
 fn described(content: &Content) -> CertificateStatus {
-    serde_json::from_value(credential().details(Some(content))["certificate"].clone()).expect("status")
+    serde_json::from_value(credential().details(Some(content), &Map::new())["certificate"].clone())
+        .expect("status")
 }
 
 fn reason(judged: &Judged) -> &'static str {
-    judged.as_ref().map_or_else(SourceError::reason, |_| "Good")
+    judged.as_ref().map_or_else(|error| error.reason().as_str(), |_| "Good")
 }
 
 #[test]
@@ -139,7 +145,7 @@ fn every_kind_of_key_belongs_to_its_certificate_and_to_no_other() -> Result<()> 
         }
         for key in &own {
             let judged = openssl.judge(&[&format!("{name}.crt")], key)?;
-            let content = judged.map_err(|error| Error::new(format!("{key}: {error}")))?;
+            let content = judged.map_err(|error| format!("{key}: {error}"))?;
             assert_eq!(described(&content).key_algorithm, told, "{key}");
         }
         forms.extend(own.into_iter().map(|key| (name.to_owned(), key)));
@@ -173,11 +179,12 @@ fn a_status_tells_what_openssl_prints() -> Result<()> {
         ))?;
         compared.push((serial.to_owned(), openssl.judge(&[&format!("{serial}.crt")], "p256.key")?));
     }
-    let made = Authority::new("rcgen")?.server(&["b.example.com", "10.0.0.1"])?;
-    openssl.write("rcgen.crt", &made.certificate)?;
-    compared.push(("rcgen".to_owned(), judge(made.certificate.as_bytes(), made.key.as_bytes())));
+    let made = rcgen::generate_simple_self_signed(["b.example.com".to_owned(), "10.0.0.1".to_owned()])?;
+    openssl.write("rcgen.crt", &made.cert.pem())?;
+    let judged = judge(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes());
+    compared.push(("rcgen".to_owned(), judged));
     for (name, judged) in compared {
-        let status = described(&judged.map_err(|error| Error::new(format!("{name}: {error}")))?);
+        let status = described(&judged.map_err(|error| format!("{name}: {error}"))?);
         let printed = openssl.run(&format!(
             "x509 -in {name}.crt -noout -serial -fingerprint -sha256 -subject -issuer -nameopt RFC2253 -dates -dateopt iso_8601"
         ))?;
