@@ -14,7 +14,12 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, Connector},
-    domain::{fingerprint::FingerprintKey, identity::OwnerId, ownership::Hub},
+    domain::{
+        fingerprint::FingerprintKey,
+        identity::{CredentialId, OwnerId},
+        ownership::Hub,
+        withdrawal::Consent,
+    },
     supervisor::Supervisor,
     telemetry::{Freshness, Metrics},
 };
@@ -59,6 +64,12 @@ impl Context {
         // The sender lives as long as this does.
         let _ = self.members_known.subscribe().wait_for(|known| *known).await;
         self.local().connectivity.filled().await;
+    }
+
+    /// Whether a lack of consent takes copies of a credential away by now.
+    pub fn consent(&self, id: &CredentialId) -> Consent {
+        let own = self.local().read().snapshot().namespaces.get(&id.namespace).cloned();
+        self.stores.policies.consent(id.kind, &id.namespace, &own.unwrap_or_default())
     }
 
     /// The cluster that the operator runs in.

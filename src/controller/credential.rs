@@ -361,7 +361,9 @@ impl CredentialLoop {
     fn publish(&self, state: DesiredState, all: bool) {
         let context = &self.context;
         let owner = state.owner.clone();
-        context.stores.finalized.remove(&owner);
+        if state.removal.is_none() {
+            context.stores.finalized.remove(&owner);
+        }
         let wanted: Vec<Arc<str>> = state.clusters.keys().cloned().collect();
         let published = context.stores.desired.publish(state);
         if published.is_none() && !all {

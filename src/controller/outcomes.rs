@@ -38,6 +38,15 @@ impl Outcomes {
         news
     }
 
+    /// Those who have something to tell of a cluster.
+    pub fn owners_in(&self, cluster: &str) -> Vec<OwnerId> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter()
+            .filter(|(_, of_one)| of_one.contains_key(cluster))
+            .map(|(owner, _)| owner.clone())
+            .collect()
+    }
+
     /// There is nothing to tell of a cluster any more. Returns whether there was.
     pub fn remove(&self, owner: &OwnerId, cluster: &str) -> bool {
         let mut all = self.write();

@@ -17,6 +17,7 @@ use crate::{
 pub(crate) struct Policies {
     operator_namespace: Arc<str>,
     grace: Duration,
+    began: Instant,
     inner: RwLock<Inner>,
     listed: watch::Sender<bool>,
 }
@@ -24,18 +25,18 @@ pub(crate) struct Policies {
 struct Inner {
     /// `None` where one cannot be read.
     policies: BTreeMap<String, Option<Arc<Policy>>>,
-    changed: Instant,
+    /// Policies as they were before they changed or went, for as long as that was only a moment ago.
+    recent: Vec<(Instant, Arc<Policy>)>,
 }
 
 impl Policies {
     /// `grace` is the quiet period after a change, before a lack of consent takes copies away.
     pub fn new(operator_namespace: &str, grace: Duration) -> Self {
-        // At the start nobody knows what has just changed.
-        let inner = Inner { policies: BTreeMap::new(), changed: Instant::now() };
         Self {
             operator_namespace: operator_namespace.into(),
             grace,
-            inner: RwLock::new(inner),
+            began: Instant::now(),
+            inner: RwLock::new(Inner { policies: BTreeMap::new(), recent: Vec::new() }),
             listed: watch::Sender::new(false),
         }
     }
@@ -47,20 +48,16 @@ impl Policies {
         if inner.policies.get(name) == Some(&policy) {
             return false;
         }
-        // One that is new takes nothing away.
-        if inner.policies.insert(name.to_owned(), policy).is_some() {
-            inner.changed = Instant::now();
-        }
+        let before = inner.policies.insert(name.to_owned(), policy).flatten();
+        inner.remember(before, self.grace);
         true
     }
 
     pub fn remove(&self, name: &str) -> bool {
         let mut inner = self.write();
-        let removed = inner.policies.remove(name).is_some();
-        if removed {
-            inner.changed = Instant::now();
-        }
-        removed
+        let Some(before) = inner.policies.remove(name) else { return false };
+        inner.remember(before, self.grace);
+        true
     }
 
     pub fn names(&self) -> Vec<String> {
@@ -78,10 +75,15 @@ impl Policies {
         readable.filter(|policy| policy.covers(kind, namespace, seen)).cloned().collect()
     }
 
-    /// Whether a lack of consent takes copies away by now.
-    pub fn consent(&self) -> Consent {
-        let quiet = self.read().changed.elapsed();
-        Consent::judge(quiet, self.grace, self.unreadable())
+    /// Whether a lack of consent takes copies away by now: of a credential of a kind in a namespace.
+    pub fn consent(&self, kind: CredentialKind, namespace: &str, seen: &Namespace) -> Consent {
+        let inner = self.read();
+        let covering = inner.recent.iter().filter(|(_, policy)| policy.covers(kind, namespace, seen));
+        let changed = covering.map(|(changed, _)| *changed).max();
+        // At the start nobody knows what has just changed.
+        let quiet = changed.unwrap_or(self.began).elapsed();
+        let unreadable = inner.policies.values().filter(|policy| policy.is_none()).count();
+        Consent::judge(quiet, self.grace, unreadable)
     }
 
     pub fn listed(&self) {
@@ -104,5 +106,13 @@ impl Policies {
 
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// A policy is not what it was any more. One that is new takes nothing away.
+    fn remember(&mut self, before: Option<Arc<Policy>>, grace: Duration) {
+        self.recent.retain(|(changed, _)| changed.elapsed() < grace);
+        self.recent.extend(before.map(|before| (Instant::now(), before)));
     }
 }

@@ -139,7 +139,7 @@ impl Sync<'_> {
             next = sooner(next, Some(retry.saturating_duration_since(Instant::now())));
         }
         if let (true, Consent::Settling(left)) =
-            (self.memory.state.deferred() > 0, self.context.stores.policies.consent())
+            (self.memory.state.deferred() > 0, self.context.consent(&self.published.id))
         {
             next = sooner(next, Some(left));
         }
@@ -173,7 +173,7 @@ impl Sync<'_> {
             let refused = memory.refusals.drain().map(|(object, _)| object.namespace().clone());
             dirty.namespaces.extend(refused);
         }
-        if memory.state.deferred() > 0 && self.context.stores.policies.consent() == Consent::Settled {
+        if memory.state.deferred() > 0 && self.context.consent(&self.published.id) == Consent::Settled {
             dirty = Dirty::all();
         }
         dirty.namespaces.extend(memory.outstanding.drain());
@@ -184,7 +184,7 @@ impl Sync<'_> {
     /// made.
     fn plan(&mut self, cluster: &Cluster, dirty: &Dirty) -> (Vec<Change>, Option<Duration>) {
         let targets = self.published.clusters.get(&self.key.cluster).map(|targets| &**targets);
-        let withdraw = self.context.stores.policies.consent() == Consent::Settled;
+        let withdraw = self.context.consent(&self.published.id) == Consent::Settled;
         let mut plan = {
             let cache = cluster.read();
             let snapshot = cache.snapshot();

@@ -56,6 +56,7 @@ impl Router {
                 owners.insert(owner.clone());
             }
         });
+        owners.extend(self.stores.outcomes.owners_in(cluster));
         let member = self.clusters.get().and_then(Weak::upgrade).and_then(|all| all.get(cluster));
         if let Some(live) = member.as_ref().and_then(|member| member.seen()) {
             owners.extend(live.read().snapshot().copies.owners().cloned());

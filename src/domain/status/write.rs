@@ -43,7 +43,9 @@ pub(crate) fn when_to_write(
     if is_urgent(previous, next) {
         return Some(Duration::ZERO);
     }
-    if only_references(previous, next) {
+    // Whoever waits for a deletion wants to know for whom.
+    let deleting = condition::find(&next.conditions, ConditionType::DeletionBlocked).is_some();
+    if !deleting && only_references(previous, next) {
         return Some(paused(REFERENCES_PAUSE));
     }
     if writing.in_progress {
