@@ -11,6 +11,7 @@ mod scenario;
 mod architecture;
 mod bad_input;
 mod basic_auth;
+mod binaries;
 mod certificates;
 mod chart;
 mod consent;

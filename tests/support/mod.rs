@@ -19,6 +19,7 @@
 pub mod apply;
 pub mod audit;
 pub mod binaries;
+pub mod build_cache;
 pub mod builder;
 pub mod client;
 pub mod control_plane;
