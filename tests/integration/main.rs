@@ -18,6 +18,7 @@ mod consent;
 mod control_plane;
 mod deletion;
 mod distribution;
+mod drift;
 mod examples;
 mod faults;
 mod fleet;
