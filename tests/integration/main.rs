@@ -26,6 +26,7 @@ mod generated;
 mod member;
 mod member_rbac;
 mod nginx;
+mod orphans;
 mod outages;
 mod ownership;
 mod schema;
