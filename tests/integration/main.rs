@@ -32,5 +32,6 @@ mod ownership;
 mod schema;
 mod secrecy;
 mod startup;
+mod status_writes;
 mod sync;
 mod tls;
