@@ -157,6 +157,11 @@ impl Operator {
         self.lock().signal(signal)
     }
 
+    /// The exit status once it has ended by itself; 128 and the signal's number when a signal ended it.
+    pub fn exit_status(&self) -> Result<Option<i32>> {
+        self.lock().exit_status()
+    }
+
     /// An error with the end of the log when it has ended.
     pub fn check_running(&self) -> Result<()> {
         self.lock().check_running()
