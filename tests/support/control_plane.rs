@@ -209,6 +209,11 @@ impl ControlPlane {
         format!("127.0.0.1:{}", self.api_port)
     }
 
+    /// Host and port of etcd, which speaks plain HTTP with everybody.
+    pub fn etcd_address(&self) -> String {
+        format!("127.0.0.1:{}", self.etcd_port)
+    }
+
     pub fn ca_pem(&self) -> &str {
         self.authority.pem()
     }
