@@ -5,4 +5,7 @@ mod world;
 mod deletion;
 mod hubs;
 mod isolation;
+mod orphans;
+mod paused;
+mod rebuilt;
 mod sync;

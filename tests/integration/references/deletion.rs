@@ -1,0 +1,53 @@
+//! A long deletion, and Pods that appear in the middle of it.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+
+use super::Stage;
+use crate::{
+    looks::{delete, delete_pod, wait_no_credential},
+    support::Result,
+};
+
+const NAMESPACES: usize = 300;
+const PODS: usize = 40;
+
+#[tokio::test]
+async fn pods_that_appear_in_the_middle_of_a_deletion_keep_their_copies() -> Result<()> {
+    let stage = Stage::new(NAMESPACES, &["--concurrency=1"]).await?;
+    let test = &stage.test;
+    stage.proxy.delay(Duration::from_millis(20));
+    delete(test, "reg").await?;
+    stage.begun().await?;
+    let names = async || -> Result<Vec<String>> {
+        Ok(stage.copies().await?.items.into_iter().filter_map(|copy| copy.metadata.namespace).collect())
+    };
+    let left = names().await?;
+    assert!(left.len() > 3 * PODS, "it was too late: {} are left", left.len());
+    // From all over the range, whatever the order of the deletions is.
+    let chosen: Vec<&String> = left.iter().step_by(left.len() / PODS).take(PODS).collect();
+    let made: Vec<Result<_>> = futures::stream::iter(&chosen)
+        .map(async |namespace| test.pod(namespace, "app", "reg").await)
+        .buffer_unordered(16)
+        .collect()
+        .await;
+    made.into_iter().collect::<Result<Vec<_>>>()?;
+    let there = names().await?;
+    let users: Vec<&String> = chosen.iter().copied().filter(|namespace| there.contains(namespace)).collect();
+    assert!(users.len() > PODS / 2, "only {} of {PODS} Pods came in time", users.len());
+
+    test.wait_condition("reg", "DeletionBlocked", "True", "InUse").await?;
+    // Told also means that nothing more is on its way: what is there now stays there.
+    let kept = names().await?;
+    let lost: Vec<_> = users.iter().filter(|namespace| !kept.contains(namespace)).collect();
+    // One deletion may have been on its way when the last Pod came.
+    assert!(lost.len() <= 1, "of {} copies in use these were deleted: {lost:?}", users.len());
+    stage.proxy.delay(Duration::ZERO);
+    for namespace in chosen {
+        delete_pod(test, namespace, "app").await?;
+    }
+    wait_no_credential(test, "reg").await?;
+    assert!(names().await?.is_empty(), "some were left behind");
+    Ok(())
+}
