@@ -61,7 +61,7 @@ async fn objects(test: &Scenario) -> Result<Vec<DynamicObject>> {
     let manifest = [
         object("RegistryCredential", "reg", spec(test, "src")),
         object("RegistryCredential", "other", spec(test, "src")),
-        object("BasicAuthCredential", "basic", json!({"secretRef": {"name": "src"}})),
+        object("BasicAuthCredential", "basic", json!({"format": "BasicAuth", "secretRef": {"name": "src"}})),
         object("TlsCredential", "tls", json!({"secretRef": {"name": "tls-src"}})),
         object("MemberCluster", "east", json!({"kubeconfigSecretRef": {"name": "nowhere"}})),
     ];

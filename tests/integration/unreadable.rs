@@ -26,11 +26,16 @@ async fn allow(test: &Scenario, crd: &str, list: &str, value: &str) -> Result<()
     edit(test, crd, json!([{"op": "add", "path": path, "value": value}])).await
 }
 
-/// Has the API server take anything as a spec.
+/// Has the API server take anything as a spec. What selectors of fields name must be in the schema, so they go.
 async fn loosen(test: &Scenario, crd: &str) -> Result<()> {
     let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
-    edit(test, crd, json!([{"op": "replace", "path": path, "value": anything}])).await
+    let version = "/spec/versions/0";
+    let path = format!("{version}/schema/openAPIV3Schema/properties/spec");
+    let fields = format!("{version}/selectableFields");
+    let patch = json!([
+        {"op": "add", "path": fields, "value": []}, {"op": "replace", "path": path, "value": anything},
+    ]);
+    edit(test, crd, patch).await
 }
 
 async fn edit(test: &Scenario, crd: &str, patch: Value) -> Result<()> {

@@ -10,14 +10,17 @@ use crate::{
     support::Result,
 };
 
-const NAMESPACES: usize = 300;
-const PODS: usize = 40;
+const NAMESPACES: usize = 120;
+const PODS: usize = 20;
+
+/// Deletions in flight at one time.
+const CONCURRENCY: usize = 2;
 
 #[tokio::test]
 async fn pods_that_appear_in_the_middle_of_a_deletion_keep_their_copies() -> Result<()> {
-    let stage = Stage::new(NAMESPACES, &["--concurrency=1"]).await?;
+    let stage = Stage::new(NAMESPACES, &[&format!("--concurrency={CONCURRENCY}")]).await?;
     let test = &stage.test;
-    stage.proxy.delay(Duration::from_millis(20));
+    stage.proxy.delay(Duration::from_millis(50));
     delete(test, "reg").await?;
     stage.begun().await?;
     let names = async || -> Result<Vec<String>> {
@@ -41,8 +44,8 @@ async fn pods_that_appear_in_the_middle_of_a_deletion_keep_their_copies() -> Res
     // Told also means that nothing more is on its way: what is there now stays there.
     let kept = names().await?;
     let lost: Vec<_> = users.iter().filter(|namespace| !kept.contains(namespace)).collect();
-    // One deletion may have been on its way when the last Pod came.
-    assert!(lost.len() <= 1, "of {} copies in use these were deleted: {lost:?}", users.len());
+    // These may have been on their way when the Pods came.
+    assert!(lost.len() <= CONCURRENCY, "of {} copies in use these were deleted: {lost:?}", users.len());
     stage.proxy.delay(Duration::ZERO);
     for namespace in chosen {
         delete_pod(test, namespace, "app").await?;
