@@ -13,7 +13,7 @@ use kube::{
 };
 
 use crate::{
-    lab::{Lab, many_targets},
+    lab::{Lab, many_targets, wait_accounts},
     looks::{good_source, spec},
     scenario::Scenario,
     support::{FaultProxy, Operator, Result, wait_for},
@@ -48,6 +48,7 @@ impl Stage {
             if ready { Ok(()) } else { Err(format!("{:?}", status.summary)) }
         })
         .await?;
+        wait_accounts(&test, &targets).await?;
         Ok(Self { lab, proxy, test, operator, targets })
     }
 

@@ -34,13 +34,6 @@ impl Stage {
 async fn the_first_user_and_the_last_one_are_told_at_once_and_those_between_are_not() -> Result<()> {
     let stage = Stage::new(3, &[]).await?;
     let test = &stage.test;
-    for namespace in &stage.targets {
-        let accounts = kube::Api::<k8s_openapi::api::core::v1::ServiceAccount>::namespaced(
-            test.client.clone(),
-            namespace,
-        );
-        wait_for(LONG, "the default ServiceAccount", async || accounts.get("default").await).await?;
-    }
     for round in 0..2 {
         let began = Instant::now();
         test.pod(&stage.targets[0], "first", "reg").await?;

@@ -1,13 +1,13 @@
 //! A long deletion, and Pods that appear in the middle of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 
-use super::Stage;
+use super::{LONG, Stage};
 use crate::{
     looks::{delete, delete_pod, wait_no_credential},
-    support::Result,
+    support::{Result, wait_for},
 };
 
 const NAMESPACES: usize = 120;
@@ -15,6 +15,9 @@ const PODS: usize = 20;
 
 /// Deletions in flight at one time.
 const CONCURRENCY: usize = 2;
+
+/// Many times what one deletion takes.
+const REST: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn pods_that_appear_in_the_middle_of_a_deletion_keep_their_copies() -> Result<()> {
@@ -41,7 +44,15 @@ async fn pods_that_appear_in_the_middle_of_a_deletion_keep_their_copies() -> Res
     assert!(users.len() > PODS / 2, "only {} of {PODS} Pods came in time", users.len());
 
     test.wait_condition("reg", "DeletionBlocked", "True", "InUse").await?;
-    // Told also means that nothing more is on its way: what is there now stays there.
+    let mut seen = (0, Instant::now());
+    wait_for(LONG, "the deletions to come to rest", async || {
+        let left = names().await.map_err(|error| error.to_string())?.len();
+        if left != seen.0 {
+            seen = (left, Instant::now());
+        }
+        if seen.1.elapsed() > REST { Ok(()) } else { Err(format!("{left} are left")) }
+    })
+    .await?;
     let kept = names().await?;
     let lost: Vec<_> = users.iter().filter(|namespace| !kept.contains(namespace)).collect();
     // These may have been on their way when the Pods came.

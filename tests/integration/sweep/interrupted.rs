@@ -6,7 +6,7 @@ use futures::StreamExt;
 
 use super::{LONG, slow, spread_and_stop, start, uids, vanish, with_uid};
 use crate::{
-    lab::{Lab, many_targets},
+    lab::{Lab, many_targets, wait_accounts},
     looks::{delete_pod, good_source, spec, wait_no_secret},
     scenario::Scenario,
     support::{FaultProxy, Operator, Result, wait_for},
@@ -32,7 +32,8 @@ async fn begun() -> Result<Swept> {
     let proxy = FaultProxy::start(lab.control_plane.address()).await?;
     let test = lab.scenario().await?;
     test.policy().await?;
-    many_targets(&test, NAMESPACES).await?;
+    let targets = many_targets(&test, NAMESPACES).await?;
+    wait_accounts(&test, &targets).await?;
     good_source(&test, "src", "the-password").await?;
     let operator = lab.operator()?.start().await?;
     spread_and_stop(&lab, &test, operator, "reg").await?;
