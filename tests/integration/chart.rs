@@ -2,6 +2,7 @@
 //! rights that the chart gives it.
 
 mod cluster_api;
+mod consent;
 mod examples;
 mod fence;
 mod guard;

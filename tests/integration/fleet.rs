@@ -6,4 +6,7 @@ mod deletion;
 mod disk;
 mod hubs;
 mod isolation;
+mod orphans;
+mod paused;
+mod rebuilt;
 mod sync;

@@ -1,9 +1,13 @@
 //! A control plane and operators of a test's own, for faults that nobody else should feel.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::{
     Api,
     api::{ListParams, ObjectList},
@@ -15,7 +19,7 @@ use crate::{
         AuditEvent, ControlPlane, FaultProxy, Operator, Result,
         environment::{OPERATOR_NAMESPACE, prepare},
         operator::Builder,
-        operator_binary, random_name,
+        operator_binary, random_name, wait_for,
     },
 };
 
@@ -113,6 +117,19 @@ pub async fn many_targets(test: &Scenario, count: usize) -> Result<Vec<String>> 
         futures::stream::iter(&names).map(|name| test.target(name)).buffer_unordered(16).collect().await;
     made.into_iter().collect::<Result<Vec<_>>>()?;
     Ok(names)
+}
+
+/// Waits until Pods can be made in all of these namespaces: each needs its default ServiceAccount.
+pub async fn wait_accounts(test: &Scenario, namespaces: &[String]) -> Result<()> {
+    let accounts: Api<ServiceAccount> = Api::all(test.client.clone());
+    let named = ListParams::default().fields("metadata.name=default");
+    wait_for(Duration::from_secs(60), "the default ServiceAccounts", async || {
+        let found = accounts.list(&named).await.map_err(|error| error.to_string())?;
+        let found: HashSet<&str> = found.iter().filter_map(|a| a.metadata.namespace.as_deref()).collect();
+        let missing = namespaces.iter().filter(|namespace| !found.contains(namespace.as_str())).count();
+        if missing == 0 { Ok(()) } else { Err(format!("{missing} are missing")) }
+    })
+    .await
 }
 
 /// All copies in the cluster.

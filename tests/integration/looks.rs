@@ -87,6 +87,16 @@ pub async fn wait_no_credential(test: &Scenario, name: &str) -> Result<()> {
     test.home.explain(gone.await).await
 }
 
+/// Waits until a credential is stalled, or is not, for whatever reason.
+pub async fn wait_stalled(test: &Scenario, name: &str, wanted: &str) -> Result<()> {
+    wait_for(SOON, &format!("{name} to be Stalled={wanted}"), async || {
+        let status = test.status(name).await.map_err(|error| error.to_string())?;
+        let found = status.conditions.into_iter().find(|condition| condition.type_ == "Stalled");
+        if found.as_ref().is_some_and(|c| c.status == wanted) { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await
+}
+
 /// uid, resourceVersion and data of a Secret: whether it was touched at all.
 pub async fn exact(
     test: &Scenario,

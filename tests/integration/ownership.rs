@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::{
     looks::{
-        MARKS, SOON, delete, exact, foreign, good_source, merge, spec, spec_to, wait_copy, wait_no_credential,
+        MARKS, SOON, delete, exact, foreign, good_source, merge, spec, spec_to, wait_copy,
+        wait_no_credential, wait_stalled,
     },
     scenario::Scenario,
     support::{Result, wait_for},
@@ -176,7 +177,8 @@ async fn an_immutable_copy_is_told_and_comes_back_after_its_deletion() -> Result
     let failure = test.status("reg").await?.clusters[0].failures[0].clone();
     assert_eq!((failure.namespace.as_str(), failure.reason.as_str()), (&*targets[0], "SecretImmutable"));
     assert_eq!(test.login(&targets[0], "reg").await?.map(|login| login.1), Some("the-password".into()));
-    test.wait_condition("reg", "Stalled", "True", "PartiallySynced").await?;
+    // The credential itself is in order.
+    wait_stalled(&test, "reg", "False").await?;
     secrets.delete("reg", &DeleteParams::default()).await?;
     test.wait_password(&targets[0], "reg", "another-password").await?;
     test.wait_ready("reg", 2).await?;

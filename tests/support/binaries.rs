@@ -66,6 +66,14 @@ pub fn helm() -> Result<PathBuf> {
     go_tool("helm", "helm")
 }
 
+/// The user's own, as most have one; else it is built from `tests/kubectl`.
+pub fn kubectl() -> Result<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let own =
+        std::env::split_paths(&folders).map(|folder| folder.join("kubectl")).find(|path| path.is_file());
+    own.map_or_else(|| go_tool("kubectl", "kubectl"), Ok)
+}
+
 /// The path of a program that `tests/<module>/go.mod` names as a tool. Built when it is not there yet, which
 /// blocks: call it through `spawn_blocking` where other work shares the thread.
 pub fn go_tool(module: &str, program: &str) -> Result<PathBuf> {

@@ -45,7 +45,7 @@ pub mod workdir;
 
 pub use apply::{apply_yaml, apply_yaml_in, install_crds};
 pub use audit::AuditEvent;
-pub use binaries::{go_tool, helm};
+pub use binaries::{go_tool, helm, kubectl};
 pub use client::{client_from, config_from};
 pub use control_plane::ControlPlane;
 pub use dump::dump;

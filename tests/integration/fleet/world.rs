@@ -124,7 +124,8 @@ pub fn merge(mut base: Value, more: Value) -> Value {
 /// An operator of a hub.
 pub async fn start(lab: &Lab, args: &[&str]) -> Result<Operator> {
     let quick = ["--request-timeout=2s", "--watch-timeout=5s", "--member-probe-interval=1s"];
-    quick.iter().chain(args).fold(lab.operator()?, |builder, arg| builder.arg(*arg)).start().await
+    let builder = lab.operator()?.env("CLAVIGER_CONSENT_GRACE_PERIOD", "1s");
+    quick.iter().chain(args).fold(builder, |builder, arg| builder.arg(*arg)).start().await
 }
 
 /// A cluster that a hub can push to, through a proxy that can misbehave.
