@@ -1,8 +1,9 @@
 //! One hub and members, each a real control plane.
 
-mod world;
+pub mod world;
 
 mod deletion;
 mod hubs;
 mod isolation;
+mod restart;
 mod sync;
