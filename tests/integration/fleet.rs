@@ -1,6 +1,6 @@
 //! One hub and members, each a real control plane.
 
-mod world;
+pub mod world;
 
 mod deletion;
 mod disk;
@@ -9,4 +9,5 @@ mod isolation;
 mod orphans;
 mod paused;
 mod rebuilt;
+mod restart;
 mod sync;

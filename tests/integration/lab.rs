@@ -54,7 +54,12 @@ impl Lab {
 
     /// The same, behind a proxy.
     pub fn operator_behind(&self, proxy: &FaultProxy) -> Result<Builder> {
-        let kubeconfig = self.control_plane.kubeconfig_with(proxy.url(), self.control_plane.token(USER)?)?;
+        self.operator_at(&proxy.url())
+    }
+
+    /// The same, that finds the API server at another address.
+    pub fn operator_at(&self, url: &str) -> Result<Builder> {
+        let kubeconfig = self.control_plane.kubeconfig_with(url, self.control_plane.token(USER)?)?;
         Ok(self.operator_with(&kubeconfig).arg("--leader-elect=false"))
     }
 

@@ -19,8 +19,8 @@ use crate::{
     member_rbac::token_in_member,
     scenario::Scenario,
     support::{
-        ControlPlane, FaultProxy, Operator, Result, apply_yaml, builder::Builder as ControlPlaneBuilder,
-        environment::OPERATOR_NAMESPACE, wait_for,
+        ControlPlane, FaultProxy, HttpProxy, Operator, Result, apply_yaml,
+        builder::Builder as ControlPlaneBuilder, environment::OPERATOR_NAMESPACE, wait_for,
     },
 };
 
@@ -37,8 +37,13 @@ impl World {
     /// A hub whose operator notices within seconds what takes minutes by default.
     pub async fn new(args: &[&str]) -> Result<Self> {
         let lab = Lab::start().await?;
-        let test = lab.scenario().await?;
         let operator = start(&lab, args).await?;
+        Self::of(lab, operator).await
+    }
+
+    /// A hub whose operator was started in some other way.
+    pub async fn of(lab: Lab, operator: Operator) -> Result<Self> {
+        let test = lab.scenario().await?;
         good_source(&test, "src", "the-password").await?;
         let (from, to) = (json!({"namespaces": {"names": [test.home.name]}}), test.selector());
         let policy = json!({
@@ -152,6 +157,22 @@ impl Member {
         let proxy = FaultProxy::start(control_plane.address()).await?;
         let kubeconfig = control_plane.kubeconfig_text(proxy.url(), &token);
         Ok(Self { name: name.to_owned(), control_plane, proxy, admin, kubeconfig })
+    }
+
+    /// One of which nothing is needed but its API server: without controllers, and reached as an administrator.
+    pub async fn bare(name: &str) -> Result<Self> {
+        let control_plane = ControlPlane::builder().without_controllers().start().await?;
+        let proxy = FaultProxy::start(control_plane.address()).await?;
+        let kubeconfig = control_plane.kubeconfig_text(proxy.url(), control_plane.admin_token()?);
+        let admin = control_plane.client().await?;
+        Ok(Self { name: name.to_owned(), control_plane, proxy, admin, kubeconfig })
+    }
+
+    /// A proxy that reads requests, through which the hub reaches it from its next kubeconfig on.
+    pub async fn http_proxy(&mut self) -> Result<HttpProxy> {
+        let proxy = self.control_plane.http_proxy().await?;
+        self.kubeconfig = self.kubeconfig.replace(&self.proxy.url(), &proxy.url());
+        Ok(proxy)
     }
 
     /// Namespaces with the label of a test.
