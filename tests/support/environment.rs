@@ -38,13 +38,10 @@ async fn make() -> Result<Environment> {
     let control_plane = ControlPlane::shared().await?;
     prepare(&control_plane.client().await?).await?;
     let binary = tokio::task::spawn_blocking(operator_binary).await??;
-    let operator = Operator::builder(binary, control_plane.kubeconfig())
-        .namespace(OPERATOR_NAMESPACE)
-        // Some test changes a policy at any time: no other one could wait for a quiet period to end.
-        .env("CLAVIGER_CONSENT_GRACE_PERIOD", "0s")
-        .env("CLAVIGER_SWEEP_GRACE_PERIOD", "0s")
-        .start()
-        .await?;
+    let operator = Operator::builder(binary, control_plane.kubeconfig()).namespace(OPERATOR_NAMESPACE);
+    // Tests that share it change policies all the time, so that a quiet period would never end.
+    let at_once = ["CLAVIGER_CONSENT_GRACE_PERIOD", "CLAVIGER_SWEEP_GRACE_PERIOD"];
+    let operator = at_once.iter().fold(operator, |operator, name| operator.env(name, "0s")).start().await?;
     Ok(Environment { control_plane, operator })
 }
 
