@@ -47,6 +47,11 @@ impl Lab {
         Ok(Self { control_plane, binary })
     }
 
+    /// What operators show to the API server.
+    pub fn token(&self) -> Result<&str> {
+        self.control_plane.token(USER)
+    }
+
     /// An operator that acts at once.
     pub fn operator(&self) -> Result<Builder> {
         Ok(self.operator_with(&self.control_plane.kubeconfig_for(USER)?).arg("--leader-elect=false"))

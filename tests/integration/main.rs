@@ -4,8 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod canary;
 mod lab;
 mod looks;
+mod reached;
 mod scenario;
 
 mod admission;

@@ -349,10 +349,26 @@ impl ControlPlane {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The controllers give up when the API server is not well within 10 s, which takes longer on a busy machine.
+    fn revive_controllers(&self) -> Result<()> {
+        const GAVE_UP: &str = "failed to wait for apiserver being healthy";
+        let mut servers = self.lock();
+        if let Some(process) = &mut servers.controller_manager
+            && process.exit_status()?.is_some()
+            && process.log_tail().contains(GAVE_UP)
+        {
+            let name = "kube-controller-manager";
+            *process = Process::spawn(name, &self.layout().controller_manager(), &self.log(name))?;
+        }
+        Ok(())
+    }
+
     /// Waits for an answer, and at once gives up when a server has ended.
     async fn wait_while_running<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
         let found = wait_for(START_DEADLINE, what, async || {
-            let running = self.lock().all().try_for_each(Process::check_running);
+            let running = self
+                .revive_controllers()
+                .and_then(|()| self.lock().all().try_for_each(Process::check_running));
             match running {
                 Err(ended) => Ok(Err(ended)),
                 // One look must not take the whole deadline: an answer may never come.

@@ -59,4 +59,4 @@ pub use http_proxy::HttpProxy;
 pub use namespace::{TestNamespace, random_name};
 pub use operator::Operator;
 pub use operator_binary::operator_binary;
-pub use wait::wait_for;
+pub use wait::{stays, wait_for};

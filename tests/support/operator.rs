@@ -74,6 +74,10 @@ impl Builder {
         self
     }
 
+    pub fn args(self, args: &[&str]) -> Self {
+        args.iter().fold(self, |builder, arg| builder.arg(*arg))
+    }
+
     pub fn env(mut self, key: &str, value: impl Into<String>) -> Self {
         self.env.push((key.to_owned(), value.into()));
         self

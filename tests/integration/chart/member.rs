@@ -70,9 +70,10 @@ async fn copy_in_member(test: &Scenario, there: &Client) -> Result<()> {
     }))?;
     Api::all(test.client.clone()).create(&PostParams::default(), &policy).await?;
     test.credential("far", json!({"provider": "Quay", "secretRef": {"name": "src"}, "target": to})).await?;
-    test.wait_ready("far", 1).await?;
     let copies = Api::<Secret>::namespaced(there.clone(), "web");
-    let made = copies.get("far").await?;
+    // The hub may be shown the credential before the namespace in the member.
+    let made = wait_for(DEADLINE, "the copy in the member", async || copies.get("far").await).await?;
+    test.wait_ready("far", 1).await?;
     for patch in [json!({"data": {".dockerconfigjson": "e30="}}), json!({"metadata": {"labels": null}})] {
         let what = patch.to_string();
         copies.patch("far", &PatchParams::default(), &Patch::Merge(patch)).await?;

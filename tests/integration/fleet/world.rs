@@ -20,7 +20,7 @@ use crate::{
     scenario::Scenario,
     support::{
         ControlPlane, FaultProxy, HttpProxy, Operator, Result, apply_yaml,
-        builder::Builder as ControlPlaneBuilder, environment::OPERATOR_NAMESPACE, wait_for,
+        builder::Builder as ControlPlaneBuilder, environment::OPERATOR_NAMESPACE, operator::Builder, wait_for,
     },
 };
 
@@ -36,22 +36,33 @@ pub struct World {
 impl World {
     /// A hub whose operator notices within seconds what takes minutes by default.
     pub async fn new(args: &[&str]) -> Result<Self> {
+        let world = Self::without_policy(|lab| Ok(quick(lab)?.args(args))).await?;
+        world.consent(json!({"selector": {}})).await?;
+        Ok(world)
+    }
+
+    /// A hub with another operator, where nobody may push anything yet.
+    pub async fn without_policy(operator: impl FnOnce(&Lab) -> Result<Builder>) -> Result<Self> {
         let lab = Lab::start().await?;
-        let operator = start(&lab, args).await?;
+        let operator = operator(&lab)?.start().await?;
         Self::of(lab, operator).await
     }
 
-    /// A hub whose operator was started in some other way.
+    /// A hub whose operator was started in some other way. Nobody may push anything yet.
     pub async fn of(lab: Lab, operator: Operator) -> Result<Self> {
         let test = lab.scenario().await?;
         good_source(&test, "src", "the-password").await?;
-        let (from, to) = (json!({"namespaces": {"names": [test.home.name]}}), test.selector());
+        Ok(Self { lab, test, operator })
+    }
+
+    /// The one policy: the home namespace may push into all namespaces of the test in these clusters.
+    pub async fn consent(&self, clusters: Value) -> Result<()> {
+        let from = json!({"namespaces": {"names": [self.test.home.name]}});
         let policy = json!({
             "apiVersion": "claviger.dev/v1alpha1", "kind": "DistributionPolicy", "metadata": {"name": "fleet"},
-            "spec": {"from": from, "to": merge(to, json!({"clusters": {"selector": {}}}))},
+            "spec": {"from": from, "to": merge(self.test.selector(), json!({"clusters": clusters}))},
         });
-        test.apply_cluster("DistributionPolicy", "fleet", policy).await?;
-        Ok(Self { lab, test, operator })
+        self.test.apply_cluster("DistributionPolicy", "fleet", policy).await
     }
 
     /// The spec of a credential for all namespaces of the test in these clusters.
@@ -126,11 +137,15 @@ pub fn merge(mut base: Value, more: Value) -> Value {
     base
 }
 
-/// An operator of a hub.
+/// An operator of a hub that notices within seconds what takes minutes by default.
+pub fn quick(lab: &Lab) -> Result<Builder> {
+    let args = ["--request-timeout=2s", "--watch-timeout=5s", "--member-probe-interval=1s"];
+    Ok(lab.operator()?.env("CLAVIGER_CONSENT_GRACE_PERIOD", "1s").args(&args))
+}
+
+/// The same, with more flags, and started.
 pub async fn start(lab: &Lab, args: &[&str]) -> Result<Operator> {
-    let quick = ["--request-timeout=2s", "--watch-timeout=5s", "--member-probe-interval=1s"];
-    let builder = lab.operator()?.env("CLAVIGER_CONSENT_GRACE_PERIOD", "1s");
-    quick.iter().chain(args).fold(builder, |builder, arg| builder.arg(*arg)).start().await
+    quick(lab)?.args(args).start().await
 }
 
 /// A cluster that a hub can push to, through a proxy that can misbehave.
