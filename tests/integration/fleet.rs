@@ -1,6 +1,6 @@
 //! One hub and members, each a real control plane.
 
-mod world;
+pub mod world;
 
 mod deletion;
 mod hubs;

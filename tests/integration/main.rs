@@ -29,5 +29,6 @@ mod ownership;
 mod schema;
 mod secrecy;
 mod startup;
+mod storm;
 mod sync;
 mod tls;
