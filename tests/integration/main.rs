@@ -41,6 +41,7 @@ mod secrecy;
 mod startup;
 mod status_writes;
 mod sweep;
+mod storm;
 mod sync;
 mod takeover;
 mod targets;

@@ -33,6 +33,7 @@ async fn a_restart_does_not_wait_for_each_frozen_member_in_turn() -> Result<()> 
     // With the usual time-outs: it is about how they add up.
     let operator = lab.operator()?.start().await?;
     let world = World::of(lab, operator).await?;
+    world.consent(serde_json::json!({"selector": {}})).await?;
     let test = &world.test;
     let (client, home) = (&test.client, &test.home.name);
     for name in ["web", "db"] {

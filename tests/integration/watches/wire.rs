@@ -45,6 +45,7 @@ async fn the_values_of_other_secrets_are_not_asked_for() -> Result<()> {
     ];
     let operator = operator.into_iter().fold(lab.operator_at(&hub.url())?, |builder, arg| builder.arg(arg));
     let world = World::of(lab, operator.start().await?).await?;
+    world.consent(serde_json::json!({"selector": {}})).await?;
     let mut east = Member::start("east").await?;
     let member = east.http_proxy().await?;
     let test = &world.test;
