@@ -10,15 +10,11 @@ use kube::{
 };
 
 use crate::{
+    cpu::CpuClock,
     observer::Observer,
-    operator::own_cpu_seconds,
     support::Result,
-    world::{CONCURRENCY, SECRET, World},
+    world::{CONCURRENCY, REST, SECRET, World},
 };
-
-/// The operator is at rest for at least as long before each phase, and a machine that has been at rest is slower
-/// for a moment than one in the middle of work.
-const REST: Duration = Duration::from_secs(2);
 
 /// What Claviger has made of the source before and after its rotation.
 pub struct Templates {
@@ -26,7 +22,7 @@ pub struct Templates {
     pub second: Secret,
 }
 
-/// How long the two loops took.
+/// How long the two loops took, and their processor time, with that of the watch beside them.
 #[derive(Clone, Copy)]
 pub struct Times {
     pub create: Duration,
@@ -39,11 +35,12 @@ pub struct Times {
 pub async fn run(world: &World, templates: &Templates) -> Result<Times> {
     // Claviger's client is new too: connecting is part of the first phase of both.
     let client = world.client().await?;
-    let began = own_cpu_seconds()?;
+    let clock = CpuClock::own();
+    let began = clock.seconds()?;
     let (create, made) = create(world, &client, &templates.first).await?;
-    let between = own_cpu_seconds()?;
+    let between = clock.seconds()?;
     let update = update(world, &client, &templates.second, made).await?;
-    let (create_cpu, update_cpu) = (between - began, own_cpu_seconds()? - between);
+    let (create_cpu, update_cpu) = (between - began, clock.seconds()? - between);
     delete(world, &client).await?;
     Ok(Times { create, update, create_cpu, update_cpu })
 }
@@ -51,6 +48,7 @@ pub async fn run(world: &World, templates: &Templates) -> Result<Times> {
 async fn create(world: &World, client: &Client, template: &Secret) -> Result<(Duration, Vec<ObjectMeta>)> {
     let seen = Observer::start(world.client().await?).await?.expect(world.targets.len(), 1);
     let secret = stripped(template);
+    // As long as the operator rests, after the same preparations.
     tokio::time::sleep(REST).await;
     let began = Instant::now();
     let made = stream::iter(&world.targets)
@@ -73,6 +71,7 @@ async fn update(
 ) -> Result<Duration> {
     let seen = Observer::start(world.client().await?).await?.expect(world.targets.len(), 2);
     let secret = stripped(template);
+    // As long as the operator rests, after the same preparations.
     tokio::time::sleep(REST).await;
     let began = Instant::now();
     stream::iter(made)

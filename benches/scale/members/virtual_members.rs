@@ -1,11 +1,11 @@
 //! Many clusters out of one: a member for each port, which sees of a real API server only what is its own.
 //!
-//! In front of the one API server stands a proxy per member. It speaks TLS, shows of all namespaces the member's own and
-//! `kube-system` with a uid of its own, by which the operator knows clusters, and of Secrets and Pods those in that namespace. All
-//! else passes through, watches too.
+//! In front of the one API server stands a proxy per member. It speaks TLS, and adds a label of the member to the Secrets
+//! that are written and to the selector of what is listed and watched: so the API server itself keeps the members apart. Of
+//! all namespaces a member sees its own and `kube-system`, with a uid of its own, by which the operator knows clusters. All
+//! else passes through.
 
 use std::{
-    collections::HashSet,
     convert::Infallible,
     sync::{
         Arc,
@@ -13,8 +13,7 @@ use std::{
     },
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
     body::{Bytes, Incoming},
@@ -32,11 +31,11 @@ use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::DEADLINE;
+use super::{DEADLINE, disguise};
 use crate::{
     support::{
         ControlPlane, Error, FaultProxy, Result,
@@ -44,30 +43,30 @@ use crate::{
         pki::Authority,
         wait_for,
     },
-    world::{CONCURRENCY, LABEL, create_namespace},
+    world::{LABEL, TARGET, control_plane, create_namespaces},
 };
 
-/// Which member a namespace is shown to.
-const OF: &str = "member";
+/// Which member an object is shown to. It sorts before all other labels.
+pub const OF: &str = "a.bench/member";
 const EVERYBODY: &str = "all";
 
 type Answer = Response<UnsyncBoxBody<Bytes, kube::Error>>;
 
 /// All members; gone when dropped.
-pub struct Crowd {
+pub struct VirtualMembers {
     pub members: Vec<Member>,
     /// In front of the first member.
     pub fault: FaultProxy,
     /// Of the API server that all share.
-    control_plane: ControlPlane,
+    pub control_plane: ControlPlane,
     _serving: JoinSet<()>,
 }
 
 /// One member, as the operator sees it.
 pub struct Member {
     pub name: String,
-    /// The one that gets a copy.
-    pub namespace: String,
+    /// Those that get a copy.
+    pub namespaces: Vec<String>,
     /// To which the operator connects.
     pub port: u16,
     pub kubeconfig: String,
@@ -79,55 +78,56 @@ impl Member {
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
+
+    /// The label of what it sees.
+    pub fn label(&self) -> Value {
+        json!({OF: self.name})
+    }
 }
 
 /// What the proxy of a member knows.
 struct Front {
     upstream: Client,
     member: String,
-    namespace: String,
     /// The uid of `kube-system`, and the one that is shown in its place.
     uid: String,
     shown: String,
     requests: Arc<AtomicU64>,
 }
 
-impl Crowd {
-    pub async fn start(count: usize) -> Result<Self> {
-        let control_plane = ControlPlane::builder()
-            .without_controllers()
-            .api_server_arg("--disable-admission-plugins=ServiceAccount")
-            .start()
-            .await?;
+impl VirtualMembers {
+    /// A member for each number, with so many namespaces.
+    pub async fn start(namespaces: &[usize]) -> Result<Self> {
+        let control_plane = control_plane().await?;
         let client = control_plane.client().await?;
         let uid = share_kube_system(&client).await?;
-        let names: Vec<(String, String)> =
-            (0..count).map(|number| (format!("member-{number:03}"), format!("team-{number:03}"))).collect();
-        stream::iter(&names)
-            .map(|(name, namespace)| create_namespace(&client, namespace, json!({OF: name, LABEL: "target"})))
-            .buffer_unordered(CONCURRENCY)
-            .try_collect::<()>()
-            .await?;
         let authority = Authority::new("members")?;
         let acceptor = acceptor(&authority)?;
         let mut serving = JoinSet::new();
         let mut members = Vec::new();
-        for (number, (name, namespace)) in names.into_iter().enumerate() {
+        for (number, count) in namespaces.iter().enumerate() {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-            let port = listener.local_addr()?.port();
-            let requests = Arc::<AtomicU64>::default();
+            let member = Member {
+                name: format!("member-{number:03}"),
+                namespaces: (0..*count).map(|namespace| format!("team-{number:03}-{namespace:04}")).collect(),
+                port: listener.local_addr()?.port(),
+                kubeconfig: String::new(),
+                requests: Arc::default(),
+            };
+            let labels = json!({OF: member.name, LABEL: TARGET});
+            create_namespaces(&client, member.namespaces.iter().map(|name| (name.as_str(), labels.clone())))
+                .await?;
             let front = Front {
                 // With connections of its own: what holds one member up is not to hold up another one here.
                 upstream: control_plane.client().await?,
-                member: name.clone(),
-                namespace: namespace.clone(),
+                member: member.name.clone(),
                 uid: uid.clone(),
                 // Of the same length, so that no header has to change.
                 shown: format!("{}{number:012}", &uid[..uid.len() - 12]),
-                requests: requests.clone(),
+                requests: member.requests.clone(),
             };
             serving.spawn(serve(listener, acceptor.clone(), Arc::new(front)));
-            members.push(Member { name, namespace, port, kubeconfig: String::new(), requests });
+            members.push(member);
         }
         let first = members.first_mut().ok_or_else(|| Error::new("no members"))?;
         let fault = FaultProxy::start(format!("127.0.0.1:{}", first.port)).await?;
@@ -143,11 +143,6 @@ impl Crowd {
     /// A client that sees everything.
     pub async fn client(&self) -> Result<Client> {
         self.control_plane.client().await
-    }
-
-    /// The namespaces of all but the one that faults are for.
-    pub fn healthy(&self) -> HashSet<String> {
-        self.members.iter().skip(1).map(|member| member.namespace.clone()).collect()
     }
 }
 
@@ -203,46 +198,54 @@ impl Front {
     async fn pass(&self, request: Request<Incoming>) -> Result<Answer> {
         let (mut head, body) = request.into_parts();
         let is_watch = head.uri.query().is_some_and(|query| query.contains("watch=true"));
+        let body = body.collect().await?.to_bytes();
+        let body = if is_secret_write(&head.method, head.uri.path()) {
+            disguise::with_label(&body, OF, &self.member)
+        } else {
+            body.to_vec()
+        };
         head.uri = self.narrowed(&head.uri)?;
         head.headers.remove(header::AUTHORIZATION);
+        head.headers.remove(header::ACCEPT_ENCODING);
+        // The body may have another length now.
+        head.headers.remove(header::CONTENT_LENGTH);
         head.headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1"));
-        let body = Body::from(body.collect().await?.to_bytes().to_vec());
-        let response = self.upstream.send(Request::from_parts(head, body)).await?;
-        let (head, body) = response.into_parts();
+        let response = self.upstream.send(Request::from_parts(head, Body::from(body))).await?;
+        let (mut head, body) = response.into_parts();
+        head.headers.remove(header::CONTENT_LENGTH);
+        let label = format!("\"{OF}\":\"{}\",", self.member);
         if is_watch {
-            return Ok(Response::from_parts(head, body.boxed_unsync()));
+            return Ok(Response::from_parts(head, disguise::lines_without(body, label)));
         }
-        Ok(Response::from_parts(head, whole(self.disguised(body.collect().await?.to_bytes()))))
+        let body = disguise::without(body.collect().await?.to_bytes(), label.as_bytes());
+        let body = disguise::replaced(body, self.uid.as_bytes(), self.shown.as_bytes());
+        Ok(Response::from_parts(head, whole(body)))
     }
 
     /// Lists and watches of the whole cluster, as those of the member's part.
     fn narrowed(&self, uri: &Uri) -> Result<Uri> {
-        let query = uri.query().unwrap_or_default();
-        let narrowed = match uri.path() {
-            "/api/v1/namespaces" => {
-                let of = format!("{OF}%20in%20({},{EVERYBODY})", self.member);
-                format!("/api/v1/namespaces?{query}&labelSelector={of}")
-            }
-            "/api/v1/secrets" => format!("/api/v1/namespaces/{}/secrets?{query}", self.namespace),
-            "/api/v1/pods" => format!("/api/v1/namespaces/{}/pods?{query}", self.namespace),
+        let of = match uri.path() {
+            "/api/v1/namespaces" => format!("{OF} in ({},{EVERYBODY})", self.member),
+            "/api/v1/secrets" | "/api/v1/pods" => format!("{OF}={}", self.member),
             _ => return Ok(uri.clone()),
         };
-        Ok(narrowed.parse()?)
+        let of = of.replace(' ', "%20").replace('/', "%2F").replace(',', "%2C").replace('=', "%3D");
+        let query = uri.query().unwrap_or_default();
+        let mut parameters: Vec<String> =
+            query.split('&').filter(|one| !one.is_empty()).map(str::to_owned).collect();
+        match parameters.iter_mut().find(|one| one.starts_with("labelSelector=")) {
+            Some(selector) if selector.ends_with('=') => selector.push_str(&of),
+            Some(selector) => *selector = format!("{selector}%2C{of}"),
+            None => parameters.push(format!("labelSelector={of}")),
+        }
+        Ok(format!("{}?{}", uri.path(), parameters.join("&")).parse()?)
     }
+}
 
-    /// With the uid that this member is known by.
-    fn disguised(&self, bytes: Bytes) -> Bytes {
-        let (uid, shown) = (self.uid.as_bytes(), self.shown.as_bytes());
-        let places: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(uid)).collect();
-        if places.is_empty() {
-            return bytes;
-        }
-        let mut bytes = bytes.to_vec();
-        for at in places {
-            bytes[at..at + shown.len()].copy_from_slice(shown);
-        }
-        bytes.into()
-    }
+/// Whether a Secret is created or replaced as a whole. A patch leaves the label as it is.
+fn is_secret_write(method: &Method, path: &str) -> bool {
+    let mut parts = path.strip_prefix("/api/v1/namespaces/").unwrap_or_default().split('/');
+    (method == Method::POST || method == Method::PUT) && parts.nth(1) == Some("secrets")
 }
 
 fn whole(bytes: Bytes) -> UnsyncBoxBody<Bytes, kube::Error> {
