@@ -20,7 +20,8 @@ use crate::{
     scenario::Scenario,
     support::{
         ControlPlane, FaultProxy, HttpProxy, Operator, Result, apply_yaml,
-        builder::Builder as ControlPlaneBuilder, environment::OPERATOR_NAMESPACE, operator::Builder, wait_for,
+        builder::Builder as ControlPlaneBuilder, environment::OPERATOR_NAMESPACE, operator::Builder,
+        wait_for,
     },
 };
 
