@@ -114,7 +114,10 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let process = Process { settings, connector, freshness, metrics, health, supervisor };
     let Some(leadership) = process.become_leader(stop.clone(), &mut failures).await? else { return Ok(()) };
     process.metrics.set_leader(true);
-    let Some(mut work) = process.start(stop.clone(), &mut failures).await? else { return Ok(()) };
+    let leads = leadership.as_ref().map(Leadership::guard);
+    let may_write: Arc<dyn Fn() -> bool + Send + Sync> =
+        Arc::new(move || leads.as_ref().is_none_or(|leads| leads()));
+    let Some(mut work) = process.start(may_write, stop.clone(), &mut failures).await? else { return Ok(()) };
     let lost: BoxFuture<'_, ()> = match &leadership {
         Some(leadership) => Box::pin(leadership.lost()),
         None => Box::pin(std::future::pending()),
@@ -186,7 +189,7 @@ impl Process {
             election.timing,
         );
         tokio::select! {
-            acquired = elector.acquire(stopped(stop)) => Ok(acquired?.map(Some)),
+            acquired = Leadership::acquire(&mut elector, stopped(stop)) => Ok(acquired?.map(Some)),
             ended = failures.recv() => Err(ended_task(ended)),
         }
     }
@@ -214,6 +217,7 @@ impl Process {
     /// Starts everything that the leader does; `None` when the signal to stop came first.
     async fn start(
         &self,
+        may_write: Arc<dyn Fn() -> bool + Send + Sync>,
         stop: watch::Receiver<bool>,
         failures: &mut mpsc::UnboundedReceiver<TaskEnded>,
     ) -> Result<Option<Running>, Error> {
@@ -225,7 +229,7 @@ impl Process {
         };
         let queues = Arc::new(Queues::default());
         let kubeconfigs = Arc::new(Kubeconfigs::default());
-        let context = self.context(hub, &queues, &kubeconfigs)?;
+        let context = self.context(hub, may_write, &queues, &kubeconfigs)?;
         let index = Arc::new(MemberIndex::new(queues.clone(), kubeconfigs));
         let options = MemberOptions {
             adopt: self.settings.adopt.clone(),
@@ -311,6 +315,7 @@ impl Process {
     fn context(
         &self,
         hub: Arc<Hub>,
+        may_write: Arc<dyn Fn() -> bool + Send + Sync>,
         queues: &Arc<Queues>,
         kubeconfigs: &Arc<Kubeconfigs>,
     ) -> Result<Arc<Context>, Error> {
@@ -328,6 +333,7 @@ impl Process {
         let fingerprints = Arc::new(FingerprintKey::new(random));
         let options = ClusterOptions {
             concurrency: settings.concurrency,
+            may_write,
             hub: hub.clone(),
             probe_interval: settings.member_probe_interval,
             fingerprints: fingerprints.clone(),

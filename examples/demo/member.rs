@@ -239,7 +239,7 @@ fn renewed(seen: &Seen, total: usize) -> Count {
 }
 
 async fn show_member(screen: &Arc<Screen>, client: &Client) -> Result<()> {
-    screen.command(&format!("kubectl get mc {NAME}"));
+    screen.command(&format!("kubectl get mcl {NAME}"));
     let resource = ApiResource::erase::<MemberCluster>(&());
     screen.table(&kubectl::get(client, &resource, None, &format!("metadata.name={NAME}")).await?);
     Ok(())

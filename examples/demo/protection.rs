@@ -147,7 +147,7 @@ pub async fn leave_running(screen: &Screen, stage: &Stage) {
         (format!("kubectl create namespace mine && kubectl label namespace mine {LABEL}=true"), ""),
         ("kubectl get secrets -n mine".to_owned(), ""),
         ("kubectl get secrets -A -l app.kubernetes.io/managed-by=claviger".to_owned(), ""),
-        ("kubectl get mc -o wide".to_owned(), ""),
+        ("kubectl get mcl -o wide".to_owned(), ""),
         (
             "kubectl --kubeconfig $MEMBER get secrets -A -l app.kubernetes.io/managed-by=claviger".to_owned(),
             "",

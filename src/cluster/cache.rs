@@ -15,7 +15,9 @@ use super::{
     reflector::name_of,
 };
 use crate::{
-    api::{ANNOTATION_HUB, ANNOTATION_SOURCE, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER},
+    api::{
+        ANNOTATION_ALLOW_SWEEP, ANNOTATION_HUB, ANNOTATION_SOURCE, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER,
+    },
     domain::{
         fingerprint::FingerprintKey,
         identity::{CredentialId, NamespacedName, OwnerId},
@@ -47,6 +49,8 @@ pub(crate) struct Cache {
     labels: Interner<Labels>,
     metadata: Interner<Metadata>,
     cluster_id: Option<Arc<str>>,
+    /// Namespaces with an annotation by which an administrator lets a sweep go on.
+    sweep_allowances: HashMap<Arc<str>, String>,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +85,7 @@ impl Cache {
             labels: Interner::default(),
             metadata: Interner::default(),
             cluster_id: None,
+            sweep_allowances: HashMap::new(),
         }
     }
 
@@ -99,6 +104,11 @@ impl Cache {
         self.cluster_id.clone()
     }
 
+    /// The clusters whose sweep may go on, as the annotation of a namespace lists them.
+    pub fn sweep_allowance(&self, namespace: &str) -> &str {
+        self.sweep_allowances.get(namespace).map_or("", String::as_str)
+    }
+
     /// Puts a Namespace in; `None` when nothing changed.
     pub fn set_namespace(&mut self, mut object: SlimNamespace) -> Option<NamespaceChange> {
         let meta = std::mem::take(object.meta_mut());
@@ -106,6 +116,10 @@ impl Cache {
         if &*name == "kube-system" {
             self.cluster_id = meta.uid.as_deref().map(Into::into);
         }
+        match meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_ALLOW_SWEEP)) {
+            Some(allowed) => self.sweep_allowances.insert(name.clone(), allowed.clone()),
+            None => self.sweep_allowances.remove(&name),
+        };
         let terminating = meta.deletion_timestamp.is_some();
         let mut new = Namespace::new(&name, meta.labels.unwrap_or_default(), terminating);
         if self.namespaces.get(&name) == Some(&new) {
@@ -118,6 +132,7 @@ impl Cache {
 
     /// Takes a Namespace out.
     pub fn remove_namespace(&mut self, name: &str) -> Option<NamespaceChange> {
+        self.sweep_allowances.remove(name);
         self.namespaces.remove_entry(name).map(|(name, before)| (name, Some(before), None))
     }
 

@@ -18,6 +18,7 @@ mod observation;
 mod probe;
 pub(crate) mod reflector;
 mod writer;
+mod writes;
 
 pub(crate) use access::configuration;
 pub(crate) use cache::Cache;
@@ -53,6 +54,8 @@ use probe::Probed;
 pub(crate) struct ClusterOptions {
     /// Writes in flight at once, per cluster.
     pub concurrency: usize,
+    /// Whether this process leads, at the very moment.
+    pub may_write: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Who we are on our copies.
     pub hub: Arc<Hub>,
     /// How often a member is asked whether it is there.
@@ -104,6 +107,7 @@ impl Cluster {
             metrics: options.metrics.clone(),
             supervisor: options.supervisor.clone(),
             concurrency: options.concurrency,
+            may_write: options.may_write.clone(),
         }));
         let shared = Shared {
             cluster: name.clone(),

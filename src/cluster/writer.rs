@@ -7,22 +7,17 @@ use std::{
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{
-    Api, Resource,
-    api::{DeleteParams, ListParams, PostParams, Preconditions},
-    core::Request,
-};
+use kube::{Api, api::ListParams};
 use tokio::sync::Semaphore;
 
 use super::{
-    cache::{Cache, Changes, metadata_of},
+    cache::{Cache, Changes},
     connection::Connection,
     connectivity::Connectivity,
     error::{WriteError, describe},
     handler::EventHandler,
-    live_references::{LiveReferences, Question},
-    object::{Head, MarkedSecret},
+    live_references::LiveReferences,
+    object::MarkedSecret,
 };
 use crate::{
     api::{LABEL_MANAGED_BY, LABEL_OWNER, MANAGER},
@@ -31,12 +26,11 @@ use crate::{
         failure::Failure,
         fingerprint::FingerprintKey,
         identity::{CredentialId, NamespacedName, OwnerId},
-        ownership::{Hub, Metadata, Ownership},
+        ownership::Hub,
         plan::{Action, Change, Object},
-        rendered::{RenderedSecret, release},
+        rendered::RenderedSecret,
         repair_limiter::RepairLimiter,
         schedule::{LIVE_REFERENCES_FEW, PAGE},
-        snapshot::ExistingCopy,
     },
     supervisor::Supervisor,
     telemetry::{Metrics, WriteOperation, WriteResult},
@@ -52,9 +46,10 @@ pub(crate) struct Writer {
     pub(super) handler: Arc<dyn EventHandler>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) supervisor: Supervisor,
-    live: LiveReferences,
+    pub(super) live: LiveReferences,
     writes: Semaphore,
     concurrency: usize,
+    may_write: Arc<dyn Fn() -> bool + Send + Sync>,
     began: Instant,
     repairs: Mutex<RepairLimiter>,
 }
@@ -70,6 +65,7 @@ pub(super) struct Parts {
     pub metrics: Arc<Metrics>,
     pub supervisor: Supervisor,
     pub concurrency: usize,
+    pub may_write: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// Whose changes are carried out, and for how long.
@@ -104,20 +100,14 @@ pub(crate) struct Applied {
     pub condition: Option<ClusterCondition>,
 }
 
-enum Done {
+/// How one change ended.
+pub(super) enum Done {
     Changed,
     /// The namespace went away meanwhile, as a watch will show.
     Gone,
     Stale,
     Refused(Object, Failure),
     Stopped(ClusterCondition),
-}
-
-/// A copy as the API server answered that it is now.
-struct Written {
-    head: ObjectMeta,
-    metadata: Metadata,
-    immutable: bool,
 }
 
 impl Writer {
@@ -132,6 +122,7 @@ impl Writer {
             metrics,
             supervisor,
             concurrency,
+            may_write,
         } = parts;
         Self {
             cluster,
@@ -145,6 +136,7 @@ impl Writer {
             supervisor,
             writes: Semaphore::new(concurrency),
             concurrency,
+            may_write,
             began: Instant::now(),
             repairs: Mutex::default(),
         }
@@ -193,6 +185,10 @@ impl Writer {
 
     async fn act(&self, change: Change, job: Job<'_>, body: Option<&[u8]>, many: bool) -> Done {
         let Ok(_permit) = self.writes.acquire().await else { return Done::Stale };
+        if !(self.may_write)() {
+            // Another operator may be at work already, and this one is about to end.
+            return Done::Stopped(ClusterCondition::Failing("leadership was lost".to_owned()));
+        }
         let Object::Secret(name) = &change.object;
         self.write().begin_write(name);
         let operation = match &change.action {
@@ -223,196 +219,6 @@ impl Writer {
             Ok(done) => done,
             Err(error) => self.failed(&change.object, operation, error).await,
         }
-    }
-
-    async fn create(
-        &self,
-        name: &NamespacedName,
-        secret: &RenderedSecret,
-        body: &[u8],
-    ) -> Result<Done, WriteError> {
-        let sent =
-            request(name).create(&PostParams::default(), body.to_vec()).map_err(|_| WriteError::Changed)?;
-        match self.connection.client().request::<Head>(sent).await {
-            Ok(head) => {
-                let metadata = Metadata::clone(&secret.metadata);
-                let written = Written { head: head.metadata, metadata, immutable: false };
-                Ok(self.wrote(name, WriteOperation::Create, written, secret))
-            }
-            Err(error) => match WriteError::of(&error) {
-                WriteError::AlreadyExists => self.inspect(name, secret).await,
-                error => Err(error),
-            },
-        }
-    }
-
-    async fn update(
-        &self,
-        name: &NamespacedName,
-        copy: &ExistingCopy,
-        secret: &RenderedSecret,
-    ) -> Result<Done, WriteError> {
-        if !copy.plain {
-            return self
-                .update_whole(name, &copy.uid, secret, |found| {
-                    metadata_of(found).ownership(&secret.id, &secret.hub) == Ownership::Ours
-                })
-                .await;
-        }
-        let metadata = copy.metadata.merged(&secret.metadata);
-        let body = secret.replace_body(copy, &metadata).map_err(|_| WriteError::Changed)?;
-        let sent = request(name)
-            .replace(&name.name, &PostParams::default(), body)
-            .map_err(|_| WriteError::Changed)?;
-        let head =
-            self.connection.client().request::<Head>(sent).await.map_err(|error| WriteError::of(&error))?;
-        if copy.metadata.revision().is_none_or(|found| Some(found) >= secret.metadata.revision()) {
-            let (mut repairs, now) = self.repairs();
-            repairs.repaired(name, now);
-        }
-        let written = Written { head: head.metadata, metadata, immutable: false };
-        Ok(self.wrote(name, WriteOperation::Update, written, secret))
-    }
-
-    /// Updates a Secret that holds more than a plain one, such as finalizers of others: reads it whole first.
-    async fn update_whole(
-        &self,
-        name: &NamespacedName,
-        uid: &str,
-        secret: &RenderedSecret,
-        may: impl FnOnce(&ObjectMeta) -> bool,
-    ) -> Result<Done, WriteError> {
-        let api: Api<Secret> = Api::namespaced(self.connection.client(), &name.namespace);
-        let mut found = api.get(&name.name).await.map_err(|error| WriteError::of(&error))?;
-        if found.metadata.uid.as_deref() != Some(uid) || !may(&found.metadata) {
-            return Err(WriteError::Changed);
-        }
-        secret.update(&mut found);
-        let sent = api.replace(&name.name, &PostParams::default(), &found).await;
-        let head = sent.map_err(|error| WriteError::of(&error))?;
-        let written = Written {
-            metadata: metadata_of(&head.metadata),
-            immutable: head.immutable == Some(true),
-            head: head.metadata,
-        };
-        Ok(self.wrote(name, WriteOperation::Update, written, secret))
-    }
-
-    /// Looks once more, in this moment, whether a copy may go.
-    async fn may_delete(
-        &self,
-        name: &NamespacedName,
-        if_unused: bool,
-        many: bool,
-        job: Job<'_>,
-    ) -> Result<bool, WriteError> {
-        if (job.stop)() {
-            return Ok(false);
-        }
-        if !if_unused {
-            return Ok(true);
-        }
-        let is_copy = |name: &NamespacedName| {
-            let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
-            cache.snapshot().copies.get(name).is_some()
-        };
-        let question = Question { many, since: job.since, stop: job.stop, is_copy: &is_copy };
-        if self.live.is_in_use(name, question).await? {
-            return Ok(false);
-        }
-        // What was asked for all may be a moment old; what the watch has shown since counts too.
-        let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(!cache.snapshot().is_in_use(name) && !(job.stop)())
-    }
-
-    async fn delete(&self, name: &NamespacedName, copy: &ExistingCopy) -> Result<Done, WriteError> {
-        // With the resourceVersion, the Secret still carries our marks; with the uid, it is the same one.
-        let params = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: Some(copy.uid.to_string()),
-                resource_version: Some(copy.resource_version.to_string()),
-            }),
-            ..DeleteParams::default()
-        };
-        let sent = request(name).delete(&name.name, &params).map_err(|_| WriteError::Changed)?;
-        self.connection.client().request_text(sent).await.map_err(|error| WriteError::of(&error))?;
-        Ok(self.removed(name, WriteOperation::Delete))
-    }
-
-    /// Takes our marks off a copy and leaves it.
-    async fn release(&self, name: &NamespacedName, job: Job<'_>) -> Result<Done, WriteError> {
-        let api: Api<Secret> = Api::namespaced(self.connection.client(), &name.namespace);
-        let mut found = api.get(&name.name).await.map_err(|error| WriteError::of(&error))?;
-        if metadata_of(&found.metadata).ownership(job.id, job.hub) == Ownership::Ours {
-            release(&mut found);
-            let sent = api.replace(&name.name, &PostParams::default(), &found).await;
-            sent.map_err(|error| WriteError::of(&error))?;
-        }
-        Ok(self.removed(name, WriteOperation::Update))
-    }
-
-    /// Looks at the Secret that is where a copy should be. Ours goes into the cache, as the watch
-    /// may not show it: its labels may have been removed.
-    async fn inspect(&self, name: &NamespacedName, secret: &RenderedSecret) -> Result<Done, WriteError> {
-        // From here on the watch tells us when the name may be free: also while we look.
-        self.write().wait_for(vec![name.clone()], &secret.owner);
-        let api: Api<Secret> = Api::namespaced(self.connection.client(), &name.namespace);
-        let found = api.get_metadata_opt(&name.name).await.map_err(|error| WriteError::of(&error))?;
-        let found = found.ok_or(WriteError::Changed)?;
-        let meta = found.meta();
-        let metadata = metadata_of(meta);
-        let owner = match metadata.ownership(&secret.id, &secret.hub) {
-            Ownership::Ours => {
-                self.metrics.secret_write(&self.cluster, WriteOperation::Create, WriteResult::Conflict);
-                let mut cache = self.write();
-                let metadata = cache.share(metadata);
-                let copy = ExistingCopy {
-                    owner: secret.owner.clone(),
-                    uid: meta.uid.as_deref().unwrap_or_default().into(),
-                    resource_version: meta.resource_version.as_deref().unwrap_or_default().into(),
-                    // Its content was not read, so it counts as a stranger's until it is written.
-                    content: self.fingerprints.fingerprint("unread", []),
-                    metadata,
-                    plain: false,
-                    immutable: false,
-                    terminating: meta.deletion_timestamp.is_some(),
-                };
-                cache.wrote_copy(name.clone(), copy);
-                return Ok(Done::Stale);
-            }
-            Ownership::Foreign if metadata.is_handed_to(&secret.id) => {
-                return self.take_over(name, secret).await;
-            }
-            Ownership::Other(owner) => owner,
-            Ownership::Foreign => "somebody else".to_owned(),
-        };
-        self.metrics.secret_write(&self.cluster, WriteOperation::Create, WriteResult::Conflict);
-        let mut cache = self.write();
-        cache.end_write(name);
-        if !cache.taken(name.clone(), owner.clone(), &secret.owner) {
-            return Ok(Done::Stale);
-        }
-        let failure = Failure::SecretNameConflict(owner);
-        Ok(Done::Refused(Object::Secret(name.clone()), failure))
-    }
-
-    /// Takes a Secret over whose owner has handed it to the credential: in place, so that it keeps its uid.
-    async fn take_over(&self, name: &NamespacedName, secret: &RenderedSecret) -> Result<Done, WriteError> {
-        let api: Api<Secret> = Api::namespaced(self.connection.client(), &name.namespace);
-        let found = api.get(&name.name).await.map_err(|error| WriteError::of(&error))?;
-        let type_ = found.type_.as_deref().unwrap_or("Opaque");
-        if type_ != secret.type_() {
-            let owner = format!(
-                "somebody else who hands it over, but is of type '{type_}' and not '{}',",
-                secret.type_()
-            );
-            let mut cache = self.write();
-            cache.end_write(name);
-            cache.taken(name.clone(), owner.clone(), &secret.owner);
-            return Ok(Done::Refused(Object::Secret(name.clone()), Failure::SecretNameConflict(owner)));
-        }
-        let uid = found.metadata.uid.unwrap_or_default();
-        self.update_whole(name, &uid, secret, |meta| metadata_of(meta).is_handed_to(&secret.id)).await
     }
 
     /// Reads a copy anew that was not as the watch had shown it.
@@ -489,42 +295,6 @@ impl Writer {
         Ok(())
     }
 
-    fn wrote(
-        &self,
-        name: &NamespacedName,
-        operation: WriteOperation,
-        written: Written,
-        secret: &RenderedSecret,
-    ) -> Done {
-        let Written { head: meta, metadata, immutable } = written;
-        self.metrics.secret_write(&self.cluster, operation, WriteResult::Ok);
-        let mut cache = self.write();
-        let metadata = cache.share(metadata);
-        let first = cache.wrote_copy(
-            name.clone(),
-            ExistingCopy {
-                owner: secret.owner.clone(),
-                uid: meta.uid.unwrap_or_default().into(),
-                resource_version: meta.resource_version.unwrap_or_default().into(),
-                content: secret.fingerprint,
-                metadata,
-                plain: meta.finalizers.is_none_or(|list| list.is_empty())
-                    && meta.owner_references.is_none()
-                    && !immutable,
-                immutable,
-                terminating: false,
-            },
-        );
-        if first { Done::Changed } else { Done::Stale }
-    }
-
-    fn removed(&self, name: &NamespacedName, operation: WriteOperation) -> Done {
-        self.metrics.secret_write(&self.cluster, operation, WriteResult::Ok);
-        let changes = self.write().removed_copy(name);
-        self.tell(changes);
-        Done::Changed
-    }
-
     async fn failed(&self, object: &Object, operation: WriteOperation, error: WriteError) -> Done {
         let Object::Secret(name) = object;
         self.write().end_write(name);
@@ -550,17 +320,13 @@ impl Writer {
         done
     }
 
-    fn tell(&self, changes: Changes) {
+    pub(super) fn tell(&self, changes: Changes) {
         if !changes.touched.is_empty() && self.connectivity.is_filled() {
             self.handler.touched(&self.cluster, changes.touched);
         }
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Cache> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Cache> {
         self.cache.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn request(name: &NamespacedName) -> Request {
-    Request::new(Secret::url_path(&(), Some(&name.namespace)))
 }

@@ -24,7 +24,6 @@ pub(crate) mod outcomes;
 mod patch;
 pub(crate) mod policies;
 pub(crate) mod router;
-mod source;
 pub(crate) mod status;
 pub(crate) mod sweep;
 pub(crate) mod sync;

@@ -5,8 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::api::core::v1::Namespace;
-use kube::Api;
 use tracing::{info, warn};
 
 use super::{
@@ -17,7 +15,7 @@ use super::{
 };
 use crate::{
     api::{ANNOTATION_ALLOW_SWEEP, ANNOTATION_HUB, ANNOTATION_SOURCE},
-    cluster::{Cluster, Job, describe},
+    cluster::{Cluster, Job},
     domain::{
         event::{Action, Note},
         identity::{CredentialId, OwnerId},
@@ -86,7 +84,7 @@ pub(super) async fn sweep(context: &Context, key: &SyncKey, memory: &mut Memory)
         age: since.elapsed(),
         finalized: context.stores.finalized.contains(&key.owner),
         leaving: member.settings.leaving,
-        braked: braked && !is_allowed(context, &member).await,
+        braked: braked && !is_allowed(context, &member),
     };
     match missing_owner.judge(context.sweep_grace) {
         Sweep::Wait(left) => Next::After(left),
@@ -165,19 +163,9 @@ fn count(context: &Context, cluster: &Cluster) -> (usize, usize) {
 }
 
 /// Whether an administrator lets the sweep of a cluster go on.
-async fn is_allowed(context: &Context, member: &Member) -> bool {
-    let namespaces: Api<Namespace> = Api::all(context.local().connection.client());
-    match namespaces.get_metadata(&context.namespace).await {
-        Ok(namespace) => {
-            let annotations = namespace.metadata.annotations.unwrap_or_default();
-            let allowed = annotations.get(ANNOTATION_ALLOW_SWEEP).map_or("", String::as_str);
-            allowed.split(',').any(|name| name.trim() == &*member.name)
-        }
-        Err(error) => {
-            warn!("the operator's namespace cannot be read: {}", describe(&error));
-            false
-        }
-    }
+fn is_allowed(context: &Context, member: &Member) -> bool {
+    let cache = context.local().read();
+    cache.sweep_allowance(&context.namespace).split(',').any(|name| name.trim() == &*member.name)
 }
 
 /// Says, once, that the sweep of a cluster has stopped.

@@ -97,10 +97,6 @@ impl Copies {
         self.by_owner.contains_key(owner)
     }
 
-    pub fn count(&self, owner: &OwnerId) -> usize {
-        self.by_owner.get(owner).map_or(0, BTreeSet::len)
-    }
-
     pub fn owners(&self) -> impl Iterator<Item = &OwnerId> {
         self.by_owner.keys()
     }
@@ -180,7 +176,7 @@ mod tests {
         assert!(within(&copies, "we").is_empty());
         copies.insert(NamespacedName::new("web", "a"), copy(&OwnerId::from_label("b".into())));
         assert_eq!(within(&copies, "web"), ["b"], "it has another owner now");
-        assert_eq!((copies.count(&owner), copies.len()), (3, 4));
+        assert_eq!((copies.of(&owner).count(), copies.len()), (3, 4));
         for name in copies.names().cloned().collect::<Vec<_>>() {
             copies.remove(&name);
         }

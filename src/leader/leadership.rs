@@ -7,7 +7,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::decision::Role;
-use super::{Elector, Round};
+use super::elector::{Elector, Round};
+use super::error::Error;
 
 /// Leadership, renewed in the background until it is lost, released or dropped. Dropping it
 /// stops the renewal and leaves the lease to expire: only [`Leadership::release`] says that the
@@ -27,7 +28,18 @@ struct State {
 }
 
 impl Leadership {
-    pub(super) fn start(elector: Elector, renewed: Instant) -> Self {
+    /// Waits until this process leads. `None` when `shutdown` resolved first.
+    ///
+    /// # Errors
+    /// Times that contradict each other, or a lease that the server calls invalid.
+    pub async fn acquire(
+        elector: &mut Elector,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<Option<Self>, Error> {
+        Ok(elector.acquire(shutdown).await?.map(|renewed| Self::start(elector.clone(), renewed)))
+    }
+
+    fn start(elector: Elector, renewed: Instant) -> Self {
         let renew_deadline = elector.timing.renew_deadline;
         let (told, state) = watch::channel(State { renewed, lost: false });
         let (release, asked) = oneshot::channel();
@@ -45,12 +57,14 @@ impl Leadership {
         }
     }
 
-    /// Whether this process leads at this moment, also judged by the clock: true only within the
+    /// Tells whether this process leads at a moment, also judged by the clock: only within the
     /// renew deadline of the last renewal, even if the renewing task got no time to run.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        let state = *self.state.borrow();
-        !state.lost && self.state.has_changed().is_ok() && state.renewed.elapsed() < self.renew_deadline
+    pub fn guard(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let (state, deadline) = (self.state.clone(), self.renew_deadline);
+        move || {
+            let now = *state.borrow();
+            !now.lost && state.has_changed().is_ok() && now.renewed.elapsed() < deadline
+        }
     }
 
     /// Gives leadership up, so that another operator takes over at its next try. Call it when

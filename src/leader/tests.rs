@@ -4,11 +4,15 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
+use k8s_openapi::api::coordination::v1::LeaseSpec;
+use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
 use tower::Service;
 
 use super::*;
@@ -121,7 +125,7 @@ fn quick() -> Timing {
 }
 
 async fn leads(elector: &mut Elector) -> Leadership {
-    let leadership = elector.acquire(std::future::pending()).await;
+    let leadership = Leadership::acquire(elector, std::future::pending()).await;
     leadership.unwrap().unwrap()
 }
 
@@ -133,9 +137,9 @@ async fn renews_while_it_leads_and_hands_over_on_release() {
     let acquired = server.lease().acquire_time;
 
     let mut second = server.elector("second", quick());
-    let waiting = second.acquire(sleep(Duration::from_millis(1200)));
+    let waiting = Leadership::acquire(&mut second, sleep(Duration::from_millis(1200)));
     assert!(waiting.await.unwrap().is_none(), "a renewed lease outlives its duration");
-    assert!(first.is_held());
+    assert!((first.guard())());
     assert_eq!(server.lease().acquire_time, acquired);
     assert!(server.lease().renew_time > acquired);
 
@@ -155,14 +159,15 @@ async fn of_many_that_race_exactly_one_leads() {
     let mut racing = tokio::task::JoinSet::new();
     for number in 0..8 {
         let mut elector = server.elector(&format!("operator-{number}"), quick());
-        racing.spawn(async move { elector.acquire(sleep(Duration::from_millis(300))).await });
+        racing
+            .spawn(async move { Leadership::acquire(&mut elector, sleep(Duration::from_millis(300))).await });
     }
     let mut leaders = Vec::new();
     while let Some(done) = racing.join_next().await {
         leaders.extend(done.unwrap().unwrap());
     }
     assert_eq!(leaders.len(), 1);
-    assert!(leaders[0].is_held());
+    assert!((leaders[0].guard())());
     assert_eq!(server.lease().lease_transitions, Some(0));
 }
 
@@ -188,7 +193,7 @@ async fn a_leader_that_is_cut_off_stops_before_others_may_start() {
     let lost = leadership.lost();
     timeout(Duration::from_millis(900), lost).await.expect("lost within the lease's duration");
     assert!(started.elapsed() <= Duration::from_millis(400), "{:?}", started.elapsed());
-    assert!(!leadership.is_held());
+    assert!(!(leadership.guard())());
     server.freeze(false);
     leadership.release().await;
     assert_eq!(server.holder().as_deref(), Some("first"), "what is lost is not released");
@@ -215,7 +220,7 @@ async fn a_leader_makes_a_deleted_lease_anew() {
     server.0.lock().unwrap().leases.clear();
     sleep(Duration::from_millis(100)).await;
     assert_eq!(server.holder().as_deref(), Some("first"));
-    assert!(leadership.is_held());
+    assert!((leadership.guard())());
 }
 
 #[tokio::test]
@@ -223,10 +228,10 @@ async fn a_shutdown_while_waiting_leaves_the_lease_alone() {
     let server = Server::default();
     let first = leads(&mut server.elector("first", quick())).await;
     let mut second = server.elector("second", quick());
-    assert!(second.acquire(std::future::ready(())).await.unwrap().is_none());
+    assert!(Leadership::acquire(&mut second, std::future::ready(())).await.unwrap().is_none());
     assert_eq!(server.holder().as_deref(), Some("first"));
     first.release().await;
-    assert!(second.acquire(std::future::ready(())).await.unwrap().is_none());
+    assert!(Leadership::acquire(&mut second, std::future::ready(())).await.unwrap().is_none());
     assert_eq!(server.holder().as_deref(), Some(""), "taken and given back");
 }
 
@@ -243,7 +248,7 @@ async fn metadata_of_others_survives_a_renewal() {
         lease["metadata"]["resourceVersion"] = version.into();
     }
     sleep(Duration::from_millis(100)).await;
-    assert!(leadership.is_held());
+    assert!((leadership.guard())());
     let state = server.0.lock().unwrap();
     assert_eq!(state.leases["claviger"]["metadata"]["labels"]["team"], "platform");
     assert!(state.writes > 3);
@@ -252,6 +257,7 @@ async fn metadata_of_others_survives_a_renewal() {
 #[tokio::test]
 async fn contradicting_times_are_refused() {
     let timing = Timing { renew_deadline: Duration::from_secs(60), ..Timing::default() };
-    let error = Server::default().elector("x", timing).acquire(std::future::pending()).await;
+    let error =
+        Leadership::acquire(&mut Server::default().elector("x", timing), std::future::pending()).await;
     assert!(matches!(error, Err(Error::Timing(_))));
 }

@@ -6,10 +6,12 @@
 //!   keys take turns: one that is not done yields and goes to the end of the line.
 //! - A key that failed comes again after a back-off of its own.
 
+mod key;
 mod state;
 
+pub(crate) use key::{Key, Next, Work};
+
 use std::{
-    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -23,36 +25,6 @@ use tokio::{
 
 use crate::domain::backoff::Backoff;
 use state::State;
-
-/// What a key of a queue has to be.
-pub(crate) trait Key: Clone + Eq + Hash + Send + Sync + 'static {
-    /// Keys of one group share workers.
-    type Group: Clone + Eq + Hash + Send + Sync + 'static;
-
-    fn group(&self) -> Self::Group;
-}
-
-/// What is to be done about a key.
-pub(crate) trait Work: Default + Send + 'static {
-    fn merge(&mut self, other: Self);
-}
-
-impl Work for () {
-    fn merge(&mut self, (): Self) {}
-}
-
-/// How the work on a key ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Nothing is left until the key is added again.
-    Done,
-    /// It goes on after others had their turn.
-    Again,
-    /// It is looked at again after that long, or when it is added.
-    After(Duration),
-    /// It failed: it is tried again after the key's back-off.
-    Retry,
-}
 
 /// A queue of keys, and of what is to be done about each.
 pub(crate) struct Queue<K: Key, W: Work> {
@@ -84,6 +56,7 @@ impl<K: Key, W: Work> Queue<K, W> {
     }
 
     /// How many keys wait for their turn.
+    #[cfg(test)]
     pub fn depth(&self) -> usize {
         self.lock().depth()
     }

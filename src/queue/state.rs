@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Key, Next, Work};
+use super::key::{Key, Next, Work};
 use crate::domain::backoff::Backoff;
 
 pub(super) struct State<K: Key, W: Work> {
@@ -70,6 +70,7 @@ impl<K: Key, W: Work> State<K, W> {
         self.delay(key, due);
     }
 
+    #[cfg(test)]
     pub fn depth(&self) -> usize {
         self.groups.values().map(|group| group.line.len()).sum()
     }

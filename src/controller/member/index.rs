@@ -44,8 +44,8 @@ pub(crate) struct Entry {
     pub id: Option<String>,
     /// At which address that was seen.
     pub seen_at: Option<String>,
-    /// The status as it was written last; a watch shows it later.
-    pub status: Option<MemberClusterStatus>,
+    /// The status as it was written last, and its resourceVersion, until the watch shows it.
+    pub written: Option<(String, MemberClusterStatus)>,
     /// Whether nothing was left to take back at the last look.
     pub settled: bool,
 }
@@ -54,7 +54,24 @@ impl Entry {
     fn new(object: Arc<Guarded<MemberCluster>>) -> Self {
         let status = object.0.as_ref().ok().and_then(|object| object.status.as_ref());
         let (id, seen_at) = status.map(|s| (s.cluster_id.clone(), s.server.clone())).unwrap_or_default();
-        Self { object, looked_at: false, reads: None, id, seen_at, status: None, settled: false }
+        Self { object, looked_at: false, reads: None, id, seen_at, written: None, settled: false }
+    }
+
+    /// The status that the server has.
+    pub fn status(&self) -> Option<&MemberClusterStatus> {
+        match &self.written {
+            Some((_, written)) => Some(written),
+            None => shown(&self.object),
+        }
+    }
+
+    /// Forgets what was written once the watch shows it or something newer.
+    fn believe_the_watch(&mut self) {
+        let number = |version: &str| version.parse::<u64>().ok();
+        let shown = self.object.meta().resource_version.as_deref().and_then(number);
+        if self.written.as_ref().is_some_and(|(version, _)| shown >= number(version)) {
+            self.written = None;
+        }
     }
 
     pub fn uid(&self) -> &str {
@@ -81,14 +98,17 @@ impl MemberIndex {
         let object = Arc::new(object);
         let mut inner = self.lock();
         let before = inner.entries.get(&name);
-        let changed = before.is_none_or(|before| differs(&before.object, &object));
-        let entry = match before {
+        // What another hand wrote into the status is put right.
+        let changed =
+            before.is_none_or(|before| differs(&before.object, &object) || before.status() != shown(&object));
+        let mut entry = match before {
             Some(before) if before.uid() == object.meta().uid.as_deref().unwrap_or_default() => {
                 Entry { object, ..before.clone() }
             }
             // A Secret that the one before it read is forgotten when this one's is noted.
             before => Entry { reads: before.and_then(|b| b.reads.clone()), ..Entry::new(object) },
         };
+        entry.believe_the_watch();
         self.tell_adopted(&entry);
         inner.entries.insert(name, entry);
         changed
@@ -213,6 +233,11 @@ impl MemberIndex {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The status that the watch shows.
+fn shown(object: &Guarded<MemberCluster>) -> Option<&MemberClusterStatus> {
+    object.0.as_ref().ok()?.status.as_ref()
 }
 
 /// Whether something changed that concerns the member loop: all but the status and annotations of others.

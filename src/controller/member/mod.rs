@@ -313,7 +313,7 @@ impl MemberLoop {
         seen: &Seen,
         deletion: Option<Deletion>,
     ) -> Result<(), Error> {
-        let previous = entry.status.as_ref().or(object.status.as_ref()).filter(|s| !s.conditions.is_empty());
+        let previous = entry.status().filter(|status| !status.conditions.is_empty());
         let generation = object.metadata.generation;
         if seen.state == MemberState::Connecting
             && deletion.is_none()
@@ -340,11 +340,11 @@ impl MemberLoop {
         let Ok(Value::Object(fields)) = serde_json::to_value(&next) else {
             return Err(Error::Json { what: "the status" });
         };
-        self.target(name).status(entry.uid(), None, &fields).await?;
+        let version = self.target(name).status(entry.uid(), None, &fields).await?;
         for note in member::notes(previous, &next) {
             self.context.events.publish(&About::object(object), &note).await;
         }
-        self.index.change(name, entry.uid(), |entry| entry.status = Some(next));
+        self.index.change(name, entry.uid(), |entry| entry.written = version.map(|version| (version, next)));
         Ok(())
     }
 

@@ -11,11 +11,11 @@ mod key;
 mod pem;
 mod x509;
 
-pub use chain::{Checked, check};
+pub use chain::check;
 pub use describe::{alternative_names, describe};
 pub use error::CertificateError;
-pub use key::{PublicKey, private_key};
-pub use x509::{X509, certificates};
+pub use key::private_key;
+pub use x509::certificates;
 
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -2,7 +2,9 @@ use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::{
+    chain::Checked,
     fixtures::{Authority, Pair, leaf_params, now, params},
+    x509::X509,
     *,
 };
 use crate::domain::reason::Reason;

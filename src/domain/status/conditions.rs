@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
-use super::{Observation, counts};
+use super::observation::{Observation, counts};
 use crate::{
     api::References,
     domain::{

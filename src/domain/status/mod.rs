@@ -1,36 +1,25 @@
 //! From what was desired and done to the status.
 
 mod conditions;
+mod observation;
 mod write;
 
+use observation::Observation;
 pub(crate) use write::{Writing, when_to_write};
-
-use std::sync::Arc;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
-    cluster_condition::ClusterCondition,
     desired::{DesiredState, SourceState},
     outcome::{ClusterOutcome, Outcomes},
-    schedule::{MAX_FAILURES, MAX_FAILURES_IN_ALL, MAX_REFERENCES, MAX_ROW_MESSAGE},
-    selection::LOCAL,
+    schedule::{MAX_FAILURES, MAX_FAILURES_IN_ALL, MAX_ROW_MESSAGE},
 };
 use crate::api::{
-    ClusterState, ClusterStatus, CredentialStatus, NamespaceCounts, Reference, References, Summary,
-    SyncStatus, TargetFailure,
+    ClusterState, ClusterStatus, CredentialStatus, NamespaceCounts, Summary, SyncStatus, TargetFailure,
 };
 
 /// From so many clusters on their rows are told more briefly.
 const MANY_CLUSTERS: usize = 100;
-
-/// All that a status is made of.
-pub(super) struct Observation<'a> {
-    desired: &'a DesiredState,
-    /// `local` first, then by name.
-    clusters: Vec<(Arc<str>, Arc<ClusterOutcome>)>,
-    references: References,
-}
 
 /// Computes the status. `previous` gives what only history knows: when conditions flipped, when a
 /// cluster was last in sync, which sync request was answered.
@@ -91,53 +80,7 @@ pub(crate) fn compute(
     }
 }
 
-impl<'a> Observation<'a> {
-    fn new(desired: &'a DesiredState, outcomes: &Outcomes) -> Self {
-        let unknown = desired.unknown_clusters.iter().map(|name| {
-            (name.clone(), Arc::new(ClusterOutcome::unseen(None, ClusterCondition::NotFound, 0)))
-        });
-        let known = outcomes.iter().map(|(name, outcome)| (name.clone(), outcome.clone()));
-        let mut clusters: Vec<_> = known.chain(unknown).collect();
-        clusters.sort_by(|(a, _), (b, _)| (&**a != LOCAL, a).cmp(&(&**b != LOCAL, b)));
-        let references = references(&clusters);
-        Self { desired, clusters, references }
-    }
-
-    fn sum(
-        &self,
-        which: impl Fn(&ClusterOutcome) -> bool,
-        value: impl Fn(&ClusterOutcome) -> usize,
-    ) -> usize {
-        self.clusters.iter().filter(|(_, outcome)| which(outcome)).map(|(_, outcome)| value(outcome)).sum()
-    }
-
-    /// Clusters that count for `Ready`: a paused one waits for a person, and says so in its row.
-    fn counted(&self) -> impl Iterator<Item = (&Arc<str>, &ClusterOutcome)> {
-        self.clusters.iter().map(|(name, outcome)| (name, &**outcome)).filter(|(_, outcome)| counts(outcome))
-    }
-
-    fn is_pending(&self) -> bool {
-        self.counted().any(|(_, outcome)| outcome.is_pending())
-    }
-
-    /// Whether a failure may pass by itself.
-    fn is_retrying(&self) -> bool {
-        self.counted().any(|(_, outcome)| {
-            outcome.condition.as_ref().is_some_and(|condition| !condition.is_final())
-                || outcome.failures.iter().any(|group| !group.is_final())
-        })
-    }
-
-    /// The sync request that has come to its end in all clusters.
-    fn answered(&self) -> Option<&'a str> {
-        let request = self.desired.sync_request.as_deref()?;
-        let done = self.clusters.iter().all(|(_, outcome)| {
-            outcome.condition.is_some()
-                || outcome.refreshed.as_deref() == Some(request) && !outcome.in_progress
-        });
-        (done && self.desired.removal.is_none() && !self.is_pending()).then_some(request)
-    }
-
+impl Observation<'_> {
     fn row(
         &self,
         previous: Option<&ClusterStatus>,
@@ -196,30 +139,6 @@ impl<'a> Observation<'a> {
                 })
                 .collect(),
         }
-    }
-}
-
-fn counts(outcome: &ClusterOutcome) -> bool {
-    !matches!(outcome.condition, Some(ClusterCondition::Paused))
-}
-
-/// Who uses the copies, in all clusters.
-fn references(clusters: &[(Arc<str>, Arc<ClusterOutcome>)]) -> References {
-    let items = clusters.iter().flat_map(|(cluster, outcome)| {
-        outcome.users.first.iter().map(|(namespace, reference)| Reference {
-            cluster: cluster.to_string(),
-            kind: reference.kind.name().to_owned(),
-            namespace: namespace.to_string(),
-            name: reference.name.to_string(),
-            field: reference.field.to_owned(),
-        })
-    });
-    let sum =
-        |value: fn(&ClusterOutcome) -> usize| count(clusters.iter().map(|(_, outcome)| value(outcome)).sum());
-    References {
-        total: sum(|outcome| outcome.users.counts.total),
-        blocking: sum(|outcome| outcome.users.counts.blocking),
-        items: items.take(MAX_REFERENCES).collect(),
     }
 }
 

@@ -1,9 +1,10 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::*;
 use crate::{
     api::{CredentialKind, DeletionPolicy, Target},
     domain::{
+        cluster_condition::ClusterCondition,
         condition::ConditionType,
         content::SourceError,
         failure::Failure,

@@ -131,6 +131,8 @@ async fn flags_are_those_of_the_operator() -> Result<()> {
     let labels: Vec<_> = full.cluster_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(labels, ["env=prod", "example.com/tier=1"]);
     assert_eq!(full.unreachable_grace_period.as_secs(), 1800);
+    assert_eq!(full.consent_grace_period.as_secs(), 45);
+    assert_eq!(full.sweep_grace_period.as_secs(), 1200);
     assert_eq!(full.member_probe_interval.as_secs(), 15);
     let adopt = format!("{:?}", full.adopt);
     assert!(adopt.contains("gitops") && adopt.contains("All"), "{adopt}");

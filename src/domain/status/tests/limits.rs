@@ -1,6 +1,7 @@
 //! How large a status gets.
 
 use super::*;
+use crate::domain::schedule::MAX_REFERENCES;
 
 /// etcd and the API server take more, but not much.
 const LIMIT: usize = 512 * 1024;

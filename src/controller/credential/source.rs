@@ -8,9 +8,9 @@ use futures::{
 };
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 
-use super::Context;
 use crate::{
     cluster::{Cluster, describe},
+    controller::Context,
     domain::{
         SecretBytes,
         content::{Content, Inputs, SourceError, SourceSecret, Sources},

@@ -1,12 +1,4 @@
-//! Which of several operators acts: leader election by a `coordination.k8s.io/v1` Lease, with the
-//! rules of client-go.
-
-mod decision;
-mod error;
-mod leadership;
-#[cfg(test)]
-mod tests;
-mod timing;
+//! Running for leadership.
 
 use std::time::Duration;
 
@@ -18,11 +10,9 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::time::{Instant, sleep, timeout};
 
-use decision::{Decision, Role, Seen, decide, held_by_us, released};
-
-pub use error::Error;
-pub use leadership::Leadership;
-pub use timing::Timing;
+use super::decision::{Decision, Role, Seen, decide, held_by_us, released};
+use super::error::Error;
+use super::timing::Timing;
 
 /// Runs for leadership under one identity.
 #[derive(Clone)]
@@ -31,7 +21,7 @@ pub struct Elector {
     namespace: String,
     name: String,
     identity: String,
-    timing: Timing,
+    pub(super) timing: Timing,
     seen: Option<Observed>,
 }
 
@@ -48,7 +38,7 @@ impl Observed {
 }
 
 /// What one round came to.
-enum Round {
+pub(super) enum Round {
     /// Ours, by a write that began then.
     Held(Instant),
     Wait(Duration),
@@ -77,12 +67,15 @@ impl Elector {
         }
     }
 
-    /// Waits until this process leads. `None` when `shutdown` resolved first. A server that does
+    /// Waits until this process leads; returns when the lease was written. `None` when `shutdown` resolved first. A server that does
     /// not answer or refuses is asked again, with a warning in the log.
     ///
     /// # Errors
     /// Times that contradict each other, or a lease that the server calls invalid.
-    pub async fn acquire(&mut self, shutdown: impl Future<Output = ()>) -> Result<Option<Leadership>, Error> {
+    pub(super) async fn acquire(
+        &mut self,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<Option<Instant>, Error> {
         self.timing.check()?;
         tokio::pin!(shutdown);
         loop {
@@ -95,7 +88,7 @@ impl Elector {
                         return Ok(None);
                     }
                     tracing::info!(lease = %self.lease(), identity = %self.identity, "leading");
-                    return Ok(Some(Leadership::start(self.clone(), renewed)));
+                    return Ok(Some(renewed));
                 }
                 Ok(Round::Wait(left)) => {
                     let holder = self.holder();
@@ -118,7 +111,7 @@ impl Elector {
 
     /// Looks, decides, writes. A leader writes on what it wrote last and looks only when that
     /// turns out to be old, so that a renewal is one request.
-    async fn round(&mut self, role: Role) -> Result<Round, Error> {
+    pub(super) async fn round(&mut self, role: Role) -> Result<Round, Error> {
         for attempt in 0..2 {
             if attempt > 0 || role == Role::Candidate || self.seen.is_none() {
                 self.look().await?;
@@ -185,7 +178,7 @@ impl Elector {
     }
 
     /// Gives the lease up, if it is ours by all we know.
-    async fn give_up(&mut self) {
+    pub(super) async fn give_up(&mut self) {
         match self.try_give_up().await {
             Ok(()) => tracing::info!(lease = %self.lease(), "leadership released"),
             Err(error) => {
@@ -213,11 +206,11 @@ impl Elector {
         Ok(())
     }
 
-    fn lease(&self) -> String {
+    pub(super) fn lease(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
 
-    fn holder(&self) -> &str {
+    pub(super) fn holder(&self) -> &str {
         let spec = self.seen.as_ref().and_then(|seen| seen.lease.spec.as_ref());
         spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
     }

@@ -1,5 +1,8 @@
 //! The credential loop: from a credential and its source to what it wants, everywhere.
 
+mod removal;
+mod source;
+
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -14,7 +17,6 @@ use super::{
     clusters::Member,
     keys::{CredentialKey, Dirty, Memories},
     patch::{Finalizers, Target},
-    source::{self, Candidate},
 };
 use crate::{
     domain::{
@@ -29,16 +31,16 @@ use crate::{
         namespace::Namespace,
         ownership::Metadata,
         read_back::{self, ClusterCopies},
-        removal::{ClusterFacts, Removal, Request},
         rendered::RenderedSecret,
         revision::{attested, revision},
-        selection::{NamespaceMatcher, canonical},
+        selection::{LOCAL, NamespaceMatcher, canonical},
         targets::{ClusterTargets, Verdict},
         validity::Validity,
     },
     queue::Next,
     telemetry::Outcome,
 };
+use source::Candidate;
 
 /// What is remembered of a credential between two reconciles. All of it can be lost: it saves reads
 /// and writes, and nothing depends on it.
@@ -292,70 +294,6 @@ impl CredentialLoop {
             .collect()
     }
 
-    /// Decides how a deletion goes on.
-    fn remove(&self, declared: &Declared, memory: &mut Memory) -> Next {
-        let context = &self.context;
-        let owner = declared.id.owner();
-        let now = Timestamp::now();
-        let before = context.stores.desired.get(&owner);
-        let outcomes = context.stores.outcomes.of(&owner);
-        let rows = declared.status.as_ref().map_or(&[][..], |status| &status.clusters);
-        let members = context.clusters.all();
-        let deleting = before.as_ref().filter(|published| published.removal.is_some());
-        let facts: Vec<ClusterFacts<'_>> = members
-            .iter()
-            .map(|member| ClusterFacts {
-                name: member.name.clone(),
-                up: member.up().is_some(),
-                down: member.down_since(),
-                has_copies: member.seen().map(|cluster| cluster.read().snapshot().copies.has(&owner)),
-                outcome: outcomes.get(&member.name).map(|outcome| {
-                    let current = deleting.is_some_and(|published| published.version == outcome.version);
-                    (&**outcome, current)
-                }),
-                row: rows.iter().find(|row| row.name == *member.name),
-            })
-            .collect();
-        let request = Request {
-            policy: declared.deletion_policy(),
-            annotated: declared.is_forced(),
-            namespace_terminating: self.own_namespace(declared).is_none_or(|seen| seen.terminating),
-            deleted: declared.meta.deletion_timestamp.as_ref().map_or(now, |time| time.0),
-            grace: context.unreachable_grace,
-        };
-        let removal = Removal::decide(request, &facts, now);
-        let next = removal.next();
-        let state = match &before {
-            // As it was wanted last, so that what was a target then is told from what was none.
-            Some(published) => DesiredState { sync_request: None, ..DesiredState::clone(published) },
-            None => {
-                let targets = declared.spec.as_ref().ok().map(|spec| self.targets(declared, spec, &members));
-                let source = match &declared.spec {
-                    Ok(_) => SourceState::NotRead,
-                    Err(unreadable) => SourceState::UnreadableSpec(unreadable.error.clone()),
-                };
-                DesiredState {
-                    source,
-                    clusters: targets.unwrap_or_default(),
-                    validity: validity(declared, memory),
-                    ..blank(declared)
-                }
-            }
-        };
-        let state = DesiredState {
-            generation: declared.generation(),
-            uid: declared.uid().to_owned(),
-            removal: Some(removal),
-            unknown_clusters: Vec::new(),
-            ..state
-        };
-        self.publish(state, false);
-        match next {
-            Some(until) => Next::After(Duration::try_from(until.duration_since(now)).unwrap_or_default()),
-            None => self.resync(),
-        }
-    }
-
     /// Leaves a state for the other loops, and wakes those that it concerns: all clusters for a new one, or when `all`
     /// is to be looked at.
     fn publish(&self, state: DesiredState, all: bool) {
@@ -467,7 +405,7 @@ fn number(
     assigned: Option<(i64, Fingerprint)>,
     content: Fingerprint,
 ) -> i64 {
-    let members = copies.iter().filter(|copies| &*copies.cluster != crate::domain::selection::LOCAL);
+    let members = copies.iter().filter(|copies| &*copies.cluster != LOCAL);
     let attested = members.filter_map(|copies| attested(content, &copies.digests));
     let recorded = recorded.into_iter().chain(attested).max();
     revision(recorded, assigned, content, copies.iter().flat_map(|copies| &copies.digests))

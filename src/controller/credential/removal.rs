@@ -1,0 +1,81 @@
+//! A credential that is being deleted.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{CredentialLoop, Memory, blank, validity};
+use crate::{
+    domain::{
+        declared::Declared,
+        desired::{DesiredState, SourceState},
+        removal::{ClusterFacts, Removal, Request},
+    },
+    queue::Next,
+};
+
+impl CredentialLoop {
+    /// Decides how a deletion goes on.
+    pub(super) fn remove(&self, declared: &Declared, memory: &mut Memory) -> Next {
+        let context = &self.context;
+        let owner = declared.id.owner();
+        let now = Timestamp::now();
+        let before = context.stores.desired.get(&owner);
+        let outcomes = context.stores.outcomes.of(&owner);
+        let rows = declared.status.as_ref().map_or(&[][..], |status| &status.clusters);
+        let members = context.clusters.all();
+        let deleting = before.as_ref().filter(|published| published.removal.is_some());
+        let facts: Vec<ClusterFacts<'_>> = members
+            .iter()
+            .map(|member| ClusterFacts {
+                name: member.name.clone(),
+                up: member.up().is_some(),
+                down: member.down_since(),
+                has_copies: member.seen().map(|cluster| cluster.read().snapshot().copies.has(&owner)),
+                outcome: outcomes.get(&member.name).map(|outcome| {
+                    let current = deleting.is_some_and(|published| published.version == outcome.version);
+                    (&**outcome, current)
+                }),
+                row: rows.iter().find(|row| row.name == *member.name),
+            })
+            .collect();
+        let request = Request {
+            policy: declared.deletion_policy(),
+            annotated: declared.is_forced(),
+            namespace_terminating: self.own_namespace(declared).is_none_or(|seen| seen.terminating),
+            deleted: declared.meta.deletion_timestamp.as_ref().map_or(now, |time| time.0),
+            grace: context.unreachable_grace,
+        };
+        let removal = Removal::decide(request, &facts, now);
+        let next = removal.next();
+        let state = match &before {
+            // As it was wanted last, so that what was a target then is told from what was none.
+            Some(published) => DesiredState { sync_request: None, ..DesiredState::clone(published) },
+            None => {
+                let targets = declared.spec.as_ref().ok().map(|spec| self.targets(declared, spec, &members));
+                let source = match &declared.spec {
+                    Ok(_) => SourceState::NotRead,
+                    Err(unreadable) => SourceState::UnreadableSpec(unreadable.error.clone()),
+                };
+                DesiredState {
+                    source,
+                    clusters: targets.unwrap_or_default(),
+                    validity: validity(declared, memory),
+                    ..blank(declared)
+                }
+            }
+        };
+        let state = DesiredState {
+            generation: declared.generation(),
+            uid: declared.uid().to_owned(),
+            removal: Some(removal),
+            unknown_clusters: Vec::new(),
+            ..state
+        };
+        self.publish(state, false);
+        match next {
+            Some(until) => Next::After(Duration::try_from(until.duration_since(now)).unwrap_or_default()),
+            None => self.resync(),
+        }
+    }
+}

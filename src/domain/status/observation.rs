@@ -1,0 +1,95 @@
+//! All that a status is made of.
+
+use std::sync::Arc;
+
+use crate::{
+    api::{Reference, References},
+    domain::{
+        cluster_condition::ClusterCondition,
+        desired::DesiredState,
+        outcome::{ClusterOutcome, Outcomes},
+        schedule::MAX_REFERENCES,
+        selection::LOCAL,
+    },
+};
+
+/// All that a status is made of.
+pub(super) struct Observation<'a> {
+    pub desired: &'a DesiredState,
+    /// `local` first, then by name.
+    pub clusters: Vec<(Arc<str>, Arc<ClusterOutcome>)>,
+    pub references: References,
+}
+
+impl<'a> Observation<'a> {
+    pub fn new(desired: &'a DesiredState, outcomes: &Outcomes) -> Self {
+        let unknown = desired.unknown_clusters.iter().map(|name| {
+            (name.clone(), Arc::new(ClusterOutcome::unseen(None, ClusterCondition::NotFound, 0)))
+        });
+        let known = outcomes.iter().map(|(name, outcome)| (name.clone(), outcome.clone()));
+        let mut clusters: Vec<_> = known.chain(unknown).collect();
+        clusters.sort_by(|(a, _), (b, _)| (&**a != LOCAL, a).cmp(&(&**b != LOCAL, b)));
+        let references = references(&clusters);
+        Self { desired, clusters, references }
+    }
+
+    pub fn sum(
+        &self,
+        which: impl Fn(&ClusterOutcome) -> bool,
+        value: impl Fn(&ClusterOutcome) -> usize,
+    ) -> usize {
+        self.clusters.iter().filter(|(_, outcome)| which(outcome)).map(|(_, outcome)| value(outcome)).sum()
+    }
+
+    /// Clusters that count for `Ready`: a paused one waits for a person, and says so in its row.
+    pub fn counted(&self) -> impl Iterator<Item = (&Arc<str>, &ClusterOutcome)> {
+        self.clusters.iter().map(|(name, outcome)| (name, &**outcome)).filter(|(_, outcome)| counts(outcome))
+    }
+
+    pub fn is_pending(&self) -> bool {
+        self.counted().any(|(_, outcome)| outcome.is_pending())
+    }
+
+    /// Whether a failure may pass by itself.
+    pub fn is_retrying(&self) -> bool {
+        self.counted().any(|(_, outcome)| {
+            outcome.condition.as_ref().is_some_and(|condition| !condition.is_final())
+                || outcome.failures.iter().any(|group| !group.is_final())
+        })
+    }
+
+    /// The sync request that has come to its end in all clusters.
+    pub fn answered(&self) -> Option<&'a str> {
+        let request = self.desired.sync_request.as_deref()?;
+        let done = self.clusters.iter().all(|(_, outcome)| {
+            outcome.condition.is_some()
+                || outcome.refreshed.as_deref() == Some(request) && !outcome.in_progress
+        });
+        (done && self.desired.removal.is_none() && !self.is_pending()).then_some(request)
+    }
+}
+
+pub(super) fn counts(outcome: &ClusterOutcome) -> bool {
+    !matches!(outcome.condition, Some(ClusterCondition::Paused))
+}
+
+/// Who uses the copies, in all clusters.
+fn references(clusters: &[(Arc<str>, Arc<ClusterOutcome>)]) -> References {
+    let items = clusters.iter().flat_map(|(cluster, outcome)| {
+        outcome.users.first.iter().map(|(namespace, reference)| Reference {
+            cluster: cluster.to_string(),
+            kind: reference.kind.name().to_owned(),
+            namespace: namespace.to_string(),
+            name: reference.name.to_string(),
+            field: reference.field.to_owned(),
+        })
+    });
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let sum =
+        |value: fn(&ClusterOutcome) -> usize| count(clusters.iter().map(|(_, outcome)| value(outcome)).sum());
+    References {
+        total: sum(|outcome| outcome.users.counts.total),
+        blocking: sum(|outcome| outcome.users.counts.blocking),
+        items: items.take(MAX_REFERENCES).collect(),
+    }
+}

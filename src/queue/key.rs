@@ -1,0 +1,33 @@
+//! What a queue is asked to hold, and how work on it ends.
+
+use std::{hash::Hash, time::Duration};
+
+/// What a key of a queue has to be.
+pub(crate) trait Key: Clone + Eq + Hash + Send + Sync + 'static {
+    /// Keys of one group share workers.
+    type Group: Clone + Eq + Hash + Send + Sync + 'static;
+
+    fn group(&self) -> Self::Group;
+}
+
+/// What is to be done about a key.
+pub(crate) trait Work: Default + Send + 'static {
+    fn merge(&mut self, other: Self);
+}
+
+impl Work for () {
+    fn merge(&mut self, (): Self) {}
+}
+
+/// How the work on a key ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing is left until the key is added again.
+    Done,
+    /// It goes on after others had their turn.
+    Again,
+    /// It is looked at again after that long, or when it is added.
+    After(Duration),
+    /// It failed: it is tried again after the key's back-off.
+    Retry,
+}
