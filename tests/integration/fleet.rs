@@ -3,6 +3,7 @@
 mod world;
 
 mod deletion;
+mod disk;
 mod hubs;
 mod isolation;
 mod sync;

@@ -26,6 +26,7 @@ pub mod control_plane;
 pub mod dump;
 pub mod environment;
 pub mod error;
+pub mod etcd;
 pub mod fault_proxy;
 pub mod http;
 pub mod kubeconfig;
