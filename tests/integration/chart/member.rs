@@ -110,7 +110,7 @@ async fn adopted(test: &Scenario, member: &ControlPlane, token: &str) -> Result<
     wait_none(&members).await
 }
 
-async fn wait_ready(members: &Api<MemberCluster>, name: &str) -> Result<()> {
+pub async fn wait_ready(members: &Api<MemberCluster>, name: &str) -> Result<()> {
     wait_for(DEADLINE, &format!("member {name} to be ready"), async || {
         let conditions = members.get(name).await?.status.unwrap_or_default().conditions;
         let is_ready = conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
@@ -119,7 +119,7 @@ async fn wait_ready(members: &Api<MemberCluster>, name: &str) -> Result<()> {
     .await
 }
 
-async fn wait_none(members: &Api<MemberCluster>) -> Result<()> {
+pub async fn wait_none(members: &Api<MemberCluster>) -> Result<()> {
     wait_for(DEADLINE, "no member to be left", async || {
         let left = members.list(&ListParams::default()).await?.items;
         if left.is_empty() { Ok(()) } else { Err(Error::new(format!("{left:?}"))) }
