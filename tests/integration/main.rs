@@ -23,6 +23,7 @@ mod examples;
 mod faults;
 mod fleet;
 mod generated;
+mod in_cluster;
 mod leadership;
 mod member;
 mod member_rbac;

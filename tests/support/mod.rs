@@ -35,6 +35,7 @@ pub mod namespace;
 pub mod operator;
 pub mod operator_binary;
 pub mod pki;
+pub mod pod;
 pub mod ports;
 pub mod process;
 pub mod progress;
