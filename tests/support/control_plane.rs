@@ -235,6 +235,11 @@ impl ControlPlane {
         self.workdir.keep();
     }
 
+    /// Host and port of etcd, which speaks plain HTTP with everybody.
+    pub fn etcd_address(&self) -> String {
+        format!("127.0.0.1:{}", self.etcd_port)
+    }
+
     pub fn pids(&self) -> Vec<u32> {
         self.lock().all().map(|process| process.pid()).collect()
     }
