@@ -151,7 +151,6 @@ async fn the_status_of_a_member_is_put_right() -> Result<()> {
     desk.wait("by-many-hands", "Reconciling", "True", "KubeconfigMissing").await?;
     let writings = [
         ("bogus conditions", conditions("Ready", "True")),
-        ("another server", json!({"server": "https://evil.example.com/"})),
         ("another generation", json!({"observedGeneration": 77})),
         ("its loss", Value::Null),
     ];

@@ -66,6 +66,8 @@ async fn watches_for_adoption_that_fall_silent_are_noticed_and_recover() -> Resu
         .operator_at(&proxy.url())?
         .arg("--watch-timeout=5s")
         .arg("--request-timeout=2s")
+        // A member that cannot be reached is let go soon.
+        .arg("--unreachable-grace-period=4s")
         .arg(format!("--adopt-argocd-clusters={ARGOCD}"))
         .arg("--adopt-cluster-api=*")
         .start()
