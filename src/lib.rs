@@ -1,17 +1,18 @@
 //! Claviger, "keeper of the keys": a Kubernetes operator that puts a credential, declared once as
 //! a custom resource, into every namespace of every cluster that should have it, and keeps it there.
 //!
-//! The flow, in one line: **triggers -> observe -> plan -> apply -> status**.
+//! The flow, in one line: **triggers -> observe -> plan -> apply -> status**, and that three times, as three small
+//! level-triggered loops.
 //!
 //! | module | holds |
 //! | --- | --- |
 //! | [`api`] | the custom resources: types, CEL rules, printer columns; no logic |
-//! | [`domain`] | the pure middle: values in, values out; no client, clock, IO or logging |
-//! | [`provider`] | what is known of each registry: its key, its user name, its format rules |
-//! | [`cluster`] | one live cluster: client, caches, carrying out a plan |
-//! | [`controller`] | the shell: wires triggers to the middle and the plan to clusters |
+//! | `domain` | the pure middle: values in, values out; no client, clock, IO or logging |
+//! | `queue` | the work queue; nothing of Kubernetes |
+//! | `cluster` | one live cluster: connection, cache, connectivity, writer |
+//! | `controller` | the shell: the router, the three loops, members, the sweep |
 //! | [`operator`] | starts and stops all of it in one process |
-//! | [`leader`] | who of several operators acts |
+//! | `leader`, `supervisor` | which of several operators acts; the end of a task is noticed |
 //! | [`telemetry`], [`cli`] | logs, metrics, health; flags |
 
 #![warn(missing_docs)]
@@ -21,10 +22,11 @@
 
 pub mod api;
 pub mod cli;
-pub mod cluster;
-pub mod controller;
-pub mod domain;
-pub mod leader;
+mod cluster;
+mod controller;
+mod domain;
+mod leader;
 pub mod operator;
-pub mod provider;
+mod queue;
+mod supervisor;
 pub mod telemetry;

@@ -1,34 +1,53 @@
-//! One process, from its start to its end: health, leadership, clusters, controllers.
+//! One process, from its start to its end: health, leadership, clusters, loops.
 
 use std::{io, sync::Arc, time::Duration};
 
-use futures::{StreamExt, future::BoxFuture};
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api,
-    runtime::{WatchStreamExt, reflector, watcher},
-};
+use kube::Api;
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinSet,
 };
 use tracing::{info, warn};
 
 use crate::{
-    api::{BasicAuthCredential, DistributionPolicy, RegistryCredential, TlsCredential},
+    api::CredentialKind,
     cli::{Settings, SettingsError},
-    cluster::{Connector, LOCAL, Timeouts, backoff, describe, fault},
-    controller::{self, Context, Events, Fleet, Index, Lanes, Means, Roster, member},
-    domain::{Credential, access::Tolerance, fingerprint::FingerprintKey, ownership::Hub},
+    cluster::{ClusterOptions, Connector, Timeouts, describe},
+    controller::{
+        Context,
+        clusters::ClusterRegistry,
+        context::{Finalized, Stores},
+        credential::CredentialLoop,
+        credentials::Credentials,
+        desired::DesiredStates,
+        events::Events,
+        keys::Queues,
+        kubeconfigs::Kubeconfigs,
+        member::{Adoption, MemberIndex, MemberLoop, MemberOptions},
+        outcomes::Outcomes,
+        policies::Policies,
+        router::{self, Router},
+        status::StatusLoop,
+        sweep,
+        sync::SyncLoop,
+    },
+    domain::{
+        access::Tolerance,
+        fingerprint::FingerprintKey,
+        ownership::Hub,
+        schedule::{SHUTDOWN_GRACE, WATCH_RETRY},
+        selection::LOCAL,
+    },
     leader::{self, Elector, Leadership},
+    queue::{Key, Next, Queue, Work},
+    supervisor::{Supervisor, TaskEnded},
     telemetry::{Freshness, Health, Metrics, server},
 };
-
-/// How long work in flight may go on after the signal to stop.
-const GRACE: Duration = Duration::from_secs(20);
 
 /// Why the operator ended.
 #[derive(Debug, Error)]
@@ -56,6 +75,9 @@ pub enum Error {
     /// Somebody else leads now, or the lease could not be renewed: to go on would be two at work.
     #[error("leadership was lost")]
     LeadershipLost,
+    /// A task of the background ended that must not; its name, and how.
+    #[error("{0}")]
+    Task(String),
 }
 
 impl From<kube::Error> for Error {
@@ -64,30 +86,35 @@ impl From<kube::Error> for Error {
     }
 }
 
-/// Runs until a signal to stop, or the loss of leadership.
+impl From<TaskEnded> for Error {
+    fn from(ended: TaskEnded) -> Self {
+        Self::Task(ended.to_string())
+    }
+}
+
+/// Runs until a signal to stop, the loss of leadership, or the end of a task that must not end.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn run(settings: Settings) -> Result<(), Error> {
     let stop = stop_signal().map_err(Error::Signals)?;
+    let (supervisor, mut failures) = Supervisor::new();
     let freshness = Freshness::new();
     let metrics = Arc::new(Metrics::new(freshness.clone()));
     let health = Arc::new(Health::new(freshness.clone(), settings.stale_after()));
     let listener = TcpListener::bind(settings.listen_address)
         .await
         .map_err(|source| Error::Listen { address: settings.listen_address, source })?;
-    tokio::spawn(server::serve(listener, health.clone(), metrics.clone(), stopped(stop.clone())));
+    let serve = server::serve(listener, health.clone(), metrics.clone(), stopped(stop.clone()));
+    supervisor.spawn("server of health and metrics", serve);
     info!(version = env!("CARGO_PKG_VERSION"), address = %settings.listen_address, "started");
 
     let timeouts = Timeouts { watch: settings.watch_timeout, request: settings.request_timeout };
     let connector = Connector::new(settings.local_config().await?, timeouts, LOCAL.into(), metrics.clone());
-    let process = Process { settings, connector, freshness, metrics, health };
-    let Some(leadership) = process.become_leader(stop.clone()).await? else { return Ok(()) };
+    let process = Process { settings, connector, freshness, metrics, health, supervisor };
+    let Some(leadership) = process.become_leader(stop.clone(), &mut failures).await? else { return Ok(()) };
     process.metrics.set_leader(true);
-    let (down, shutdown) = watch::channel(false);
-    let Some(Work { tasks: mut work, lanes }) = process.start(shutdown, stop.clone()).await? else {
-        return Ok(());
-    };
+    let Some(mut work) = process.start(stop.clone(), &mut failures).await? else { return Ok(()) };
     let lost: BoxFuture<'_, ()> = match &leadership {
         Some(leadership) => Box::pin(leadership.lost()),
         None => Box::pin(std::future::pending()),
@@ -95,22 +122,24 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let outcome = tokio::select! {
         () = stopped(stop) => Ok(()),
         () = lost => Err(Error::LeadershipLost),
+        ended = failures.recv() => Err(ended_task(ended)),
+        Some(ended) = work.loops.join_next() => Err(Error::Task(match ended {
+            Err(error) if error.is_panic() => format!("a loop panicked: {error}"),
+            _ => "a loop came to its end".to_owned(),
+        })),
     };
     process.metrics.set_leader(false);
     if let Err(error) = outcome {
         // Whoever leads now is at work already: stop on the spot, not in an orderly manner.
-        work.abort_all();
+        work.loops.abort_all();
         return Err(error);
     }
     info!("stopping");
-    down.send_replace(true);
-    let finish = async {
-        lanes.close().await;
-        while work.join_next().await.is_some() {}
-    };
-    if tokio::time::timeout(GRACE, finish).await.is_err() {
-        warn!("work in flight did not end in time");
-        work.abort_all();
+    work.queues.close();
+    let finish = async { while work.loops.join_next().await.is_some() {} };
+    if tokio::time::timeout(SHUTDOWN_GRACE, finish).await.is_err() {
+        warn!("work in progress did not end in time");
+        work.loops.abort_all();
     }
     if let Some(leadership) = leadership {
         leadership.release().await;
@@ -119,10 +148,14 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     Ok(())
 }
 
+fn ended_task(ended: Option<TaskEnded>) -> Error {
+    ended.map_or_else(|| Error::Task("the supervisor ended".to_owned()), Error::from)
+}
+
 /// What the leader does.
-struct Work {
-    tasks: JoinSet<()>,
-    lanes: Arc<Lanes>,
+struct Running {
+    queues: Arc<Queues>,
+    loops: JoinSet<()>,
 }
 
 struct Process {
@@ -131,12 +164,17 @@ struct Process {
     freshness: Freshness,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    supervisor: Supervisor,
 }
 
 impl Process {
     /// Waits for leadership. The outer `None` means that the signal to stop came first; the inner
     /// one that there is no election.
-    async fn become_leader(&self, stop: watch::Receiver<bool>) -> Result<Option<Option<Leadership>>, Error> {
+    async fn become_leader(
+        &self,
+        stop: watch::Receiver<bool>,
+        failures: &mut mpsc::UnboundedReceiver<TaskEnded>,
+    ) -> Result<Option<Option<Leadership>>, Error> {
         let Some(election) = &self.settings.leader_election else { return Ok(Some(None)) };
         self.health.set_ready(true, "standing by: another replica leads");
         let client = self.connector.client(None)?;
@@ -147,193 +185,203 @@ impl Process {
             &election.identity,
             election.timing,
         );
-        Ok(elector.acquire(stopped(stop)).await?.map(Some))
+        tokio::select! {
+            acquired = elector.acquire(stopped(stop)) => Ok(acquired?.map(Some)),
+            ended = failures.recv() => Err(ended_task(ended)),
+        }
     }
 
     /// Who we are on copies: the id that was set, else the uid of `kube-system`. What carries that uid is ours in any
-    /// case, so that an id can be set later. `None` when the signal to stop came first.
-    async fn hub(&self, stop: watch::Receiver<bool>) -> Result<Option<Hub>, Error> {
+    /// case, so that an id can be set later.
+    async fn hub(&self) -> Result<Hub, Error> {
         let namespaces: Api<Namespace> = Api::all(self.connector.client(None)?);
-        let found = async {
-            let mut waits = backoff();
-            loop {
-                match namespaces.get_metadata("kube-system").await {
-                    Ok(namespace) if namespace.metadata.uid.is_some() => break namespace.metadata.uid,
-                    Ok(_) => {}
-                    Err(error) => {
-                        warn!("the uid of namespace kube-system cannot be read: {}", describe(&error))
-                    }
-                }
-                tokio::time::sleep(waits.next().unwrap_or(Duration::from_secs(5))).await;
+        let mut failures = 0;
+        let uid = loop {
+            match namespaces.get_metadata("kube-system").await {
+                Ok(namespace) if namespace.metadata.uid.is_some() => break namespace.metadata.uid,
+                Ok(_) => {}
+                Err(error) => warn!("the uid of namespace kube-system cannot be read: {}", describe(&error)),
             }
+            failures += 1;
+            tokio::time::sleep(WATCH_RETRY.wait(failures, rand::random())).await;
         };
-        let uid = tokio::select! {
-            uid = found => uid.unwrap_or_default(),
-            () = stopped(stop) => return Ok(None),
-        };
+        let uid = uid.unwrap_or_default();
         let id = self.settings.hub_id.clone().unwrap_or_else(|| uid.clone());
         let former = self.settings.former_hub_ids.iter().cloned().chain([uid]);
-        Ok(Some(Hub::new(&id, former)))
+        Ok(Hub::new(&id, former))
     }
 
     /// Starts everything that the leader does; `None` when the signal to stop came first.
     async fn start(
         &self,
-        shutdown: watch::Receiver<bool>,
         stop: watch::Receiver<bool>,
-    ) -> Result<Option<Work>, Error> {
+        failures: &mut mpsc::UnboundedReceiver<TaskEnded>,
+    ) -> Result<Option<Running>, Error> {
         self.health.set_ready(false, "caches are being filled");
-        let Some(hub) = self.hub(stop).await?.map(Arc::new) else { return Ok(None) };
-        let mut work = JoinSet::new();
-        let roster = Arc::new(Roster::default());
-        let (policies, writer) = reflector::store();
-        let (listed, policies_listed) = watch::channel(false);
-        let registry = Arc::new(Index::<RegistryCredential>::new(&self.settings.namespace));
-        let basic_auth = Arc::new(Index::<BasicAuthCredential>::new(&self.settings.namespace));
-        let tls = Arc::new(Index::<TlsCredential>::new(&self.settings.namespace));
-        // A new kind is registered in this list, and run below.
-        roster.register(vec![registry.clone(), basic_auth.clone(), tls.clone()]);
-
-        let mut random = [0; 32];
-        rand::fill(&mut random);
-        let fingerprints = Arc::new(FingerprintKey::new(random));
-        let means = Means {
-            timeouts: self.connector.timeouts(),
-            concurrency: self.settings.concurrency,
-            probe: self.settings.member_probe_interval,
-            hub: hub.clone(),
-            fingerprints: fingerprints.clone(),
-            roster: roster.clone(),
-            metrics: self.metrics.clone(),
-            freshness: self.freshness.clone(),
-            stale_after: self.settings.stale_after(),
+        let hub = tokio::select! {
+            hub = self.hub() => Arc::new(hub?),
+            () = stopped(stop) => return Ok(None),
+            ended = failures.recv() => return Err(ended_task(ended)),
         };
-        let fleet =
-            Arc::new(Fleet::new(means, self.connector.clone(), self.settings.cluster_labels.clone())?);
-        let instance = self
-            .settings
-            .leader_election
-            .as_ref()
-            .map_or_else(|| "claviger".to_owned(), |election| election.identity.clone());
-        let (known, members_known) = watch::channel(false);
-        let lanes = Arc::new(Lanes::new(&roster));
-        let context = Arc::new(Context {
-            namespace: self.settings.namespace.clone(),
-            hub,
-            connector: self.connector.clone(),
-            events: Events::new(fleet.local().client(), instance),
-            fleet,
-            lanes: lanes.clone(),
-            policies,
-            policies_listed,
-            members_known,
-            roster: roster.clone(),
-            fingerprints,
-            metrics: self.metrics.clone(),
-            freshness: self.freshness.clone(),
-            stale_after: self.settings.stale_after(),
-            resync_interval: self.settings.resync_interval,
-            unreachable_grace: self.settings.unreachable_grace_period,
-        });
-        self.watch_policies(&mut work, writer, listed, roster, shutdown.clone())?;
-        self.run_members(&mut work, &context, known, &shutdown);
-        run_kind(&mut work, &context, registry, &shutdown);
-        run_kind(&mut work, &context, basic_auth, &shutdown);
-        run_kind(&mut work, &context, tls, &shutdown);
-        work.spawn(controller::sweep(context.clone(), self.settings.sweep_interval, shutdown.clone()));
-
-        let health = self.health.clone();
-        work.spawn(async move {
-            let filled = async {
-                context.filled().await;
-                for listener in context.roster.listeners() {
-                    while !listener.is_ready() {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                }
-            };
-            tokio::select! {
-                () = filled => {
-                    health.set_ready(true, "caches are filled");
-                    info!("ready");
-                }
-                () = stopped(shutdown) => {}
-            }
-        });
-        Ok(Some(Work { tasks: work, lanes }))
-    }
-
-    fn run_members(
-        &self,
-        work: &mut JoinSet<()>,
-        context: &Arc<Context>,
-        known: watch::Sender<bool>,
-        shutdown: &watch::Receiver<bool>,
-    ) {
-        let rules = member::Rules {
+        let queues = Arc::new(Queues::default());
+        let kubeconfigs = Arc::new(Kubeconfigs::default());
+        let context = self.context(hub, &queues, &kubeconfigs)?;
+        let index = Arc::new(MemberIndex::new(queues.clone(), kubeconfigs));
+        let options = MemberOptions {
             adopt: self.settings.adopt.clone(),
             tolerance: Tolerance { insecure: self.settings.allow_insecure_members },
         };
-        let (context, shutdown) = (context.clone(), shutdown.clone());
-        work.spawn(async move {
-            if let Err(error) = member::run(context, rules, known, shutdown).await {
-                warn!("controller of members did not start: {}", describe(&error));
-            }
+        let members = Arc::new(MemberLoop::new(context.clone(), options, index.clone()));
+        let adoption = Arc::new(Adoption::new(members.clone()));
+
+        let endless = |name: &str, task: BoxFuture<'static, ()>| self.supervisor.spawn_endless(name, task);
+        endless("watch of DistributionPolicy", Box::pin(router::watch_policies(&context)?));
+        endless("watch of MemberCluster", Box::pin(router::watch_members(&context, &index)?));
+        for kind in CredentialKind::ALL {
+            let watch = router::watch_kind(&context, *kind)?;
+            endless(&format!("watch of {}", kind.name()), Box::pin(watch));
+        }
+        for (name, watch) in adoption.watches()? {
+            endless(&format!("watch of {name}"), Box::pin(watch));
+        }
+
+        let mut loops = JoinSet::new();
+        let started = members.clone();
+        self.supervisor.spawn("start of members", async move { started.started().await });
+        // The hub must be known before members are told from it.
+        let ready = context.clone();
+        let hub_known = move || {
+            let context = ready.clone();
+            async move { context.local().connectivity.filled().await }
+        };
+        run_loop(&mut loops, &queues.member, hub_known, move |key, ()| {
+            let members = members.clone();
+            async move { members.reconcile(key).await }
         });
+        run_loop(
+            &mut loops,
+            &queues.adoption,
+            || async {},
+            move |key, ()| {
+                let adoption = adoption.clone();
+                async move { adoption.reconcile(key).await }
+            },
+        );
+        let ready = context.clone();
+        let filled = move || {
+            let context = ready.clone();
+            async move { context.filled().await }
+        };
+        let credentials = Arc::new(CredentialLoop::new(context.clone()));
+        run_loop(&mut loops, &queues.credential, filled.clone(), move |key, ()| {
+            let credentials = credentials.clone();
+            async move { credentials.reconcile(key).await }
+        });
+        let syncs = Arc::new(SyncLoop::new(context.clone()));
+        run_loop(&mut loops, &queues.sync, filled.clone(), move |key, dirty| {
+            let syncs = syncs.clone();
+            async move { syncs.sync(key, dirty).await }
+        });
+        let statuses = Arc::new(StatusLoop::new(context.clone()));
+        run_loop(&mut loops, &queues.status, filled, move |key, ()| {
+            let statuses = statuses.clone();
+            async move { statuses.tell(key).await }
+        });
+        let (sweeping, interval) = (context.clone(), self.settings.sweep_interval);
+        endless(
+            "sweep",
+            Box::pin(async move {
+                sweeping.filled().await;
+                sweep::run(sweeping, interval).await;
+            }),
+        );
+        let health = self.health.clone();
+        self.supervisor.spawn("start", async move {
+            context.filled().await;
+            while !context.stores.credentials.is_listed() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            health.set_ready(true, "caches are filled");
+            info!("ready");
+        });
+        Ok(Some(Running { queues, loops }))
     }
 
-    fn watch_policies(
+    /// What all loops share.
+    fn context(
         &self,
-        work: &mut JoinSet<()>,
-        writer: reflector::store::Writer<DistributionPolicy>,
-        listed: watch::Sender<bool>,
-        roster: Arc<Roster>,
-        shutdown: watch::Receiver<bool>,
-    ) -> Result<(), Error> {
-        let beat = self.freshness.register(LOCAL, "distributionpolicies");
-        let api: Api<DistributionPolicy> = Api::all(self.connector.client(Some(beat))?);
-        let seconds = u32::try_from(self.settings.watch_timeout.as_secs()).unwrap_or(60);
-        let mut changes = watcher(api, watcher::Config::default().timeout(seconds))
-            .backoff(backoff())
-            .reflect(writer)
-            .boxed();
-        work.spawn(async move {
-            let follow = async {
-                while let Some(event) = changes.next().await {
-                    match event {
-                        Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-                        Ok(event) => {
-                            if let watcher::Event::InitDone = event {
-                                listed.send_replace(true);
-                            }
-                            roster.all();
-                        }
-                        Err(error) => {
-                            warn!(cluster = LOCAL, watch = "distributionpolicies", "{}", fault(&error))
-                        }
-                    }
-                }
-            };
-            tokio::select! {
-                () = follow => {}
-                () = stopped(shutdown) => {}
-            }
+        hub: Arc<Hub>,
+        queues: &Arc<Queues>,
+        kubeconfigs: &Arc<Kubeconfigs>,
+    ) -> Result<Arc<Context>, Error> {
+        let settings = &self.settings;
+        let stores = Arc::new(Stores {
+            credentials: Credentials::default(),
+            policies: Policies::new(&settings.namespace, settings.consent_grace_period),
+            desired: DesiredStates::default(),
+            outcomes: Outcomes::default(),
+            finalized: Finalized::default(),
         });
-        Ok(())
+        let router = Arc::new(Router::new(stores.clone(), queues.clone(), kubeconfigs.clone()));
+        let mut random = [0; 32];
+        rand::fill(&mut random);
+        let fingerprints = Arc::new(FingerprintKey::new(random));
+        let options = ClusterOptions {
+            concurrency: settings.concurrency,
+            hub: hub.clone(),
+            probe_interval: settings.member_probe_interval,
+            fingerprints: fingerprints.clone(),
+            handler: router.clone(),
+            metrics: self.metrics.clone(),
+            freshness: self.freshness.clone(),
+            stale_after: settings.stale_after(),
+            supervisor: self.supervisor.clone(),
+        };
+        let labels = settings.cluster_labels.clone();
+        let clusters = Arc::new(ClusterRegistry::new(options, self.connector.clone(), labels)?);
+        router.set_clusters(&clusters);
+        let election = settings.leader_election.as_ref();
+        let instance = election.map_or_else(|| "claviger".to_owned(), |election| election.identity.clone());
+        Ok(Arc::new(Context {
+            namespace: settings.namespace.as_str().into(),
+            hub,
+            connector: self.connector.clone(),
+            events: Events::new(clusters.local().connection.client(), instance),
+            clusters,
+            stores,
+            queues: queues.clone(),
+            fingerprints,
+            metrics: self.metrics.clone(),
+            freshness: self.freshness.clone(),
+            supervisor: self.supervisor.clone(),
+            members_known: watch::Sender::new(false),
+            resync_interval: settings.resync_interval,
+            unreachable_grace: settings.unreachable_grace_period,
+            sweep_grace: settings.sweep_grace_period,
+        }))
     }
 }
 
-fn run_kind<K: Credential>(
-    work: &mut JoinSet<()>,
-    context: &Arc<Context>,
-    index: Arc<Index<K>>,
-    shutdown: &watch::Receiver<bool>,
-) {
-    let (context, shutdown) = (context.clone(), shutdown.clone());
-    work.spawn(async move {
-        if let Err(error) = controller::run(context, index, shutdown).await {
-            warn!("controller did not start: {}", describe(&error));
+/// Works a queue off, once everything that its keys need is there. Until then there is nothing to finish, and what a
+/// finish would wait for may never come.
+fn run_loop<K: Key, W: Work, H, F, R, S>(
+    loops: &mut JoinSet<()>,
+    queue: &Arc<Queue<K, W>>,
+    ready: R,
+    handle: H,
+) where
+    H: Fn(K, W) -> F + Send + Sync + 'static,
+    F: Future<Output = Next> + Send + 'static,
+    R: FnOnce() -> S + Send + 'static,
+    S: Future<Output = ()> + Send + 'static,
+{
+    let queue = queue.clone();
+    loops.spawn(async move {
+        tokio::select! {
+            () = ready() => {}
+            () = queue.closed() => return,
         }
+        queue.run(handle).await;
     });
 }
 

@@ -1,72 +1,68 @@
-//! The numbers of `docs/benchmark.md`: Claviger beside a bare loop of the same writes, on a real control plane.
+//! The numbers of the design, measured: Claviger on a real control plane, beside a bare loop of the same work.
 //!
-//! `cargo bench --bench scale -- [N ...]`, `cargo bench --bench scale -- --memory`, `cargo bench --bench scale -- --members 50`.
+//! `cargo bench --bench scale` prints all of them in some minutes, `-- --long` at full size. See `docs/benchmark.md`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark speaks")]
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-mod bare;
-mod claviger_run;
-mod latency;
+mod cpu;
+mod events;
+mod fan_out;
+mod hostile;
 mod members;
 mod memory;
+mod numbers;
 mod observer;
 mod operator;
-mod scale;
+mod options;
+mod readiness;
 mod stats;
-mod table;
 mod world;
 
-use support::{Error, Result};
+use std::time::Instant;
+
+use numbers::Number;
+use options::{Options, Part};
+use support::Result;
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let options = Options::parse(std::env::args().skip(1))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(run(&arguments))
+    runtime.block_on(run(&options))
 }
 
-async fn run(arguments: &[String]) -> Result<()> {
-    let mut sizes = Vec::new();
-    let mut rounds = None;
-    let mut at_memory = None;
-    let mut members = None;
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            // Cargo gives it to every benchmark.
-            "--bench" => {}
-            "--memory" => at_memory = Some(memory::Size::default()),
-            "--namespaces" => {
-                let size = at_memory.get_or_insert_default();
-                size.namespaces = number(arguments.next())?;
+async fn run(options: &Options) -> Result<()> {
+    let began = Instant::now();
+    let mut numbers = Vec::new();
+    let mut failed = Vec::new();
+    for part in Part::ALL.into_iter().filter(|part| options.includes(*part)) {
+        // One part that fails does not take the others with it.
+        match measure(part, options).await {
+            Ok(measured) => numbers.extend(measured),
+            Err(error) => {
+                eprintln!("{part:?}: {error}");
+                failed.push(error.context(format!("{part:?}")));
             }
-            "--members" => members = Some(number(arguments.next())?),
-            "--rounds" => rounds = Some(number(arguments.next())?),
-            text => sizes.push(number(Some(&text.to_owned()))?),
         }
     }
-    if let Some(size) = at_memory {
-        return memory::run(size).await;
+    if options.is_whole() && !options.long {
+        numbers.push(Number::skipped("a rotation in the other members, beside one in trouble", "<= 1.1"));
     }
-    if let Some(count) = members {
-        return members::run(count, rounds).await;
-    }
-    if sizes.is_empty() {
-        sizes = vec![1_000, 10_000];
-    }
-    let mut columns = Vec::new();
-    for size in sizes {
-        columns.push(scale::run(size, rounds).await?);
-    }
-    print!("{}", table::render(&columns));
-    Ok(())
+    println!("\n## Numbers\n\n{}", numbers::render(&numbers));
+    println!("Measured in {:.0} s{}.", began.elapsed().as_secs_f64(), options.pick(", short run", ""));
+    failed.into_iter().next().map_or(Ok(()), Err)
 }
 
-fn number(text: Option<&String>) -> Result<usize> {
-    let text = text.map_or("", String::as_str);
-    text.replace([',', '_'], "").parse().ok().filter(|number| *number > 0).ok_or_else(|| {
-        Error::new(format!("usage: scale [N ...] [--rounds R] | --members N [--rounds R] | --memory [--namespaces N]; not {text:?}"))
-    })
+async fn measure(part: Part, options: &Options) -> Result<Vec<Number>> {
+    match part {
+        Part::FanOut => fan_out::run(options).await,
+        Part::Events => events::run(options).await,
+        Part::Members => members::events::run(options).await,
+        Part::Copies => members::copies::run(options).await,
+        Part::Memory => memory::run(options).await,
+        Part::Hostile => hostile::run(options).await,
+        Part::Isolation => members::run(options).await,
+    }
 }

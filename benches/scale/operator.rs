@@ -1,8 +1,66 @@
-//! What the operator has used and asked for, at one moment.
+//! The operator that is measured: what it has used and asked for.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, ops::Deref, time::Duration};
 
-use crate::support::{Operator, Result};
+use crate::{
+    cpu::CpuClock,
+    support::{Operator, Result},
+};
+
+/// An operator with a clock of its processor time.
+pub struct Measured {
+    operator: Operator,
+    clock: CpuClock,
+}
+
+impl Deref for Measured {
+    type Target = Operator;
+
+    fn deref(&self) -> &Operator {
+        &self.operator
+    }
+}
+
+impl Measured {
+    pub fn new(operator: Operator) -> Self {
+        Self { clock: CpuClock::of(operator.pid()), operator }
+    }
+
+    /// Processor time so far, in nanoseconds' resolution.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        self.clock.seconds()
+    }
+
+    pub async fn usage(&self) -> Result<Usage> {
+        Ok(Usage { cpu_seconds: self.cpu_seconds()?, requests: requests(&self.operator.metrics().await?) })
+    }
+
+    /// Waits until the operator has done close to nothing for a second.
+    pub async fn settle(&self) -> Result<()> {
+        let mut before = self.cpu_seconds()?;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let now = self.cpu_seconds()?;
+            if now - before < 0.01 {
+                return Ok(());
+            }
+            before = now;
+        }
+    }
+
+    /// The share of a core that it uses while nothing happens.
+    pub async fn idle(&self, length: Duration) -> Result<f64> {
+        let before = self.cpu_seconds()?;
+        tokio::time::sleep(length).await;
+        Ok((self.cpu_seconds()? - before) / length.as_secs_f64())
+    }
+
+    /// Resident memory and its peak, in MiB.
+    pub fn memory(&self) -> Result<String> {
+        let mebi = |bytes: u64| bytes as f64 / 1_048_576.0;
+        Ok(format!("{:.1} ({:.1})", mebi(self.rss_bytes()?), mebi(self.peak_rss_bytes()?)))
+    }
+}
 
 /// Counts since the operator's start.
 #[derive(Clone, Default)]
@@ -13,16 +71,12 @@ pub struct Usage {
 }
 
 impl Usage {
-    pub async fn of(operator: &Operator) -> Result<Self> {
-        Ok(Self { cpu_seconds: cpu_seconds(operator)?, requests: requests(&operator.metrics().await?) })
-    }
-
     /// What came since `before`.
     pub fn since(&self, before: &Self) -> Self {
         let requests = self
             .requests
             .iter()
-            .map(|(key, count)| (key.clone(), count - before.requests.get(key).unwrap_or(&0)))
+            .map(|(key, count)| (key.clone(), count.saturating_sub(*before.requests.get(key).unwrap_or(&0))))
             .filter(|(_, count)| *count > 0)
             .collect();
         Self { cpu_seconds: self.cpu_seconds - before.cpu_seconds, requests }
@@ -33,7 +87,7 @@ impl Usage {
     }
 
     pub fn secret_writes(&self) -> u64 {
-        self.count(|verb, resource| resource == "secrets" && matches!(verb, "create" | "update"))
+        self.count(|verb, resource| resource == "secrets" && matches!(verb, "create" | "update" | "patch"))
     }
 
     pub fn secret_reads(&self) -> u64 {
@@ -53,39 +107,6 @@ impl Usage {
             .map(|(_, count)| count)
             .sum()
     }
-}
-
-/// Waits until the operator has done close to nothing for a second.
-pub async fn settle(operator: &Operator) -> Result<()> {
-    let mut before = cpu_seconds(operator)?;
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let now = cpu_seconds(operator)?;
-        if now - before < 0.01 {
-            return Ok(());
-        }
-        before = now;
-    }
-}
-
-/// Processor time in nanoseconds' resolution; `/proc/<pid>/stat` counts in hundredths of a second, which is
-/// too coarse for an idle process. The operator's threads live as long as it does.
-pub fn cpu_seconds(operator: &Operator) -> Result<f64> {
-    cpu_of(operator.pid())
-}
-
-/// Processor time of the benchmark itself.
-pub fn own_cpu_seconds() -> Result<f64> {
-    cpu_of(std::process::id())
-}
-
-fn cpu_of(process: u32) -> Result<f64> {
-    let mut nanoseconds = 0;
-    for task in fs::read_dir(format!("/proc/{process}/task"))? {
-        let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        nanoseconds += text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0_u64);
-    }
-    Ok(nanoseconds as f64 / 1e9)
 }
 
 fn requests(metrics: &str) -> BTreeMap<(String, String), u64> {

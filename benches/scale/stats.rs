@@ -1,4 +1,6 @@
-//! Middle values.
+//! Middle values, and how they are shown.
+
+const MIB: f64 = 1_048_576.0;
 
 /// The value that `share` of all values do not exceed.
 pub fn percentile(values: &[f64], share: f64) -> f64 {
@@ -17,4 +19,42 @@ pub fn median(values: &[f64]) -> f64 {
         n if n % 2 == 1 => sorted[n / 2],
         n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
     }
+}
+
+/// The median, with the least and the most, each with so many decimals.
+pub fn spread(values: &[f64], decimals: usize) -> String {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    format!("{:.decimals$} ({least:.decimals$} to {most:.decimals$})", median(values))
+}
+
+/// Seconds as milliseconds.
+pub fn millis(seconds: &[f64], decimals: usize) -> String {
+    spread(&scaled(seconds, 1e3), decimals)
+}
+
+pub fn scaled(values: &[f64], factor: f64) -> Vec<f64> {
+    values.iter().map(|value| value * factor).collect()
+}
+
+pub fn mebi(bytes: u64) -> f64 {
+    bytes as f64 / MIB
+}
+
+/// 10000 as `10,000`.
+pub fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Such as `1 member`, `50 members`.
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{} {what}{}", thousands(count), if count == 1 { "" } else { "s" })
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
     version = "v1alpha1",
     kind = "MemberCluster",
     plural = "memberclusters",
-    shortname = "mc",
+    shortname = "mcl",
     category = "claviger",
     status = "MemberClusterStatus",
     derive = "PartialEq",

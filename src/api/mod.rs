@@ -3,6 +3,8 @@
 //! Nothing here decides anything: what a field means is worked out in [`crate::domain`].
 
 mod basic_auth;
+mod columns;
+mod kind;
 mod member;
 mod policy;
 mod registry;
@@ -14,11 +16,13 @@ pub use basic_auth::{
     BasicAuthCredential, BasicAuthCredentialSpec, BasicAuthCredentialStatus, BasicAuthFormat,
     BasicAuthStatus, BasicAuthUser, PasswordHash, PasswordReference,
 };
+pub use kind::CredentialKind;
+pub(crate) use kind::for_all_kinds;
 pub use member::{
     AdoptedFrom, ClusterTool, KubeconfigReference, MemberCluster, MemberClusterSpec, MemberClusterStatus,
     MemberDeletionPolicy,
 };
-pub use policy::{CredentialKind, DistributionPolicy, DistributionPolicySpec, PolicyFrom, PolicyTo};
+pub use policy::{DistributionPolicy, DistributionPolicySpec, PolicyFrom, PolicyTo};
 pub use registry::{
     AcrRegistry, DigitalOceanRegistry, EcrRegistry, GoogleArtifactRegistry, KeyScope, Provider, QuayRegistry,
     RegistryCredential, RegistryCredentialSpec, RegistryCredentialStatus, RegistryStatus, ScalewayRegion,
@@ -77,16 +81,26 @@ pub const ANNOTATION_SYNC: &str = "claviger.dev/sync-requested-at";
 /// Annotation on a credential: `true` lets a deletion go through although Secrets are in use.
 pub const ANNOTATION_FORCE_DELETE: &str = "claviger.dev/force-delete";
 
+/// Annotation on a produced Secret whose credential has `deletionPolicy: Orphan`: it is left, and not deleted, when
+/// the credential is gone.
+pub const ANNOTATION_DELETION_POLICY: &str = "claviger.dev/deletion-policy";
+
+/// Annotation on a Secret of somebody else: hands the Secret over to the credential `<kind>/<namespace>/<name>`.
+pub const ANNOTATION_ADOPT: &str = "claviger.dev/adopt";
+
+/// Annotation on the namespace of the operator: clusters, comma-separated, whose sweep may go on although most owners
+/// are missing there.
+pub const ANNOTATION_ALLOW_SWEEP: &str = "claviger.dev/allow-sweep";
+
 /// The custom resource definitions of this version, as they are installed.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![
-        finished(RegistryCredential::crd()),
-        finished(BasicAuthCredential::crd()),
-        finished(TlsCredential::crd()),
-        finished(MemberCluster::crd()),
-        finished(DistributionPolicy::crd()),
-    ]
+    let credentials = CredentialKind::ALL.iter().map(|kind| {
+        let mut crd = kind.crd();
+        columns::add(&mut crd);
+        crd
+    });
+    credentials.chain([MemberCluster::crd(), DistributionPolicy::crd()]).map(finished).collect()
 }
 
 /// What the derived schema lacks.

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterSelector, NamespaceSelector};
+use super::{ClusterSelector, CredentialKind, NamespaceSelector};
 
 /// Allows credentials of some namespaces to be pushed into other namespaces. Policies only ever
 /// add: a push is allowed when any one policy allows it. A credential writes into its own namespace
@@ -84,15 +84,4 @@ pub struct PolicyTo {
     /// the operator runs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clusters: Option<ClusterSelector>,
-}
-
-/// The kinds of credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum CredentialKind {
-    /// See [`super::RegistryCredential`].
-    RegistryCredential,
-    /// See [`super::BasicAuthCredential`].
-    BasicAuthCredential,
-    /// See [`super::TlsCredential`].
-    TlsCredential,
 }

@@ -35,59 +35,6 @@ use super::{CredentialStatus, DeletionPolicy, Target};
         type_ = "string",
         json_path = ".status.registry.endpoint",
         description = "The registry that the login is for"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
-        description = "True when every desired Secret was seen with the right content"
-    ),
-    printcolumn(
-        name = "Synced",
-        type_ = "string",
-        json_path = ".status.summary.namespaces",
-        description = "Secrets in place, of those desired"
-    ),
-    printcolumn(
-        name = "Clusters",
-        type_ = "string",
-        json_path = ".status.summary.clusters",
-        description = "Clusters in sync, of those desired"
-    ),
-    printcolumn(
-        name = "In Use",
-        type_ = "integer",
-        json_path = ".status.references.total",
-        description = "Pods that use the Secrets"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
-        description = "Why it is ready or not",
-        priority = "1"
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
-        description = "Why, in words",
-        priority = "1"
-    ),
-    printcolumn(
-        name = "Revision",
-        type_ = "integer",
-        json_path = ".status.revision",
-        description = "Grows with each change of the content",
-        priority = "1"
-    ),
-    printcolumn(
-        name = "Secret",
-        type_ = "string",
-        json_path = ".spec.target.secretName",
-        description = "Name of the produced Secret where it is not that of the credential",
-        priority = "1"
     )
 )]
 #[serde(rename_all = "camelCase")]

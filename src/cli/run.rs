@@ -137,6 +137,27 @@ pub struct RunArgs {
     )]
     pub sweep_interval: Option<Duration>,
 
+    /// How long a DistributionPolicy must have been gone or changed before copies are taken back for
+    /// lack of consent; also counted from the start
+    #[arg(
+        long,
+        env = "CLAVIGER_CONSENT_GRACE_PERIOD",
+        value_name = "DURATION",
+        default_value = "30s",
+        value_parser = at_least(Duration::ZERO)
+    )]
+    pub consent_grace_period: Duration,
+
+    /// How long a credential must have been missing before its copies are swept
+    #[arg(
+        long,
+        env = "CLAVIGER_SWEEP_GRACE_PERIOD",
+        value_name = "DURATION",
+        default_value = "10m",
+        value_parser = at_least(Duration::ZERO)
+    )]
+    pub sweep_grace_period: Duration,
+
     /// Threads that run the operator [default: 2, or 1 on a single core]
     #[arg(long, env = "CLAVIGER_WORKER_THREADS", value_name = "COUNT")]
     pub worker_threads: Option<NonZeroUsize>,

@@ -38,6 +38,10 @@ pub struct Settings {
     pub resync_interval: Duration,
     /// How often copies without a credential are swept.
     pub sweep_interval: Duration,
+    /// The quiet period after a change of policies, before a lack of consent takes copies away.
+    pub consent_grace_period: Duration,
+    /// How long an owner must have been missing before its copies are swept.
+    pub sweep_grace_period: Duration,
     /// Threads of the runtime. At least 1.
     pub worker_threads: usize,
     /// The kubeconfig of the cluster `local`, where one was named.
@@ -139,6 +143,8 @@ impl TryFrom<RunArgs> for Settings {
             request_timeout: args.request_timeout,
             resync_interval: args.resync_interval,
             sweep_interval: args.sweep_interval.unwrap_or(args.resync_interval),
+            consent_grace_period: args.consent_grace_period,
+            sweep_grace_period: args.sweep_grace_period,
             worker_threads: args.worker_threads.map_or_else(default_threads, usize::from),
             // A chart sets empty variables for values that are not given.
             kubeconfig: args.kubeconfig.filter(|path| !path.as_os_str().is_empty()),

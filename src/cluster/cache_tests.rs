@@ -1,14 +1,18 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{api::Target, domain::fingerprint::FingerprintKey};
+use crate::{
+    api::{CredentialKind, DeletionPolicy, Target},
+    domain::fingerprint::FingerprintKey,
+};
 
 fn id() -> CredentialId {
-    CredentialId { kind: "RegistryCredential".into(), namespace: "home".into(), name: "quay".into() }
+    let kind = CredentialKind::RegistryCredential;
+    CredentialId { kind, namespace: "home".into(), name: "quay".into() }
 }
 
 fn secret(version: &str, password: &str, change: impl FnOnce(&mut Value)) -> MarkedSecret {
-    let metadata = Metadata::desired(&id(), "hub", 1, &Target::default());
+    let metadata = Metadata::desired(&id(), "hub", 1, &Target::default(), DeletionPolicy::Protect);
     let mut object = json!({
         "metadata": {"name": "quay", "namespace": "web", "uid": "u", "resourceVersion": version,
             "labels": metadata.labels, "annotations": metadata.annotations, "managedFields": [{"manager": "x"}]},
@@ -22,21 +26,39 @@ fn key() -> FingerprintKey {
     FingerprintKey::new([1; 32])
 }
 
-fn observe(cache: &mut Cache, secret: &MarkedSecret) -> Changes {
-    let (place, copy) = cache.read_copy(secret, &key()).unwrap();
-    cache.observe_copy(place, copy)
+fn place() -> NamespacedName {
+    NamespacedName::new("web", "quay")
+}
+
+fn cache() -> Cache {
+    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
+    let web = json!({"metadata": {"name": "web", "labels": {"kubernetes.io/metadata.name": "web"}}});
+    cache.set_namespace(serde_json::from_value(web).unwrap());
+    cache
+}
+
+fn read(cache: &mut Cache, secret: &MarkedSecret) -> ExistingCopy {
+    cache.read_copy(secret, &key()).unwrap().1
+}
+
+fn observe(cache: &mut Cache, secret: &MarkedSecret, listed: bool) -> Changes {
+    let copy = read(cache, secret);
+    cache.observe_copy(place(), copy, listed)
+}
+
+fn version(cache: &Cache) -> Option<String> {
+    cache.snapshot().copies.get(&place()).map(|copy| copy.resource_version.to_string())
 }
 
 #[test]
 fn an_echo_of_our_own_write_wakes_nobody() {
-    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
-    let place = Key::new("web", "quay");
-    cache.writing(&place);
+    let mut cache = cache();
+    cache.begin_write(&place());
     // The watch may be faster than the answer.
-    assert!(observe(&mut cache, &secret("10", "eA==", |_| {})).owners.is_empty());
-    let (place, copy) = cache.read_copy(&secret("10", "eA==", |_| {}), &key()).unwrap();
-    assert!(cache.wrote_copy(place, copy));
-    assert!(observe(&mut cache, &secret("10", "eA==", |_| {})).owners.is_empty());
+    assert!(observe(&mut cache, &secret("10", "eA==", |_| {}), false).touched.is_empty());
+    let copy = read(&mut cache, &secret("10", "eA==", |_| {}));
+    assert!(cache.wrote_copy(place(), copy));
+    assert!(observe(&mut cache, &secret("10", "eA==", |_| {}), false).touched.is_empty());
 }
 
 #[test]
@@ -48,105 +70,138 @@ fn another_hand_is_noticed_whatever_it_changed() {
         |secret| secret["immutable"] = json!(true),
     ];
     for change in changes {
-        let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
-        observe(&mut cache, &secret("10", "eA==", |_| {}));
-        let changes = observe(&mut cache, &secret("11", "eA==", change));
-        assert_eq!((changes.owners.len(), changes.drift), (1, 1));
+        let mut cache = cache();
+        observe(&mut cache, &secret("10", "eA==", |_| {}), false);
+        let changes = observe(&mut cache, &secret("11", "eA==", change), false);
+        assert!(!changes.touched.is_empty() && changes.drift == 1);
     }
 }
 
 #[test]
-fn an_older_event_does_not_undo_a_newer_one() {
-    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
-    observe(&mut cache, &secret("10", "eA==", |_| {}));
-    assert!(observe(&mut cache, &secret("9", "eQ==", |_| {})).owners.is_empty());
-    let place = Key::new("web", "quay");
-    assert_eq!(&*cache.view().copies.get(&place).unwrap().resource_version, "10");
-    // A new object of that name may well have a smaller number somewhere else, but another uid.
+fn within_a_watch_an_older_event_does_not_undo_a_newer_one() {
+    let mut cache = cache();
+    observe(&mut cache, &secret("10", "eA==", |_| {}), false);
+    assert!(observe(&mut cache, &secret("9", "eQ==", |_| {}), false).touched.is_empty());
+    assert_eq!(version(&cache).as_deref(), Some("10"));
+    // A new object of that name may well have a smaller number, but another uid.
     let reborn = secret("3", "eQ==", |secret| secret["metadata"]["uid"] = json!("v"));
-    assert_eq!(observe(&mut cache, &reborn).owners.len(), 1);
+    assert!(!observe(&mut cache, &reborn, false).touched.is_empty());
+}
+
+#[test]
+fn a_list_is_the_truth_whatever_number_was_seen_before() {
+    let mut cache = cache();
+    observe(&mut cache, &secret("1000", "new", |_| {}), false);
+    // etcd was restored from an older backup.
+    cache.begin_list();
+    assert!(!observe(&mut cache, &secret("7", "old", |_| {}), true).touched.is_empty());
+    assert_eq!(version(&cache).as_deref(), Some("7"));
+    let (unsure, changes) = cache.end_list(vec![place()]);
+    assert!(unsure.is_empty() && !changes.touched.is_empty(), "a list that does not show it is believed too");
+    assert_eq!(version(&cache), None);
+}
+
+#[test]
+fn what_was_written_while_a_list_was_read_is_no_drift_and_is_looked_at_again() {
+    let mut cache = cache();
+    cache.begin_list();
+    cache.begin_write(&place());
+    let copy = read(&mut cache, &secret("20", "new", |_| {}));
+    assert!(cache.wrote_copy(place(), copy));
+    // A later page shows it as it was before.
+    let changes = observe(&mut cache, &secret("10", "old", |_| {}), true);
+    assert!(changes.touched.is_empty() && changes.drift == 0);
+    assert_eq!(version(&cache).as_deref(), Some("20"));
+    let (unsure, changes) = cache.end_list(vec![place()]);
+    assert_eq!((unsure, changes.drift), (vec![place()], 0));
+    assert_eq!(version(&cache).as_deref(), Some("20"), "until it was read");
 }
 
 #[test]
 fn a_write_that_was_overtaken_is_told() {
-    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
-    let place = Key::new("web", "quay");
-    cache.writing(&place);
-    observe(&mut cache, &secret("11", "edited", |_| {}));
-    let (place, copy) = cache.read_copy(&secret("10", "eA==", |_| {}), &key()).unwrap();
-    assert!(!cache.wrote_copy(place.clone(), copy), "it must be planned anew");
-    assert_eq!(&*cache.view().copies.get(&place).unwrap().resource_version, "11");
+    let mut cache = cache();
+    cache.begin_write(&place());
+    observe(&mut cache, &secret("11", "edited", |_| {}), false);
+    let copy = read(&mut cache, &secret("10", "eA==", |_| {}));
+    assert!(!cache.wrote_copy(place(), copy), "it must be planned anew");
+    assert_eq!(version(&cache).as_deref(), Some("11"));
 }
 
 #[test]
-fn a_copy_without_its_labels_keeps_its_owner_and_one_without_marks_has_none() {
-    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
-    let unlabelled = secret("1", "eA==", |secret| secret["metadata"]["labels"] = json!({}));
-    assert_eq!(cache.read_copy(&unlabelled, &key()).unwrap().1.owner, id().owner());
-    let unmarked = secret("1", "eA==", |secret| {
-        secret["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "claviger"});
-        secret["metadata"]["annotations"] = json!(null);
-    });
-    assert!(cache.read_copy(&unmarked, &key()).is_none());
-    let issued = secret("1", "eA==", |secret| {
-        secret["metadata"]["annotations"]["cert-manager.io/certificate-name"] = json!("web");
-    });
-    assert!(cache.read_copy(&issued, &key()).is_none(), "cert-manager's, whatever marks it carries");
+fn a_copy_whose_end_was_shown_before_our_answer_is_no_ghost() {
+    let mut cache = cache();
+    cache.begin_write(&place());
+    observe(&mut cache, &secret("10", "eA==", |_| {}), false);
+    cache.remove_copy(&place(), Some("u"));
+    let copy = read(&mut cache, &secret("10", "eA==", |_| {}));
+    assert!(!cache.wrote_copy(place(), copy), "it is to be made again");
+    assert_eq!(version(&cache), None);
 }
 
 #[test]
-fn who_waits_for_a_name_is_told_once_when_it_is_free() {
-    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
-    let place = Key::new("web", "quay");
-    assert!(
-        !cache.taken(place.clone(), "somebody".into(), &id().owner()),
-        "who does not wait was told meanwhile, and must look again"
-    );
-    cache.wait_for(place.clone(), id().owner());
-    assert!(cache.taken(place.clone(), "somebody".into(), &id().owner()));
-    assert_eq!(cache.view().conflicts.len(), 1);
-    assert_eq!(cache.freed(&place).freed.len(), 1);
-    assert!(cache.view().conflicts.is_empty());
-    assert!(cache.freed(&place).freed.is_empty());
+fn the_end_of_an_older_object_says_nothing_of_a_newer_one() {
+    let mut cache = cache();
+    observe(&mut cache, &secret("10", "eA==", |_| {}), false);
+    let changes = cache.remove_copy(&place(), Some("another"));
+    assert!(changes.touched.is_empty() && version(&cache).is_some());
+    assert_eq!(cache.remove_copy(&place(), Some("u")).drift, 1);
+    assert_eq!(version(&cache), None);
 }
 
 #[test]
-fn what_kubectl_applied_is_not_kept() {
-    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
+fn who_waits_for_a_name_is_told_when_it_is_free() {
+    let mut cache = cache();
+    let owner = id().owner();
+    assert!(cache.wait_for(vec![place()], &owner), "nothing is known to be in the way");
+    assert!(cache.taken(place(), "somebody else".into(), &owner));
+    assert!(!cache.wait_for(vec![place()], &owner));
+    assert_eq!(cache.freed(&place()).touched, [(owner.clone(), "web".into())]);
+    assert!(!cache.taken(place(), "somebody else".into(), &owner), "told meanwhile: it has to look again");
+}
+
+#[test]
+fn copies_of_another_hub_or_without_an_owner_are_not_ours() {
+    let mut cache = cache();
+    let changes: [fn(&mut Value); 3] = [
+        |secret| secret["metadata"]["annotations"]["claviger.dev/hub"] = json!("another"),
+        |secret| secret["metadata"]["annotations"]["cert-manager.io/certificate-name"] = json!("web"),
+        |secret| {
+            secret["metadata"]["labels"] = json!({});
+            secret["metadata"]["annotations"] = json!({});
+        },
+    ];
+    for change in changes {
+        assert!(cache.read_copy(&secret("1", "eA==", change), &key()).is_none());
+    }
+    let stripped = secret("1", "eA==", |secret| secret["metadata"]["labels"] = json!({}));
+    assert!(cache.read_copy(&stripped, &key()).is_some(), "its annotations still say whose it is");
+}
+
+#[test]
+fn a_value_in_a_foreign_annotation_is_not_kept() {
+    let mut cache = cache();
     let applied = secret("1", "eA==", |secret| {
-        secret["metadata"]["annotations"][LAST_APPLIED] = json!("{\"data\":{\"k\":\"aHVudGVyMg==\"}}");
+        secret["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] =
+            json!("hunter2");
     });
-    let (_, copy) = cache.read_copy(&applied, &key()).unwrap();
-    assert!(!format!("{copy:?}").contains("aHVudGVyMg"));
+    let copy = read(&mut cache, &applied);
+    assert!(!format!("{copy:?}").contains("hunter2"));
 }
 
 #[test]
-fn a_finished_pod_uses_nothing() {
-    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
-    observe(&mut cache, &secret("1", "eA==", |_| {}));
-    let pod = |phase: &str| -> SlimPod {
-        serde_json::from_value(json!({
-            "metadata": {"name": "p", "namespace": "web"},
-            "spec": {"imagePullSecrets": [{"name": "quay"}]}, "status": {"phase": phase},
+fn the_users_of_a_copy_come_and_go() {
+    let mut cache = cache();
+    observe(&mut cache, &secret("1", "eA==", |_| {}), false);
+    let pod = |phase: &str| {
+        serde_json::from_value::<SlimPod>(json!({
+            "metadata": {"name": "api", "namespace": "web"}, "status": {"phase": phase},
+            "spec": {"imagePullSecrets": [{"name": "quay"}]},
         }))
         .unwrap()
     };
-    assert_eq!(cache.set_pod(&pod("Running")).users.len(), 1);
-    assert!(cache.set_pod(&pod("Running")).users.is_empty());
-    assert_eq!(cache.set_pod(&pod("Succeeded")).users.len(), 1);
-    assert_eq!(cache.pods().count(), 0);
-}
-
-#[test]
-fn a_copy_of_another_hub_is_not_ours_and_frees_a_name_when_it_goes() {
-    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
-    let other =
-        secret("10", "eA==", |object| object["metadata"]["annotations"][ANNOTATION_HUB] = json!("hub-2"));
-    assert!(cache.read_copy(&other, &key()).is_none());
-    let place = Key::new("web", "quay");
-    cache.wait_for(place.clone(), id().owner());
-    assert!(cache.taken(place.clone(), "another hub".into(), &id().owner()));
-    assert!(cache.view().conflicts.contains_key(&place));
-    let gone = cache.remove_copy(&place, false);
-    assert!(gone.freed.contains(&id().owner()));
+    assert_eq!(cache.set_pod(&pod("Running")).touched, [(id().owner(), "web".into())]);
+    assert!(cache.snapshot().is_in_use(&place()));
+    assert!(cache.set_pod(&pod("Running")).touched.is_empty());
+    assert_eq!(cache.set_pod(&pod("Succeeded")).touched.len(), 1);
+    assert!(!cache.snapshot().is_in_use(&place()));
 }

@@ -4,14 +4,15 @@ use std::error::Error as _;
 
 use kube::core::Status;
 
-use crate::domain::trouble::{Cause, Refusal};
+use crate::domain::{
+    cluster_condition::{ClusterCondition, ConnectionError, Denied},
+    reason::Reason,
+    schedule::MAX_MESSAGE,
+};
 
-/// The longest message that is passed on, in characters.
-const MAX_MESSAGE: usize = 400;
-
-/// What became of a write that did not succeed.
+/// Why a write did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum WriteError {
     /// The name is taken.
     AlreadyExists,
     /// The object is not as it was seen.
@@ -21,7 +22,7 @@ pub enum Trouble {
     /// The write was refused for a reason that lies with this namespace.
     Refused {
         /// A stable PascalCase reason.
-        reason: &'static str,
+        reason: Reason,
         /// What the API server said.
         message: String,
     },
@@ -33,37 +34,50 @@ pub enum Trouble {
     Unreachable(String),
 }
 
-impl Trouble {
+impl WriteError {
     /// Reads an error of kube's.
-    #[must_use]
     pub fn of(error: &kube::Error) -> Self {
         let kube::Error::Api(status) = error else { return Self::Unreachable(describe(error)) };
+        // Whatever code a webhook denies or fails with, it is about this write, and no state of the cluster.
+        if is_denied_by_webhook(status) {
+            return refused(Reason::AdmissionDenied, status);
+        }
+        if status.message.contains("failed calling webhook") {
+            return refused(Reason::WebhookFailed, status);
+        }
         match (status.code, status.reason.as_str()) {
             (409, "AlreadyExists") => Self::AlreadyExists,
             (409, _) => Self::Changed,
             (404, _) => Self::Gone,
             (403, _) if is_terminating(status) => Self::Gone,
-            (403, _) if status.message.contains("exceeded quota") => refused("QuotaExceeded", status),
-            (403, _)
-                if status.message.contains("denied the request")
-                    || status.message.contains("denied request") =>
-            {
-                refused("AdmissionDenied", status)
-            }
-            (403, _) => refused("Forbidden", status),
+            (403, _) if status.message.contains("exceeded quota") => refused(Reason::QuotaExceeded, status),
+            (403, _) => refused(Reason::Forbidden, status),
             (401, _) => Self::Unreachable(describe(error)),
-            (413 | 422 | 400, _) => refused("Invalid", status),
+            (413 | 422 | 400, _) => refused(Reason::Invalid, status),
             (429, _) => Self::Throttled(describe(error)),
-            // Webhooks may be of a few namespaces only.
-            (500, _) if status.message.contains("failed calling webhook") => refused("WebhookFailed", status),
             (500.., _) => Self::Failing(describe(error)),
-            _ => refused("WriteFailed", status),
+            _ => refused(Reason::WriteFailed, status),
+        }
+    }
+
+    /// What it says of the cluster as a whole, when it does.
+    pub fn condition(&self) -> Option<ClusterCondition> {
+        match self {
+            Self::Throttled(why) => Some(ClusterCondition::Throttled(why.clone())),
+            Self::Failing(why) => Some(ClusterCondition::Failing(why.clone())),
+            Self::Unreachable(why) => Some(ClusterCondition::Unreachable(why.clone())),
+            Self::AlreadyExists | Self::Changed | Self::Gone | Self::Refused { .. } => None,
         }
     }
 }
 
-fn refused(reason: &'static str, status: &Status) -> Trouble {
-    Trouble::Refused { reason, message: short(&status.message) }
+/// `admission webhook "x" denied the request`, and the like of a ValidatingAdmissionPolicy.
+fn is_denied_by_webhook(status: &Status) -> bool {
+    status.message.contains("denied the request") || status.message.contains("denied request")
+}
+
+fn refused(reason: Reason, status: &Status) -> WriteError {
+    WriteError::Refused { reason, message: short(&status.message) }
 }
 
 /// A namespace that is being deleted takes nothing new; its status says so in the details.
@@ -76,18 +90,16 @@ fn is_terminating(status: &Status) -> bool {
 }
 
 /// Why a request did not succeed, as far as the cluster is concerned.
-#[must_use]
-pub fn cause(error: &kube::Error) -> Cause {
-    let refusal = match error {
-        kube::Error::Api(status) if status.code == 401 => Some(Refusal::Unauthorized),
-        kube::Error::Api(status) if status.code == 403 => Some(Refusal::Forbidden),
+pub(crate) fn connection_error(error: &kube::Error) -> ConnectionError {
+    let denied = match error {
+        kube::Error::Api(status) if status.code == 401 => Some(Denied::Unauthorized),
+        kube::Error::Api(status) if status.code == 403 => Some(Denied::Forbidden),
         _ => None,
     };
-    Cause { refusal, text: describe(error) }
+    ConnectionError { denied, message: describe(error) }
 }
 
 /// One line for people. Says nothing of what was read: a decoding error could quote it.
-#[must_use]
 pub fn describe(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => short(&format!("{} ({} {})", status.message, status.code, status.reason)),

@@ -3,16 +3,30 @@
 //! kube's `DeserializeGuard` does the same by way of a copy of the whole object, managed fields and
 //! secret values included, made twice. A watch of thousands of our own writes is worth more care.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-/// An object, or the metadata of one that cannot be read.
+/// An object, or what could be read of one.
 #[derive(Clone, Debug)]
-pub struct Guarded<K>(pub Result<K, Box<ObjectMeta>>);
+pub(crate) struct Guarded<K>(pub Result<K, Unreadable>);
+
+/// An object that cannot be read.
+#[derive(Clone)]
+pub(crate) struct Unreadable {
+    pub metadata: Box<ObjectMeta>,
+    /// What serde says, which may quote a value: only for kinds that hold no secret.
+    pub error: String,
+}
+
+impl fmt::Debug for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unreadable").field("name", &self.metadata.name).finish_non_exhaustive()
+    }
+}
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
     /// Works on text in memory only, which is what kube reads lists and events from. In an event,
@@ -27,7 +41,7 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
         match serde_json::from_str(text) {
             Ok(object) => Ok(Self(Ok(object))),
             Err(error) => match serde_json::from_str(text) {
-                Ok(Bad { metadata }) => Ok(Self(Err(metadata))),
+                Ok(Bad { metadata }) => Ok(Self(Err(Unreadable { metadata, error: error.to_string() }))),
                 // Said without what was read.
                 Err(_) => Err(serde::de::Error::custom(format_args!(
                     "object unreadable at column {}",
@@ -55,13 +69,16 @@ impl<K: Resource> Resource for Guarded<K> {
         K::plural(dynamic)
     }
     fn meta(&self) -> &ObjectMeta {
-        self.0.as_ref().map_or_else(|bad| &**bad, K::meta)
+        self.0.as_ref().map_or_else(|bad| &*bad.metadata, K::meta)
     }
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        self.0.as_mut().map_or_else(|bad| &mut **bad, K::meta_mut)
+        self.0.as_mut().map_or_else(|bad| &mut *bad.metadata, K::meta_mut)
+    }
+    // Without this the values of all Secrets would come over the wire.
+    fn metadata_api() -> bool {
+        K::metadata_api()
     }
 }
-
 #[cfg(test)]
 mod tests {
     use kube::core::{ObjectList, WatchEvent};

@@ -1,136 +1,82 @@
-//! One live cluster: its clients, the caches of what a plan needs, and carrying a plan out.
+//! One live cluster, made of four parts: the connection, the cache of what a plan needs, the connectivity, and the
+//! writer that carries changes out.
 //!
 //! `local`, where the operator runs, is one of them and nothing more.
 
 mod access;
-mod apply;
 mod cache;
-mod client;
+mod connection;
+mod connectivity;
+mod connector;
 mod error;
 mod guard;
+mod handler;
+mod interner;
+mod live_references;
 mod object;
+mod observation;
 mod probe;
-mod reach;
-mod secret;
-mod users;
-mod watch;
+pub(crate) mod reflector;
+mod writer;
 
-pub use access::configuration;
-pub use apply::{Applied, Pace};
-pub use cache::Cache;
-pub use client::{Connector, DeadlineExceeded, Timeouts};
-pub use error::{Trouble, describe};
-pub use reach::Reach;
-pub use secret::Produced;
-pub use watch::{Sink, backoff, fault};
+pub(crate) use access::configuration;
+pub(crate) use cache::Cache;
+pub(crate) use connection::Connection;
+pub(crate) use connectivity::Connectivity;
+pub(crate) use connector::{Connector, Timeouts};
+pub(crate) use error::{WriteError, describe};
+pub(crate) use guard::{Guarded, Unreadable};
+pub(crate) use handler::{EventHandler, Touched};
+pub(crate) use writer::{Applied, Job, Writer};
 
 use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client, api::ListParams};
-use tokio::{sync::Semaphore, task::AbortHandle};
+use tokio::task::AbortHandle;
+use tracing::{info, warn};
 
 use crate::{
-    api::{LABEL_MANAGED_BY, LABEL_OWNER, MANAGER},
     domain::{
-        contest::Contests,
-        fingerprint::FingerprintKey,
-        ownership::{Hub, OwnerId},
-        plan::Plan,
+        cluster_condition::ConnectionError, connectivity::WatchedKind, fingerprint::FingerprintKey,
+        ownership::Hub, selection::LOCAL,
     },
+    supervisor::Supervisor,
     telemetry::{Freshness, Metrics},
 };
+use observation::{Observation, Shared};
+use probe::Probed;
 
-pub use crate::domain::selection::LOCAL;
-
-/// How many objects one page of a list has.
-const PAGE: u32 = 500;
-
-/// What is watched in a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// Namespaces.
-    Namespaces,
-    /// Secrets that carry our mark.
-    Copies,
-    /// Pods.
-    Pods,
-    /// All other Secrets, as metadata.
-    Secrets,
-}
-
-impl Source {
-    const ALL: usize = 4;
-
-    /// Its name in metrics and logs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Namespaces => "namespaces",
-            Self::Copies => "copies",
-            Self::Pods => "pods",
-            Self::Secrets => "secrets",
-        }
-    }
-}
-
-/// What a cluster needs of its surroundings.
-pub struct Surroundings {
-    /// Makes its clients.
-    pub connector: Connector,
-    /// Writes in flight at once.
+/// What all clusters have in common.
+#[derive(Clone)]
+pub(crate) struct ClusterOptions {
+    /// Writes in flight at once, per cluster.
     pub concurrency: usize,
     /// Who we are on our copies.
     pub hub: Arc<Hub>,
-    /// How often it is asked whether it is there; `None` for `local`, without which nothing works anyway.
-    pub probe: Option<Duration>,
-    /// Hashes contents.
+    /// How often a member is asked whether it is there.
+    pub probe_interval: Duration,
     pub fingerprints: Arc<FingerprintKey>,
     /// Is told what changed.
-    pub sink: Arc<dyn Sink>,
-    /// Counts.
+    pub handler: Arc<dyn EventHandler>,
     pub metrics: Arc<Metrics>,
-    /// Knows how old answers are.
     pub freshness: Freshness,
     /// How old the last good answer to a watch may be.
     pub stale_after: Duration,
+    pub supervisor: Supervisor,
 }
 
 /// One live cluster.
-pub struct Cluster {
+pub(crate) struct Cluster {
     name: Arc<str>,
-    link: RwLock<Link>,
-    cache: RwLock<Cache>,
-    began: Instant,
-    contests: Mutex<Contests>,
-    reach: reach::State,
-    writes: Semaphore,
-    concurrency: usize,
-    fingerprints: Arc<FingerprintKey>,
-    sink: Arc<dyn Sink>,
-    metrics: Arc<Metrics>,
-    freshness: Freshness,
-    stale_after: Duration,
+    pub connection: Arc<Connection>,
+    pub connectivity: Arc<Connectivity>,
+    pub writer: Arc<Writer>,
+    cache: Arc<RwLock<Cache>>,
+    observation: Observation,
+    options: ClusterOptions,
     probe: Mutex<Option<AbortHandle>>,
-}
-
-/// The way to a cluster: it changes with its credentials.
-struct Link {
-    connector: Connector,
-    client: Client,
-    watches: Vec<AbortHandle>,
-}
-
-impl Link {
-    fn stop(&mut self) {
-        for watch in self.watches.drain(..) {
-            watch.abort();
-        }
-    }
 }
 
 impl Cluster {
@@ -138,40 +84,92 @@ impl Cluster {
     ///
     /// # Errors
     /// When a client cannot be made from the configuration; that the cluster does not answer is
-    /// no error, it shows in [`Cluster::reach`].
-    pub fn start(name: &str, surroundings: Surroundings) -> Result<Arc<Self>, kube::Error> {
-        let Surroundings {
-            connector,
-            concurrency,
-            hub,
-            probe,
-            fingerprints,
-            sink,
-            metrics,
-            freshness,
-            stale_after,
-        } = surroundings;
+    /// no error, it shows in [`Connectivity::reach`].
+    pub fn start(
+        name: &str,
+        connector: Connector,
+        options: ClusterOptions,
+    ) -> Result<Arc<Self>, kube::Error> {
+        let name: Arc<str> = name.into();
+        let connection = Arc::new(Connection::new(connector.clone())?);
+        let connectivity = Arc::new(Connectivity::new());
+        let cache = Arc::new(RwLock::new(Cache::new(options.hub.clone())));
+        let writer = Arc::new(Writer::new(writer::Parts {
+            cluster: name.clone(),
+            connection: connection.clone(),
+            cache: cache.clone(),
+            connectivity: connectivity.clone(),
+            fingerprints: options.fingerprints.clone(),
+            handler: options.handler.clone(),
+            metrics: options.metrics.clone(),
+            supervisor: options.supervisor.clone(),
+            concurrency: options.concurrency,
+        }));
+        let shared = Shared {
+            cluster: name.clone(),
+            is_local: &*name == LOCAL,
+            cache: cache.clone(),
+            connectivity: connectivity.clone(),
+            writer: writer.clone(),
+            fingerprints: options.fingerprints.clone(),
+            handler: options.handler.clone(),
+            metrics: options.metrics.clone(),
+            freshness: options.freshness.clone(),
+        };
+        let observation = Observation::new(Arc::new(shared), options.supervisor.clone());
+        observation.start(&connector)?;
         let cluster = Arc::new(Self {
-            name: name.into(),
-            link: RwLock::new(Link { client: connector.client(None)?, connector, watches: Vec::new() }),
-            cache: RwLock::new(Cache::new(hub)),
-            began: Instant::now(),
-            contests: Mutex::default(),
-            reach: reach::State::new(),
-            writes: Semaphore::new(concurrency),
-            concurrency,
-            fingerprints,
-            sink,
-            metrics,
-            freshness,
-            stale_after,
+            name,
+            connection,
+            connectivity,
+            writer,
+            cache,
+            observation,
+            options,
             probe: Mutex::default(),
         });
-        cluster.watch_anew()?;
-        if let Some(interval) = probe {
-            *lock(&cluster.probe) = Some(probe::start(&cluster, interval));
+        if !cluster.is_local() {
+            cluster.start_probing();
         }
         Ok(cluster)
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whether the operator runs there.
+    pub fn is_local(&self) -> bool {
+        &*self.name == LOCAL
+    }
+
+    /// The cache, to plan with. Must not be held over an await.
+    pub fn read(&self) -> RwLockReadGuard<'_, Cache> {
+        self.cache.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cache, to note who waits for what. Must not be held over an await.
+    pub fn write(&self) -> RwLockWriteGuard<'_, Cache> {
+        self.cache.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The uid of its namespace `kube-system`, by which a cluster is known, once that was seen.
+    pub fn id(&self) -> Option<Arc<str>> {
+        self.read().cluster_id()
+    }
+
+    /// How many copies of ours are known to be there, and how many of these are in use.
+    pub fn copies(&self) -> (usize, usize) {
+        let cache = self.read();
+        let snapshot = cache.snapshot();
+        let used = snapshot.copies.names().filter(|name| snapshot.is_in_use(name)).count();
+        (snapshot.copies.len(), used)
+    }
+
+    /// Whether the watch of Pods has been without a good answer for too long to delete anything by it.
+    pub fn is_blind_to_users(&self) -> bool {
+        let stale = self.options.freshness.stale(&self.name, self.options.stale_after);
+        stale.iter().any(|(kind, _)| &**kind == WatchedKind::Pods.name())
     }
 
     /// Goes on with other credentials, or at another address; what is known stays until the new
@@ -179,193 +177,84 @@ impl Cluster {
     ///
     /// # Errors
     /// When a client cannot be made from the configuration.
-    pub fn reconnect(self: &Arc<Self>, connector: Connector) -> Result<(), kube::Error> {
-        let client = connector.client(None)?;
-        let moved = {
-            let mut link = write(&self.link);
-            link.stop();
-            let moved = !link.connector.leads_where(&connector);
-            (link.connector, link.client) = (connector, client);
-            moved
-        };
-        if moved || self.reach() != Reach::Up {
-            self.reach.begin();
+    pub fn reconnect(&self, connector: Connector) -> Result<(), kube::Error> {
+        let moved = self.connection.swap(connector.clone())?;
+        if moved || !self.connectivity.is_up() {
+            self.connectivity.begin();
         }
-        self.watch_anew()?;
-        self.reach.probe_now();
+        self.observation.start(&connector)?;
+        self.connectivity.probe_now();
         Ok(())
-    }
-
-    /// Starts the watches anew, on new connections: what lists them shows what was missed.
-    fn watch_anew(self: &Arc<Self>) -> Result<(), kube::Error> {
-        let connector = read(&self.link).connector.clone();
-        let (client, watches) = (connector.client(None)?, watch::start(self, &connector)?);
-        let mut link = write(&self.link);
-        link.stop();
-        (link.client, link.watches) = (client, watches);
-        Ok(())
-    }
-
-    /// Stops the watches of a cluster that does not answer.
-    fn rest(&self) {
-        write(&self.link).stop();
     }
 
     /// Ends all that goes on in the background: it is no longer a member.
     pub fn retire(&self) {
-        self.rest();
-        if let Some(probe) = lock(&self.probe).take() {
+        self.observation.stop();
+        if let Some(probe) = self.probe.lock().unwrap_or_else(PoisonError::into_inner).take() {
             probe.abort();
         }
     }
 
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// Whether the operator runs there.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        &*self.name == LOCAL
-    }
-
-    /// A client for other requests.
-    #[must_use]
-    pub fn client(&self) -> Client {
-        read(&self.link).client.clone()
-    }
-
-    /// The caches, to plan with. Must not be held over an await.
-    pub fn read(&self) -> RwLockReadGuard<'_, Cache> {
-        read(&self.cache)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Cache> {
-        write(&self.cache)
-    }
-
-    fn contests(&self) -> MutexGuard<'_, Contests> {
-        lock(&self.contests)
-    }
-
-    /// The uid of its namespace `kube-system`, by which a cluster is known, once that was seen.
-    #[must_use]
-    pub fn id(&self) -> Option<Arc<str>> {
-        self.read().cluster_id()
-    }
-
-    /// Everybody who owns a copy there.
-    #[must_use]
-    pub fn owners(&self) -> HashSet<OwnerId> {
-        self.read().view().copies.owners().cloned().collect()
-    }
-
-    /// How many copies of ours are known to be there, and how many of these Pods use.
-    #[must_use]
-    pub fn copies(&self) -> (usize, usize) {
-        let cache = self.read();
-        let view = cache.view();
-        let used = view.copies.keys().filter(|key| !view.references.of(key).is_empty()).count();
-        (view.copies.len(), used)
-    }
-
-    /// Takes out of a plan the repairs of copies that another hand changes again and again, and that
-    /// have to wait. Returns how long.
-    pub fn pace_repairs(&self, plan: &mut Plan, revision: i64) -> Option<Duration> {
-        let contests = self.contests();
-        let now = self.began.elapsed();
-        let mut longest = None;
-        plan.update.retain(|(key, copy)| {
-            let wait = contests.wait(key, now).filter(|_| copy.metadata.revision() == Some(revision));
-            longest = longest.max(wait);
-            wait.is_none()
+    fn start_probing(self: &Arc<Self>) {
+        let weak = Arc::downgrade(self);
+        let interval = self.options.probe_interval;
+        let name = format!("probe of cluster {}", self.name);
+        let probing = self.options.supervisor.spawn(name, async move {
+            while let Some(cluster) = weak.upgrade() {
+                let failures = cluster.probe_once().await;
+                let connectivity = cluster.connectivity.clone();
+                drop(cluster);
+                probe::pause(&connectivity, interval, failures).await;
+            }
         });
-        longest
+        *self.probe.lock().unwrap_or_else(PoisonError::into_inner) = Some(probing);
     }
 
-    /// Whether a watch has been without a good answer for longer than `limit`.
-    #[must_use]
-    pub fn stale(&self, source: Source, limit: Duration) -> bool {
-        self.freshness.stale(&self.name, limit).iter().any(|(kind, _)| &**kind == source.name())
-    }
-
-    /// Notes that `owner` waits for names that are taken.
-    pub fn wait_for(&self, keys: impl IntoIterator<Item = crate::domain::view::Key>, owner: &OwnerId) {
-        let mut cache = self.write();
-        for key in keys {
-            cache.wait_for(key, owner.clone());
-        }
-    }
-
-    /// Reads the copies of one owner from the API server into the cache, past the watch.
-    ///
-    /// # Errors
-    /// What the API server answered.
-    pub async fn refresh(&self, owner: &OwnerId) -> Result<(), kube::Error> {
-        let api: Api<object::MarkedSecret> = Api::all(self.client());
-        let labels = format!("{LABEL_MANAGED_BY}={MANAGER},{LABEL_OWNER}={}", owner.as_str());
-        let mut params = ListParams::default().labels(&labels).limit(PAGE);
-        let mut seen = HashSet::new();
-        let before: Vec<_> = self.read().view().copies.of(owner).map(|(key, _)| key.clone()).collect();
-        loop {
-            let page = api.list(&params).await?;
-            let mut cache = self.write();
-            for secret in &page.items {
-                if let Some((key, copy)) = cache.read_copy(secret, &self.fingerprints) {
-                    seen.insert(key.clone());
-                    cache.observe_copy(key, copy);
+    /// Returns how many probes in a row were not answered.
+    async fn probe_once(&self) -> u32 {
+        match probe::probe(&self.connection, &self.connectivity, || self.silent_watch()).await {
+            Probed::Answered(answered) => {
+                if answered.back {
+                    info!(cluster = &*self.name, "answers again");
+                    let anew = self.connection.renew();
+                    let anew = anew.and_then(|()| self.observation.start(&self.connection.connector()));
+                    if let Err(error) = anew {
+                        self.connectivity.faulted(error::connection_error(&error));
+                    }
                 }
+                if answered.changed {
+                    self.connectivity_changed();
+                }
+                0
             }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => break,
+            Probed::Unanswered(unanswered, why) => {
+                if unanswered.fell {
+                    warn!(cluster = &*self.name, "does not answer: {why}");
+                    self.observation.stop();
+                    self.connectivity_changed();
+                }
+                unanswered.failures
             }
-        }
-        let mut cache = self.write();
-        for key in before.iter().filter(|key| !seen.contains(*key)) {
-            cache.remove_copy(key, true);
-        }
-        cache.retry_conflicts();
-        Ok(())
-    }
-
-    /// As [`Cluster::refresh`]; that it did not succeed shows in [`Cluster::pause`].
-    pub async fn refresh_or_strain(&self, owner: &OwnerId) {
-        if let Err(error) = self.refresh(owner).await {
-            self.strained(&match Trouble::of(&error) {
-                trouble @ (Trouble::Throttled(_) | Trouble::Failing(_) | Trouble::Unreachable(_)) => trouble,
-                _ => Trouble::Failing(describe(&error)),
-            });
         }
     }
 
-    /// Reads one Secret; `None` when there is none.
-    ///
-    /// # Errors
-    /// What the API server answered.
-    pub async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>, kube::Error> {
-        Api::namespaced(self.client(), namespace).get_opt(name).await
+    /// Which watch has been without a good answer for too long, though the server answers.
+    fn silent_watch(&self) -> Option<ConnectionError> {
+        let stale = self.options.freshness.stale(&self.name, self.options.stale_after);
+        let (kind, age) = stale.first()?;
+        Some(format!("the watch of {kind} has had no answer for {} s", age.as_secs()).as_str().into())
+    }
+
+    fn connectivity_changed(&self) {
+        self.options.metrics.set_cluster_up(&self.name, self.connectivity.is_up());
+        self.options.handler.connectivity_changed(&self.name);
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.retire();
-        self.freshness.remove_cluster(&self.name);
-        self.metrics.forget_cluster(&self.name);
+        self.options.freshness.remove_cluster(&self.name);
+        self.options.metrics.forget_cluster(&self.name);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,7 +11,7 @@ use kube::Resource;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
-use crate::domain::references::PodSecrets;
+use crate::domain::pod_secrets::PodSecrets;
 
 /// A Namespace without its managed fields and spec.
 #[derive(Clone, Debug, Deserialize)]
@@ -34,6 +34,13 @@ pub struct MarkedSecret {
     /// Whether it is immutable.
     #[serde(default)]
     pub immutable: bool,
+}
+
+/// Any Secret, as metadata: its values are not even asked for.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct SecretMetadata {
+    #[serde(deserialize_with = "slim")]
+    metadata: ObjectMeta,
 }
 
 /// A Pod, of which only the Secrets that it names and its phase are kept.
@@ -129,7 +136,7 @@ fn slim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Err
 }
 
 macro_rules! resource {
-    ($slim:ty, $full:ty, $scope:ty) => {
+    ($slim:ty, $full:ty, $scope:ty, $metadata_only:expr) => {
         impl Resource for $slim {
             type DynamicType = ();
             type Scope = $scope;
@@ -152,10 +159,14 @@ macro_rules! resource {
             fn meta_mut(&mut self) -> &mut ObjectMeta {
                 &mut self.metadata
             }
+            fn metadata_api() -> bool {
+                $metadata_only
+            }
         }
     };
 }
 
-resource!(SlimNamespace, core::Namespace, ClusterResourceScope);
-resource!(MarkedSecret, core::Secret, NamespaceResourceScope);
-resource!(SlimPod, core::Pod, NamespaceResourceScope);
+resource!(SlimNamespace, core::Namespace, ClusterResourceScope, false);
+resource!(MarkedSecret, core::Secret, NamespaceResourceScope, false);
+resource!(SecretMetadata, core::Secret, NamespaceResourceScope, true);
+resource!(SlimPod, core::Pod, NamespaceResourceScope, false);

@@ -1,61 +1,53 @@
 //! Asking a member's API server, time and again, whether it is there.
 
-use std::{error::Error as _, io, sync::Arc, time::Duration};
+use std::{error::Error as _, io, time::Duration};
 
-use tokio::task::AbortHandle;
+use super::{
+    connection::Connection, connectivity::Connectivity, connector::DeadlineExceeded, error::connection_error,
+};
+use crate::domain::{
+    cluster_condition::ConnectionError,
+    connectivity::{Answered, Unanswered},
+    schedule::{PROBE_PAUSE, PROBE_RETRY},
+};
 
-use super::{Cluster, DeadlineExceeded, error::cause};
-use crate::domain::retry::Backoff;
-
-/// Waits between probes while there is no answer.
-const RETRY: Backoff = Backoff { first: Duration::from_millis(500), limit: Duration::from_secs(5) };
-
-/// The least time between two probes, however much they are asked for.
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// Probes every `interval`, sooner when asked or while there is no answer.
-pub(super) fn start(cluster: &Arc<Cluster>, interval: Duration) -> AbortHandle {
-    let cluster = Arc::downgrade(cluster);
-    tokio::spawn(async move {
-        while let Some(cluster) = cluster.upgrade() {
-            let failures = probe(&cluster).await;
-            let jitter = rand::random::<f64>();
-            let wait = match failures {
-                0 => interval.mul_f64(0.9 + 0.2 * jitter),
-                failures => RETRY.wait(failures, jitter),
-            };
-            tokio::time::sleep(PAUSE).await;
-            // While it is down nothing but time helps; a request to probe is for one that seems to be up.
-            let _ = tokio::time::timeout(wait, async {
-                if failures > 0 {
-                    std::future::pending::<()>().await;
-                }
-                cluster.reach.probe_asked().await;
-            })
-            .await;
-        }
-    })
-    .abort_handle()
+/// What a probe changed.
+pub(super) enum Probed {
+    Answered(Answered),
+    Unanswered(Unanswered, ConnectionError),
 }
 
-/// Returns how many probes in a row were not answered.
-async fn probe(cluster: &Arc<Cluster>) -> u32 {
+/// Asks once. `silent` tells, when the server answers, which watch has had no answer for too long all the same.
+pub(super) async fn probe(
+    connection: &Connection,
+    connectivity: &Connectivity,
+    silent: impl FnOnce() -> Option<ConnectionError>,
+) -> Probed {
     // Needs no rights that RBAC gives, and does not touch the store.
-    match cluster.client().apiserver_version().await {
-        Ok(info) => {
-            cluster.answered(Some(&info.git_version));
-            0
-        }
+    match connection.client().apiserver_version().await {
+        Ok(info) => Probed::Answered(connectivity.answered(Some(&info.git_version), silent())),
         // Whoever refuses is there.
         Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404 | 429) => {
-            cluster.answered(None);
-            0
+            Probed::Answered(connectivity.answered(None, silent()))
         }
         Err(error) => {
-            let refused = matches!(&error, kube::Error::Api(_));
-            cluster.unanswered(cause(&error), refused || is_late(&error))
+            let certain = matches!(&error, kube::Error::Api(_)) || is_late(&error);
+            let why = connection_error(&error);
+            Probed::Unanswered(connectivity.unanswered(why.clone(), certain), why)
         }
     }
+}
+
+/// Waits until the next probe: for `interval`, sooner when asked or while there is no answer.
+pub(super) async fn pause(connectivity: &Connectivity, interval: Duration, failures: u32) {
+    let jitter = rand::random::<f64>();
+    tokio::time::sleep(PROBE_PAUSE).await;
+    if failures > 0 {
+        // While it is down nothing but time helps; a request to probe is for one that seems to be up.
+        return tokio::time::sleep(PROBE_RETRY.wait(failures, jitter)).await;
+    }
+    let wait = interval.mul_f64(0.9 + 0.2 * jitter);
+    let _ = tokio::time::timeout(wait, connectivity.probe_asked()).await;
 }
 
 /// Whether the deadline passed: that took long enough to be sure at once.

@@ -1,40 +1,27 @@
-//! What can go wrong in a pass. That a deletion waits, a source is missing or a name is taken is
+//! What can go wrong in a reconcile. That a deletion waits, a source is missing or a name is taken is
 //! no error but a status.
 
 use thiserror::Error;
 
-use crate::cluster::{Trouble, describe};
+use crate::{
+    cluster::{WriteError, describe},
+    domain::reason::Reason,
+};
 
-/// When a failed pass is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// After a while that grows.
-    Backoff,
-    /// When something changes.
-    Never,
-}
-
-/// A pass that failed.
+/// A reconcile that failed.
 #[derive(Debug, Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The API server did not do what was asked of it.
     #[error("{what}: {}", describe(.source))]
     Api {
         /// What was being done.
         what: &'static str,
-        /// What kube says.
         #[source]
         source: Box<kube::Error>,
     },
     /// A value did not serialize.
     #[error("{what} cannot be written as JSON")]
-    Json {
-        /// What.
-        what: &'static str,
-    },
-    /// The caches of `local` are not there yet.
-    #[error("the operator has not started yet")]
-    NotStarted,
+    Json { what: &'static str },
 }
 
 impl Error {
@@ -44,29 +31,25 @@ impl Error {
     }
 
     /// The stable reason.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Api { source, .. } => match Trouble::of(source) {
-                Trouble::AlreadyExists | Trouble::Changed => "Conflict",
-                Trouble::Gone => "NotFound",
-                Trouble::Refused { reason, .. } => reason,
-                Trouble::Throttled(_) => "Throttled",
-                Trouble::Failing(_) => "ServerError",
-                Trouble::Unreachable(_) => "Unreachable",
+            Self::Api { source, .. } => match WriteError::of(source) {
+                WriteError::AlreadyExists | WriteError::Changed => Reason::Conflict,
+                WriteError::Gone => Reason::NotFound,
+                WriteError::Refused { reason, .. } => reason,
+                WriteError::Throttled(_) => Reason::Throttled,
+                WriteError::Failing(_) => Reason::ServerError,
+                WriteError::Unreachable(_) => Reason::Unreachable,
             },
-            Self::Json { .. } => "Internal",
-            Self::NotStarted => "NotStarted",
+            Self::Json { .. } => Reason::Internal,
         }
     }
 
-    /// Whether and when to try again.
-    #[must_use]
-    pub fn retry(&self) -> Retry {
+    /// Whether trying again is of use without a change.
+    pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Api { source, .. } if Trouble::of(source) == Trouble::Gone => Retry::Never,
-            Self::Api { .. } | Self::NotStarted => Retry::Backoff,
-            Self::Json { .. } => Retry::Never,
+            Self::Api { source, .. } => WriteError::of(source) != WriteError::Gone,
+            Self::Json { .. } => false,
         }
     }
 }

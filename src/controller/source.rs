@@ -1,132 +1,150 @@
-//! Reading sources: once per change, not once per pass.
+//! Reading sources: once per change, not once per reconcile.
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use futures::{
+    FutureExt,
+    future::{BoxFuture, select_ok},
+};
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 
-use super::{
-    index::{Index, MISSED},
-    memory::Material,
-};
+use super::Context;
 use crate::{
     cluster::{Cluster, describe},
-    domain::{Content, Credential, Inputs, SecretBytes, SourceError, SourceSecret, Sources, view::Key},
+    domain::{
+        SecretBytes,
+        content::{Content, Inputs, SourceError, SourceSecret, Sources},
+        credential::CredentialSpec,
+        declared::Declared,
+        identity::NamespacedName,
+        read_back::Place,
+        schedule::READ_BACK,
+    },
 };
 
-/// A copy to keep what still holds of.
-pub struct Standing {
-    /// Where it is.
-    pub cluster: Arc<Cluster>,
-    /// What it is called.
-    pub key: Key,
+/// What a source gave: the candidate for the next content.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    /// The generation of the credential that it was made for.
+    generation: i64,
+    /// How often the sources had changed when they were read.
+    changes: u64,
+    /// When it is to be made anew although nothing changed, as time passes.
+    pub until: Option<Timestamp>,
+    pub result: Result<Arc<Content>, SourceError>,
 }
 
-/// What the source of a credential gives: what was read before, when nothing has changed since.
-pub async fn resolve<K: Credential>(
-    local: &Cluster,
-    index: &Index<K>,
-    object: &K,
-    before: Option<&Material>,
-    standing: impl FnOnce() -> Vec<Standing>,
-    anew: bool,
-) -> Material {
-    let namespace = object.meta().namespace.as_deref().unwrap_or_default();
-    let generation = object.meta().generation.unwrap_or_default();
-    let keys: Vec<Key> = object.sources().into_iter().map(|name| Key::new(namespace, name)).collect();
-    let seen = keys.iter().map(|key| index.version(key)).max().unwrap_or(0);
-    let now = Timestamp::now();
-    if let Some(material) = before
-        && !anew
-        && material.generation == generation
-        && seen <= material.version
-        && material.until.is_none_or(|until| now < until)
-        && !matches!(material.content, Err(SourceError::Unreadable { .. }))
-    {
-        return material.clone();
+impl Candidate {
+    /// Whether it still is what the source gives.
+    pub fn holds(&self, declared: &Declared, changes: u64, now: Timestamp) -> bool {
+        self.generation == declared.generation()
+            && self.changes == changes
+            && self.until.is_none_or(|until| now < until)
+            && !matches!(self.result, Err(SourceError::Unreadable { .. }))
     }
-    let read = async {
-        let mut version = if seen == MISSED { 0 } else { seen };
-        let mut secrets = Vec::new();
-        for key in &keys {
-            if let Some((secret, found)) = fetch(local, key).await? {
-                version = version.max(found);
-                secrets.push(secret);
-            }
-        }
-        let places = standing();
-        let standing = match (places.first(), before.map(|material| &material.content)) {
-            // What this process wrote itself is known, and nobody else has touched it.
-            (Some(standing), Some(Ok(content))) => Some(remembered(&standing.key.name, content)),
-            _ => first_of(&places).await?,
-        };
-        Ok((version, secrets, standing))
+}
+
+/// Reads the source of a credential, and makes a content of it. `existing` gives a copy that exists, for kinds that
+/// keep a part of it.
+pub(super) async fn read(
+    context: &Context,
+    declared: &Declared,
+    spec: &Arc<dyn CredentialSpec>,
+    existing: Option<SourceSecret>,
+    now: Timestamp,
+) -> Candidate {
+    let names = declared.source_secrets();
+    // Before they are read, so that no change is missed.
+    let changes = context.stores.credentials.source_changes(&names);
+    let result = match fetch_all(context, &names).await {
+        Ok(sources) => render(spec, sources, existing, now).await.map(Arc::new),
+        Err(error) => Err(error),
     };
-    let (version, secrets, standing) = match read.await {
-        Ok(read) => read,
-        Err(error) => return Material { generation, version: 0, until: None, content: Err(error) },
+    let validity = match &result {
+        Ok(content) => content.validity,
+        Err(error) => error.validity(),
     };
-    for key in &keys {
-        index.caught_up(key, version);
+    let until = validity.and_then(|validity| validity.next_change(now));
+    Candidate { generation: declared.generation(), changes, until, result }
+}
+
+async fn fetch_all(context: &Context, names: &[NamespacedName]) -> Result<Sources, SourceError> {
+    let mut secrets = Vec::new();
+    for name in names {
+        let found = context.local().connection.secret(&name.namespace, &name.name).await;
+        let found = found.map_err(|error| SourceError::Unreadable {
+            secret: name.name.to_string(),
+            problem: describe(&error),
+        })?;
+        let version = found.as_ref().and_then(|secret| secret.metadata.resource_version.clone());
+        context.stores.credentials.source_read(name, version);
+        secrets.extend(found.map(|secret| take(&name.name, secret)));
     }
-    let content = render(object, secrets.into_iter().collect(), standing, now).await.map(Arc::new);
-    let material = Material { generation, version, until: None, content };
-    Material { until: material.validity().and_then(|validity| validity.next_change(now)), ..material }
+    Ok(secrets.into_iter().collect())
 }
 
 /// Renders; where that is slow, beside the runtime's own threads.
-async fn render<K: Credential>(
-    object: &K,
+async fn render(
+    spec: &Arc<dyn CredentialSpec>,
     sources: Sources,
-    standing: Option<SourceSecret>,
+    existing: Option<SourceSecret>,
     now: Timestamp,
 ) -> Result<Content, SourceError> {
     let mut entropy = [0; 32];
     rand::fill(&mut entropy);
-    if !K::KEEPS {
-        return object.render(Inputs { sources: &sources, standing: None, now, entropy: &entropy });
+    if !spec.keeps_existing() {
+        return spec.render(Inputs { sources: &sources, existing: None, now, entropy: &entropy });
     }
-    let object = object.clone();
+    let spec = spec.clone();
     let rendered = tokio::task::spawn_blocking(move || {
-        object.render(Inputs { sources: &sources, standing: standing.as_ref(), now, entropy: &entropy })
+        spec.render(Inputs { sources: &sources, existing: existing.as_ref(), now, entropy: &entropy })
     });
-    rendered.await.unwrap_or_else(|_| {
-        Err(SourceError::Unreadable { secret: String::new(), problem: "rendering was cut short".to_owned() })
-    })
-}
-
-/// Reads the first of several Secrets that can be read. A member that does not answer is no reason to wait;
-/// that `local` does not is.
-async fn first_of(places: &[Standing]) -> Result<Option<SourceSecret>, SourceError> {
-    for Standing { cluster, key } in places {
-        match fetch(cluster, key).await {
-            Ok(Some((secret, _))) => return Ok(Some(secret)),
-            Err(error) if cluster.is_local() => return Err(error),
-            Ok(None) | Err(_) => {}
-        }
+    match rendered.await {
+        Ok(rendered) => rendered,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(SourceError::Unreadable {
+            secret: String::new(),
+            problem: "rendering was cut short".to_owned(),
+        }),
     }
-    Ok(None)
 }
 
-/// Reads a Secret, with its version.
-async fn fetch(cluster: &Cluster, key: &Key) -> Result<Option<(SourceSecret, u64)>, SourceError> {
-    let found = cluster.secret(&key.namespace, &key.name).await;
-    let found = found.map_err(|error| SourceError::Unreadable {
-        secret: key.name.to_string(),
-        problem: describe(&error),
-    })?;
-    Ok(found.map(|secret| {
-        let version = secret.metadata.resource_version.as_deref().and_then(|text| text.parse().ok());
-        (read(&key.name, secret), version.unwrap_or(0))
-    }))
+/// Reads a content back from copies: from `local` where one is there, else from whichever member answers first. No
+/// member is waited for long. A copy that has changed since it was seen is not believed.
+pub(super) async fn read_back(context: &Context, places: &[Place]) -> Option<SourceSecret> {
+    let read = |place: &Place| -> Option<BoxFuture<'static, Result<SourceSecret, ()>>> {
+        let member = context.clusters.get(&place.cluster)?;
+        let cluster = member.up()?.clone();
+        let (place, fingerprints) = (place.clone(), context.fingerprints.clone());
+        let read = async move {
+            let secret = fetch(&cluster, &place.name).await.ok_or(())?;
+            let seen = fingerprints.of_secret(&secret);
+            if seen == place.content { Ok(secret) } else { Err(()) }
+        };
+        Some(read.boxed())
+    };
+    let (local, members): (Vec<&Place>, Vec<&Place>) =
+        places.iter().partition(|place| *place.cluster == **context.local().name());
+    if let Some(own) = local.first().and_then(|place| read(place))
+        && let Ok(found) = own.await
+    {
+        return Some(found);
+    }
+    let others: Vec<_> = members.into_iter().filter_map(read).collect();
+    if others.is_empty() {
+        return None;
+    }
+    let first = tokio::time::timeout(READ_BACK, select_ok(others)).await;
+    first.ok()?.ok().map(|(secret, _)| secret)
 }
 
-/// A content as a Secret that holds it.
-fn remembered(name: &str, content: &Content) -> SourceSecret {
-    let data = content.data.iter().map(|(key, value)| (key.clone().into_owned(), value.clone())).collect();
-    SourceSecret { name: name.to_owned(), type_: content.type_.to_owned(), data }
+async fn fetch(cluster: &Cluster, name: &NamespacedName) -> Option<SourceSecret> {
+    let found = cluster.connection.secret(&name.namespace, &name.name).await.ok()??;
+    Some(take(&name.name, found))
 }
 
-fn read(name: &str, secret: Secret) -> SourceSecret {
+/// A Secret with its values where they are wiped.
+fn take(name: &str, secret: Secret) -> SourceSecret {
     let data: BTreeMap<String, SecretBytes> = secret
         .data
         .unwrap_or_default()

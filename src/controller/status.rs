@@ -1,136 +1,278 @@
-//! Writing the status: only when it differs, and at most about once a second for one object.
+//! The status loop: tells how a credential stands, and lets it go when a deletion is complete.
 
 use std::{
-    fmt::Debug,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{
-    Api, ResourceExt,
-    api::{Patch, PatchParams},
-};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use serde_json::{Map, Value};
+use tracing::warn;
 
-use super::{Context, Error, memory::Memory};
+use super::{
+    Context, Error,
+    desired::Published,
+    events::About,
+    keys::{CredentialKey, Memories},
+    patch::{Finalizers, Target},
+};
 use crate::{
     api::CredentialStatus,
-    domain::{Content, Credential, CredentialId, event},
-    telemetry::{ClusterRow, ConditionState, CredentialRow},
+    domain::{
+        declared::Declared,
+        event::{self, Action, Note},
+        identity::OwnerId,
+        outcome::{ClusterOutcome, Outcomes},
+        reason::Reason,
+        removal::Disposition,
+        schedule::STATUS_ECHO,
+        status::{Writing, compute, when_to_write},
+    },
+    queue::Next,
+    telemetry::{ClusterRow, ConditionState, CredentialRow, Outcome},
 };
 
-/// The least time between two writes of one object's status.
-const PAUSE: Duration = Duration::from_secs(1);
+/// What is remembered of a status between two turns.
+#[derive(Default)]
+pub(super) struct Memory {
+    uid: String,
+    written: Option<Arc<Written>>,
+    since_news: Option<Instant>,
+    /// When the status was written last, and whether work was in progress then.
+    last: Option<(Instant, bool)>,
+}
 
-/// Writes a status, tells its transitions, and notes it in memory. Returns how long to wait when it
-/// is too soon to write.
-///
-/// # Errors
-/// What the API server answered.
-pub async fn write<K: Credential>(
-    context: &Context,
-    object: &K,
-    memory: &mut Memory,
-    content: Option<&Content>,
-    next: CredentialStatus,
-) -> Result<Option<Duration>, Error> {
-    gauge(context, object, &next);
-    let previous = memory.status.clone().or_else(|| object.status().cloned());
-    if previous.as_ref() == Some(&next) && details_stand(object, content) {
-        return Ok(None);
+/// A status that was written, until the watch shows it.
+struct Written {
+    resource_version: String,
+    status: CredentialStatus,
+    details: Map<String, Value>,
+    at: Instant,
+}
+
+/// The status loop.
+pub(crate) struct StatusLoop {
+    context: Arc<Context>,
+    memories: Memories<OwnerId, Memory>,
+}
+
+impl StatusLoop {
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, memories: Memories::default() }
     }
-    if let Some(wait) = memory.status_written.and_then(|at| PAUSE.checked_sub(at.elapsed())) {
-        // What is about to be deleted or refused, or that work has come to its end, is told at once; the rest can
-        // wait a moment.
-        let ended = memory.written_busy && !memory.busy;
-        if !ended && !is_urgent(previous.as_ref(), &next) {
-            return Ok(Some(wait));
+
+    /// Tells how one credential stands.
+    pub async fn tell(&self, CredentialKey(owner): CredentialKey) -> Next {
+        let stores = &self.context.stores;
+        let declared = stores.credentials.get(&owner);
+        let published = stores.desired.get(&owner);
+        let (Some(declared), Some(published)) = (declared, published) else {
+            self.memories.forget(&owner);
+            return Next::Done;
+        };
+        if published.uid != declared.uid() {
+            // The credential loop will say what the new object wants.
+            return Next::Done;
+        }
+        let mut memory = self.memories.take(&owner);
+        if memory.uid != declared.uid() {
+            memory = Memory { uid: declared.uid().to_owned(), ..Memory::default() };
+        }
+        let turn = Turn { context: &self.context, declared: &declared, published: &published };
+        let next = match turn.run(&mut memory).await {
+            Ok(next) => next,
+            Err(error) => {
+                let (kind, reason) = (declared.id.kind.name(), error.reason().as_str());
+                self.context.metrics.reconcile_failed(kind, reason);
+                self.context.metrics.reconciled(kind, Outcome::Failed, Duration::ZERO);
+                warn!(id = %declared.id, reason, "{error}");
+                // Whatever the server has now is to be looked at anew.
+                memory.written = None;
+                if error.is_retryable() { Next::Retry } else { Next::Done }
+            }
+        };
+        self.memories.put(owner, memory);
+        next
+    }
+}
+
+/// One look at one credential.
+struct Turn<'a> {
+    context: &'a Context,
+    declared: &'a Declared,
+    published: &'a Published,
+}
+
+impl Turn<'_> {
+    async fn run(&self, memory: &mut Memory) -> Result<Next, Error> {
+        let owner = &self.published.owner;
+        let mut outcomes = self.context.stores.outcomes.of(owner);
+        if self.published.clusters.keys().any(|cluster| !outcomes.contains_key(cluster)) {
+            // That one will wake this when it has said how it stands.
+            return Ok(Next::Done);
+        }
+        if let Some(removal) = &self.published.removal {
+            if removal.is_complete(self.published.version, &outcomes) {
+                return self.release(&outcomes).await;
+            }
+        }
+        for outcome in outcomes.values_mut().filter(|outcome| outcome.version != self.published.version) {
+            // It is about what was wanted before.
+            *outcome = Arc::new(ClusterOutcome { in_progress: true, ..ClusterOutcome::clone(outcome) });
+        }
+        self.believe_the_watch(memory);
+        let written = memory.written.clone();
+        // The status that the server has.
+        let (previous, recorded) = match &written {
+            Some(written) => (Some(&written.status), &written.details),
+            None => (self.declared.status.as_ref(), &self.declared.details),
+        };
+        let next = compute(previous, self.published, &outcomes, Timestamp::now());
+        self.gauge(&next);
+        let details = self.details(recorded);
+        let in_progress = outcomes.values().any(|outcome| outcome.is_pending());
+        let writing = Writing {
+            since_written: memory.last.map(|(at, _)| at.elapsed()),
+            was_in_progress: memory.last.is_some_and(|(_, in_progress)| in_progress),
+            in_progress,
+            since_news: memory.since_news.map_or(Duration::ZERO, |since| since.elapsed()),
+        };
+        let wait = when_to_write(previous, &next, writing)
+            .or_else(|| (details != *recorded).then_some(Duration::ZERO));
+        let Some(wait) = wait else {
+            memory.since_news = None;
+            return Ok(Next::Done);
+        };
+        if !wait.is_zero() {
+            memory.since_news.get_or_insert_with(Instant::now);
+            return Ok(Next::After(wait));
+        }
+        let before = previous.map(|status| fields(status, recorded)).transpose()?;
+        let all = fields(&next, &details)?;
+        let notes = event::transitions(previous, &next);
+        let answered = previous.and_then(|status| status.sync.as_ref()) != next.sync.as_ref();
+        let rotated = previous.and_then(|status| status.revision) != next.revision;
+        let written = self.target().status(self.declared.uid(), before.as_ref(), &all).await?;
+        memory.since_news = None;
+        memory.last = Some((Instant::now(), in_progress));
+        memory.written = written.map(|resource_version| {
+            Arc::new(Written { resource_version, status: next, details, at: Instant::now() })
+        });
+        self.publish(notes, rotated).await;
+        if answered {
+            self.context.queues.credential(owner);
+        }
+        Ok(Next::Done)
+    }
+
+    /// Forgets what was written last once the watch shows it or something newer.
+    fn believe_the_watch(&self, memory: &mut Memory) {
+        let number = |version: &str| version.parse::<u64>().ok();
+        let shown = |written: &Arc<Written>| {
+            number(self.declared.resource_version()) >= number(&written.resource_version)
+                || written.at.elapsed() > STATUS_ECHO
+        };
+        if memory.written.as_ref().is_some_and(shown) {
+            memory.written = None;
         }
     }
-    let mut status = match serde_json::to_value(&next) {
-        Ok(Value::Object(status)) => status,
-        _ => return Err(Error::Json { what: "the status" }),
-    };
-    status.extend(object.details(content));
-    let api: Api<K> = Api::namespaced(context.local().client(), &object.namespace().unwrap_or_default());
-    replace(&api, &object.name_any(), object.meta().uid.as_deref(), &Value::Object(status)).await?;
-    let notes = event::transitions(previous.as_ref(), &next);
-    memory.status = Some(next);
-    memory.status_written = Some(Instant::now());
-    memory.written_busy = memory.busy;
-    for note in &notes {
-        context.events.publish(object, note).await;
+
+    fn details(&self, recorded: &Map<String, Value>) -> Map<String, Value> {
+        match &self.declared.spec {
+            Ok(spec) => spec.details(self.published.content.as_deref(), recorded),
+            Err(_) => recorded.clone(),
+        }
     }
-    Ok(None)
-}
 
-/// Puts a whole status in the place of the last one. The uid is tested, so that the status of an
-/// object never lands on another one of its name. An object that is gone needs none.
-///
-/// # Errors
-/// What the API server answered.
-pub async fn replace<T>(api: &Api<T>, name: &str, uid: Option<&str>, status: &Value) -> Result<(), Error>
-where
-    T: Clone + DeserializeOwned + Debug,
-{
-    let patch = json!([
-        {"op": "test", "path": "/metadata/uid", "value": uid},
-        {"op": "add", "path": "/status", "value": status},
-    ]);
-    let patch: json_patch::Patch =
-        serde_json::from_value(patch).map_err(|_| Error::Json { what: "the status" })?;
-    match api.patch_subresource("status", name, &PatchParams::default(), &Patch::Json::<()>(patch)).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(Error::api("write the status")(error)),
+    /// Takes our finalizer off: nothing is left.
+    async fn release(&self, outcomes: &Outcomes) -> Result<Next, Error> {
+        let (context, owner) = (self.context, &self.published.owner);
+        let list = self.declared.meta.finalizers.as_deref().unwrap_or_default();
+        let finalizers = Finalizers { list, resource_version: self.declared.resource_version() };
+        context.stores.finalized.insert(owner.clone());
+        self.target().remove_finalizer(finalizers).await?;
+        let about = self.about();
+        let Some(removal) = &self.published.removal else { return Ok(Next::Done) };
+        for cluster in &removal.left_behind {
+            let outcome = outcomes.get(cluster);
+            let count = outcome.map_or(0, |outcome| outcome.synced.max(outcome.remaining));
+            let why = outcome.and_then(|outcome| outcome.condition.as_ref());
+            let why = why.map_or_else(String::new, |condition| condition.message(cluster));
+            let text = format!(
+                "{count} Secrets, as last seen, were left behind in cluster '{cluster}', used or not: {why}; when it answers again, those that no Pod uses are swept"
+            );
+            let note = Note::warning(Reason::LeftBehind, Action::Delete, text);
+            context.events.publish(&about, &note).await;
+        }
+        context.events.publish(&about, &farewell(removal.disposition)).await;
+        context.queues.credential(owner);
+        Ok(Next::Done)
+    }
+
+    async fn publish(&self, notes: Vec<Note>, rotated: bool) {
+        let about = self.about();
+        let content = self.published.content.as_ref().filter(|_| rotated);
+        let warnings = content.into_iter().flat_map(|content| &content.warnings);
+        let warnings =
+            warnings.map(|warning| Note::warning(warning.reason(), Action::Resolve, warning.message()));
+        for note in notes.into_iter().chain(warnings) {
+            self.context.events.publish(&about, &note).await;
+        }
+    }
+
+    fn target(&self) -> Target {
+        let id = &self.declared.id;
+        let client = self.context.local().connection.client();
+        Target::new(client, &id.kind.resource(), &id.namespace, &id.name)
+    }
+
+    fn about(&self) -> About {
+        About::new(&self.declared.id.kind.resource(), &self.declared.meta)
+    }
+
+    fn gauge(&self, status: &CredentialStatus) {
+        let id = &self.declared.id;
+        let number = |n: i64| u64::try_from(n).unwrap_or(0);
+        let state = |condition: &Condition| ConditionState::from(condition.status.as_str());
+        let row = CredentialRow {
+            provider: self.declared.spec.as_ref().ok().map(|spec| spec.provider().into()),
+            revision: status.revision.unwrap_or(0),
+            conditions: status.conditions.iter().map(|c| (c.type_.clone().into(), state(c))).collect(),
+            clusters: status
+                .clusters
+                .iter()
+                .map(|cluster| ClusterRow {
+                    cluster: cluster.name.as_str().into(),
+                    desired: number(cluster.namespaces.desired),
+                    synced: number(cluster.namespaces.synced),
+                    failed: number(cluster.namespaces.failed),
+                    last_sync: cluster.last_sync_time.as_ref().map(|time| time.0),
+                })
+                .collect(),
+            references: status.references.as_ref().map_or(0, |references| number(references.total)),
+            expires: status.expiration_time.as_ref().map(|time| time.0),
+        };
+        self.context.metrics.credentials().set(id.kind.name(), &id.namespace, &id.name, row);
     }
 }
 
-fn is_urgent(previous: Option<&CredentialStatus>, next: &CredentialStatus) -> bool {
-    let blocked = |status: &CredentialStatus| {
-        status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == "DeletionBlocked")
-            .map(|c| c.status.clone())
-    };
-    // The status may be one revision behind the copies, and no more: see domain::revision.
-    let lags = |previous: &CredentialStatus| next.revision.unwrap_or(0) > previous.revision.unwrap_or(0) + 1;
-    previous.is_none_or(|previous| blocked(previous) != blocked(next) || lags(previous))
+fn fields(status: &CredentialStatus, details: &Map<String, Value>) -> Result<Map<String, Value>, Error> {
+    match serde_json::to_value(status) {
+        Ok(Value::Object(mut fields)) => {
+            fields.extend(details.clone());
+            Ok(fields)
+        }
+        _ => Err(Error::Json { what: "the status" }),
+    }
 }
 
-/// Whether what only this kind's status has is already there.
-fn details_stand<K: Credential>(object: &K, content: Option<&Content>) -> bool {
-    let Ok(Value::Object(whole)) = serde_json::to_value(object) else { return false };
-    let status = whole.get("status").and_then(Value::as_object);
-    object
-        .details(content)
-        .iter()
-        .all(|(key, value)| status.and_then(|status| status.get(key)) == Some(value))
-}
-
-fn gauge<K: Credential>(context: &Context, object: &K, status: &CredentialStatus) {
-    let id = CredentialId::of(object);
-    let number = |n: i64| u64::try_from(n).unwrap_or(0);
-    let state = |condition: &Condition| ConditionState::from(condition.status.as_str());
-    let row = CredentialRow {
-        provider: Some(object.provider().into()),
-        revision: status.revision.unwrap_or(0),
-        conditions: status.conditions.iter().map(|c| (c.type_.clone().into(), state(c))).collect(),
-        clusters: status
-            .clusters
-            .iter()
-            .map(|cluster| ClusterRow {
-                cluster: cluster.name.as_str().into(),
-                desired: number(cluster.namespaces.desired),
-                synced: number(cluster.namespaces.synced),
-                failed: number(cluster.namespaces.failed),
-                last_sync: cluster.last_sync_time.as_ref().map(|time| time.0),
-            })
-            .collect(),
-        references: status.references.as_ref().map_or(0, |references| number(references.total)),
-        expires: status.expiration_time.as_ref().map(|time| time.0),
+fn farewell(disposition: Disposition) -> Note {
+    let (reason, text) = match disposition {
+        Disposition::Release => (Reason::Orphaned, "the Secrets stay, without the marks of Claviger"),
+        Disposition::RemoveUnused => {
+            (Reason::Deleted, "unused Secrets were deleted; those in use follow when they are not")
+        }
+        Disposition::Remove | Disposition::Keep => (Reason::Deleted, "all Secrets were deleted"),
     };
-    context.metrics.credentials().set(id.kind, &id.namespace, &id.name, row);
+    Note::normal(reason, Action::Delete, text)
 }

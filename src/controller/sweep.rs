@@ -1,129 +1,202 @@
-//! Copies whose credential is gone, as when somebody took the finalizer off by hand, or the
-//! credential's namespace went while Pods used them. They go when nobody uses them.
+//! The sync loop for owners without a credential: their copies go after a while, when nothing uses them.
 
 use std::{
-    collections::HashSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, task::JoinSet};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
 use tracing::{info, warn};
 
-use super::Context;
+use super::{
+    Context,
+    clusters::Member,
+    events::About,
+    keys::{Dirty, SyncKey},
+};
 use crate::{
-    api::{ANNOTATION_HUB, ANNOTATION_SOURCE},
-    cluster::{Cluster, Pace, Source},
+    api::{ANNOTATION_ALLOW_SWEEP, ANNOTATION_HUB, ANNOTATION_SOURCE},
+    cluster::{Cluster, Job, describe},
     domain::{
-        CredentialId,
-        ownership::OwnerId,
-        plan::{Disposition, dismiss},
+        event::{Action, Note},
+        identity::{CredentialId, OwnerId},
+        plan::plan_sweep,
+        reason::Reason,
+        schedule::{STALE_RETRY, SWEEP_HELD_RETRY, SYNC_SLICE},
+        snapshot::Snapshot,
+        withdrawal::{Missing, Sweep, is_braked},
     },
+    queue::Next,
 };
 
-/// Pause between two sweeps that were asked for, so that a crowd of events makes one.
-const PAUSE: Duration = Duration::from_secs(1);
+/// What is remembered of an owner without a credential.
+#[derive(Default)]
+pub(super) struct Memory {
+    missing_since: Option<Instant>,
+    failures: u32,
+}
 
-/// How long one cluster is swept at a time.
-const SLICE: Duration = Duration::from_secs(60);
-
-/// Sweeps at start, from time to time, and when asked, until `shutdown` turns true. Each cluster on its own, so that
-/// none waits for another.
-pub async fn sweep(context: Arc<Context>, interval: Duration, mut shutdown: watch::Receiver<bool>) {
-    tokio::select! {
-        () = context.filled() => {}
-        () = down(&mut shutdown) => return,
-    }
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut asked = context.roster.orphans();
-    let mut sweeping: HashSet<Arc<str>> = HashSet::new();
-    let mut tasks: JoinSet<Arc<str>> = JoinSet::new();
+/// Has the copies of all owners without a credential looked at, from time to time and at the start.
+pub(crate) async fn run(context: Arc<Context>, interval: Duration) {
     loop {
-        asked.mark_unchanged();
-        if context.roster.listeners().iter().all(|listener| listener.is_ready()) {
-            for member in context.fleet.all() {
-                let Some(cluster) = member.up().filter(|_| !member.membership.paused).cloned() else {
-                    continue;
-                };
-                if sweeping.insert(member.name.clone()) {
-                    let (context, stop) = (context.clone(), stop.clone());
-                    tasks.spawn(async move {
-                        sweep_cluster(&context, &cluster, &stop).await;
-                        member.name
-                    });
-                }
-            }
-        }
-        let due = async {
-            let _ = tokio::time::timeout(interval, asked.changed()).await;
-            tokio::time::sleep(PAUSE).await;
+        wake_all(&context);
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// Has the copies of all owners without a credential looked at.
+pub(crate) fn wake_all(context: &Context) {
+    for member in context.clusters.all() {
+        let Some(cluster) = member.up() else { continue };
+        let owners: Vec<OwnerId> = {
+            let cache = cluster.read();
+            let known = |owner: &OwnerId| context.stores.credentials.has(owner);
+            cache.snapshot().copies.owners().filter(|owner| !known(owner)).cloned().collect()
         };
-        tokio::pin!(due);
-        loop {
-            tokio::select! {
-                () = &mut due => break,
-                Some(Ok(name)) = tasks.join_next() => {
-                    sweeping.remove(&name);
-                }
-                () = down(&mut shutdown) => {
-                    // The deletions in flight come to their end.
-                    stop.store(true, Ordering::Relaxed);
-                    while tasks.join_next().await.is_some() {}
-                    return;
-                }
-            }
+        for owner in owners {
+            context.queues.sync(&owner, &member.name, Dirty::all());
+        }
+        tell_held(context, &member, cluster);
+    }
+}
+
+/// Looks at the copies of an owner without a credential in one cluster.
+pub(super) async fn sweep(context: &Context, key: &SyncKey, memory: &mut Memory) -> Next {
+    let credentials = &context.stores.credentials;
+    if credentials.has(&key.owner) {
+        // The credential loop is about to say what it wants.
+        return Next::Done;
+    }
+    let Some(member) = context.clusters.get(&key.cluster) else { return Next::Done };
+    // Once it can be worked with, all is looked at.
+    let Some(cluster) = member.up().filter(|_| !member.settings.paused) else { return Next::Done };
+    let id = {
+        let cache = cluster.read();
+        orphan(context, cache.snapshot(), &key.owner)
+    };
+    let Some(id) = id else { return Next::Done };
+    if !credentials.is_listed() || cluster.is_blind_to_users() {
+        return Next::After(STALE_RETRY.limit);
+    }
+    let since = *memory.missing_since.get_or_insert_with(Instant::now);
+    let (owners, missing) = count(context, cluster);
+    let braked = is_braked(owners, missing);
+    let missing_owner = Missing {
+        age: since.elapsed(),
+        finalized: context.stores.finalized.contains(&key.owner),
+        leaving: member.settings.leaving,
+        braked: braked && !is_allowed(context, &member).await,
+    };
+    match missing_owner.judge(context.sweep_grace) {
+        Sweep::Wait(left) => Next::After(left),
+        Sweep::Held => {
+            hold(context, &member, owners, missing).await;
+            Next::After(SWEEP_HELD_RETRY)
+        }
+        Sweep::Now => remove(context, cluster, &key.owner, &id, memory).await,
+    }
+}
+
+async fn remove(
+    context: &Context,
+    cluster: &Cluster,
+    owner: &OwnerId,
+    id: &CredentialId,
+    memory: &mut Memory,
+) -> Next {
+    let changes = plan_sweep(cluster.read().snapshot(), owner).changes;
+    if changes.is_empty() {
+        // What is in use is looked at again when that changes.
+        return if memory.missing_since.is_some() && cluster.read().snapshot().copies.has(owner) {
+            Next::After(SWEEP_HELD_RETRY)
+        } else {
+            Next::Done
+        };
+    }
+    // Whether the credential came back is looked at in the moment of each write.
+    let stop = || context.stores.credentials.has(owner);
+    let since = Instant::now();
+    let job = Job { id, hub: &context.hub, secret: None, slice: SYNC_SLICE, since, stop: &stop };
+    let applied = cluster.writer.apply(changes, job).await;
+    let name = &**cluster.name();
+    if applied.done > 0 {
+        info!(cluster = name, credential = %id, done = applied.done, left = applied.left, "swept Secrets whose credential is gone");
+    }
+    for (_, failure) in applied.refusals.iter().take(1) {
+        let count = applied.refusals.len();
+        warn!(cluster = name, credential = %id, count, reason = failure.reason().as_str(), "Secrets cannot be swept");
+    }
+    if applied.left > 0 && applied.condition.is_none() {
+        memory.failures = 0;
+        return Next::Again;
+    }
+    let complete = applied.condition.is_none() && applied.refusals.is_empty() && !applied.stale;
+    memory.failures = if complete { 0 } else { memory.failures.saturating_add(1) };
+    if complete && !cluster.read().snapshot().copies.has(owner) {
+        return Next::Done;
+    }
+    Next::After(STALE_RETRY.wait(memory.failures.max(4), rand::random()))
+}
+
+/// The credential that an owner without one was, where its copies are ours to judge: not those of another hub, nor of
+/// a kind that this version does not serve.
+fn orphan(context: &Context, snapshot: Snapshot<'_>, owner: &OwnerId) -> Option<CredentialId> {
+    snapshot.copies.of(owner).find_map(|(_, copy)| {
+        let annotations = &copy.metadata.annotations;
+        let id = CredentialId::parse(annotations.get(ANNOTATION_SOURCE)?)?;
+        let ours = annotations.get(ANNOTATION_HUB).is_some_and(|of| context.hub.owns(of));
+        (ours && id.owner() == *owner).then_some(id)
+    })
+}
+
+/// How many owners have copies in a cluster, and how many of these are missing.
+fn count(context: &Context, cluster: &Cluster) -> (usize, usize) {
+    let cache = cluster.read();
+    let snapshot = cache.snapshot();
+    let mut owners = 0;
+    let mut missing = 0;
+    for owner in snapshot.copies.owners() {
+        owners += 1;
+        let gone = !context.stores.credentials.has(owner) && !context.stores.finalized.contains(owner);
+        missing += usize::from(gone && orphan(context, snapshot, owner).is_some());
+    }
+    (owners, missing)
+}
+
+/// Whether an administrator lets the sweep of a cluster go on.
+async fn is_allowed(context: &Context, member: &Member) -> bool {
+    let namespaces: Api<Namespace> = Api::all(context.local().connection.client());
+    match namespaces.get_metadata(&context.namespace).await {
+        Ok(namespace) => {
+            let annotations = namespace.metadata.annotations.unwrap_or_default();
+            let allowed = annotations.get(ANNOTATION_ALLOW_SWEEP).map_or("", String::as_str);
+            allowed.split(',').any(|name| name.trim() == &*member.name)
+        }
+        Err(error) => {
+            warn!("the operator's namespace cannot be read: {}", describe(&error));
+            false
         }
     }
 }
 
-async fn down(shutdown: &mut watch::Receiver<bool>) {
-    let _ = shutdown.wait_for(|down| *down).await;
-}
-
-async fn sweep_cluster(context: &Context, cluster: &Cluster, stop: &AtomicBool) {
-    if cluster.stale(Source::Pods, context.stale_after) {
+/// Says, once, that the sweep of a cluster has stopped.
+async fn hold(context: &Context, member: &Member, owners: usize, missing: usize) {
+    if !context.metrics.set_sweep_held(&member.name, missing) {
         return;
     }
-    for (owner, id) in orphans(context, cluster) {
-        let mut plan = dismiss(cluster.read().view(), &owner, Disposition::RemoveUnused);
-        if plan.is_settled() {
-            continue;
-        }
-        if let Err(trouble) = cluster.spare_used(&mut plan).await {
-            warn!(cluster = &**cluster.name(), credential = %id, ?trouble, "who uses what cannot be asked");
-            context.roster.orphans_appeared();
-            return;
-        }
-        let applied = cluster.apply(&plan, &id, &context.hub, None, Pace { slice: SLICE, stop }).await;
-        info!(cluster = &**cluster.name(), credential = %id, deleted = applied.removed, held = plan.held.len(), "swept Secrets whose credential is gone");
-        if let Some(trouble) = applied.trouble {
-            warn!(cluster = &**cluster.name(), credential = %id, ?trouble, "sweep not finished");
-            context.roster.orphans_appeared();
-            return;
-        }
-    }
+    let text = format!(
+        "the sweep of cluster '{}' has stopped: the credentials of {missing} of {owners} owners of Secrets there are missing, which looks like a mistake; if it is none, annotate namespace '{}' with {ANNOTATION_ALLOW_SWEEP}={}",
+        member.name, context.namespace, member.name
+    );
+    let about = About::namespace(&context.namespace);
+    context.events.publish(&about, &Note::warning(Reason::SweepHeld, Action::Sweep, text)).await;
 }
 
-/// Owners of copies that no credential of any kind we serve stands behind. Copies of another hub,
-/// or of a kind that this version does not know, are not ours to judge.
-fn orphans(context: &Context, cluster: &Cluster) -> Vec<(OwnerId, CredentialId)> {
-    let kinds: HashSet<String> = context.roster.listeners().iter().map(|listener| listener.kind()).collect();
-    let cache = cluster.read();
-    let view = cache.view();
-    view.copies
-        .owners()
-        .filter(|owner| !context.roster.listeners().iter().any(|listener| listener.has(owner)))
-        .filter_map(|owner| {
-            let (_, copy) = view.copies.of(owner).next()?;
-            let annotations = &copy.metadata.annotations;
-            let id = CredentialId::parse(annotations.get(ANNOTATION_SOURCE)?)?;
-            let ours = annotations.get(ANNOTATION_HUB).is_some_and(|of| context.hub.owns(of))
-                && kinds.contains(&id.kind)
-                && id.owner() == *owner;
-            ours.then(|| (owner.clone(), id))
-        })
-        .collect()
+/// Takes back what [`hold`] said, once it is not so any more.
+fn tell_held(context: &Context, member: &Member, cluster: &Cluster) {
+    let (owners, missing) = count(context, cluster);
+    if !is_braked(owners, missing) {
+        context.metrics.set_sweep_held(&member.name, 0);
+    }
 }

@@ -6,7 +6,8 @@ use k8s_openapi::jiff::Timestamp;
 use thiserror::Error;
 
 use super::{
-    certificate::CertificateProblem,
+    certificate::CertificateError,
+    reason::Reason,
     sensitive::SecretBytes,
     validity::{Phase, Validity},
 };
@@ -47,9 +48,9 @@ impl FromIterator<SourceSecret> for Sources {
 pub struct Inputs<'a> {
     /// The source Secrets.
     pub sources: &'a Sources,
-    /// What stands in the cluster now, for kinds that keep a part of it; see
-    /// [`super::Credential::KEEPS`].
-    pub standing: Option<&'a SourceSecret>,
+    /// A copy that exists, for kinds that keep a part of it; see
+    /// [`super::credential::CredentialSpec::keeps_existing`].
+    pub existing: Option<&'a SourceSecret>,
     /// What time it is.
     pub now: Timestamp,
     /// Random bytes, for salts.
@@ -71,6 +72,30 @@ pub struct Content {
     pub validity: Option<Validity>,
 }
 
+/// All types of Secrets that are produced.
+const TYPES: [&str; 5] = [
+    "kubernetes.io/dockerconfigjson",
+    "kubernetes.io/basic-auth",
+    "kubernetes.io/tls",
+    "nginx.org/htpasswd",
+    "Opaque",
+];
+
+impl Content {
+    /// A content that is read back from a copy; `None` when no kind produces Secrets of that type.
+    pub fn from_copy(copy: SourceSecret, validity: Option<Validity>) -> Option<Self> {
+        let type_ = TYPES.iter().find(|type_| **type_ == copy.type_)?;
+        let data = copy.data.into_iter().map(|(key, value)| (key.into(), value)).collect();
+        Some(Self { type_, data, warnings: Vec::new(), notes: Vec::new(), validity })
+    }
+
+    /// A content as a Secret that holds it.
+    pub fn as_copy(&self, name: &str) -> SourceSecret {
+        let data = self.data.iter().map(|(key, value)| (key.clone().into_owned(), value.clone())).collect();
+        SourceSecret { name: name.to_owned(), type_: self.type_.to_owned(), data }
+    }
+}
+
 /// Something that works but should be looked at; told once per revision, as an Event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Warning {
@@ -85,11 +110,11 @@ pub enum Warning {
 impl Warning {
     /// The stable reason.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> Reason {
         match self {
-            Self::WeakPassword => "WeakPassword",
-            Self::WeakHash => "WeakHash",
-            Self::NoAlternativeName => "NoAlternativeName",
+            Self::WeakPassword => Reason::WeakPassword,
+            Self::WeakHash => Reason::WeakHash,
+            Self::NoAlternativeName => Reason::NoAlternativeName,
         }
     }
 
@@ -115,7 +140,7 @@ impl Warning {
 pub enum SourceError {
     /// There is no such Secret.
     #[error(
-        "Secret '{secret}' does not exist in the namespace of the credential; create it, or mend `secretRef.name`"
+        "Secret '{secret}' does not exist in the namespace of the credential; create it, or fix `secretRef.name`"
     )]
     SecretNotFound {
         /// Its name.
@@ -189,7 +214,7 @@ pub enum SourceError {
         /// The key.
         key: String,
         /// What is wrong.
-        problem: CertificateProblem,
+        problem: CertificateError,
     },
     /// The API server refused or did not answer the read; not the user's doing.
     #[error("Secret '{secret}' could not be read: {problem}")]
@@ -204,22 +229,22 @@ pub enum SourceError {
 impl SourceError {
     /// The stable reason.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::SecretNotFound { .. } => "SecretNotFound",
-            Self::KeyMissing { .. } => "KeyMissing",
-            Self::UnsupportedType { .. } => "UnsupportedSecretType",
-            Self::InvalidFormat { .. } => "InvalidFormat",
-            Self::UsernameMissing { .. } => "UsernameMissing",
-            Self::InvalidUsername { .. } => "InvalidUsername",
+            Self::SecretNotFound { .. } => Reason::SecretNotFound,
+            Self::KeyMissing { .. } => Reason::KeyMissing,
+            Self::UnsupportedType { .. } => Reason::UnsupportedSecretType,
+            Self::InvalidFormat { .. } => Reason::InvalidFormat,
+            Self::UsernameMissing { .. } => Reason::UsernameMissing,
+            Self::InvalidUsername { .. } => Reason::InvalidUsername,
             Self::OutsideValidity { validity, now, .. } => validity.at(*now).reason(),
             Self::Certificate { problem, .. } => problem.reason(),
-            Self::Unreadable { .. } => "SecretUnreadable",
+            Self::Unreadable { .. } => Reason::SecretUnreadable,
         }
     }
 
     /// Whether it can pass without anybody changing an object that already exists: a Secret that
-    /// comes later, a server that answers again. Anything else is for a person to mend.
+    /// comes later, a server that answers again. Anything else is for a person to fix.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         match self {

@@ -2,84 +2,119 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::{
+    condition::{self, ConditionStatus, ConditionType, same},
+    reason::Reason,
+};
 use crate::api::CredentialStatus;
 
 /// An Event to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// Whether it is a Warning.
+pub(crate) struct Note {
     pub warning: bool,
-    /// Why: a stable PascalCase word.
-    pub reason: String,
-    /// What was being done: a stable PascalCase word.
-    pub action: &'static str,
-    /// The sentence.
+    pub reason: Reason,
+    pub action: Action,
     pub note: String,
 }
 
+/// What was being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Resolve,
+    Sync,
+    Check,
+    Delete,
+    Read,
+    Connect,
+    Adopt,
+    Sweep,
+}
+
+impl Action {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolve => "Resolve",
+            Self::Sync => "Sync",
+            Self::Check => "Check",
+            Self::Delete => "Delete",
+            Self::Read => "Read",
+            Self::Connect => "Connect",
+            Self::Adopt => "Adopt",
+            Self::Sweep => "Sweep",
+        }
+    }
+}
+
+impl Note {
+    pub fn normal(reason: Reason, action: Action, note: impl Into<String>) -> Self {
+        Self { warning: false, reason, action, note: note.into() }
+    }
+
+    pub fn warning(reason: Reason, action: Action, note: impl Into<String>) -> Self {
+        Self { warning: true, ..Self::normal(reason, action, note) }
+    }
+
+    fn of(warning: bool, condition: &Condition, action: Action) -> Self {
+        let reason = Reason::parse(&condition.reason).unwrap_or(Reason::Internal);
+        Self { warning, ..Self::normal(reason, action, condition.message.clone()) }
+    }
+}
+
 /// What is worth telling of the step from one status to the next.
-#[must_use]
-pub fn transitions(previous: Option<&CredentialStatus>, next: &CredentialStatus) -> Vec<Note> {
+pub(crate) fn transitions(previous: Option<&CredentialStatus>, next: &CredentialStatus) -> Vec<Note> {
+    let old = previous.map_or(&[][..], |status| &status.conditions);
+    let new = &next.conditions;
+    let before = |type_| condition::find(old, type_);
+    let status = |condition: &Condition| ConditionStatus::parse(&condition.status);
+    let is = |condition: &Condition, reason: Reason| condition.reason == reason.as_str();
+    let blocked = condition::find(new, ConditionType::DeletionBlocked);
     let mut notes = Vec::new();
-    let before = |type_| previous.and_then(|status| find(status, type_));
-    if let Some(source) = find(next, "SourceResolved") {
-        match (before("SourceResolved"), source.status.as_str()) {
-            (Some(old), "False") if same(old, source) => {}
-            (_, "False") => notes.push(note(true, source, "Resolve")),
-            (Some(old), "True") if old.status == "False" => {
-                notes.push(Note { reason: "SourceResolved".to_owned(), ..note(false, source, "Resolve") });
+    if let Some(source) = condition::find(new, ConditionType::SourceResolved) {
+        match (before(ConditionType::SourceResolved), status(source)) {
+            (Some(old), ConditionStatus::False) if same(old, source) => {}
+            (_, ConditionStatus::False) => notes.push(Note::of(true, source, Action::Resolve)),
+            (Some(old), ConditionStatus::True) if status(old) == ConditionStatus::False => {
+                notes.push(Note::normal(Reason::SourceResolved, Action::Resolve, source.message.clone()))
             }
             _ => {}
         }
     }
-    if let Some(synced) = find(next, "Synced").filter(|_| find(next, "DeletionBlocked").is_none()) {
+    if let Some(synced) = condition::find(new, ConditionType::Synced).filter(|_| blocked.is_none()) {
         let rotated =
             previous.is_some_and(|status| status.revision.is_some() && status.revision != next.revision);
+        let ok = status(synced) == ConditionStatus::True;
         // `Progressing` is a pause between two words, so what was said last is compared over it.
-        match (before("Synced"), synced.status.as_str()) {
-            (Some(old), _) if same(old, synced) && !(rotated && synced.status == "True") => {}
-            (_, "True") if synced.reason != "NoTargets" => {
-                let (reason, revision) =
-                    (if rotated { "Rotated" } else { "Synced" }, next.revision.unwrap_or_default());
-                let text = format!("revision {revision}: {}", synced.message);
-                notes.push(Note { reason: reason.to_owned(), note: text, ..note(false, synced, "Sync") });
+        match before(ConditionType::Synced) {
+            Some(old) if same(old, synced) && !(rotated && ok) => {}
+            _ if is(synced, Reason::Progressing) || is(synced, Reason::Connecting) => {}
+            Some(old) if is(synced, Reason::NoTargets) && same(old, synced) => {}
+            _ if is(synced, Reason::NoTargets) => notes.push(Note::of(true, synced, Action::Sync)),
+            _ if ok => {
+                let reason = if rotated { Reason::Rotated } else { Reason::Synced };
+                let text = format!("revision {}: {}", next.revision.unwrap_or_default(), synced.message);
+                notes.push(Note::normal(reason, Action::Sync, text));
             }
-            (_, "False" | "Unknown") if synced.reason != "Progressing" => {
-                notes.push(note(true, synced, "Sync"))
-            }
-            _ => {}
+            _ => notes.push(Note::of(true, synced, Action::Sync)),
         }
     }
-    if let Some(certificate) = find(next, "CertificateValid") {
-        match before("CertificateValid") {
+    if let Some(certificate) = condition::find(new, ConditionType::CertificateValid) {
+        match before(ConditionType::CertificateValid) {
             Some(old) if same(old, certificate) => {}
-            _ if certificate.reason == "Valid" => {}
-            _ => notes.push(note(true, certificate, "Check")),
+            _ if is(certificate, Reason::Valid) => {}
+            _ => notes.push(Note::of(true, certificate, Action::Check)),
         }
     }
-    match (before("DeletionBlocked"), find(next, "DeletionBlocked")) {
+    match (before(ConditionType::DeletionBlocked), blocked) {
         (Some(old), Some(new)) if same(old, new) => {}
-        (_, Some(new)) if new.status == "True" => {
-            notes.push(Note { reason: "DeletionBlocked".to_owned(), ..note(true, new, "Delete") });
+        (_, Some(new)) if status(new) == ConditionStatus::True => {
+            notes.push(Note::warning(Reason::DeletionBlocked, Action::Delete, new.message.clone()));
         }
         (Some(_), Some(new)) => {
-            notes.push(Note { reason: "DeletionUnblocked".to_owned(), ..note(false, new, "Delete") });
+            notes.push(Note::normal(Reason::DeletionUnblocked, Action::Delete, new.message.clone()));
         }
         _ => {}
     }
     notes
-}
-
-fn find<'a>(status: &'a CredentialStatus, type_: &str) -> Option<&'a Condition> {
-    status.conditions.iter().find(|condition| condition.type_ == type_)
-}
-
-fn same(a: &Condition, b: &Condition) -> bool {
-    a.status == b.status && a.reason == b.reason
-}
-
-fn note(warning: bool, condition: &Condition, action: &'static str) -> Note {
-    Note { warning, reason: condition.reason.clone(), action, note: condition.message.clone() }
 }
 
 #[cfg(test)]

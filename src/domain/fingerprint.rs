@@ -5,7 +5,10 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::content::Content;
+use super::{
+    content::{Content, SourceSecret},
+    sensitive::SecretBytes,
+};
 
 /// A keyed hash of a Secret's type and data. Tells equality, and nothing to who lacks the key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,11 +57,23 @@ impl FingerprintKey {
     }
 
     /// Hashes a content that was rendered.
-    #[must_use]
     pub fn of(&self, content: &Content) -> Fingerprint {
+        self.of_values(content.type_, content.data.iter().map(|(key, value)| (&**key, value)))
+    }
+
+    /// Hashes a Secret that was read.
+    pub fn of_secret(&self, secret: &SourceSecret) -> Fingerprint {
+        self.of_values(&secret.type_, secret.data.iter().map(|(key, value)| (key.as_str(), value)))
+    }
+
+    fn of_values<'a>(
+        &self,
+        type_: &str,
+        data: impl Iterator<Item = (&'a str, &'a SecretBytes)>,
+    ) -> Fingerprint {
         let data: Vec<(&str, Zeroizing<String>)> =
-            content.data.iter().map(|(key, value)| (&**key, encode(value.expose()))).collect();
-        self.fingerprint(content.type_, data.iter().map(|(key, value)| (*key, value.as_str())))
+            data.map(|(key, value)| (key, encode(value.expose()))).collect();
+        self.fingerprint(type_, data.iter().map(|(key, value)| (*key, value.as_str())))
     }
 }
 

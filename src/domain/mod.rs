@@ -1,34 +1,51 @@
 //! The pure middle: every decision is a function from values to values.
 //!
-//! Nothing here knows a client, a clock, IO or logging; `tests/integration/architecture.rs` keeps it so.
-//! What is observed comes in as [`view`] values, what shall be done goes out as a [`plan::Plan`].
+//! Nothing here knows a client, a clock, IO or logging; a test of the module graph keeps it so. What is observed
+//! comes in as a [`snapshot`], what shall be done goes out as a [`plan`], and how that ended comes back as an
+//! [`outcome`].
 
-pub mod access;
-pub mod adoption;
-pub mod certificate;
-pub mod consent;
-pub mod content;
-pub mod contest;
-pub mod credential;
-pub mod deletion;
-pub mod event;
-pub mod fingerprint;
-pub mod htpasswd;
-pub mod labels;
-pub mod member;
-pub mod ownership;
-pub mod plan;
-pub mod references;
-pub mod render;
-pub mod retry;
-pub mod revision;
-pub mod selection;
-pub mod sensitive;
-pub mod status;
-pub mod trouble;
-pub mod validity;
-pub mod view;
+pub(crate) mod access;
+pub(crate) mod adoption;
+pub(crate) mod backoff;
+pub(crate) mod certificate;
+pub(crate) mod cluster_condition;
+pub(crate) mod condition;
+pub(crate) mod connectivity;
+pub(crate) mod consent;
+pub(crate) mod content;
+pub(crate) mod credential;
+pub(crate) mod declared;
+pub(crate) mod desired;
+pub(crate) mod event;
+pub(crate) mod failure;
+pub(crate) mod fingerprint;
+pub(crate) mod htpasswd;
+pub(crate) mod identity;
+pub(crate) mod labels;
+pub(crate) mod lifecycle;
+pub(crate) mod member;
+pub(crate) mod namespace;
+pub(crate) mod outcome;
+pub(crate) mod ownership;
+pub(crate) mod plan;
+pub(crate) mod pod_secrets;
+pub(crate) mod read_back;
+pub(crate) mod reason;
+pub(crate) mod references;
+pub(crate) mod registry;
+pub(crate) mod removal;
+pub(crate) mod render;
+pub(crate) mod rendered;
+pub(crate) mod repair_limiter;
+pub(crate) mod revision;
+pub(crate) mod schedule;
+pub(crate) mod selection;
+pub(crate) mod sensitive;
+pub(crate) mod snapshot;
+pub(crate) mod status;
+pub(crate) mod sync_state;
+pub(crate) mod targets;
+pub(crate) mod validity;
+pub(crate) mod withdrawal;
 
-pub use content::{Content, Inputs, SourceError, SourceSecret, Sources};
-pub use credential::{Credential, CredentialId};
-pub use sensitive::SecretBytes;
+pub(crate) use sensitive::SecretBytes;

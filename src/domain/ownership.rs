@@ -2,55 +2,21 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     sync::Arc,
 };
 
-use sha2::{Digest, Sha256};
-
-use super::credential::CredentialId;
+use super::identity::CredentialId;
 use crate::api::{
-    ANNOTATION_HUB, ANNOTATION_METADATA, ANNOTATION_REVISION, ANNOTATION_SOURCE, LABEL_MANAGED_BY,
-    LABEL_OWNER, MANAGER, Target,
+    ANNOTATION_ADOPT, ANNOTATION_DELETION_POLICY, ANNOTATION_HUB, ANNOTATION_METADATA, ANNOTATION_REVISION,
+    ANNOTATION_SOURCE, DeletionPolicy, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER, Target,
 };
 
-/// The short stable id of a credential, as the owner label has it.
-///
-/// It comes from kind, namespace and name, so that a hub that was restored from a backup, with
-/// new uids, finds its Secrets again. 96 bits of SHA-256: nobody finds a name with another's id.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct OwnerId(Arc<str>);
+/// Annotations of ours on a produced Secret.
+const ANNOTATIONS: [&str; 5] =
+    [ANNOTATION_SOURCE, ANNOTATION_HUB, ANNOTATION_REVISION, ANNOTATION_METADATA, ANNOTATION_DELETION_POLICY];
 
-impl OwnerId {
-    /// The id of a credential.
-    #[must_use]
-    pub fn of(id: &CredentialId) -> Self {
-        let digest = Sha256::digest(id.to_string().as_bytes());
-        let mut text = String::with_capacity(24);
-        for byte in digest.iter().take(12) {
-            text.push_str(&format!("{byte:02x}"));
-        }
-        Self(text.into())
-    }
-
-    /// An id as it was read from a label.
-    #[must_use]
-    pub fn from_label(value: Arc<str>) -> Self {
-        Self(value)
-    }
-
-    /// The label's value.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for OwnerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+/// Value of [`ANNOTATION_DELETION_POLICY`].
+const ORPHAN: &str = "Orphan";
 
 /// Who we are on our copies: the id that they carry, and ids that we had before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +121,13 @@ impl Metadata {
 
     /// What a produced Secret of `id` carries.
     #[must_use]
-    pub fn desired(id: &CredentialId, hub: &str, revision: i64, target: &Target) -> Self {
+    pub fn desired(
+        id: &CredentialId,
+        hub: &str,
+        revision: i64,
+        target: &Target,
+        deletion_policy: DeletionPolicy,
+    ) -> Self {
         let mut labels = target.labels.clone();
         labels.insert(LABEL_MANAGED_BY.to_owned(), MANAGER.to_owned());
         labels.insert(LABEL_OWNER.to_owned(), id.owner().as_str().to_owned());
@@ -163,6 +135,10 @@ impl Metadata {
         annotations.insert(ANNOTATION_SOURCE.to_owned(), id.to_string());
         annotations.insert(ANNOTATION_HUB.to_owned(), hub.to_owned());
         annotations.insert(ANNOTATION_REVISION.to_owned(), revision.to_string());
+        if deletion_policy == DeletionPolicy::Orphan {
+            // A cluster that is away when the credential goes is treated right later.
+            annotations.insert(ANNOTATION_DELETION_POLICY.to_owned(), ORPHAN.to_owned());
+        }
         let extra: Vec<String> = target
             .labels
             .keys()
@@ -197,11 +173,24 @@ impl Metadata {
             };
         }
         rest.labels.retain(|key, value| key != LABEL_OWNER && !(key == LABEL_MANAGED_BY && value == MANAGER));
-        rest.annotations.retain(|key, _| {
-            ![ANNOTATION_SOURCE, ANNOTATION_HUB, ANNOTATION_REVISION, ANNOTATION_METADATA]
-                .contains(&key.as_str())
-        });
+        rest.annotations.retain(|key, _| !ANNOTATIONS.contains(&key.as_str()));
         rest
+    }
+
+    /// Whether the copy is to be left when its credential is gone.
+    #[must_use]
+    pub fn is_to_be_orphaned(&self) -> bool {
+        self.annotations.get(ANNOTATION_DELETION_POLICY).is_some_and(|policy| policy == ORPHAN)
+    }
+
+    /// Whether the owner of this Secret, which is not ours, hands it over to a credential.
+    #[must_use]
+    pub fn is_handed_to(&self, id: &CredentialId) -> bool {
+        !self.is_kept_by_another()
+            && self
+                .annotations
+                .get(ANNOTATION_ADOPT)
+                .is_some_and(|to| CredentialId::parse(to).as_ref() == Some(id))
     }
 
     /// The revision of the content, where it can be read.
@@ -221,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_hub_takes_over_what_it_wrote_under_another_id() {
-        let copy = Metadata::desired(&id("quay"), "old", 3, &Target::default());
+        let copy = desired("old", 3, &Target::default());
         let heir = Hub::new("new", ["old".to_owned()]);
         assert_eq!(copy.ownership(&id("quay"), &heir), Ownership::Ours);
         let Ownership::Other(whose) = copy.ownership(&id("quay"), &hub("new")) else { panic!("taken") };
@@ -229,7 +218,35 @@ mod tests {
     }
 
     fn id(name: &str) -> CredentialId {
-        CredentialId { kind: "RegistryCredential".into(), namespace: "platform".into(), name: name.into() }
+        CredentialId {
+            kind: crate::api::CredentialKind::RegistryCredential,
+            namespace: "platform".into(),
+            name: name.into(),
+        }
+    }
+
+    fn desired(hub: &str, revision: i64, target: &Target) -> Metadata {
+        Metadata::desired(&id("quay"), hub, revision, target, DeletionPolicy::Protect)
+    }
+
+    #[test]
+    fn a_copy_tells_how_it_is_to_be_left() {
+        let target = Target::default();
+        let orphan = Metadata::desired(&id("quay"), "hub", 1, &target, DeletionPolicy::Orphan);
+        assert!(orphan.is_to_be_orphaned());
+        // Another policy is another copy: the annotation goes when it is merged.
+        assert!(!orphan.merged(&desired("hub", 1, &target)).is_to_be_orphaned());
+        assert!(orphan.without_ours().annotations.is_empty());
+    }
+
+    #[test]
+    fn a_secret_is_handed_over_to_the_very_credential_that_is_named() {
+        let mut foreign = Metadata::default();
+        assert!(!foreign.is_handed_to(&id("quay")));
+        foreign.annotations.insert(ANNOTATION_ADOPT.into(), id("quay").to_string());
+        assert!(foreign.is_handed_to(&id("quay")) && !foreign.is_handed_to(&id("other")));
+        foreign.annotations.insert("cert-manager.io/certificate-name".into(), "web".into());
+        assert!(!foreign.is_handed_to(&id("quay")), "two controllers would overwrite each other");
     }
 
     fn target(labels: &[&str]) -> Target {
@@ -241,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_copy_is_ours_from_every_side_and_nobody_elses() {
-        let copy = Metadata::desired(&id("quay"), "hub", 3, &Target::default());
+        let copy = desired("hub", 3, &Target::default());
         assert_eq!(copy.ownership(&id("quay"), &hub("hub")), Ownership::Ours);
         assert_eq!(
             copy.ownership(&id("other"), &hub("hub")),
@@ -253,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_copy_with_its_labels_removed_is_still_ours() {
-        let mut copy = Metadata::desired(&id("quay"), "hub", 3, &Target::default());
+        let mut copy = desired("hub", 3, &Target::default());
         copy.labels.clear();
         assert_eq!(copy.ownership(&id("quay"), &hub("hub")), Ownership::Ours);
         copy.annotations.remove(ANNOTATION_HUB);
@@ -262,7 +279,7 @@ mod tests {
 
     #[test]
     fn an_owner_label_without_our_mark_is_no_proof() {
-        let mut copy = Metadata::desired(&id("quay"), "hub", 3, &Target::default());
+        let mut copy = desired("hub", 3, &Target::default());
         copy.annotations.clear();
         assert_eq!(copy.ownership(&id("quay"), &hub("hub")), Ownership::Ours);
         copy.labels.insert(LABEL_MANAGED_BY.into(), "Helm".into());
@@ -271,7 +288,7 @@ mod tests {
 
     #[test]
     fn what_cert_manager_keeps_is_foreign_whatever_marks_it_carries() {
-        let copy = Metadata::desired(&id("quay"), "hub", 3, &Target::default());
+        let copy = desired("hub", 3, &Target::default());
         let mut issued = copy.clone();
         issued.annotations.insert("cert-manager.io/certificate-name".into(), "web".into());
         assert_eq!(issued.ownership(&id("quay"), &hub("hub")), Ownership::Foreign);
@@ -282,21 +299,14 @@ mod tests {
 
     #[test]
     fn merging_takes_back_only_what_we_gave() {
-        let mut seen = Metadata::desired(&id("quay"), "hub", 3, &target(&["team", "tier"]));
+        let mut seen = desired("hub", 3, &target(&["team", "tier"]));
         seen.labels.insert("audited".into(), "yes".into());
-        let merged = seen.merged(&Metadata::desired(&id("quay"), "hub", 4, &target(&["team"])));
+        let merged = seen.merged(&desired("hub", 4, &target(&["team"])));
         assert!(merged.labels.contains_key("team") && merged.labels.contains_key("audited"));
         assert!(!merged.labels.contains_key("tier"));
         assert_eq!(merged.revision(), Some(4));
         let left = merged.without_ours();
         assert_eq!(left.labels.keys().collect::<Vec<_>>(), ["audited"]);
         assert!(left.annotations.is_empty());
-    }
-
-    #[test]
-    fn owner_ids_are_short_stable_and_apart() {
-        assert_eq!(id("quay").owner(), id("quay").owner());
-        assert_ne!(id("quay").owner(), id("quay2").owner());
-        assert_eq!(id("quay").owner().as_str().len(), 24);
     }
 }

@@ -1,162 +1,143 @@
-//! Which Secrets a Pod names: the fields of upstream's `VisitPodSecretNames`
-//! (`k8s.io/kubernetes/pkg/api/v1/pod/util.go`, v1.36), and only these.
+//! Who uses which Secrets of a cluster.
 
-use serde::Deserialize;
+use std::{collections::HashMap, sync::Arc};
 
-/// The part of a Pod's spec that can name a Secret.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct PodSecrets {
-    image_pull_secrets: Vec<LocalReference>,
-    containers: Vec<Container>,
-    init_containers: Vec<Container>,
-    ephemeral_containers: Vec<Container>,
-    volumes: Vec<Volume>,
+use super::identity::NamespacedName;
+
+/// What kind of object uses a Secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum ReferenceKind {
+    Pod,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct LocalReference {
-    name: Option<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Container {
-    env: Vec<EnvVar>,
-    env_from: Vec<EnvFrom>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct EnvVar {
-    value_from: Option<EnvVarSource>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct EnvVarSource {
-    secret_key_ref: Option<LocalReference>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct EnvFrom {
-    secret_ref: Option<LocalReference>,
-}
-
-/// A volume. `secret` and `azureFile` name the Secret in `secretName`, the others in a reference.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Volume {
-    secret: Option<SecretName>,
-    projected: Option<Projected>,
-    csi: Option<Csi>,
-    azure_file: Option<SecretName>,
-    cephfs: Option<WithSecretRef>,
-    cinder: Option<WithSecretRef>,
-    flex_volume: Option<WithSecretRef>,
-    rbd: Option<WithSecretRef>,
-    #[serde(rename = "scaleIO")]
-    scale_io: Option<WithSecretRef>,
-    iscsi: Option<WithSecretRef>,
-    storageos: Option<WithSecretRef>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct SecretName {
-    secret_name: Option<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Projected {
-    sources: Vec<ProjectedSource>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct ProjectedSource {
-    secret: Option<LocalReference>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Csi {
-    node_publish_secret_ref: Option<LocalReference>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct WithSecretRef {
-    secret_ref: Option<LocalReference>,
-}
-
-impl PodSecrets {
-    /// Every Secret that is named, with the field that does.
-    pub fn visit<'a>(&'a self, mut visit: impl FnMut(&'a str, &'static str)) {
-        let mut name = |reference: Option<&'a LocalReference>, field| {
-            if let Some(name) = reference.and_then(|r| r.name.as_deref()).filter(|name| !name.is_empty()) {
-                visit(name, field);
-            }
-        };
-        for reference in &self.image_pull_secrets {
-            name(Some(reference), "spec.imagePullSecrets");
+impl ReferenceKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pod => "Pod",
         }
-        for (containers, env, env_from) in [
-            (&self.init_containers, "spec.initContainers.env", "spec.initContainers.envFrom"),
-            (&self.containers, "spec.containers.env", "spec.containers.envFrom"),
-            (&self.ephemeral_containers, "spec.ephemeralContainers.env", "spec.ephemeralContainers.envFrom"),
-        ] {
-            for container in containers {
-                for source in &container.env_from {
-                    name(source.secret_ref.as_ref(), env_from);
-                }
-                for variable in &container.env {
-                    name(variable.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref()), env);
-                }
-            }
-        }
-        for volume in &self.volumes {
-            for source in volume.projected.iter().flat_map(|projected| &projected.sources) {
-                name(source.secret.as_ref(), "spec.volumes.projected");
-            }
-            name(
-                volume.csi.as_ref().and_then(|csi| csi.node_publish_secret_ref.as_ref()),
-                "spec.volumes.csi",
-            );
-            for (legacy, field) in [
-                (&volume.cephfs, "spec.volumes.cephfs"),
-                (&volume.cinder, "spec.volumes.cinder"),
-                (&volume.flex_volume, "spec.volumes.flexVolume"),
-                (&volume.rbd, "spec.volumes.rbd"),
-                (&volume.scale_io, "spec.volumes.scaleIO"),
-                (&volume.iscsi, "spec.volumes.iscsi"),
-                (&volume.storageos, "spec.volumes.storageos"),
-            ] {
-                name(legacy.as_ref().and_then(|volume| volume.secret_ref.as_ref()), field);
-            }
-        }
-        for volume in &self.volumes {
-            for (by_name, field) in
-                [(&volume.secret, "spec.volumes.secret"), (&volume.azure_file, "spec.volumes.azureFile")]
-            {
-                let found = by_name.as_ref().and_then(|volume| volume.secret_name.as_deref());
-                if let Some(found) = found.filter(|found| !found.is_empty()) {
-                    visit(found, field);
-                }
-            }
+    }
+
+    /// Whether a user of this kind holds back the deletion of the Secret.
+    pub fn blocks(self) -> bool {
+        match self {
+            Self::Pod => true,
         }
     }
 }
 
-/// Whether a Pod has come to its end and uses nothing any more.
-#[must_use]
-pub fn is_finished(phase: Option<&str>, terminating: bool) -> bool {
-    terminating || matches!(phase, Some("Succeeded" | "Failed"))
+/// An object that may use Secrets. It is in the namespace of the Secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct User {
+    pub kind: ReferenceKind,
+    pub name: NamespacedName,
+}
+
+/// One way in which an object names a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Reference {
+    pub kind: ReferenceKind,
+    pub name: Arc<str>,
+    /// The field, such as `spec.imagePullSecrets`.
+    pub field: &'static str,
+}
+
+/// Which objects that are not finished name which Secrets.
+#[derive(Debug, Default)]
+pub(crate) struct References {
+    by_secret: HashMap<NamespacedName, Vec<Reference>>,
+    by_user: HashMap<User, Box<[Arc<str>]>>,
+}
+
+impl References {
+    /// Who uses a Secret.
+    pub fn of(&self, secret: &NamespacedName) -> &[Reference] {
+        self.by_secret.get(secret).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many users hold back the deletion of a Secret.
+    pub fn blocking(&self, secret: &NamespacedName) -> usize {
+        self.of(secret).iter().filter(|reference| reference.kind.blocks()).count()
+    }
+
+    /// Replaces the references of a user; returns the names of the Secrets in its namespace for which something
+    /// changed.
+    pub fn set(&mut self, user: &User, uses: Vec<(Arc<str>, &'static str)>) -> Vec<Arc<str>> {
+        if uses.is_empty() && !self.by_user.contains_key(user) {
+            return Vec::new();
+        }
+        let before = self.take(user);
+        let mut after: Vec<(Arc<str>, &'static str)> = Vec::with_capacity(uses.len());
+        for (secret, field) in uses {
+            // One that names a Secret twice is one user; the first field tells enough.
+            if !after.iter().any(|(name, _)| *name == secret) {
+                after.push((secret, field));
+            }
+        }
+        let differs = |one: &(Arc<str>, &'static str), others: &[_]| !others.contains(one);
+        let mut changed: Vec<Arc<str>> =
+            before.iter().filter(|one| differs(one, &after)).map(|(name, _)| name.clone()).collect();
+        for one in after.iter().filter(|one| differs(one, &before)) {
+            if !changed.contains(&one.0) {
+                changed.push(one.0.clone());
+            }
+        }
+        if !after.is_empty() {
+            self.by_user.insert(user.clone(), after.iter().map(|(name, _)| name.clone()).collect());
+        }
+        for (name, field) in after {
+            let secret = NamespacedName { namespace: user.name.namespace.clone(), name };
+            let reference = Reference { kind: user.kind, name: user.name.name.clone(), field };
+            self.by_secret.entry(secret).or_default().push(reference);
+        }
+        changed
+    }
+
+    /// Those that are known to use Secrets.
+    pub fn users(&self) -> impl Iterator<Item = &User> {
+        self.by_user.keys()
+    }
+
+    fn take(&mut self, user: &User) -> Vec<(Arc<str>, &'static str)> {
+        let names = self.by_user.remove(user).unwrap_or_default();
+        let mut taken = Vec::with_capacity(names.len());
+        for name in names {
+            let secret = NamespacedName { namespace: user.name.namespace.clone(), name };
+            if let Some(references) = self.by_secret.get_mut(&secret) {
+                let is_of = |one: &Reference| one.kind == user.kind && one.name == user.name.name;
+                if let Some(at) = references.iter().position(is_of) {
+                    taken.push((secret.name.clone(), references.swap_remove(at).field));
+                }
+                if references.is_empty() {
+                    self.by_secret.remove(&secret);
+                }
+            }
+        }
+        taken
+    }
 }
 
 #[cfg(test)]
-#[path = "references_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn pod(name: &str) -> User {
+        User { kind: ReferenceKind::Pod, name: NamespacedName::new("web", name) }
+    }
+
+    #[test]
+    fn references_follow_a_pod_through_its_life() {
+        let mut references = References::default();
+        let quay: Arc<str> = "quay".into();
+        let tls: Arc<str> = "tls".into();
+        let twice = vec![(quay.clone(), "spec.imagePullSecrets"), (quay.clone(), "spec.volumes")];
+        assert_eq!(references.set(&pod("a"), twice), std::slice::from_ref(&quay));
+        assert!(references.set(&pod("a"), vec![(quay.clone(), "spec.imagePullSecrets")]).is_empty());
+        references.set(&pod("b"), vec![(quay.clone(), "spec.volumes"), (tls.clone(), "spec.volumes")]);
+        assert_eq!(references.blocking(&NamespacedName::new("web", "quay")), 2);
+        assert_eq!(references.of(&NamespacedName::new("other", "quay")).len(), 0);
+        assert_eq!(references.set(&pod("a"), vec![]), std::slice::from_ref(&quay));
+        assert_eq!(references.set(&pod("b"), vec![]).len(), 2);
+        assert!(references.of(&NamespacedName::new("web", "quay")).is_empty());
+        assert_eq!(references.users().count(), 0);
+    }
+}

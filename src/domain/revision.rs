@@ -1,6 +1,6 @@
 //! Numbering contents.
 
-use super::{fingerprint::Fingerprint, view::ObservedCopy};
+use super::{fingerprint::Fingerprint, snapshot::ExistingCopy};
 
 /// The revision of a content: the current one when a copy of it already has that, else the next.
 ///
@@ -10,11 +10,11 @@ use super::{fingerprint::Fingerprint, view::ObservedCopy};
 ///
 /// `assigned` is what this process gave last, to which content: a status is written at most about once a
 /// second, and the source can change more often.
-pub fn revision<'a>(
+pub(crate) fn revision<'a>(
     recorded: Option<i64>,
     assigned: Option<(i64, Fingerprint)>,
     content: Fingerprint,
-    copies: impl IntoIterator<Item = &'a ObservedCopy>,
+    copies: impl IntoIterator<Item = &'a CopyDigest>,
 ) -> i64 {
     let recorded = recorded.unwrap_or(0).max(0);
     let recorded = match assigned {
@@ -23,12 +23,12 @@ pub fn revision<'a>(
         None => recorded,
     };
     // Without a record, as after a restore from a backup, the copies are all that is known.
-    let credible = if recorded == 0 { i64::MAX - 1 } else { recorded + 1 };
+    let credible = if recorded == 0 { i64::MAX - 1 } else { recorded.saturating_add(1) };
     let mut newest = recorded;
     let mut newest_matches = false;
     let mut any = false;
     for copy in copies {
-        let Some(found) = copy.metadata.revision().filter(|found| (1..=credible).contains(found)) else {
+        let Some(found) = copy.revision.filter(|found| (1..=credible).contains(found)) else {
             continue;
         };
         any = true;
@@ -43,58 +43,59 @@ pub fn revision<'a>(
         // Nothing is out there to compare with, and nobody who could see a difference.
         (_, false) => recorded,
         _ if newest_matches => newest,
-        _ => newest + 1,
+        _ => newest.saturating_add(1),
     }
 }
 
 /// The revision that all copies in one member have, when all of them have this very content: those of a hub that
 /// lost its status are of higher revisions than it can know of. One that was edited by hand proves nothing.
-#[must_use]
-pub fn attested<'a>(content: Fingerprint, copies: impl IntoIterator<Item = &'a ObservedCopy>) -> Option<i64> {
-    let mut revisions = copies
-        .into_iter()
-        .map(|copy| copy.metadata.revision().filter(|found| copy.content == content && *found > 0));
-    let first = revisions.next()??;
-    revisions.all(|found| found == Some(first)).then_some(first)
+pub(crate) fn attested(content: Fingerprint, copies: &[CopyDigest]) -> Option<i64> {
+    match copies {
+        [only] if only.content == content => only.revision.filter(|found| *found > 0),
+        _ => None,
+    }
+}
+
+/// The copies of one credential in one cluster that have the same revision and content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CopyDigest {
+    pub revision: Option<i64>,
+    pub content: Fingerprint,
+    pub copies: usize,
+}
+
+impl CopyDigest {
+    /// Sums up copies.
+    pub fn of<'a>(copies: impl IntoIterator<Item = &'a ExistingCopy>) -> Vec<Self> {
+        let mut digests: Vec<Self> = Vec::new();
+        for copy in copies {
+            let (revision, content) = (copy.metadata.revision(), copy.content);
+            match digests.iter_mut().find(|digest| digest.revision == revision && digest.content == content) {
+                Some(digest) => digest.copies += 1,
+                None => digests.push(Self { revision, content, copies: 1 }),
+            }
+        }
+        digests
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc};
-
     use super::*;
-    use crate::{
-        api::ANNOTATION_REVISION,
-        domain::{
-            fingerprint::FingerprintKey,
-            ownership::{Metadata, OwnerId},
-        },
-    };
+    use crate::domain::fingerprint::FingerprintKey;
 
     fn print(text: &str) -> Fingerprint {
         FingerprintKey::new([1; 32]).fingerprint("t", [("k", text)])
     }
 
-    fn copy(revision: &str, content: &str) -> ObservedCopy {
-        ObservedCopy {
-            owner: OwnerId::from_label("o".into()),
-            uid: "u".into(),
-            resource_version: "1".into(),
-            content: print(content),
-            metadata: Arc::new(Metadata {
-                labels: BTreeMap::new(),
-                annotations: BTreeMap::from([(ANNOTATION_REVISION.to_owned(), revision.to_owned())]),
-            }),
-            plain: true,
-            immutable: false,
-            terminating: false,
-        }
+    fn copy(revision: &str, content: &str) -> CopyDigest {
+        CopyDigest { revision: revision.parse().ok(), content: print(content), copies: 1 }
     }
 
     #[test]
     fn starts_at_one_and_grows_with_the_content_only() {
-        assert_eq!(revision(None, None, print("a"), []), 1);
-        assert_eq!(revision(Some(7), None, print("a"), []), 7);
+        assert_eq!(revision(None, None, print("a"), &[]), 1);
+        assert_eq!(revision(Some(7), None, print("a"), &[]), 7);
         assert_eq!(revision(Some(7), None, print("a"), &[copy("7", "a"), copy("7", "edited by hand")]), 7);
         assert_eq!(revision(Some(7), None, print("b"), &[copy("7", "a"), copy("7", "a")]), 8);
     }
@@ -121,13 +122,13 @@ mod tests {
 
     #[test]
     fn a_member_that_comes_late_attests_what_the_hub_forgot() {
-        let there = [copy("7", "a"), copy("7", "a")];
+        let there = [CopyDigest { copies: 2, ..copy("7", "a") }];
         assert_eq!(attested(print("a"), &there), Some(7));
         assert_eq!(attested(print("b"), &there), None, "the source has changed since");
         assert_eq!(attested(print("a"), &[copy("7", "a"), copy("9", "a")]), None);
         assert_eq!(attested(print("a"), &[copy("7", "a"), copy("7", "b")]), None);
         assert_eq!(attested(print("a"), &[copy("x", "a")]), None);
-        assert_eq!(attested(print("a"), []), None);
+        assert_eq!(attested(print("a"), &[]), None);
         // So believed, it is the record.
         assert_eq!(revision(Some(7), Some((1, print("a"))), print("a"), &there), 7);
     }
@@ -142,7 +143,7 @@ mod tests {
             3,
             "no write went through yet"
         );
-        assert_eq!(revision(Some(1), assigned, print("d"), []), 3, "nobody ever saw a copy");
+        assert_eq!(revision(Some(1), assigned, print("d"), &[]), 3, "nobody ever saw a copy");
         assert_eq!(revision(Some(9), assigned, print("c"), &[copy("9", "b")]), 10, "another leader went on");
     }
 }

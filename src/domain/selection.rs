@@ -1,8 +1,12 @@
 //! Which namespaces and clusters a selector means.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
-use crate::api::{ClusterSelector, LABEL_OPT_OUT, LabelSelector, NamespaceSelector, SelectorOperator};
+use super::namespace::Namespace;
+use crate::api::{ClusterSelector, LabelSelector, NamespaceSelector, SelectorOperator};
 
 /// Name of the cluster that the operator runs in.
 pub const LOCAL: &str = "local";
@@ -13,15 +17,15 @@ const IN_CLUSTER: &str = "in-cluster";
 /// Namespaces that only a name reaches, never a label, besides the operator's own.
 pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 
-/// Whether labels meet a selector.
-#[must_use]
-pub fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    selector.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+/// Whether labels, asked for by key, meet a selector.
+pub(crate) fn matches<'l>(selector: &LabelSelector, label: impl Fn(&str) -> Option<&'l str>) -> bool {
+    selector.match_labels.iter().all(|(key, value)| label(key) == Some(value))
         && selector.match_expressions.iter().all(|requirement| {
-            let value = labels.get(&requirement.key);
+            let value = label(&requirement.key);
+            let listed = |value: &str| requirement.values.iter().any(|one| one == value);
             match requirement.operator {
-                SelectorOperator::In => value.is_some_and(|value| requirement.values.contains(value)),
-                SelectorOperator::NotIn => !value.is_some_and(|value| requirement.values.contains(value)),
+                SelectorOperator::In => value.is_some_and(listed),
+                SelectorOperator::NotIn => !value.is_some_and(listed),
                 SelectorOperator::Exists => value.is_some(),
                 SelectorOperator::DoesNotExist => value.is_none(),
             }
@@ -29,37 +33,47 @@ pub fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> b
 }
 
 /// A [`NamespaceSelector`] made ready to be asked about many namespaces.
-#[derive(Debug)]
-pub struct NamespaceMatcher<'a> {
-    names: HashSet<&'a str>,
-    exclude: HashSet<&'a str>,
-    selector: Option<&'a LabelSelector>,
-    operator_namespace: &'a str,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamespaceMatcher {
+    names: HashSet<Arc<str>>,
+    exclude: HashSet<Arc<str>>,
+    selector: Option<LabelSelector>,
+    operator_namespace: Arc<str>,
 }
 
-impl<'a> NamespaceMatcher<'a> {
-    /// Makes it ready.
-    #[must_use]
-    pub fn new(selector: &'a NamespaceSelector, operator_namespace: &'a str) -> Self {
+impl NamespaceMatcher {
+    pub fn new(selector: &NamespaceSelector, operator_namespace: &Arc<str>) -> Self {
+        let set = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
         Self {
-            names: selector.names.iter().map(String::as_str).collect(),
-            exclude: selector.exclude.iter().map(String::as_str).collect(),
-            selector: selector.selector.as_ref(),
-            operator_namespace,
+            names: set(&selector.names),
+            exclude: set(&selector.exclude),
+            selector: selector.selector.clone(),
+            operator_namespace: operator_namespace.clone(),
         }
     }
 
-    /// Whether a namespace is meant: named or labelled, and not left out. A system namespace must
-    /// be named.
-    #[must_use]
-    pub fn matches(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+    /// Whether a namespace is selected: by name or label, and not excluded. A system namespace must be named.
+    pub fn matches(&self, name: &str, namespace: &Namespace) -> bool {
         if self.exclude.contains(name) {
             return false;
         }
         self.names.contains(name)
             || (!SYSTEM_NAMESPACES.contains(&name)
-                && name != self.operator_namespace
-                && self.selector.is_some_and(|selector| matches(selector, labels)))
+                && name != &*self.operator_namespace
+                && self
+                    .selector
+                    .as_ref()
+                    .is_some_and(|selector| matches(selector, |key| namespace.label(name, key))))
+    }
+
+    /// Whether the selector lists a name and does not exclude it.
+    pub fn lists(&self, name: &str) -> bool {
+        self.names.contains(name) && !self.exclude.contains(name)
+    }
+
+    /// Names that the selector lists and does not exclude.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.names.iter().filter(|name| !self.exclude.contains(&***name))
     }
 }
 
@@ -69,9 +83,9 @@ pub fn canonical(cluster: &str) -> &str {
     if cluster == IN_CLUSTER { LOCAL } else { cluster }
 }
 
-/// Whether a cluster is meant: named or labelled, and not left out. No selector means `local`.
+/// Whether a cluster is selected: by name or label, and not excluded. No selector means `local`.
 #[must_use]
-pub fn means_cluster(
+pub(crate) fn selects_cluster(
     selector: Option<&ClusterSelector>,
     name: &str,
     labels: &BTreeMap<String, String>,
@@ -80,13 +94,10 @@ pub fn means_cluster(
     let listed = |names: &[String]| names.iter().any(|listed| canonical(listed) == name);
     !listed(&selector.exclude)
         && (listed(&selector.names)
-            || selector.selector.as_ref().is_some_and(|selector| matches(selector, labels)))
-}
-
-/// Whether a namespace refuses credentials of other namespaces.
-#[must_use]
-pub fn opted_out(labels: &BTreeMap<String, String>) -> bool {
-    labels.get(LABEL_OPT_OUT).is_some_and(|value| value == "true")
+            || selector
+                .selector
+                .as_ref()
+                .is_some_and(|selector| matches(selector, |key| labels.get(key).map(String::as_str))))
 }
 
 #[cfg(test)]
@@ -105,7 +116,8 @@ mod tests {
     }
 
     fn hit(value: serde_json::Value, name: &str, pairs: &[(&str, &str)]) -> bool {
-        NamespaceMatcher::new(&selector(value), "claviger-system").matches(name, &labels(pairs))
+        let namespace = Namespace::new(name, labels(pairs), false);
+        NamespaceMatcher::new(&selector(value), &"claviger-system".into()).matches(name, &namespace)
     }
 
     #[test]
@@ -117,6 +129,13 @@ mod tests {
         assert!(!hit(both, "sandbox", &[("team", "billing")]));
         assert!(hit(json!({"selector": {}}), "any", &[]));
         assert!(!hit(json!({}), "any", &[]));
+    }
+
+    #[test]
+    fn the_label_that_every_namespace_has_is_its_name() {
+        let by_name = json!({"selector": {"matchLabels": {"kubernetes.io/metadata.name": "web"}}});
+        assert!(hit(by_name.clone(), "web", &[("kubernetes.io/metadata.name", "web")]));
+        assert!(!hit(by_name, "db", &[("kubernetes.io/metadata.name", "db")]));
     }
 
     #[test]
@@ -132,7 +151,8 @@ mod tests {
         let hit = |operator: &str, values: &[&str], pairs: &[(&str, &str)]| {
             let selector =
                 json!({"matchExpressions": [{"key": "env", "operator": operator, "values": values}]});
-            matches(&serde_json::from_value(selector).unwrap(), &labels(pairs))
+            let labels = labels(pairs);
+            matches(&serde_json::from_value(selector).unwrap(), |key| labels.get(key).map(String::as_str))
         };
         assert!(hit("In", &["prod"], &[("env", "prod")]) && !hit("In", &["prod"], &[]));
         assert!(hit("NotIn", &["prod"], &[]) && !hit("NotIn", &["prod"], &[("env", "prod")]));
@@ -144,7 +164,7 @@ mod tests {
     fn clusters_by_name_by_label_and_local_by_default() {
         let means = |selector: serde_json::Value, name: &str, pairs: &[(&str, &str)]| {
             let selector: Option<ClusterSelector> = serde_json::from_value(selector).unwrap();
-            means_cluster(selector.as_ref(), name, &labels(pairs))
+            selects_cluster(selector.as_ref(), name, &labels(pairs))
         };
         let none = serde_json::Value::Null;
         assert!(means(none.clone(), "local", &[]) && !means(none, "east", &[]));
@@ -168,7 +188,7 @@ mod tests {
             let selector = NamespaceSelector {
                 names: names.clone(), exclude: exclude.clone(), selector: all.then(LabelSelector::default),
             };
-            let hit = NamespaceMatcher::new(&selector, "operator").matches(&name, &BTreeMap::new());
+            let hit = NamespaceMatcher::new(&selector, &"operator".into()).matches(&name, &Namespace::default());
             prop_assert_eq!(hit, !exclude.contains(&name) && (all || names.contains(&name)));
         }
     }

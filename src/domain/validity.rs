@@ -2,6 +2,8 @@
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
+use super::reason::Reason;
+
 /// So long before its end a content is said to expire soon.
 pub const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -30,12 +32,12 @@ pub enum Phase {
 impl Phase {
     /// The stable reason.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> Reason {
         match self {
-            Self::NotYetValid => "NotYetValid",
-            Self::Valid => "Valid",
-            Self::ExpiringSoon => "ExpiringSoon",
-            Self::Expired => "Expired",
+            Self::NotYetValid => Reason::NotYetValid,
+            Self::Valid => Reason::Valid,
+            Self::ExpiringSoon => Reason::ExpiringSoon,
+            Self::Expired => Reason::Expired,
         }
     }
 

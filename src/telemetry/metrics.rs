@@ -72,6 +72,8 @@ pub struct Metrics {
     writes: Tracked<Written, Counter>,
     repairs: Tracked<InCluster, Counter>,
     up: Tracked<InCluster, Gauge>,
+    sweep_held: Tracked<InCluster, Gauge>,
+    unreadable: Family<OfKind, Gauge>,
     leader: Gauge,
     credentials: Credentials,
 }
@@ -168,6 +170,8 @@ impl Metrics {
             writes: Tracked::new(Counter::default),
             repairs: Tracked::new(Counter::default),
             up: Tracked::new(Gauge::default),
+            sweep_held: Tracked::new(Gauge::default),
+            unreadable: Family::default(),
             leader: Gauge::default(),
             credentials: Credentials::default(),
         };
@@ -213,6 +217,16 @@ impl Metrics {
             "claviger_cluster_up",
             "1 when the cluster answers and all that is watched there was listed, else 0",
             self.up.family(),
+        );
+        registry.register(
+            "claviger_sweep_held",
+            "Owners of Secrets whose credential is missing, where so many are that the sweep of the cluster has stopped",
+            self.sweep_held.family(),
+        );
+        registry.register(
+            "claviger_unreadable_objects",
+            "Custom resources that this version cannot read",
+            self.unreadable.clone(),
         );
         registry.register(
             "claviger_leader",
@@ -291,6 +305,20 @@ impl Metrics {
         });
     }
 
+    /// How many owners are missing in a cluster whose sweep has stopped. Returns whether it had not stopped before.
+    pub(crate) fn set_sweep_held(&self, cluster: &str, owners: usize) -> bool {
+        let mut before = 0;
+        let owners = i64::try_from(owners).unwrap_or(i64::MAX);
+        self.sweep_held.with(&InCluster { cluster: cluster.into() }, |gauge| before = gauge.set(owners));
+        before == 0 && owners > 0
+    }
+
+    /// How many objects of a kind this version cannot read.
+    pub(crate) fn set_unreadable(&self, kind: &'static str, objects: usize) {
+        let objects = i64::try_from(objects).unwrap_or(i64::MAX);
+        self.unreadable.get_or_create(&OfKind { kind }).set(objects);
+    }
+
     /// Whether this process acts (or stands by).
     pub fn set_leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
@@ -310,6 +338,7 @@ impl Metrics {
         self.writes.forget(cluster);
         self.repairs.forget(cluster);
         self.up.forget(cluster);
+        self.sweep_held.forget(cluster);
     }
 
     /// The `OpenMetrics` text.

@@ -11,14 +11,18 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
+    reached::reached,
     scenario::Scenario,
     support::{
-        ControlPlane, Error, Operator, Result, apply_yaml_in, environment::prepare, operator_binary,
+        ControlPlane, Error, Operator, Result, apply_yaml_in, environment::prepare, operator_binary, stays,
         wait::wait_for,
     },
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Long enough for a write that comes a moment after a look.
+const QUIET: Duration = Duration::from_secs(4);
 
 /// A BasicAuthCredential in a namespace; a refusal of the server is the error.
 pub async fn apply(client: &Client, namespace: &str, name: &str, spec: Value) -> Result<BasicAuthCredential> {
@@ -37,11 +41,18 @@ pub async fn wait_ready(
     wait_condition(client, namespace, name, |status, condition| {
         status.common.revision == Some(revision) && condition == "Ready=True (AllTargetsSynced)"
     })
+    .await?;
+    let api: Api<BasicAuthCredential> = Api::namespaced(client.clone(), namespace);
+    wait_for(DEADLINE, &format!("all namespaces of {namespace}/{name}"), async || {
+        let object = api.get(name).await.map_err(|e| e.to_string())?;
+        let status = object.status.unwrap_or_default();
+        reached(client, namespace, &object.spec.target, &status.common).await.map(|()| status)
+    })
     .await
 }
 
 /// Waits until a condition of a credential is as it should be; it comes as `Type=Status (Reason)`.
-async fn wait_condition(
+pub async fn wait_condition(
     client: &Client,
     namespace: &str,
     name: &str,
@@ -215,20 +226,16 @@ async fn a_restart_keeps_every_hash_and_writes_nothing() -> Result<()> {
     operator.terminate(DEADLINE).await?;
     drop(operator);
 
-    let mut seen = control_plane.audit_events()?.len();
-    // What was written to Secrets and credentials since the last look.
-    let mut writes = || -> Result<Vec<(String, String, String)>> {
-        let events = control_plane.audit_events()?;
-        let new = events.iter().skip(seen).filter(|event| {
+    // What was written to Secrets and credentials after a place in the log.
+    let writes = |after: usize| -> Result<Vec<(String, String, String)>> {
+        let events = control_plane.audit_events()?.into_iter().skip(after).filter(|event| {
             event.is_write()
                 && ["secrets", "basicauthcredentials", "events"].contains(&event.resource.as_str())
         });
-        let new = new.map(|e| (e.verb.clone(), e.namespace.clone(), e.name.clone())).collect();
-        seen = events.len();
-        Ok(new)
+        Ok(events.map(|e| (e.verb, e.namespace, e.name)).collect())
     };
-    // A pass over each of them, to its end.
-    let look_at_all = async || -> Result<()> {
+    // Until each of them was looked at.
+    let look_at_all = async || -> Result<Operator> {
         let operator = start().await?;
         for name in ["file", "map", "envoy"] {
             let info = format!("claviger_credential_info{{kind=\"BasicAuthCredential\",name=\"{name}\"}}");
@@ -237,23 +244,43 @@ async fn a_restart_keeps_every_hash_and_writes_nothing() -> Result<()> {
             })
             .await?;
         }
-        operator.terminate(DEADLINE).await.map(drop)
+        Ok(operator)
     };
-    look_at_all().await?;
-    assert_eq!(writes()?, [], "a restart wrote something");
+    let stay = async |after: usize, wanted: &[(String, String, String)]| {
+        stays(QUIET, "no other write", async || {
+            let found = writes(after).map_err(|error| error.to_string())?;
+            if found == wanted { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await
+    };
+    let before = control_plane.audit_events()?.len();
+    let operator = look_at_all().await?;
+    stay(before, &[]).await?;
+    operator.terminate(DEADLINE).await?;
 
     // One copy of three that was edited meanwhile is healed, and no other gets a new hash for it.
     let good = data(client, &targets[0], "file").await?;
     let edited = json!({"stringData": {"auth": "alice:{SHA}L55TUjtiq8FBorTWAZ0jy6g129A=\n"}});
     test.secrets(&targets[1]).patch("file", &PatchParams::default(), &Patch::Merge(edited)).await?;
-    writes()?;
-    look_at_all().await?;
+    wait_for(DEADLINE, "the edit in the log", async || writes(before).is_ok_and(|found| !found.is_empty()))
+        .await?;
+    let before = control_plane.audit_events()?.len();
+    let _operator = look_at_all().await?;
     for namespace in &targets {
-        assert_eq!(data(client, namespace, "file").await?, good, "{namespace}");
+        wait_for(DEADLINE, &format!("the hashes in {namespace}"), async || {
+            data(client, namespace, "file").await.is_ok_and(|found| found == good)
+        })
+        .await?;
     }
-    let secrets: Vec<_> = writes()?.into_iter().filter(|(_, namespace, _)| namespace != home).collect();
-    assert_eq!(secrets, [("update".to_owned(), targets[1].clone(), "file".to_owned())]);
-    Ok(())
+    let update = ("update".to_owned(), targets[1].clone(), "file".to_owned());
+    let healed = async || {
+        let found = writes(before).map_err(|error| error.to_string())?;
+        // Drift may be told in the status and by an Event, which stand in the credential's namespace.
+        let secrets: Vec<_> = found.into_iter().filter(|(_, namespace, _)| namespace != home).collect();
+        if secrets == [update.clone()] { Ok(()) } else { Err(format!("{secrets:?}")) }
+    };
+    wait_for(DEADLINE, "the repair in the log", healed).await?;
+    stays(QUIET, "one repair", healed).await
 }
 
 #[tokio::test]

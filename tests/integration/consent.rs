@@ -11,8 +11,8 @@ use claviger::api::DistributionPolicy;
 
 use crate::{
     looks::{
-        delete, delete_pod, exact, good_source, label_namespace, merge, spec, spec_to, wait_copy,
-        wait_no_credential, wait_no_secret,
+        delete, delete_pod, exact, good_source, label_namespace, merge, spec, spec_to, stays_absent,
+        stays_exact, wait_copy, wait_no_credential, wait_no_secret,
     },
     scenario::Scenario,
     support::{Result, random_name},
@@ -45,8 +45,7 @@ async fn without_consent_nothing_is_written_and_nothing_read() -> Result<()> {
     let targets = test.targets(2).await?;
     // There is no source: an operator that looked for it would say so.
     test.credential("reg", spec(&test, "src")).await?;
-    let synced = test.wait_condition("reg", "Synced", "False", "NotPermitted").await?;
-    assert!(synced.message.contains(&targets[0]), "{}", synced.message);
+    test.wait_told("reg", "Synced", "False", "NotPermitted", &[&targets[0], &targets[1]]).await?;
     test.wait_condition("reg", "SourceResolved", "Unknown", "NotRead").await?;
     test.wait_condition("reg", "Ready", "False", "NotPermitted").await?;
     test.wait_condition("reg", "Stalled", "True", "NotPermitted").await?;
@@ -75,28 +74,23 @@ async fn some_namespaces_may_be_written_and_others_not() -> Result<()> {
         .await?;
     test.credential("reg", spec(&test, "src")).await?;
     wait_copy(&test, &targets[0], "reg").await?;
-    let synced = test.wait_condition("reg", "Synced", "False", "PartiallySynced").await?;
-    assert!(synced.message.contains("1 of 2") && synced.message.contains(&targets[1]), "{}", synced.message);
-    assert!(test.secrets(&targets[1]).get_opt("reg").await?.is_none());
-    Ok(())
+    test.wait_told("reg", "Synced", "False", "PartiallySynced", &["1 of 2", &targets[1]]).await?;
+    stays_absent(&test, &targets[1], "reg").await
 }
 
 #[tokio::test]
 async fn consent_of_another_namespace_is_not_ours() -> Result<()> {
     let test = Scenario::shared().await?;
-    let targets = test.targets(1).await?;
+    let targets = test.targets(2).await?;
+    let (other, ours) = (json!({"names": [random_name("other")]}), json!({"names": [test.home.name]}));
     good_source(&test, "src", "the-password").await?;
-    policy(
-        &test,
-        &random_name("policy"),
-        json!({"names": [random_name("other")]}),
-        json!({"names": [targets[0]]}),
-    )
-    .await?;
+    policy(&test, &random_name("policy"), other, json!({"names": targets})).await?;
+    // A later one of our own, for one namespace: when that has its copy, the operator knows both policies.
+    policy(&test, &random_name("policy"), ours, json!({"names": [targets[0]]})).await?;
     test.credential("reg", spec(&test, "src")).await?;
-    test.wait_condition("reg", "Ready", "False", "NotPermitted").await?;
-    assert!(test.secrets(&targets[0]).get_opt("reg").await?.is_none());
-    Ok(())
+    wait_copy(&test, &targets[0], "reg").await?;
+    test.wait_told("reg", "Synced", "False", "PartiallySynced", &["NotPermitted", &targets[1]]).await?;
+    stays_absent(&test, &targets[1], "reg").await
 }
 
 #[tokio::test]
@@ -113,11 +107,13 @@ async fn consent_withdrawn_takes_copies_back_but_not_from_under_pods() -> Result
     withdraw(&test).await?;
     wait_no_secret(&test, &targets[1], "reg").await?;
     wait_no_secret(&test, &targets[2], "reg").await?;
-    let synced = test.wait_condition("reg", "Synced", "False", "NotPermitted").await?;
-    assert!(synced.message.contains("while a Pod uses it"), "{}", synced.message);
+    test.wait_told("reg", "Synced", "False", "NotPermitted", &["while a Pod uses it"]).await?;
     // Held also means frozen.
     good_source(&test, "src", "another-password").await?;
-    assert_eq!(exact(&test, &targets[0], "reg").await?, before);
+    let plain = json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}});
+    test.credential("known", plain).await?;
+    test.wait_password(&test.home.name, "known", "another-password").await?;
+    stays_exact(&test, &targets[0], "reg", &before).await?;
     delete_pod(&test, &targets[0], "app").await?;
     wait_no_secret(&test, &targets[0], "reg").await?;
 
@@ -141,13 +137,15 @@ async fn wait_used(test: &Scenario, users: i64) -> Result<()> {
 async fn a_namespace_can_opt_out_and_in_again() -> Result<()> {
     let test = Scenario::shared().await?;
     test.policy().await?;
-    let targets = test.targets(3).await?;
-    label_namespace(&test, &targets[0], json!({OPT_OUT: "true"})).await?;
+    let mut targets = test.targets(2).await?;
+    // From the beginning, so that it never was one that takes copies.
+    targets.insert(0, format!("{}-out", test.mark));
+    test.target_with(&targets[0], &[(OPT_OUT, "true")]).await?;
     label_namespace(&test, &test.home.name, json!({OPT_OUT: "true", "test": test.mark})).await?;
     good_source(&test, "src", "the-password").await?;
     test.credential("reg", spec(&test, "src")).await?;
     test.wait_ready("reg", 1).await?;
-    assert!(test.secrets(&targets[0]).get_opt("reg").await?.is_none(), "it had opted out before");
+    stays_absent(&test, &targets[0], "reg").await?;
     wait_copy(&test, &targets[1], "reg").await?;
     // The label speaks of credentials of other namespaces.
     wait_copy(&test, &test.home.name, "reg").await?;
@@ -196,10 +194,16 @@ async fn system_namespaces_must_be_named_on_both_sides() -> Result<()> {
     test.credential(&name, spec_to("src", json!({"namespaces": {"names": all}}))).await?;
     test.wait_condition(&name, "Synced", "False", "PartiallySynced").await?;
     assert_eq!(test.status(&name).await?.clusters[0].namespaces.failed, 4);
-    // The policy names them, the credential does not.
-    policy(&test, &consent, home.clone(), json!({"names": all})).await?;
+    // The policy names them, the credential does not; when another one that does has a copy, the policy is known.
     test.credential(&name, spec_to("src", json!({"namespaces": by_label}))).await?;
     test.wait_ready(&name, 1).await?;
+    policy(&test, &consent, home.clone(), json!({"names": all})).await?;
+    let known = random_name("known");
+    test.credential(&known, spec_to("src", json!({"namespaces": {"names": ["kube-public"]}}))).await?;
+    wait_copy(&test, "kube-public", &known).await?;
+    delete(&test, &known).await?;
+    wait_no_credential(&test, &known).await?;
+    stays_absent(&test, "kube-public", &name).await?;
     for namespace in system {
         assert!(test.secrets(namespace).get_opt(&name).await?.is_none(), "{namespace}");
     }

@@ -26,7 +26,7 @@ use crate::support::{
 };
 
 /// Says to the holder below that it was started by the test, not by `cargo test -- --ignored`.
-const HOLDER: &str = "CLAVIGER_TEST_HOLDER";
+pub const HOLDER: &str = "CLAVIGER_TEST_HOLDER";
 
 async fn create_config_map(client: &Client, namespace: &str, name: &str) -> Result<ConfigMap> {
     let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": name}}))?;

@@ -1,5 +1,6 @@
 //! Protected deletion: nothing is pulled away from under a Pod, and nothing is left behind.
 
+use claviger::api::CredentialStatus;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, ResourceExt,
@@ -9,8 +10,8 @@ use serde_json::json;
 
 use crate::{
     looks::{
-        MARKS, SOON, count_events, delete, delete_pod, exact, good_source, merge, spec, spec_to, wait_copy,
-        wait_no_credential, wait_no_secret,
+        MARKS, SOON, count_events, delete, delete_pod, exact, good_source, merge, spec, spec_to, stays_exact,
+        wait_copy, wait_events, wait_no_credential, wait_no_secret,
     },
     scenario::Scenario,
     support::{Result, wait_for},
@@ -55,8 +56,11 @@ async fn a_pod_in_use_blocks_a_deletion_until_it_goes() -> Result<()> {
         blocked.message
     );
     test.wait_condition("reg", "Ready", "False", "DeletionBlocked").await?;
-    let references = test.status("reg").await?.references.unwrap_or_default();
-    assert_eq!((references.total, references.blocking, references.items.len()), (1, 1, 1));
+    // Who uses it is asked of the API server; the status tells what the watch of Pods has shown.
+    let is_used = |status: &CredentialStatus| {
+        status.references.as_ref().is_some_and(|r| (r.total, r.blocking, r.items.len()) == (1, 1, 1))
+    };
+    let references = test.wait_status("reg", "one user", is_used).await?.references.unwrap_or_default();
     let user = &references.items[0];
     assert_eq!(
         (
@@ -68,10 +72,7 @@ async fn a_pod_in_use_blocks_a_deletion_until_it_goes() -> Result<()> {
         ),
         ("local", "Pod", targets[0].as_str(), "app", "spec.imagePullSecrets")
     );
-    wait_for(SOON, "one Event", async || {
-        count_events(&test, "reg", "DeletionBlocked").await.is_ok_and(|n| n == 1)
-    })
-    .await?;
+    wait_events(&test, "reg", "DeletionBlocked", 1).await?;
     // A new Pod counts too, and the old one goes: it stays blocked, and everything stays.
     test.pod(&targets[1], "late", "reg").await?;
     delete_pod(&test, &targets[0], "app").await?;
@@ -88,7 +89,8 @@ async fn a_pod_in_use_blocks_a_deletion_until_it_goes() -> Result<()> {
     for namespace in &targets {
         assert!(test.secrets(namespace).get_opt("reg").await?.is_none(), "{namespace}: left behind");
     }
-    assert_eq!(count_events(&test, "reg", "Deleted").await?, 1);
+    wait_events(&test, "reg", "Deleted", 1).await?;
+    assert_eq!(count_events(&test, "reg", "DeletionBlocked").await?, 1);
     Ok(())
 }
 
@@ -267,9 +269,8 @@ async fn a_target_that_leaves_is_frozen_while_used() -> Result<()> {
     test.wait_password(&late, "reg", "another-password").await?;
     let status = test.wait_ready("reg", 2).await?;
     assert_eq!(status.summary.map(|summary| summary.namespaces), Some("1/1".into()));
-    let synced = test.wait_condition("reg", "Synced", "True", "AllTargetsSynced").await?;
-    assert!(synced.message.contains("while a Pod uses it"), "{}", synced.message);
-    assert_eq!(exact(&test, &targets[0], "reg").await?, frozen, "it was rotated");
+    test.wait_told("reg", "Synced", "True", "AllTargetsSynced", &["while a Pod uses it"]).await?;
+    stays_exact(&test, &targets[0], "reg", &frozen).await?;
     delete_pod(&test, &targets[0], "app").await?;
     wait_no_secret(&test, &targets[0], "reg").await
 }

@@ -1,11 +1,13 @@
 //! One hub and members, each a real control plane.
 
-mod world;
+pub mod world;
 
 mod deletion;
+mod disk;
 mod hubs;
 mod isolation;
 mod orphans;
 mod paused;
 mod rebuilt;
+mod restart;
 mod sync;

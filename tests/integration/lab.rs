@@ -47,6 +47,11 @@ impl Lab {
         Ok(Self { control_plane, binary })
     }
 
+    /// What operators show to the API server.
+    pub fn token(&self) -> Result<&str> {
+        self.control_plane.token(USER)
+    }
+
     /// An operator that acts at once.
     pub fn operator(&self) -> Result<Builder> {
         Ok(self.operator_with(&self.control_plane.kubeconfig_for(USER)?).arg("--leader-elect=false"))
@@ -54,16 +59,35 @@ impl Lab {
 
     /// The same, behind a proxy.
     pub fn operator_behind(&self, proxy: &FaultProxy) -> Result<Builder> {
-        let kubeconfig = self.control_plane.kubeconfig_with(proxy.url(), self.control_plane.token(USER)?)?;
+        self.operator_at(&proxy.url())
+    }
+
+    /// The same, that finds the API server at another address.
+    pub fn operator_at(&self, url: &str) -> Result<Builder> {
+        let kubeconfig = self.control_plane.kubeconfig_with(url, self.control_plane.token(USER)?)?;
         Ok(self.operator_with(&kubeconfig).arg("--leader-elect=false"))
     }
 
     /// One that first has to become leader.
     pub fn candidate(&self) -> Result<Builder> {
-        let builder = self.operator_with(&self.control_plane.kubeconfig_for(USER)?);
-        Ok(["--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=200ms"]
+        self.candidate_at(self.control_plane.server_url())
+    }
+
+    /// The same, behind a proxy.
+    pub fn candidate_behind(&self, proxy: &FaultProxy) -> Result<Builder> {
+        self.candidate_at(proxy.url())
+    }
+
+    fn candidate_at(&self, url: String) -> Result<Builder> {
+        let kubeconfig = self.control_plane.kubeconfig_with(url, self.control_plane.token(USER)?)?;
+        Ok(self.candidate_with(&kubeconfig))
+    }
+
+    /// The same, as somebody else, whose requests are not told among those of operators.
+    pub fn candidate_with(&self, kubeconfig: &Path) -> Builder {
+        ["--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=200ms"]
             .into_iter()
-            .fold(builder, Builder::arg))
+            .fold(self.operator_with(kubeconfig), Builder::arg)
     }
 
     fn operator_with(&self, kubeconfig: &Path) -> Builder {

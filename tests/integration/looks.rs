@@ -16,8 +16,9 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
+    canary::{Canary, assert_absent, places},
     scenario::Scenario,
-    support::{Error, Operator, Result, wait::wait_for},
+    support::{Operator, Result, stays, wait::wait_for},
 };
 
 /// Marks that only Claviger puts on a Secret.
@@ -26,6 +27,9 @@ pub const MARKS: [&str; 4] =
 
 /// For what comes at once where nothing else is running.
 pub const SOON: Duration = Duration::from_secs(20);
+
+/// Longer than any pass over one credential takes.
+const MOMENT: Duration = Duration::from_millis(1500);
 
 /// A spec for `r.example.com`, into all namespaces of the test.
 pub fn spec(test: &Scenario, source: &str) -> Value {
@@ -121,6 +125,31 @@ pub async fn exact_all(
     Ok(all)
 }
 
+/// Checks for a moment that a Secret stays as it is: what must not be written may be written a little later.
+pub async fn stays_exact(
+    test: &Scenario,
+    namespace: &str,
+    name: &str,
+    before: &(String, String, BTreeMap<String, ByteString>),
+) -> Result<()> {
+    stays(MOMENT, &format!("Secret {namespace}/{name} as it was"), async || {
+        let now = exact(test, namespace, name).await.map_err(|error| error.to_string())?;
+        if now == *before { Ok(()) } else { Err(format!("resourceVersion {}, not {}", now.1, before.1)) }
+    })
+    .await
+}
+
+/// The same of a name that nobody has.
+pub async fn stays_absent(test: &Scenario, namespace: &str, name: &str) -> Result<()> {
+    let secrets = test.secrets(namespace);
+    stays(MOMENT, &format!("no Secret {namespace}/{name}"), async || match secrets.get_opt(name).await {
+        Ok(None) => Ok(()),
+        Ok(Some(found)) => Err(format!("{:?}", found.metadata.annotations)),
+        Err(error) => Err(error.to_string()),
+    })
+    .await
+}
+
 /// Deletes a credential without waiting for it to be gone.
 pub async fn delete(test: &Scenario, name: &str) -> Result<()> {
     test.credentials().delete(name, &DeleteParams::default()).await?;
@@ -156,44 +185,36 @@ pub async fn events(test: &Scenario, name: &str) -> Result<Vec<(String, String)>
         .collect())
 }
 
+/// Waits until a credential has this many Events with a reason. They come after the status that they tell of.
+pub async fn wait_events(test: &Scenario, name: &str, reason: &str, count: usize) -> Result<()> {
+    wait_for(SOON, &format!("{count} Events {reason} about {name}"), async || {
+        let found = count_events(test, name, reason).await.map_err(|error| error.to_string())?;
+        if found == count { Ok(()) } else { Err(format!("{found}")) }
+    })
+    .await
+}
+
+/// Makes sure that the operator knows a source, the policy and all namespaces of the test: its watches come in any
+/// order, and a credential that it sees first would be told of what seems to be missing.
+pub async fn wait_known(test: &Scenario, source: &str) -> Result<()> {
+    test.credential("known", spec(test, source)).await?;
+    test.wait_ready("known", 1).await.map(drop)
+}
+
 /// How many Events with a reason a credential has.
 pub async fn count_events(test: &Scenario, name: &str, reason: &str) -> Result<usize> {
     Ok(events(test, name).await?.into_iter().filter(|(found, _)| found == reason).count())
 }
 
-/// Checks that a value stands nowhere but in the data of Secrets: not in custom resources, Events, logs,
-/// metrics, or the metadata of Secrets in these namespaces.
+/// Checks that a value stands nowhere but in the data of Secrets: not in what the operator shows of itself, nor in
+/// anything else in these namespaces.
 pub async fn assert_hidden(
     test: &Scenario,
     operator: &Operator,
     namespaces: &[String],
     canary: &str,
 ) -> Result<()> {
-    use base64::Engine as _;
-    let encoded = base64::engine::general_purpose::STANDARD.encode(canary);
-    // The end of a base64 text depends on what follows.
-    let encoded = &encoded[..encoded.trim_end_matches('=').len() - 1];
-    let mut places = vec![
-        ("logs", operator.logs()),
-        ("metrics", operator.metrics().await?),
-        ("healthz", operator.get("/healthz").await?.body),
-        ("readyz", operator.get("/readyz").await?.body),
-        ("custom resources", json!(test.credentials().list(&ListParams::default()).await?.items).to_string()),
-    ];
-    let events: Api<Event> = Api::namespaced(test.client.clone(), &test.home.name);
-    places.push(("events", json!(events.list(&ListParams::default()).await?.items).to_string()));
-    for namespace in namespaces {
-        for secret in test.secrets(namespace).list(&ListParams::default()).await? {
-            places.push(("metadata of a Secret", json!(secret.metadata).to_string()));
-        }
-    }
-    for (place, text) in places {
-        for needle in [canary, encoded] {
-            if let Some(at) = text.find(needle) {
-                let from = text[..at].char_indices().rev().nth(200).map_or(0, |(at, _)| at);
-                return Err(Error::new(format!("the value is in the {place}: …{}", &text[from..at])));
-            }
-        }
-    }
-    Ok(())
+    let all = [namespaces, std::slice::from_ref(&test.home.name)].concat();
+    let places = places(&test.client, operator, &all).await?;
+    assert_absent(&places, &[Canary::new("the value", canary)])
 }

@@ -1,5 +1,6 @@
 //! Never somebody else's Secret; and what others put on ours stays.
 
+use claviger::api::CredentialStatus;
 use kube::{
     ResourceExt,
     api::{DeleteParams, PostParams},
@@ -8,8 +9,8 @@ use serde_json::json;
 
 use crate::{
     looks::{
-        MARKS, SOON, delete, exact, foreign, good_source, merge, spec, spec_to, wait_copy,
-        wait_no_credential, wait_stalled,
+        MARKS, SOON, delete, exact, foreign, good_source, merge, spec, spec_to, stays_exact, wait_copy,
+        wait_no_credential,
     },
     scenario::Scenario,
     support::{Result, wait_for},
@@ -24,12 +25,8 @@ async fn a_foreign_secret_is_never_touched_and_its_name_is_taken_when_free() -> 
     let theirs = exact(&test, &targets[0], "reg").await?;
     good_source(&test, "src", "the-password").await?;
     test.credential("reg", spec(&test, "src")).await?;
-    let synced = test.wait_condition("reg", "Synced", "False", "PartiallySynced").await?;
-    assert!(
-        synced.message.contains("SecretNameConflict") && synced.message.contains(&targets[0]),
-        "{}",
-        synced.message
-    );
+    let words = ["2 of 3", "SecretNameConflict", &targets[0]];
+    test.wait_told("reg", "Synced", "False", "PartiallySynced", &words).await?;
     let failures = test.status("reg").await?.clusters[0].failures.clone();
     assert_eq!(failures.len(), 1, "{failures:?}");
     assert_eq!(
@@ -46,11 +43,11 @@ async fn a_foreign_secret_is_never_touched_and_its_name_is_taken_when_free() -> 
     // Neither a rotation nor a deletion touches it.
     good_source(&test, "src", "another-password").await?;
     test.wait_password(&targets[1], "reg", "another-password").await?;
-    assert_eq!(exact(&test, &targets[0], "reg").await?, theirs);
-    let edited =
-        merge(&test.secrets(&targets[0]), "reg", json!({"stringData": {"theirs": "changed"}})).await?;
+    stays_exact(&test, &targets[0], "reg", &theirs).await?;
+    merge(&test.secrets(&targets[0]), "reg", json!({"stringData": {"theirs": "changed"}})).await?;
+    let edited = exact(&test, &targets[0], "reg").await?;
+    stays_exact(&test, &targets[0], "reg", &edited).await?;
     test.wait_condition("reg", "Synced", "False", "PartiallySynced").await?;
-    assert_eq!(test.secrets(&targets[0]).get("reg").await?.resource_version(), edited.resource_version());
 
     let freed = std::time::Instant::now();
     test.secrets(&targets[0]).delete("reg", &DeleteParams::default()).await?;
@@ -111,11 +108,9 @@ async fn of_two_credentials_the_first_keeps_the_name() -> Result<()> {
     test.credential("second", spec_to("second-src", target)).await?;
     test.wait_condition("second", "Ready", "False", "SecretNameConflict").await?;
     let owner = format!("RegistryCredential/{}/first", test.home.name);
-    let failures = test.status("second").await?.clusters[0].failures.clone();
-    assert!(
-        failures.len() == 2 && failures.iter().all(|failure| failure.message.contains(&owner)),
-        "{failures:?}"
-    );
+    let both = |status: &CredentialStatus| status.clusters.iter().any(|row| row.failures.len() == 2);
+    let failures = test.wait_status("second", "two failures", both).await?.clusters[0].failures.clone();
+    assert!(failures.iter().all(|failure| failure.message.contains(&owner)), "{failures:?}");
     assert_eq!(crate::looks::exact_all(&test, &targets, "shared").await?, copies);
     delete(&test, "first").await?;
     for namespace in &targets {
@@ -134,14 +129,15 @@ async fn a_copy_without_any_of_our_marks_is_foreign() -> Result<()> {
     good_source(&test, "src", "the-password").await?;
     test.credential("reg", spec(&test, "src")).await?;
     test.wait_ready("reg", 1).await?;
-    let bare = merge(&secrets, "reg", json!({"metadata": {"labels": null, "annotations": null}})).await?;
+    merge(&secrets, "reg", json!({"metadata": {"labels": null, "annotations": null}})).await?;
+    let bare = exact(&test, &targets[0], "reg").await?;
     test.wait_condition("reg", "Ready", "False", "SecretNameConflict").await?;
     good_source(&test, "src", "another-password").await?;
-    // The pass that saw the new source is over when another namespace has it.
+    // The new source is known when another namespace has it.
     let late = format!("{}-late", test.mark);
     test.target(&late).await?;
     test.wait_password(&late, "reg", "another-password").await?;
-    assert_eq!(secrets.get("reg").await?.resource_version(), bare.resource_version(), "it was adopted");
+    stays_exact(&test, &targets[0], "reg", &bare).await?;
     secrets.delete("reg", &DeleteParams::default()).await?;
     test.wait_password(&targets[0], "reg", "another-password").await?;
     Ok(())
@@ -174,11 +170,16 @@ async fn an_immutable_copy_is_told_and_comes_back_after_its_deletion() -> Result
     good_source(&test, "src", "another-password").await?;
     test.wait_password(&targets[1], "reg", "another-password").await?;
     test.wait_condition("reg", "Synced", "False", "PartiallySynced").await?;
-    let failure = test.status("reg").await?.clusters[0].failures[0].clone();
+    let failed = |status: &CredentialStatus| status.clusters.iter().any(|row| row.failures.len() == 1);
+    let failure = test.wait_status("reg", "one failure", failed).await?.clusters[0].failures[0].clone();
     assert_eq!((failure.namespace.as_str(), failure.reason.as_str()), (&*targets[0], "SecretImmutable"));
     assert_eq!(test.login(&targets[0], "reg").await?.map(|login| login.1), Some("the-password".into()));
-    // The credential itself is in order.
-    wait_stalled(&test, "reg", "False").await?;
+    // A person has to act, but for one namespace only.
+    test.wait_condition("reg", "Ready", "False", "PartiallySynced").await?;
+    test.wait_status("reg", "not stalled as a whole", |status| {
+        status.conditions.iter().any(|c| c.type_ == "Stalled" && c.status == "False")
+    })
+    .await?;
     secrets.delete("reg", &DeleteParams::default()).await?;
     test.wait_password(&targets[0], "reg", "another-password").await?;
     test.wait_ready("reg", 2).await?;
@@ -287,9 +288,9 @@ async fn a_copy_that_others_copied_elsewhere_is_neither_swept_nor_counted() -> R
     let copy = test.secrets(&test.home.name).get("reg").await?;
     let mut stray = copy.clone();
     stray.metadata = kube::api::ObjectMeta { name: Some("reg".into()), ..Default::default() };
-    let stray = test.secrets(&targets[0]).create(&PostParams::default(), &stray).await?;
+    test.secrets(&targets[0]).create(&PostParams::default(), &stray).await?;
+    let stray = exact(&test, &targets[0], "reg").await?;
     delete(&test, "reg").await?;
     wait_no_credential(&test, "reg").await?;
-    assert_eq!(test.secrets(&targets[0]).get("reg").await?.resource_version(), stray.resource_version());
-    Ok(())
+    stays_exact(&test, &targets[0], "reg", &stray).await
 }

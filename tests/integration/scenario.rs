@@ -13,7 +13,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{self, ControlPlane, Result, TestNamespace, wait::wait_for};
+use crate::{
+    reached::reached,
+    support::{self, ControlPlane, Result, TestNamespace, wait::wait_for},
+};
 
 /// The namespaces and objects of one test.
 pub struct Scenario {
@@ -88,8 +91,14 @@ impl Scenario {
 
     /// One namespace that carries this test's label.
     pub async fn target(&self, name: &str) -> Result<Namespace> {
+        self.target_with(name, &[]).await
+    }
+
+    /// One that has further labels from the beginning.
+    pub async fn target_with(&self, name: &str, labels: &[(&str, &str)]) -> Result<Namespace> {
+        let labels: BTreeMap<_, _> = labels.iter().copied().chain([("test", self.mark.as_str())]).collect();
         let namespace: Namespace =
-            serde_json::from_value(json!({"metadata": {"name": name, "labels": {"test": self.mark}}}))?;
+            serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}}))?;
         Ok(Api::all(self.client.clone()).create(&PostParams::default(), &namespace).await?)
     }
 
@@ -122,7 +131,20 @@ impl Scenario {
         status: &str,
         reason: &str,
     ) -> Result<Condition> {
-        let what = format!("{name} to be {type_}={status} ({reason})");
+        self.wait_told(name, type_, status, reason, &[]).await
+    }
+
+    /// Waits until a condition has a status, a reason and these words in its message: the first message may have
+    /// been written when not all was known.
+    pub async fn wait_told(
+        &self,
+        name: &str,
+        type_: &str,
+        status: &str,
+        reason: &str,
+        words: &[&str],
+    ) -> Result<Condition> {
+        let what = format!("{name} to be {type_}={status} ({reason}), with {words:?}");
         self.home
             .explain(
                 wait_for(Duration::from_secs(20), &what, async || {
@@ -140,6 +162,7 @@ impl Scenario {
                                 && c.status == status
                                 && c.reason == reason
                                 && c.observed_generation == generation
+                                && words.iter().all(|word| c.message.contains(word))
                         })
                         .ok_or_else(|| told.join("\n"))
                 })
@@ -148,13 +171,32 @@ impl Scenario {
             .await
     }
 
-    /// Waits until the credential is ready, at a revision.
+    /// Waits until the status is as it should be.
+    pub async fn wait_status(
+        &self,
+        name: &str,
+        what: &str,
+        is: impl Fn(&CredentialStatus) -> bool,
+    ) -> Result<CredentialStatus> {
+        let what = format!("the status of {name}: {what}");
+        let waited = wait_for(Duration::from_secs(20), &what, async || {
+            let status = self.status(name).await.map_err(|e| e.to_string())?;
+            if is(&status) { Ok(status) } else { Err(format!("{status:?}")) }
+        });
+        self.home.explain(waited.await).await
+    }
+
+    /// Waits until the credential is ready, at a revision, in every namespace that it means by now.
     pub async fn wait_ready(&self, name: &str, revision: i64) -> Result<CredentialStatus> {
         self.wait_condition(name, "Ready", "True", "AllTargetsSynced").await?;
         wait_for(Duration::from_secs(20), &format!("{name} at revision {revision}"), async || {
-            let status = self.status(name).await.map_err(|e| e.to_string())?;
+            let object = self.credentials().get(name).await.map_err(|e| e.to_string())?;
+            let status = object.status.map(|status| status.common).unwrap_or_default();
             let ready = status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
-            if ready && status.revision == Some(revision) { Ok(status) } else { Err(format!("{status:?}")) }
+            if !ready || status.revision != Some(revision) {
+                return Err(format!("{status:?}"));
+            }
+            reached(&self.client, &self.home.name, &object.spec.target, &status).await.map(|()| status)
         })
         .await
     }

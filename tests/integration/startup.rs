@@ -13,7 +13,10 @@ use claviger::api::RegistryCredential;
 
 use crate::{
     lab::Lab,
-    looks::{exact, exact_all, good_source, merge, spec, wait_copy, wait_no_secret},
+    looks::{
+        delete, exact_all, good_source, merge, spec, stays_exact, wait_copy, wait_no_credential,
+        wait_no_secret,
+    },
     support::{Error, Operator, Result, environment, install_crds, wait_for},
 };
 
@@ -137,7 +140,7 @@ async fn a_standby_takes_over_after_a_kill_and_after_a_farewell() -> Result<()> 
     // The lease is valid for 3 s; the rest is for filling caches.
     assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
     assert!(leads(&second).await);
-    assert_eq!(exact(&test, &targets[1], "reg").await?, copies[1], "a change of leader wrote");
+    stays_exact(&test, &targets[1], "reg", &copies[1]).await?;
 
     let third = lab.candidate()?.start().await?;
     assert!(!leads(&third).await, "two lead");
@@ -147,8 +150,7 @@ async fn a_standby_takes_over_after_a_kill_and_after_a_farewell() -> Result<()> 
     assert!(began.elapsed() < Duration::from_secs(2), "the lease was not handed over: {:?}", began.elapsed());
     test.secrets(&targets[0]).delete("reg", &DeleteParams::default()).await?;
     wait_copy(&test, &targets[0], "reg").await?;
-    assert_eq!(exact(&test, &targets[1], "reg").await?, copies[1]);
-    Ok(())
+    stays_exact(&test, &targets[1], "reg", &copies[1]).await
 }
 
 /// Lets the API server take a provider that this version does not know, as a later version's CRD would.
@@ -211,11 +213,19 @@ async fn a_credential_of_a_later_version_is_left_as_it_is() -> Result<()> {
     test.wait_password(&targets[0], "now", "another-password").await?;
     test.wait_password(&targets[1], "now", "another-password").await?;
     assert_eq!(exact_all(&test, &targets, "later").await?, copies);
+    test.credential("gone", spec(&test, "src")).await?;
+    test.wait_ready("gone", 1).await?;
     operator.terminate(Duration::from_secs(10)).await?;
-    let _operator = lab.operator()?.arg("--sweep-interval=1s").start().await?;
+    // This one goes while nobody looks: when its copies are gone too, there was a sweep.
+    merge(&test.credentials(), "gone", json!({"metadata": {"finalizers": null}})).await?;
+    delete(&test, "gone").await?;
+    wait_no_credential(&test, "gone").await?;
+    let _operator =
+        lab.operator()?.arg("--sweep-interval=1s").env("CLAVIGER_SWEEP_GRACE_PERIOD", "0s").start().await?;
     let late = format!("{}-late", test.mark);
     test.target(&late).await?;
     wait_copy(&test, &late, "now").await?;
+    wait_no_secret(&test, &targets[0], "gone").await?;
     assert_eq!(exact_all(&test, &targets, "later").await?, copies);
     stalled().await?;
 

@@ -9,7 +9,7 @@ use crate::{
     lab::many_targets,
     looks::{
         SOON, count_events, delete, delete_pod, events, exact_all, good_source, merge, spec, spec_to,
-        wait_copy, wait_no_credential,
+        wait_copy, wait_events, wait_known, wait_no_credential,
     },
     scenario::Scenario,
     support::{Result, wait_for},
@@ -72,6 +72,11 @@ async fn a_sync_without_a_source_is_answered_when_there_is_one() -> Result<()> {
     test.targets(2).await?;
     test.credential("reg", spec(&test, "src")).await?;
     test.wait_condition("reg", "Ready", "False", "SecretNotFound").await?;
+    // The answer is about the namespaces that are known by then.
+    test.wait_status("reg", "two namespaces", |status| {
+        status.clusters.iter().any(|row| row.namespaces.desired == 2)
+    })
+    .await?;
     test.annotate("reg", ANNOTATION, "early").await?;
     good_source(&test, "src", "the-password").await?;
     wait_for(SOON, "the answer", async || {
@@ -87,18 +92,13 @@ async fn people_are_told_once_per_transition() -> Result<()> {
     test.policy().await?;
     let targets = many_targets(&test, 50).await?;
     good_source(&test, "src", "the-password").await?;
+    wait_known(&test, "src").await?;
     test.credential("reg", spec(&test, "src")).await?;
     test.wait_ready("reg", 1).await?;
-    wait_for(SOON, "the first Event", async || {
-        count_events(&test, "reg", "Synced").await.is_ok_and(|n| n == 1)
-    })
-    .await?;
+    wait_events(&test, "reg", "Synced", 1).await?;
     good_source(&test, "src", "another-password").await?;
     test.wait_ready("reg", 2).await?;
-    wait_for(SOON, "the second Event", async || {
-        count_events(&test, "reg", "Rotated").await.is_ok_and(|n| n == 1)
-    })
-    .await?;
+    wait_events(&test, "reg", "Rotated", 1).await?;
     for namespace in &targets[..10] {
         test.secrets(namespace).delete("reg", &DeleteParams::default()).await?;
     }
@@ -118,10 +118,7 @@ async fn people_are_told_once_per_transition() -> Result<()> {
     test.wait_condition("reg", "DeletionBlocked", "True", "InUse").await?;
     delete_pod(&test, &targets[0], "app").await?;
     wait_no_credential(&test, "reg").await?;
-    wait_for(SOON, "the last Event", async || {
-        count_events(&test, "reg", "Deleted").await.is_ok_and(|n| n == 1)
-    })
-    .await?;
+    wait_events(&test, "reg", "Deleted", 1).await?;
     assert_eq!(count_events(&test, "reg", "DeletionBlocked").await?, 1);
     assert!(events(&test, "reg").await?.len() <= 7, "{:#?}", events(&test, "reg").await?);
     Ok(())
@@ -134,10 +131,7 @@ async fn a_weak_password_is_told_once_and_used() -> Result<()> {
     let plain = json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}});
     test.credential("reg", plain).await?;
     test.wait_ready("reg", 1).await?;
-    wait_for(SOON, "the warning", async || {
-        count_events(&test, "reg", "WeakPassword").await.is_ok_and(|n| n == 1)
-    })
-    .await?;
+    wait_events(&test, "reg", "WeakPassword", 1).await?;
     sync(&test, "reg", "now").await?;
     assert_eq!(count_events(&test, "reg", "WeakPassword").await?, 1);
     assert!(events(&test, "reg").await?.iter().all(|(_, note)| !note.contains("short")));
@@ -151,18 +145,13 @@ async fn a_flapping_source_is_told_and_told_back() -> Result<()> {
     test.targets(2).await?;
     good_source(&test, "src", "the-password").await?;
     let secrets: Api<_> = test.secrets(&test.home.name);
+    wait_known(&test, "src").await?;
     test.credential("reg", spec_to("src", test.selector())).await?;
     test.wait_ready("reg", 1).await?;
     secrets.delete("src", &DeleteParams::default()).await?;
     test.wait_condition("reg", "Ready", "False", "SecretNotFound").await?;
-    wait_for(SOON, "the warning", async || {
-        count_events(&test, "reg", "SecretNotFound").await.is_ok_and(|n| n == 1)
-    })
-    .await?;
+    wait_events(&test, "reg", "SecretNotFound", 1).await?;
     good_source(&test, "src", "the-password").await?;
     test.wait_ready("reg", 1).await?;
-    wait_for(SOON, "the end of it", async || {
-        count_events(&test, "reg", "SourceResolved").await.is_ok_and(|n| n == 1)
-    })
-    .await
+    wait_events(&test, "reg", "SourceResolved", 1).await
 }

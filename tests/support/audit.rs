@@ -6,6 +6,8 @@ use std::{
     path::Path,
 };
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde::Deserialize;
 
 use super::error::{Context, Result};
@@ -17,7 +19,11 @@ pub const POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages:
 /// One request. A watch is there once, from when it was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
+    /// When the server received the request, on the clock of this machine.
+    pub received: Timestamp,
     pub user: String,
+    /// Which of a ServiceAccount's tokens it came with; empty for other users.
+    pub credential: String,
     pub verb: String,
     /// Empty for the core group.
     pub group: String,
@@ -47,6 +53,7 @@ struct Line {
     verb: String,
     #[serde(rename = "requestURI")]
     request_uri: String,
+    request_received_timestamp: MicroTime,
     user: User,
     #[serde(default)]
     user_agent: String,
@@ -62,6 +69,8 @@ struct Line {
 struct User {
     #[serde(default)]
     username: String,
+    #[serde(default)]
+    extra: HashMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -91,7 +100,10 @@ pub fn read(path: &Path) -> Result<Vec<AuditEvent>> {
         let decision = line.annotations.get("authorization.k8s.io/decision");
         // Long-running requests (watches) are logged when they start and again when they end.
         if seen.insert(line.audit_id) {
+            let credential = line.user.extra.get("authentication.kubernetes.io/credential-id");
             events.push(AuditEvent {
+                received: line.request_received_timestamp.0,
+                credential: credential.and_then(|ids| ids.first()).cloned().unwrap_or_default(),
                 user: line.user.username,
                 verb: line.verb,
                 group: line.object_ref.api_group,

@@ -1,29 +1,23 @@
 //! Real programs written in Go, built once per machine.
 //!
 //! Each folder `tests/<name>` with a `go.mod` pins programs with its `tool` lines; versions are read from
-//! there and nowhere else. They are built into the user's cache folder, outside the clone, so that a fresh
-//! clone or `cargo clean` does not cost the minutes again.
+//! there and nowhere else.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, TryLockError},
+    fs,
     path::{Path, PathBuf},
     process::Command,
-    thread,
-    time::{Duration, Instant},
 };
 
 use sha2::{Digest, Sha256};
 
 use super::{
+    build_cache::BuildCache,
     error::{Context, Error, Result},
     process::Process,
-    progress::{self, say},
+    progress::{Heartbeat, say},
 };
-
-/// A cold build takes about 7 minutes on two cores; this only ends a build that hangs.
-const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
-const POLL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone)]
 pub struct ControlPlaneBinaries {
@@ -34,14 +28,22 @@ pub struct ControlPlaneBinaries {
 
 /// From `KUBEBUILDER_ASSETS` what is in there, the rest built from `tests/control-plane`.
 pub fn control_plane() -> Result<ControlPlaneBinaries> {
-    let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS").filter(|path| !path.is_empty()) else {
+    let assets = std::env::var_os("KUBEBUILDER_ASSETS").filter(|path| !path.is_empty()).map(PathBuf::from);
+    control_plane_from(assets.as_deref(), |program| go_tool("control-plane", program))
+}
+
+/// The same for any folder, and any way to build.
+pub fn control_plane_from(
+    assets: Option<&Path>,
+    build: impl Fn(&str) -> Result<PathBuf>,
+) -> Result<ControlPlaneBinaries> {
+    let Some(assets) = assets else {
         return Ok(ControlPlaneBinaries {
-            etcd: go_tool("control-plane", "etcd")?,
-            kube_apiserver: go_tool("control-plane", "kube-apiserver")?,
-            kube_controller_manager: go_tool("control-plane", "kube-controller-manager")?,
+            etcd: build("etcd")?,
+            kube_apiserver: build("kube-apiserver")?,
+            kube_controller_manager: build("kube-controller-manager")?,
         });
     };
-    let assets = PathBuf::from(assets);
     let required = |name: &str| -> Result<PathBuf> {
         let path = assets.join(name);
         if path.is_file() {
@@ -55,7 +57,7 @@ pub fn control_plane() -> Result<ControlPlaneBinaries> {
         // The usual bundle does not hold this one.
         kube_controller_manager: match required("kube-controller-manager") {
             Ok(path) => path,
-            Err(_) => go_tool("control-plane", "kube-controller-manager")?,
+            Err(_) => build("kube-controller-manager")?,
         },
     })
 }
@@ -75,11 +77,16 @@ pub fn kubectl() -> Result<PathBuf> {
 /// The path of a program that `tests/<module>/go.mod` names as a tool. Built when it is not there yet, which
 /// blocks: call it through `spawn_blocking` where other work shares the thread.
 pub fn go_tool(module: &str, program: &str) -> Result<PathBuf> {
+    go_tool_in(&BuildCache::of_user()?, module, program)
+}
+
+/// The same in any cache.
+pub fn go_tool_in(cache: &BuildCache, module: &str, program: &str) -> Result<PathBuf> {
     let module = Module::read(module)?;
     if !module.tools.iter().any(|tool| tool.program == program) {
         return Err(Error::new(format!("{} names no tool {program}", module.dir.join("go.mod").display())));
     }
-    Ok(module.ensure_built()?.join(program))
+    Ok(module.ensure_built(cache)?.join(program))
 }
 
 struct Module {
@@ -114,39 +121,8 @@ impl Module {
         Ok(Self { dir, tools, key })
     }
 
-    fn ensure_built(&self) -> Result<PathBuf> {
-        let cache = cache_dir()?;
-        let finished = cache.join(&self.key);
-        if finished.is_dir() {
-            return Ok(finished);
-        }
-        fs::create_dir_all(&cache).context(cache.display())?;
-        let lock = File::create(cache.join(format!("{}.lock", self.key)))?;
-        self.lock(&lock)?;
-        if finished.is_dir() {
-            return Ok(finished);
-        }
-        // Under the lock a half-made one can only be what an interrupted build has left.
-        let unfinished = cache.join(format!("{}.unfinished", self.key));
-        if unfinished.exists() {
-            fs::remove_dir_all(&unfinished).context(unfinished.display())?;
-        }
-        fs::create_dir(&unfinished).context(unfinished.display())?;
-        self.build(&unfinished)?;
-        fs::rename(&unfinished, &finished).context(finished.display())?;
-        Ok(finished)
-    }
-
-    /// Waits its turn: other test binaries and other clones build into the same cache.
-    fn lock(&self, lock: &File) -> Result<()> {
-        let mut wait = Heartbeat::new(format!("another process builds {}, waiting for it", self.names()));
-        loop {
-            match lock.try_lock() {
-                Ok(()) => return Ok(()),
-                Err(TryLockError::WouldBlock) => wait.beat()?,
-                Err(TryLockError::Error(error)) => return Err(error.into()),
-            }
-        }
+    fn ensure_built(&self, cache: &BuildCache) -> Result<PathBuf> {
+        cache.folder(&self.key, &self.names(), |out| self.build(out))
     }
 
     fn build(&self, out: &Path) -> Result<()> {
@@ -188,7 +164,7 @@ impl Module {
                 fs::rename(out.join(&tool.built_as), out.join(&tool.program))?;
             }
         }
-        say(&format!("built in {} s", progress.start.elapsed().as_secs()))
+        say(&format!("built in {} s", progress.seconds()))
     }
 
     fn names(&self) -> String {
@@ -257,51 +233,6 @@ fn ldflags(tools: &[Tool]) -> String {
         .find(|tool| tool.package.starts_with("k8s.io/kubernetes/"))
         .map(|tool| format!(" -X k8s.io/component-base/version.gitVersion=v{}", tool.version));
     format!("-s -w{}", kubernetes.unwrap_or_default())
-}
-
-fn cache_dir() -> Result<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CACHE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-        .map(|cache| cache.join("claviger"))
-        .ok_or_else(|| Error::new("neither XDG_CACHE_HOME nor HOME says where programs can be cached"))
-}
-
-/// Shows a person that something long is alive, and ends it when it is too long.
-struct Heartbeat {
-    what: String,
-    done: String,
-    start: Instant,
-    next: Instant,
-}
-
-impl Heartbeat {
-    fn new(what: String) -> Self {
-        let start = Instant::now();
-        Self { what, done: String::new(), start, next: start }
-    }
-
-    fn say(&mut self) -> Result<()> {
-        self.next = Instant::now() + progress::interval();
-        let seconds = self.start.elapsed().as_secs();
-        let so_far = if seconds == 0 { "...".to_owned() } else { format!("... {seconds} s") };
-        say(&format!("{} {so_far}{}", self.what, self.done))
-    }
-
-    fn is_due(&self) -> bool {
-        Instant::now() > self.next
-    }
-
-    fn beat(&mut self) -> Result<()> {
-        if self.start.elapsed() > BUILD_DEADLINE {
-            return Err(Error::new(format!("gave up after {BUILD_DEADLINE:?}: {}", self.what)));
-        }
-        if self.is_due() {
-            self.say()?;
-        }
-        thread::sleep(POLL);
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -20,13 +20,14 @@ use super::{
     client::{client_from, config_from},
     error::{Context, Error, Result},
     http,
+    http_proxy::HttpProxy,
     kubeconfig::{Identity, kubeconfig},
-    pki::Authority,
+    pki::{self, Authority},
     ports,
     process::Process,
-    servers::Layout,
+    servers::{ETCD_DATA, Layout},
     wait::wait_for,
-    workdir::Workdir,
+    workdir::{Workdir, copy_dir},
 };
 
 /// Starting takes about 4 s on two cores; tests start several at once.
@@ -49,6 +50,9 @@ pub struct ControlPlane {
     files: AtomicU32,
     workdir: Workdir,
 }
+
+/// All that a cluster held at a moment. It is in the directory of its control plane, and goes with it.
+pub struct Backup(PathBuf);
 
 #[derive(Default)]
 struct Servers {
@@ -101,17 +105,24 @@ impl ControlPlane {
             workdir: Workdir::new("claviger-control-plane-")?,
         };
         control_plane.write_files()?;
-        let etcd = Process::spawn("etcd", &control_plane.layout().etcd(), &control_plane.log("etcd"))?;
-        control_plane.lock().etcd = Some(etcd);
-        let address = format!("127.0.0.1:{}", control_plane.etcd_port);
-        control_plane
-            .wait_while_running("etcd to be healthy", async || {
-                let health = http::get(&address, "/health").await?;
-                if health.status == 200 { Ok(()) } else { Err(Error::new(health.body)) }
-            })
-            .await?;
+        control_plane.start_etcd().await?;
         control_plane.start_apiserver().await?;
         Ok(control_plane)
+    }
+
+    async fn start_etcd(&self) -> Result<()> {
+        let etcd = Process::spawn("etcd", &self.layout().etcd(), &self.log("etcd"))?;
+        self.lock().etcd = Some(etcd);
+        let address = format!("127.0.0.1:{}", self.etcd_port);
+        self.wait_while_running("etcd to be healthy", async || {
+            let health = http::get(&address, "/health").await?;
+            if health.status == 200 { Ok(()) } else { Err(Error::new(health.body)) }
+        })
+        .await
+    }
+
+    fn stop_etcd(&self) -> Result<()> {
+        self.lock().etcd.take().map_or(Ok(()), |mut process| process.kill())
     }
 
     fn write_files(&self) -> Result<()> {
@@ -156,11 +167,8 @@ impl ControlPlane {
             let controller_manager = Process::spawn(name, &layout.controller_manager(), &self.log(name))?;
             self.lock().controller_manager = Some(controller_manager);
         }
+        self.wait_ready().await?;
         let client = self.client().await?;
-        self.wait_while_running("kube-apiserver to be ready", async || {
-            client.request_text(http_request("/readyz")?).await.map_err(Error::from)
-        })
-        .await?;
         let namespaces = Api::<Namespace>::all(client.clone());
         self.wait_while_running("the default namespace", async || {
             namespaces.get("default").await.map_err(Error::from)
@@ -176,11 +184,42 @@ impl ControlPlane {
         Ok(())
     }
 
+    async fn wait_ready(&self) -> Result<()> {
+        let client = self.client().await?;
+        self.wait_while_running("kube-apiserver to be ready", async || {
+            client.request_text(http_request("/readyz")?).await.map(drop).map_err(Error::from)
+        })
+        .await
+    }
+
     /// Kills the API server, with the controllers, which are nothing without it. Connections break at once.
     pub fn stop_apiserver(&self) -> Result<()> {
         let mut servers = self.lock();
         servers.controller_manager = None;
         servers.api_server.take().map_or(Ok(()), |mut process| process.kill())
+    }
+
+    /// Copies everything that the cluster holds. etcd is away while it is copied; the API server stays.
+    pub async fn backup(&self) -> Result<Backup> {
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
+        let copy = self.workdir.join(&format!("backup-{number}"));
+        self.stop_etcd()?;
+        copy_dir(&self.workdir.join(ETCD_DATA), &copy).context("backup of etcd")?;
+        self.start_etcd().await?;
+        self.wait_ready().await?;
+        Ok(Backup(copy))
+    }
+
+    /// Puts back what was copied: the cluster is as it was then, resourceVersions included. As an administrator
+    /// does it, all servers are stopped for it, and come back on the same ports.
+    pub async fn restore(&self, backup: &Backup) -> Result<()> {
+        self.stop_apiserver()?;
+        self.stop_etcd()?;
+        let data = self.workdir.join(ETCD_DATA);
+        std::fs::remove_dir_all(&data).context(data.display())?;
+        copy_dir(&backup.0, &data).context("restore of etcd")?;
+        self.start_etcd().await?;
+        self.start_apiserver().await
     }
 
     pub fn stop(self) -> Result<()> {
@@ -207,6 +246,21 @@ impl ControlPlane {
     /// Host and port, as a proxy wants it.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.api_port)
+    }
+
+    /// Host and port of etcd, which speaks plain HTTP with everybody.
+    pub fn etcd_address(&self) -> String {
+        format!("127.0.0.1:{}", self.etcd_port)
+    }
+
+    /// A proxy in front of the API server that reads requests.
+    pub async fn http_proxy(&self) -> Result<HttpProxy> {
+        HttpProxy::start(self.address(), self.ca_pem(), &self.server_identity()?).await
+    }
+
+    /// For a server on loopback that clients of this control plane trust.
+    pub fn server_identity(&self) -> Result<pki::Identity> {
+        self.authority.server(&["127.0.0.1"])
     }
 
     pub fn ca_pem(&self) -> &str {
@@ -295,10 +349,26 @@ impl ControlPlane {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The controllers give up when the API server is not well within 10 s, which takes longer on a busy machine.
+    fn revive_controllers(&self) -> Result<()> {
+        const GAVE_UP: &str = "failed to wait for apiserver being healthy";
+        let mut servers = self.lock();
+        if let Some(process) = &mut servers.controller_manager
+            && process.exit_status()?.is_some()
+            && process.log_tail().contains(GAVE_UP)
+        {
+            let name = "kube-controller-manager";
+            *process = Process::spawn(name, &self.layout().controller_manager(), &self.log(name))?;
+        }
+        Ok(())
+    }
+
     /// Waits for an answer, and at once gives up when a server has ended.
     async fn wait_while_running<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
         let found = wait_for(START_DEADLINE, what, async || {
-            let running = self.lock().all().try_for_each(Process::check_running);
+            let running = self
+                .revive_controllers()
+                .and_then(|()| self.lock().all().try_for_each(Process::check_running));
             match running {
                 Err(ended) => Ok(Err(ended)),
                 // One look must not take the whole deadline: an answer may never come.

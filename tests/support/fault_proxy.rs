@@ -135,7 +135,8 @@ impl Drop for FaultProxy {
     }
 }
 
-async fn bind() -> Result<(u16, TcpListener)> {
+/// A listener on a port of ours.
+pub(super) async fn bind() -> Result<(u16, TcpListener)> {
     loop {
         // Ends: this fails when no port is free.
         let port = ports::free_port()?;

@@ -1,4 +1,4 @@
-//! A GET over plain HTTP on loopback: health and metrics of what we start.
+//! Plain HTTP on loopback: health and metrics of what we start, and etcd.
 
 use std::time::Duration;
 
@@ -24,10 +24,19 @@ pub async fn get(address: &str, path: &str) -> Result<Response> {
 
 /// With more lines in the request's head, each with its end of line.
 pub async fn get_with(address: &str, path: &str, headers: &str) -> Result<Response> {
+    exchange(address, "GET", path, headers, "").await
+}
+
+pub async fn post_json(address: &str, path: &str, body: &str) -> Result<Response> {
+    let headers = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    exchange(address, "POST", path, &headers, body).await
+}
+
+async fn exchange(address: &str, method: &str, path: &str, headers: &str, body: &str) -> Result<Response> {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
         // HTTP/1.0: the answer ends with the connection and is never chunked.
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{headers}\r\n");
+        let request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n{headers}\r\n{body}");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
@@ -44,5 +53,5 @@ pub async fn get_with(address: &str, path: &str, headers: &str) -> Result<Respon
     timeout(DEADLINE, exchange)
         .await
         .unwrap_or_else(|_| Err(Error::new(format!("no answer within {DEADLINE:?}"))))
-        .context(format!("GET http://{address}{path}"))
+        .context(format!("{method} http://{address}{path}"))
 }

@@ -3,13 +3,15 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use super::{
     error::{Context, Error, Result},
-    http, metrics, ports,
+    http, metrics,
+    pod::ServiceAccountFolder,
+    ports,
     process::Process,
     wait::wait_for,
     workdir::Workdir,
@@ -23,10 +25,42 @@ const CLOCK_TICKS: f64 = 100.0;
 
 pub struct Builder {
     binary: PathBuf,
-    kubeconfig: PathBuf,
+    access: Access,
     args: Vec<String>,
     env: Vec<(String, String)>,
     ready: bool,
+}
+
+/// How the operator finds its cluster.
+enum Access {
+    Kubeconfig(PathBuf),
+    /// As in a Pod: by the folder of its ServiceAccount, and the API server's host and port.
+    InCluster(Arc<ServiceAccountFolder>, String),
+    Nothing,
+}
+
+impl Access {
+    fn command(&self, binary: &Path, home: &Path) -> Command {
+        let mut command = match self {
+            Self::InCluster(folder, _) => folder.command(binary),
+            Self::Kubeconfig(_) | Self::Nothing => Command::new(binary),
+        };
+        if let Self::Kubeconfig(path) = self {
+            command.env("KUBECONFIG", path);
+            return command;
+        }
+        // Nothing of whoever runs the tests, who may have a cluster, or be in one.
+        command.env_remove("KUBECONFIG").env("HOME", home);
+        for (variable, of_address) in [("KUBERNETES_SERVICE_HOST", 0), ("KUBERNETES_SERVICE_PORT", 1)] {
+            match self {
+                Self::InCluster(_, address) => {
+                    command.env(variable, address.split(':').nth(of_address).unwrap_or_default())
+                }
+                _ => command.env_remove(variable),
+            };
+        }
+        command
+    }
 }
 
 impl Builder {
@@ -38,6 +72,10 @@ impl Builder {
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
         self
+    }
+
+    pub fn args(self, args: &[&str]) -> Self {
+        args.iter().fold(self, |builder, arg| builder.arg(*arg))
     }
 
     pub fn env(mut self, key: &str, value: impl Into<String>) -> Self {
@@ -65,11 +103,8 @@ impl Builder {
     async fn launch(&self) -> Result<Operator> {
         let workdir = Workdir::new("claviger-operator-")?;
         let address = format!("127.0.0.1:{}", ports::free_port()?);
-        let mut command = Command::new(&self.binary);
-        command
-            .args(["run", "--listen-address", &address])
-            .args(&self.args)
-            .env("KUBECONFIG", &self.kubeconfig);
+        let mut command = self.access.command(&self.binary, workdir.path());
+        command.args(["run", "--listen-address", &address]).args(&self.args);
         if !self.args.iter().any(|arg| arg.starts_with("--log-format")) {
             command.arg("--log-format=json");
         }
@@ -113,13 +148,25 @@ pub struct Operator {
 
 impl Operator {
     pub fn builder(binary: impl Into<PathBuf>, kubeconfig: impl Into<PathBuf>) -> Builder {
-        Builder {
-            binary: binary.into(),
-            kubeconfig: kubeconfig.into(),
-            args: Vec::new(),
-            env: Vec::new(),
-            ready: true,
-        }
+        Self::with(binary, Access::Kubeconfig(kubeconfig.into()))
+    }
+
+    /// As in a Pod of a cluster whose API server is at `address`, host and port.
+    pub fn in_cluster(
+        binary: impl Into<PathBuf>,
+        folder: Arc<ServiceAccountFolder>,
+        address: impl Into<String>,
+    ) -> Builder {
+        Self::with(binary, Access::InCluster(folder, address.into()))
+    }
+
+    /// With nothing that would lead to a cluster.
+    pub fn nowhere(binary: impl Into<PathBuf>) -> Builder {
+        Self::with(binary, Access::Nothing)
+    }
+
+    fn with(binary: impl Into<PathBuf>, access: Access) -> Builder {
+        Builder { binary: binary.into(), access, args: Vec::new(), env: Vec::new(), ready: true }
     }
 
     pub fn pid(&self) -> u32 {
@@ -155,6 +202,11 @@ impl Operator {
 
     pub fn signal(&self, signal: &str) -> Result<()> {
         self.lock().signal(signal)
+    }
+
+    /// The exit status once it has ended by itself; 128 and the signal's number when a signal ended it.
+    pub fn exit_status(&self) -> Result<Option<i32>> {
+        self.lock().exit_status()
     }
 
     /// An error with the end of the log when it has ended.

@@ -3,10 +3,15 @@
 use std::{
     io::Write,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
-use super::error::Result;
+use super::error::{Error, Result};
+
+/// A cold build takes about 7 minutes on two cores; this only ends one that hangs.
+const DEADLINE: Duration = Duration::from_secs(3600);
+const POLL: Duration = Duration::from_millis(50);
 
 type Report = Box<dyn Fn(&str) + Send>;
 
@@ -41,4 +46,46 @@ pub fn whisper(line: &str) {
 
 fn lock() -> MutexGuard<'static, Option<Report>> {
     REPORT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shows that something long is alive, and ends it when it is too long.
+pub struct Heartbeat {
+    what: String,
+    /// How far it is, to be shown next time.
+    pub done: String,
+    start: Instant,
+    next: Instant,
+}
+
+impl Heartbeat {
+    pub fn new(what: String) -> Self {
+        let start = Instant::now();
+        Self { what, done: String::new(), start, next: start }
+    }
+
+    pub fn seconds(&self) -> u64 {
+        self.start.elapsed().as_secs()
+    }
+
+    pub fn say(&mut self) -> Result<()> {
+        self.next = Instant::now() + interval();
+        let seconds = self.seconds();
+        let so_far = if seconds == 0 { "...".to_owned() } else { format!("... {seconds} s") };
+        say(&format!("{} {so_far}{}", self.what, self.done))
+    }
+
+    pub fn is_due(&self) -> bool {
+        Instant::now() > self.next
+    }
+
+    pub fn beat(&mut self) -> Result<()> {
+        if self.start.elapsed() > DEADLINE {
+            return Err(Error::new(format!("gave up after {DEADLINE:?}: {}", self.what)));
+        }
+        if self.is_due() {
+            self.say()?;
+        }
+        thread::sleep(POLL);
+        Ok(())
+    }
 }

@@ -16,6 +16,9 @@ const CONTROLLERS: &str = "clusterrole-aggregation-controller,cronjob-controller
     root-ca-certificate-publisher-controller,serviceaccount-controller,serviceaccount-token-controller,\
     statefulset-controller,ttl-after-finished-controller,validatingadmissionpolicy-status-controller";
 
+/// Where etcd keeps its data.
+pub const ETCD_DATA: &str = "etcd";
+
 /// What the servers share.
 pub struct Layout<'a> {
     pub dir: &'a Path,
@@ -41,7 +44,7 @@ impl Layout<'_> {
         let url = format!("http://127.0.0.1:{}", self.etcd_port);
         let mut command = Command::new(&self.binaries.etcd);
         command
-            .arg(self.flag("--data-dir", "etcd"))
+            .arg(self.flag("--data-dir", ETCD_DATA))
             .arg(format!("--listen-client-urls={url}"))
             .arg(format!("--advertise-client-urls={url}"))
             // Nobody will ever peer with it: any port does.

@@ -59,3 +59,22 @@ pub async fn wait_for<L: Look>(
         sleep(INTERVAL).await;
     }
 }
+
+/// Looks time and again for as long as `period`, and fails as soon as what should stay so is not found any more: for
+/// what must not happen. Errors of a look are final.
+pub async fn stays<L: Look>(
+    period: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> L,
+) -> Result<L::Found> {
+    let began = Instant::now();
+    loop {
+        let found = look().await.found().map_err(|state| {
+            Error::new(format!("after {:?} no more: {what}; seen: {state}", began.elapsed()))
+        })?;
+        if began.elapsed() >= period {
+            return Ok(found);
+        }
+        sleep(5 * INTERVAL).await;
+    }
+}

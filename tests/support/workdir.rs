@@ -83,6 +83,21 @@ impl Workdir {
     }
 }
 
+/// Copies a directory with all that is in it, to one that does not exist yet.
+pub fn copy_dir(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let copy = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_dir(&entry.path(), &copy)?;
+        } else {
+            std::fs::copy(entry.path(), copy)?;
+        }
+    }
+    Ok(())
+}
+
 impl Drop for Workdir {
     fn drop(&mut self) {
         if thread::panicking() {

@@ -5,60 +5,80 @@ use std::{
     time::{Duration, Instant},
 };
 
-use claviger::api::{DistributionPolicy, MemberCluster, RegistryCredential};
+use claviger::api::MemberCluster;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     DEADLINE,
-    crowd::{Crowd, Member},
+    virtual_members::{Member, VirtualMembers},
 };
 use crate::{
     observer::Observer,
+    readiness::Readiness,
     support::{Error, Result, environment::OPERATOR_NAMESPACE, wait_for},
-    world::{SECRET, World, credential, credentials, is_ready},
+    world::{
+        LABEL, SECRET, SOURCE, TARGET, World, create_credential, credential, credentials, is_ready, source,
+    },
 };
 
-/// Between two rotations: the status is written about once a second, and its write is not to be in the next one's way.
+/// Before each change, with all observers up: the status is written about once a second, and the write for the last change is not to be in the way of this one.
 const PAUSE: Duration = Duration::from_millis(1_200);
 
 pub struct Hub {
     pub world: World,
-    client: Client,
+    pub client: Client,
     /// Of the credential.
     revision: i64,
     /// Of the source, over all credentials.
     word: u64,
 }
 
+/// One fan-out or rotation.
+pub struct Change {
+    began: Instant,
+    /// Seconds until the copies were there.
+    pub written: f64,
+    readiness: Readiness,
+}
+
+impl Change {
+    /// Seconds from the last copy until the credential said so.
+    pub async fn wait(self) -> Result<f64> {
+        Ok((self.readiness.told().await? - self.began).as_secs_f64() - self.written)
+    }
+}
+
 impl Hub {
     pub async fn new() -> Result<Self> {
         let world = World::new(0).await?;
         let client = world.client().await?;
-        let patch = Patch::Merge(json!({"spec": {"to": {"clusters": {"selector": {}}}}}));
-        Api::<DistributionPolicy>::all(client.clone())
-            .patch("bench", &PatchParams::default(), &patch)
-            .await?;
+        world.allow(&client, json!({"clusters": {"selector": {}}})).await?;
         Ok(Self { world, client, revision: 0, word: 0 })
     }
 
     /// Declares members.
     pub async fn declare(&self, members: &[Member]) -> Result<()> {
+        for Member { name, kubeconfig, .. } in members {
+            self.declare_one(name, kubeconfig).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn declare_one(&self, name: &str, kubeconfig: &str) -> Result<()> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), OPERATOR_NAMESPACE);
         let clusters: Api<MemberCluster> = Api::all(self.client.clone());
-        for Member { name, kubeconfig, .. } in members {
-            let secret = json!({"metadata": {"name": name}, "stringData": {"kubeconfig": kubeconfig}});
-            secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
-            let declared = json!({
-                "apiVersion": "claviger.dev/v1alpha1", "kind": "MemberCluster", "metadata": {"name": name},
-                "spec": {"kubeconfigSecretRef": {"name": name}},
-            });
-            clusters.create(&PostParams::default(), &serde_json::from_value(declared)?).await?;
-        }
+        let secret = json!({"metadata": {"name": name}, "stringData": {"kubeconfig": kubeconfig}});
+        secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+        let declared = json!({
+            "apiVersion": "claviger.dev/v1alpha1", "kind": "MemberCluster", "metadata": {"name": name},
+            "spec": {"kubeconfigSecretRef": {"name": name}},
+        });
+        clusters.create(&PostParams::default(), &serde_json::from_value(declared)?).await?;
         Ok(())
     }
 
@@ -86,29 +106,44 @@ impl Hub {
         .await
     }
 
-    /// A new credential for the whole fleet without the hub: how long until all these namespaces had their copy.
-    pub async fn fan_out(&mut self, crowd: &Crowd, to: HashSet<String>) -> Result<Duration> {
-        let mut asked = credential(SECRET);
-        asked["spec"]["target"]["clusters"] = json!({"selector": {}, "exclude": ["local"]});
-        let asked: RegistryCredential = serde_json::from_value(asked)?;
+    /// A new credential for all members without the hub: how long until all these namespaces had their copy.
+    pub async fn fan_out(&mut self, members: &VirtualMembers, to: HashSet<String>) -> Result<Change> {
         self.revision = 1;
-        let seen = Observer::start(crowd.client().await?).await?.expect_in(to, self.revision);
-        let began = Instant::now();
-        credentials(&self.client).create(&PostParams::default(), &asked).await?;
-        let took = seen.await?? - began;
-        self.wait_ready().await?;
-        Ok(took)
+        let create = create_credential(&self.client, everywhere(SECRET, &["local"]));
+        self.change(members, to, create).await
     }
 
     /// A new value at the source: how long until all these namespaces had it.
-    pub async fn rotation(&mut self, crowd: &Crowd, to: HashSet<String>) -> Result<Duration> {
-        tokio::time::sleep(PAUSE).await;
+    pub async fn rotation(&mut self, members: &VirtualMembers, to: HashSet<String>) -> Result<Change> {
         (self.revision, self.word) = (self.revision + 1, self.word + 1);
-        let seen = Observer::start(crowd.client().await?).await?.expect_in(to, self.revision);
+        let word = format!("word-{}-", self.word);
+        let client = self.client.clone();
+        self.change(members, to, source(&client, SOURCE, &word)).await
+    }
+
+    async fn change(
+        &self,
+        members: &VirtualMembers,
+        to: HashSet<String>,
+        trigger: impl Future<Output = Result<()>>,
+    ) -> Result<Change> {
+        let seen = Observer::start(members.client().await?).await?.expect_in(to, self.revision);
+        let readiness = Readiness::watch(self.world.client().await?, SECRET, self.revision).await?;
+        tokio::time::sleep(PAUSE).await;
         let began = Instant::now();
-        self.world.source(&self.client, &format!("word-{}-", self.word)).await?;
+        trigger.await?;
         let seen = tokio::time::timeout(DEADLINE, seen).await;
-        Ok(seen.map_err(|_| Error::new(format!("no rotation within {DEADLINE:?}")))??? - began)
+        let seen = seen.map_err(|_| Error::new(format!("not everywhere within {DEADLINE:?}")))???;
+        Ok(Change { began, written: (seen - began).as_secs_f64(), readiness })
+    }
+
+    /// Has the credential go to all members but these, and waits until that is so.
+    pub async fn exclude(&self, members: &[&str]) -> Result<()> {
+        let excluded: Vec<&str> = std::iter::once("local").chain(members.iter().copied()).collect();
+        let patch = Patch::Merge(json!({"spec": {"target": {"clusters": {"exclude": excluded}}}}));
+        credentials(&self.client).patch(SECRET, &PatchParams::default(), &patch).await?;
+        self.wait_ready().await?;
+        Ok(())
     }
 
     /// Waits until all clusters have the present revision; returns how long that took.
@@ -127,6 +162,24 @@ impl Hub {
     }
 
     pub async fn clear(&self) -> Result<()> {
-        self.world.delete_credential(&self.client, SECRET).await
+        self.world.delete_credentials(&self.client, &[SECRET.to_owned()]).await
     }
+}
+
+/// A credential for the targets of all clusters but these.
+pub fn everywhere(name: &str, excluded: &[&str]) -> Value {
+    let mut made = credential(name);
+    made["spec"]["target"]["clusters"] = json!({"selector": {}, "exclude": excluded});
+    made
+}
+
+/// A credential for the targets of one member, with a source of its own.
+pub fn of_one(name: &str, member: &Member, source: &str) -> Value {
+    let mut made = credential(name);
+    made["spec"]["secretRef"]["name"] = json!(source);
+    made["spec"]["target"] = json!({
+        "clusters": {"names": [member.name]},
+        "namespaces": {"selector": {"matchLabels": {LABEL: TARGET}}},
+    });
+    made
 }

@@ -1,29 +1,28 @@
 //! Many clusters: how soon they have a credential, what each of them costs, and what one in trouble costs the others.
 
-mod crowd;
-mod faults;
+pub mod copies;
+mod disguise;
+pub mod events;
 mod hub;
+mod isolation;
 mod report;
 mod sockets;
+mod virtual_members;
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+pub use self::hub::Hub;
 
-use self::{crowd::Crowd, faults::Sample, hub::Hub};
-use crate::{
-    operator::{Usage, cpu_seconds, settle},
-    support::{Operator, Result},
+use std::time::{Duration, Instant};
+
+use self::{
+    isolation::{Sample, namespaces},
+    virtual_members::VirtualMembers,
 };
+use crate::{numbers::Number, operator::Measured, options::Options, support::Result};
 
 /// Whatever takes longer is broken.
 const DEADLINE: Duration = Duration::from_secs(120);
 /// Long enough for every watch to be renewed once.
 const IDLE: Duration = Duration::from_secs(60);
-/// Rounds unless something else is asked for.
-const ROUNDS: usize = 5;
-
 /// What was measured with a number of members.
 struct Column {
     members: usize,
@@ -31,6 +30,8 @@ struct Column {
     joined: Duration,
     fan_out: Vec<f64>,
     rotation: Vec<f64>,
+    /// From the last copy until the credential said so, of both.
+    told: Vec<f64>,
     stay: Stay,
 }
 
@@ -46,52 +47,55 @@ struct Stay {
 }
 
 /// Measures and prints; progress goes to stderr.
-pub async fn run(count: usize, rounds: Option<usize>) -> Result<()> {
-    let rounds = rounds.unwrap_or(ROUNDS);
+pub async fn run(options: &Options) -> Result<Vec<Number>> {
+    let count = options.members.unwrap_or(50);
+    let rounds = options.rounds.unwrap_or_else(|| options.pick(2, 5));
     eprintln!("{count} members: starting");
-    let crowd = Crowd::start(count.max(2)).await?;
+    let members = VirtualMembers::start(&vec![1; count.max(2)]).await?;
     let mut hub = Hub::new().await?;
     let alone = {
         let operator = hub.world.operator().await?;
-        let stay = stay(&operator, &crowd, 0).await?;
+        let stay = stay(&operator, &members, 0).await?;
         operator.terminate(DEADLINE).await?;
         stay
     };
     let mut columns = Vec::new();
     let mut declared = 0;
-    for size in [1, crowd.members.len()] {
-        hub.declare(&crowd.members[declared..size]).await?;
+    for size in [1, members.members.len()] {
+        hub.declare(members.members.get(declared..size).unwrap_or_default()).await?;
         declared = size;
-        columns.push(column(&mut hub, &crowd, size, rounds).await?);
+        columns.push(column(&mut hub, &members, size, rounds).await?);
     }
-    let samples = isolation(&mut hub, &crowd, rounds).await?;
-    print!("{}", report::render(&alone, &columns, &samples));
-    Ok(())
+    let samples = isolation(&mut hub, &members, rounds).await?;
+    println!("\n## Many members\n\n{}", report::render(&alone, &columns, &samples));
+    Ok(report::numbers(&samples, count))
 }
 
-async fn column(hub: &mut Hub, crowd: &Crowd, size: usize, rounds: usize) -> Result<Column> {
-    let members = &crowd.members[..size];
-    let namespaces: HashSet<String> = members.iter().map(|member| member.namespace.clone()).collect();
+async fn column(hub: &mut Hub, all: &VirtualMembers, size: usize, rounds: usize) -> Result<Column> {
+    let members = all.members.get(..size).unwrap_or_default();
+    let namespaces = namespaces(members);
     let began = Instant::now();
     let operator = hub.world.operator().await?;
     hub.joined(members).await?;
     let joined = began.elapsed();
     eprintln!("{size} members: ready after {:.1} s", joined.as_secs_f64());
-    settle(&operator).await?;
-    let (mut fan_out, mut rotation) = (Vec::new(), Vec::new());
+    operator.settle().await?;
+    let (mut fan_out, mut rotation, mut told) = (Vec::new(), Vec::new(), Vec::new());
     // The first one warms the server up.
     for number in 0..=rounds {
-        let first = hub.fan_out(crowd, namespaces.clone()).await?.as_secs_f64();
-        let second = hub.rotation(crowd, namespaces.clone()).await?.as_secs_f64();
-        hub.wait_ready().await?;
+        let first = hub.fan_out(all, namespaces.clone()).await?;
+        let (first, first_told) = (first.written, first.wait().await?);
+        let second = hub.rotation(all, namespaces.clone()).await?;
+        let (second, second_told) = (second.written, second.wait().await?);
         eprintln!("{size} members: fan-out {:.0} ms, rotation {:.0} ms", first * 1e3, second * 1e3);
         if number > 0 {
             fan_out.push(first);
             rotation.push(second);
+            told.extend([first_told, second_told]);
         }
         if number < rounds {
             hub.clear().await?;
-            settle(&operator).await?;
+            operator.settle().await?;
         }
     }
     operator.terminate(DEADLINE).await?;
@@ -99,43 +103,39 @@ async fn column(hub: &mut Hub, crowd: &Crowd, size: usize, rounds: usize) -> Res
     let operator = hub.world.operator().await?;
     hub.joined(members).await?;
     hub.wait_ready().await?;
-    let stay = stay(&operator, crowd, size).await?;
-    if size < crowd.members.len() {
+    let stay = stay(&operator, all, size).await?;
+    if size < all.members.len() {
         hub.clear().await?;
     }
     operator.terminate(DEADLINE).await?;
-    Ok(Column { members: size, joined, fan_out, rotation, stay })
+    Ok(Column { members: size, joined, fan_out, rotation, told, stay })
 }
 
 /// Looks at an operator at rest.
-async fn stay(operator: &Operator, crowd: &Crowd, size: usize) -> Result<Stay> {
-    settle(operator).await?;
-    let members = &crowd.members[..size];
+async fn stay(operator: &Measured, all: &VirtualMembers, size: usize) -> Result<Stay> {
+    operator.settle().await?;
+    let members = all.members.get(..size).unwrap_or_default();
     let count = || members.iter().map(|member| member.requests() as f64).collect::<Vec<_>>();
-    let (cpu, before, usage) = (cpu_seconds(operator)?, count(), Usage::of(operator).await?);
-    tokio::time::sleep(IDLE).await;
+    let (before, usage) = (count(), operator.usage().await?);
+    let idle = operator.idle(IDLE).await?;
     let minutes = IDLE.as_secs_f64() / 60.0;
     let requests = count().iter().zip(&before).map(|(after, before)| (after - before) / minutes).collect();
-    let stay = Stay {
-        rss_bytes: operator.rss_bytes()?,
-        idle: (cpu_seconds(operator)? - cpu) / IDLE.as_secs_f64(),
-        sockets: sockets::to_ports(operator, members.iter().map(|member| member.port))?,
-        requests,
-    };
-    let all = Usage::of(operator).await?.since(&usage);
-    eprintln!("{size} members: at rest, idle CPU {:.3} %; requests: {}", stay.idle * 100.0, all.list());
+    let sockets = sockets::to_ports(operator, members.iter().map(|member| member.port))?;
+    let stay = Stay { rss_bytes: operator.rss_bytes()?, idle, sockets, requests };
+    let asked = operator.usage().await?.since(&usage);
+    eprintln!("{size} members: at rest, idle CPU {:.3} %; requests: {}", idle * 100.0, asked.list());
     Ok(stay)
 }
 
-async fn isolation(hub: &mut Hub, crowd: &Crowd, rounds: usize) -> Result<Vec<Sample>> {
+async fn isolation(hub: &mut Hub, members: &VirtualMembers, rounds: usize) -> Result<Vec<Sample>> {
     let operator = hub.world.operator().await?;
-    hub.joined(&crowd.members).await?;
+    hub.joined(&members.members).await?;
     hub.wait_ready().await?;
-    settle(&operator).await?;
+    operator.settle().await?;
     let mut samples = Vec::new();
     for number in 1..=rounds {
         eprintln!("faults, round {number} of {rounds}");
-        samples.extend(faults::round(hub, crowd).await?);
+        samples.extend(isolation::round(hub, members).await?);
     }
     operator.terminate(DEADLINE).await?;
     Ok(samples)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Access, AccessProblem, Fields, MAX_BYTES, Raw, Tolerance, secret};
+use super::{Access, AccessError, Fields, MAX_BYTES, Raw, Tolerance, secret};
 use crate::domain::sensitive::SecretBytes;
 
 const FIELDS: Fields = Fields {
@@ -58,26 +58,26 @@ pub fn is_in_cluster(data: &BTreeMap<String, SecretBytes>) -> bool {
 ///
 /// # Errors
 /// What speaks against using it.
-pub fn argocd(data: &BTreeMap<String, SecretBytes>, tolerance: Tolerance) -> Result<Access, AccessProblem> {
+pub fn argocd(data: &BTreeMap<String, SecretBytes>, tolerance: Tolerance) -> Result<Access, AccessError> {
     let server = data.get("server").map_or(&[][..], SecretBytes::expose).trim_ascii();
-    let server = std::str::from_utf8(server).map_err(|_| AccessProblem::InvalidServer { field: "server" })?;
+    let server = std::str::from_utf8(server).map_err(|_| AccessError::InvalidServer { field: "server" })?;
     if is_in_cluster(data) {
-        return Err(AccessProblem::InCluster);
+        return Err(AccessError::InCluster);
     }
     let config = match data.get("config").map(|config| config.expose().trim_ascii()) {
         None | Some([]) => Config::default(),
-        Some(config) if config.len() > MAX_BYTES => return Err(AccessProblem::TooLarge),
+        Some(config) if config.len() > MAX_BYTES => return Err(AccessError::TooLarge),
         Some(config) => serde_json::from_slice(config)
-            .map_err(|error| AccessProblem::MalformedConfig { line: error.line() as u64 })?,
+            .map_err(|error| AccessError::MalformedConfig { line: error.line() as u64 })?,
     };
     if config.exec_provider_config.is_some() {
-        return Err(AccessProblem::Command { field: "execProviderConfig" });
+        return Err(AccessError::Command { field: "execProviderConfig" });
     }
     if config.aws_auth_config.is_some() {
-        return Err(AccessProblem::Provider { field: "awsAuthConfig" });
+        return Err(AccessError::Provider { field: "awsAuthConfig" });
     }
     if config.proxy_url.is_some_and(|url| !url.is_empty()) {
-        return Err(AccessProblem::Proxy { field: "proxyUrl" });
+        return Err(AccessError::Proxy { field: "proxyUrl" });
     }
     let tls = config.tls_client_config.unwrap_or_default();
     let raw = Raw {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Access, AccessProblem, Fields, MAX_BYTES, Raw, Tolerance, secret};
+use super::{Access, AccessError, Fields, MAX_BYTES, Raw, Tolerance, secret};
 use crate::domain::sensitive::SecretBytes;
 
 const FIELDS: Fields = Fields {
@@ -89,13 +89,13 @@ struct User {
 ///
 /// # Errors
 /// What speaks against using it.
-pub fn kubeconfig(bytes: &[u8], tolerance: Tolerance) -> Result<Access, AccessProblem> {
+pub fn kubeconfig(bytes: &[u8], tolerance: Tolerance) -> Result<Access, AccessError> {
     if bytes.len() > MAX_BYTES {
-        return Err(AccessProblem::TooLarge);
+        return Err(AccessError::TooLarge);
     }
     let file: Kubeconfig = parse(bytes)?;
-    let wanted = file.current_context.filter(|name| !name.is_empty()).ok_or(AccessProblem::NoContext)?;
-    let dangling = |field, list| AccessProblem::Dangling { field, list };
+    let wanted = file.current_context.filter(|name| !name.is_empty()).ok_or(AccessError::NoContext)?;
+    let dangling = |field, list| AccessError::Dangling { field, list };
     let context = file.contexts.into_iter().flatten().find(|context| context.name == wanted);
     let context = context.and_then(|found| found.context).ok_or(dangling("current-context", "contexts"))?;
     let wanted = context.cluster.unwrap_or_default();
@@ -119,7 +119,7 @@ pub fn kubeconfig(bytes: &[u8], tolerance: Tolerance) -> Result<Access, AccessPr
     raw.check(&FIELDS, tolerance)
 }
 
-fn parse(bytes: &[u8]) -> Result<Kubeconfig, AccessProblem> {
+fn parse(bytes: &[u8]) -> Result<Kubeconfig, AccessError> {
     // Aliases are no part of any kubeconfig that a tool writes; a few that a person wrote may stand.
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -132,19 +132,19 @@ fn parse(bytes: &[u8]) -> Result<Kubeconfig, AccessProblem> {
         },
         with_snippet: false,
     };
-    serde_saphyr::from_slice_with_options(bytes, options).map_err(|error| AccessProblem::Malformed {
+    serde_saphyr::from_slice_with_options(bytes, options).map_err(|error| AccessError::Malformed {
         line: error.location().map_or(0, |location| location.line()),
     })
 }
 
 /// What is never followed, whatever else stands there.
-fn refuse(cluster: &Cluster, user: &User) -> Result<(), AccessProblem> {
+fn refuse(cluster: &Cluster, user: &User) -> Result<(), AccessError> {
     let set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     if user.exec.is_some() {
-        return Err(AccessProblem::Command { field: "exec" });
+        return Err(AccessError::Command { field: "exec" });
     }
     if user.auth_provider.is_some() {
-        return Err(AccessProblem::Provider { field: "auth-provider" });
+        return Err(AccessError::Provider { field: "auth-provider" });
     }
     let files = [
         ("certificate-authority", FIELDS.ca, &cluster.certificate_authority),
@@ -154,7 +154,7 @@ fn refuse(cluster: &Cluster, user: &User) -> Result<(), AccessProblem> {
     ];
     for (field, inline, path) in files {
         if set(path) {
-            return Err(AccessProblem::File { field, inline });
+            return Err(AccessError::File { field, inline });
         }
     }
     let others = [
@@ -165,11 +165,11 @@ fn refuse(cluster: &Cluster, user: &User) -> Result<(), AccessProblem> {
     ];
     for (field, value) in others {
         if value.is_some() {
-            return Err(AccessProblem::Impersonation { field });
+            return Err(AccessError::Impersonation { field });
         }
     }
     if set(&cluster.proxy_url) {
-        return Err(AccessProblem::Proxy { field: "proxy-url" });
+        return Err(AccessError::Proxy { field: "proxy-url" });
     }
     Ok(())
 }

@@ -4,12 +4,12 @@
 //! would run a command there, read a file of it, or send a credential to whoever answers is refused.
 
 mod argocd;
+mod error;
 mod kubeconfig;
-mod problem;
 
 pub use argocd::{argocd, is_in_cluster};
+pub use error::AccessError;
 pub use kubeconfig::kubeconfig;
-pub use problem::AccessProblem;
 
 use base64::{Engine as _, alphabet, engine};
 use http::Uri;
@@ -99,10 +99,10 @@ struct Raw {
 }
 
 impl Raw {
-    fn check(self, fields: &Fields, tolerance: Tolerance) -> Result<Access, AccessProblem> {
+    fn check(self, fields: &Fields, tolerance: Tolerance) -> Result<Access, AccessError> {
         let insecure = self.insecure;
         if insecure && !tolerance.insecure {
-            return Err(AccessProblem::Insecure { field: fields.insecure });
+            return Err(AccessError::Insecure { field: fields.insecure });
         }
         let server = server(&self.server, fields.server, tolerance)?;
         let ca = match given(self.ca).filter(|_| !insecure) {
@@ -111,12 +111,12 @@ impl Raw {
         };
         let login = match (given(self.token), self.username.filter(|name| !name.is_empty())) {
             (Some(_), Some(_)) => {
-                return Err(AccessProblem::TwoIdentities { token: fields.token, username: fields.username });
+                return Err(AccessError::TwoIdentities { token: fields.token, username: fields.username });
             }
             (Some(token), None) => Some(Login::Token(header(&token, fields.token)?)),
             (None, Some(username)) => {
-                let password = given(self.password)
-                    .ok_or(AccessProblem::PasswordMissing { username: fields.username })?;
+                let password =
+                    given(self.password).ok_or(AccessError::PasswordMissing { username: fields.username })?;
                 Some(Login::Basic { username, password })
             }
             (None, None) => None,
@@ -125,14 +125,14 @@ impl Raw {
             (Some(chain), Some(key)) => Some(client_certificate(&chain, &key, fields)?),
             (None, None) => None,
             (Some(_), None) => {
-                return Err(AccessProblem::HalfPair { field: fields.certificate, missing: fields.key });
+                return Err(AccessError::HalfPair { field: fields.certificate, missing: fields.key });
             }
             (None, Some(_)) => {
-                return Err(AccessProblem::HalfPair { field: fields.key, missing: fields.certificate });
+                return Err(AccessError::HalfPair { field: fields.key, missing: fields.certificate });
             }
         };
         if login.is_none() && certificate.is_none() {
-            return Err(AccessProblem::NoCredentials {
+            return Err(AccessError::NoCredentials {
                 token: fields.token,
                 certificate: fields.certificate,
                 key: fields.key,
@@ -143,7 +143,7 @@ impl Raw {
             .as_deref()
             .is_some_and(|name| rustls::pki_types::ServerName::try_from(name).is_err())
         {
-            return Err(AccessProblem::ServerName);
+            return Err(AccessError::ServerName);
         }
         Ok(Access { server, ca, tls_server_name, insecure, login, certificate })
     }
@@ -159,21 +159,21 @@ fn given(value: Option<SecretBytes>) -> Option<SecretBytes> {
     value.filter(|value| !value.expose().trim_ascii().is_empty())
 }
 
-fn server(text: &str, field: &'static str, tolerance: Tolerance) -> Result<Uri, AccessProblem> {
+fn server(text: &str, field: &'static str, tolerance: Tolerance) -> Result<Uri, AccessError> {
     let text = text.trim().trim_end_matches('/');
     if text.is_empty() {
-        return Err(AccessProblem::ServerMissing { field });
+        return Err(AccessError::ServerMissing { field });
     }
-    let invalid = AccessProblem::InvalidServer { field };
+    let invalid = AccessError::InvalidServer { field };
     let uri: Uri = text.parse().map_err(|_| invalid.clone())?;
     let authority = uri.authority().ok_or(invalid.clone())?;
     if authority.as_str().contains('@') {
-        return Err(AccessProblem::UserInServer { field });
+        return Err(AccessError::UserInServer { field });
     }
     match uri.scheme_str() {
         Some("https") => {}
         Some("http") if tolerance.insecure => {}
-        Some("http") => return Err(AccessProblem::PlainHttp { field }),
+        Some("http") => return Err(AccessError::PlainHttp { field }),
         _ => return Err(invalid),
     }
     let empty_port = authority.port().is_none() && authority.as_str().len() > authority.host().len();
@@ -183,15 +183,15 @@ fn server(text: &str, field: &'static str, tolerance: Tolerance) -> Result<Uri, 
     Ok(uri)
 }
 
-fn decode(data: &SecretBytes, field: &'static str) -> Result<SecretBytes, AccessProblem> {
+fn decode(data: &SecretBytes, field: &'static str) -> Result<SecretBytes, AccessError> {
     // YAML folds what is long, and people wrap it.
     let packed =
         SecretBytes::new(data.expose().iter().copied().filter(|b| !b.is_ascii_whitespace()).collect());
-    BASE64.decode(packed.expose()).map(SecretBytes::new).map_err(|_| AccessProblem::NotBase64 { field })
+    BASE64.decode(packed.expose()).map(SecretBytes::new).map_err(|_| AccessError::NotBase64 { field })
 }
 
-fn authorities(pem: &SecretBytes, field: &'static str) -> Result<Vec<Vec<u8>>, AccessProblem> {
-    let certificates = certificate::certificates(pem.expose()).map_err(|_| AccessProblem::Certificate {
+fn authorities(pem: &SecretBytes, field: &'static str) -> Result<Vec<Vec<u8>>, AccessError> {
+    let certificates = certificate::certificates(pem.expose()).map_err(|_| AccessError::Certificate {
         field,
         problem: "holds no certificates in PEM that can be read",
     })?;
@@ -202,20 +202,20 @@ fn client_certificate(
     chain: &SecretBytes,
     key: &SecretBytes,
     fields: &Fields,
-) -> Result<ClientCertificate, AccessProblem> {
+) -> Result<ClientCertificate, AccessError> {
     let (chain, key) = (decode(chain, fields.certificate)?, decode(key, fields.key)?);
-    let unreadable = AccessProblem::Certificate {
+    let unreadable = AccessError::Certificate {
         field: fields.certificate,
         problem: "holds no certificate in PEM that can be read",
     };
     let certificates = certificate::certificates(chain.expose()).map_err(|_| unreadable.clone())?;
     let leaf = certificates.first().ok_or(unreadable)?;
-    let found = certificate::private_key(key.expose()).map_err(|_| AccessProblem::Certificate {
+    let found = certificate::private_key(key.expose()).map_err(|_| AccessError::Certificate {
         field: fields.key,
         problem: "holds no private key in PEM that can be read; one with a passphrase is of no use here",
     })?;
     if leaf.public_key().is_ok_and(|wanted| wanted != found) {
-        return Err(AccessProblem::Certificate {
+        return Err(AccessError::Certificate {
             field: fields.key,
             problem: "does not belong to the certificate",
         });
@@ -224,12 +224,12 @@ fn client_certificate(
 }
 
 /// What can stand in a header.
-fn header(token: &SecretBytes, field: &'static str) -> Result<SecretBytes, AccessProblem> {
+fn header(token: &SecretBytes, field: &'static str) -> Result<SecretBytes, AccessError> {
     let token = token.expose().trim_ascii();
     if token.iter().all(u8::is_ascii_graphic) {
         Ok(SecretBytes::new(token.to_vec()))
     } else {
-        Err(AccessProblem::InvalidToken { field })
+        Err(AccessError::InvalidToken { field })
     }
 }
 

@@ -39,10 +39,10 @@ fn with(mut object: Value, key: &str, value: Value) -> Value {
 
 fn refused(cluster: Value, user: Value, reason: &str, words: &[&str]) {
     let problem = kubeconfig(&file(cluster, user), STRICT).unwrap_err();
-    told(&problem, reason, words);
+    assert_reason(&problem, reason, words);
 }
 
-fn told(problem: &AccessProblem, reason: &str, words: &[&str]) {
+fn assert_reason(problem: &AccessError, reason: &str, words: &[&str]) {
     let text = problem.to_string();
     assert_eq!(problem.reason(), reason, "{text}");
     for word in words {
@@ -207,17 +207,17 @@ fn what_is_incomplete_or_damaged_is_named() {
 #[test]
 fn what_is_no_kubeconfig_is_not_quoted() {
     let read = |text: &str| kubeconfig(text.as_bytes(), STRICT).unwrap_err();
-    told(&read(""), "NoCurrentContext", &[]);
-    told(&read("current-context: {a: canary-7f3a"), "Malformed", &[]);
-    told(&read("users: [{name: a, user: {token: [canary-7f3a]}}]"), "Malformed", &["line 1"]);
-    told(&read("canary-7f3a"), "Malformed", &["YAML"]);
-    told(&read("apiVersion: v1"), "NoCurrentContext", &["current-context"]);
-    told(&read("current-context: canary-7f3a"), "UnknownContext", &["`contexts`"]);
+    assert_reason(&read(""), "NoCurrentContext", &[]);
+    assert_reason(&read("current-context: {a: canary-7f3a"), "Malformed", &[]);
+    assert_reason(&read("users: [{name: a, user: {token: [canary-7f3a]}}]"), "Malformed", &["line 1"]);
+    assert_reason(&read("canary-7f3a"), "Malformed", &["YAML"]);
+    assert_reason(&read("apiVersion: v1"), "NoCurrentContext", &["current-context"]);
+    assert_reason(&read("current-context: canary-7f3a"), "UnknownContext", &["`contexts`"]);
     let context = "current-context: a\ncontexts: [{name: a, context: {cluster: c, user: canary-7f3a}}]\n";
-    told(&read(context), "UnknownCluster", &["`clusters`"]);
+    assert_reason(&read(context), "UnknownCluster", &["`clusters`"]);
     let context = format!("{context}clusters: [{{name: c, cluster: {{server: 'https://a'}}}}]\n");
-    told(&read(&context), "UnknownUser", &["`users`"]);
-    told(&kubeconfig(&vec![b' '; MAX_BYTES + 1], STRICT).unwrap_err(), "TooLarge", &["--minify"]);
+    assert_reason(&read(&context), "UnknownUser", &["`users`"]);
+    assert_reason(&kubeconfig(&vec![b' '; MAX_BYTES + 1], STRICT).unwrap_err(), "TooLarge", &["--minify"]);
 }
 
 #[test]
@@ -229,10 +229,10 @@ fn a_file_that_grows_by_aliases_is_refused_before_it_has_grown() {
         text.push_str(&format!("a{n}: &a{n} [{list}]\n"));
     }
     text.push_str("current-context: a\n");
-    told(&kubeconfig(text.as_bytes(), STRICT).unwrap_err(), "Malformed", &[]);
+    assert_reason(&kubeconfig(text.as_bytes(), STRICT).unwrap_err(), "Malformed", &[]);
 }
 
-fn argo(server: &str, config: &Value) -> Result<Access, AccessProblem> {
+fn argo(server: &str, config: &Value) -> Result<Access, AccessError> {
     let data: BTreeMap<String, SecretBytes> =
         [("name", "east".to_owned()), ("server", server.to_owned()), ("config", config.to_string())]
             .map(|(key, value)| (key.to_owned(), SecretBytes::from(value.as_str())))
@@ -258,7 +258,7 @@ fn clusters_of_argo_cd_are_read_as_argo_cd_reads_them() {
 #[test]
 fn of_argo_cd_too_only_what_is_inline_and_safe_is_taken() {
     let refused = |config: Value, reason: &str, word: &str| {
-        told(&argo("https://10.0.0.1", &config).unwrap_err(), reason, &[word]);
+        assert_reason(&argo("https://10.0.0.1", &config).unwrap_err(), reason, &[word]);
     };
     refused(json!({"execProviderConfig": {"command": CANARY}}), "ExecNotAllowed", "`execProviderConfig`");
     refused(json!({"awsAuthConfig": {"clusterName": CANARY}}), "AuthProviderNotAllowed", "`awsAuthConfig`");
@@ -271,9 +271,9 @@ fn of_argo_cd_too_only_what_is_inline_and_safe_is_taken() {
     refused(json!({}), "NoCredentials", "`bearerToken`");
     refused(json!(CANARY), "Malformed", "line 1");
     for address in ["https://kubernetes.default.svc", "https://kubernetes.default.svc/"] {
-        told(&argo(address, &json!({})).unwrap_err(), "InCluster", &["`local`"]);
+        assert_reason(&argo(address, &json!({})).unwrap_err(), "InCluster", &["`local`"]);
     }
-    told(&argocd(&BTreeMap::new(), STRICT).unwrap_err(), "ServerMissing", &["`server`"]);
+    assert_reason(&argocd(&BTreeMap::new(), STRICT).unwrap_err(), "ServerMissing", &["`server`"]);
 }
 
 fn piece() -> impl Strategy<Value = Value> {

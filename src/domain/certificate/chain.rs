@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{key::PublicKey, problem::CertificateProblem, x509::X509};
+use super::{error::CertificateError, key::PublicKey, x509::X509};
 use crate::domain::validity::Validity;
 
 /// More certificates than that are a bundle, not a chain.
@@ -24,7 +24,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// What does not fit.
-pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateProblem> {
+pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateError> {
     let mut notes = Vec::new();
     let mut chain: Vec<&X509> = Vec::with_capacity(all.len());
     for certificate in all {
@@ -34,14 +34,14 @@ pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateProble
             chain.push(certificate);
         }
         if chain.len() > MAX_CHAIN {
-            return Err(CertificateProblem::Malformed(format!(
+            return Err(CertificateError::Malformed(format!(
                 "holds {} certificates; a chain has at most {MAX_CHAIN}: the first is the server's own, each further one issued the one before it",
                 all.len()
             )));
         }
     }
     let [leaf, rest @ ..] = chain.as_slice() else {
-        return Err(CertificateProblem::Malformed("holds no certificate".to_owned()));
+        return Err(CertificateError::Malformed("holds no certificate".to_owned()));
     };
     let own = leaf.public_key()?;
     own.strong_enough()?;
@@ -49,7 +49,7 @@ pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateProble
         let later = rest.iter().position(|other| other.public_key().is_ok_and(|other| other == *key));
         return Err(match later {
             Some(at) => out_of_order(&chain, &path(&chain, at + 1)),
-            None => CertificateProblem::KeyMismatch { wanted: own.algorithm() },
+            None => CertificateError::KeyMismatch { wanted: own.algorithm() },
         });
     }
     let path = path(&chain, 0);
@@ -58,7 +58,7 @@ pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateProble
         return Err(out_of_order(&chain, &path));
     }
     if let (Some(odd), Some(before)) = (chain.get(straight), chain.get(straight.saturating_sub(1))) {
-        return Err(CertificateProblem::ChainBroken {
+        return Err(CertificateError::ChainBroken {
             number: straight + 1,
             subject: odd.subject.clone(),
             why: if odd.bears_name_of_issuer(before) {
@@ -114,7 +114,7 @@ fn path(chain: &[&X509], from: usize) -> Vec<usize> {
     path
 }
 
-fn out_of_order(chain: &[&X509], path: &[usize]) -> CertificateProblem {
+fn out_of_order(chain: &[&X509], path: &[usize]) -> CertificateError {
     let subjects = path.iter().filter_map(|at| chain.get(*at)).map(|certificate| certificate.subject.clone());
-    CertificateProblem::ChainOutOfOrder(subjects.collect())
+    CertificateError::ChainOutOfOrder(subjects.collect())
 }

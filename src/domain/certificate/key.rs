@@ -25,7 +25,7 @@ use x509_cert::{
     spki::SubjectPublicKeyInfoOwned,
 };
 
-use super::{pem, problem::CertificateProblem};
+use super::{error::CertificateError, pem};
 
 /// Below this, clients refuse to connect.
 const MIN_RSA_BITS: usize = 2048;
@@ -118,10 +118,9 @@ impl PublicKey {
     ///
     /// # Errors
     /// When it is of a kind that is not distributed, or cannot be read.
-    pub fn of(info: &SubjectPublicKeyInfoOwned) -> Result<Self, CertificateProblem> {
-        let broken = || {
-            CertificateProblem::Malformed("holds a certificate whose public key cannot be read".to_owned())
-        };
+    pub fn of(info: &SubjectPublicKeyInfoOwned) -> Result<Self, CertificateError> {
+        let broken =
+            || CertificateError::Malformed("holds a certificate whose public key cannot be read".to_owned());
         let bytes = info.subject_public_key.as_bytes().ok_or_else(broken)?;
         match info.algorithm.oid {
             RSA_ENCRYPTION => {
@@ -155,10 +154,10 @@ impl PublicKey {
     ///
     /// # Errors
     /// When the key is too short.
-    pub fn strong_enough(&self) -> Result<(), CertificateProblem> {
+    pub fn strong_enough(&self) -> Result<(), CertificateError> {
         match self {
             Self::Rsa { modulus, .. } if bits(modulus) < MIN_RSA_BITS => {
-                Err(CertificateProblem::UnsupportedKey(format!(
+                Err(CertificateError::UnsupportedKey(format!(
                     "holds a certificate for an RSA key of {} bits, which clients refuse; make one with at least {MIN_RSA_BITS}",
                     bits(modulus)
                 )))
@@ -173,8 +172,8 @@ fn bits(number: &[u8]) -> usize {
     (number.len() * 8).saturating_sub(usize::try_from(zeros).unwrap_or(0))
 }
 
-fn unsupported(what: &str) -> CertificateProblem {
-    CertificateProblem::UnsupportedKey(format!(
+fn unsupported(what: &str) -> CertificateError {
+    CertificateError::UnsupportedKey(format!(
         "holds {what}; use RSA, ECDSA on P-256, P-384 or P-521, or Ed25519"
     ))
 }
@@ -183,16 +182,16 @@ fn unsupported(what: &str) -> CertificateProblem {
 ///
 /// # Errors
 /// When there is no such key, more than one, or one that cannot be used as it is.
-pub fn private_key(value: &[u8]) -> Result<PublicKey, CertificateProblem> {
-    let malformed = |problem: &str| CertificateProblem::Malformed(problem.to_owned());
+pub fn private_key(value: &[u8]) -> Result<PublicKey, CertificateError> {
+    let malformed = |problem: &str| CertificateError::Malformed(problem.to_owned());
     let mut found = None;
     for block in pem::blocks(value)? {
         match block.label.as_str() {
             // What `openssl ecparam -genkey` writes before the key. The key says it again.
             "EC PARAMETERS" => continue,
-            "ENCRYPTED PRIVATE KEY" => return Err(CertificateProblem::EncryptedKey),
+            "ENCRYPTED PRIVATE KEY" => return Err(CertificateError::EncryptedKey),
             "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" if block.encrypted => {
-                return Err(CertificateProblem::EncryptedKey);
+                return Err(CertificateError::EncryptedKey);
             }
             "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" if found.is_some() => {
                 return Err(malformed("holds more than one private key; leave only that of the certificate"));
@@ -201,7 +200,7 @@ pub fn private_key(value: &[u8]) -> Result<PublicKey, CertificateProblem> {
             "RSA PRIVATE KEY" => found = Some(from_pkcs1(&block.der)?),
             "EC PRIVATE KEY" => found = Some(from_sec1(&block.der, None)?),
             "OPENSSH PRIVATE KEY" => {
-                return Err(CertificateProblem::UnsupportedFormat(
+                return Err(CertificateError::UnsupportedFormat(
                     "is a key of OpenSSH, which TLS servers cannot read; convert it: ssh-keygen -p -m PKCS8 -f <key>",
                 ));
             }
@@ -210,7 +209,7 @@ pub fn private_key(value: &[u8]) -> Result<PublicKey, CertificateProblem> {
             }
             "PUBLIC KEY" => return Err(malformed("holds a public key where the private one belongs")),
             label => {
-                return Err(CertificateProblem::Malformed(format!(
+                return Err(CertificateError::Malformed(format!(
                     "holds a block {label}; nothing but the private key belongs there"
                 )));
             }
@@ -219,11 +218,11 @@ pub fn private_key(value: &[u8]) -> Result<PublicKey, CertificateProblem> {
     found.ok_or_else(|| malformed("holds no private key"))
 }
 
-fn damaged(form: &str) -> CertificateProblem {
-    CertificateProblem::Malformed(format!("holds a private key that cannot be read as {form}"))
+fn damaged(form: &str) -> CertificateError {
+    CertificateError::Malformed(format!("holds a private key that cannot be read as {form}"))
 }
 
-fn from_pkcs1(der: &[u8]) -> Result<PublicKey, CertificateProblem> {
+fn from_pkcs1(der: &[u8]) -> Result<PublicKey, CertificateError> {
     let key = RsaPrivateKeyRef::from_der(der).map_err(|_| damaged("PKCS#1"))?;
     Ok(PublicKey::Rsa {
         modulus: key.modulus.as_bytes().to_vec(),
@@ -231,7 +230,7 @@ fn from_pkcs1(der: &[u8]) -> Result<PublicKey, CertificateProblem> {
     })
 }
 
-fn from_sec1(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<PublicKey, CertificateProblem> {
+fn from_sec1(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<PublicKey, CertificateError> {
     let key = EcPrivateKey::from_der(der).map_err(|_| damaged("SEC1 with a named curve"))?;
     let named = curve.or_else(|| key.parameters.and_then(|parameters| parameters.named_curve()));
     let oid = named.ok_or_else(|| damaged("SEC1 with a named curve"))?;
@@ -239,7 +238,7 @@ fn from_sec1(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<PublicKey, C
     curve.public(key.private_key).ok_or_else(|| damaged("SEC1"))
 }
 
-fn from_pkcs8(der: &[u8]) -> Result<PublicKey, CertificateProblem> {
+fn from_pkcs8(der: &[u8]) -> Result<PublicKey, CertificateError> {
     let info = PrivateKeyInfoRef::from_der(der).map_err(|_| damaged("PKCS#8"))?;
     let key = info.private_key.as_bytes();
     match info.algorithm.oid {

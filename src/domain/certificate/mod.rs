@@ -6,15 +6,15 @@
 
 mod chain;
 mod describe;
+mod error;
 mod key;
 mod pem;
-mod problem;
 mod x509;
 
 pub use chain::{Checked, check};
 pub use describe::{alternative_names, describe};
+pub use error::CertificateError;
 pub use key::{PublicKey, private_key};
-pub use problem::CertificateProblem;
 pub use x509::{X509, certificates};
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
-use super::problem::CertificateProblem;
+use super::error::CertificateError;
 
 /// What stands between a BEGIN and its END. It may be a private key, so it cannot be printed.
 pub struct Block {
@@ -21,8 +21,8 @@ const DASHES: &[u8] = b"-----";
 
 /// All blocks of a value, at least one. Text around them is left alone, as in every bundle of a
 /// distribution; within them only the headers of RFC 1421 are known.
-pub fn blocks(value: &[u8]) -> Result<Vec<Block>, CertificateProblem> {
-    let malformed = |problem: String| CertificateProblem::Malformed(problem);
+pub fn blocks(value: &[u8]) -> Result<Vec<Block>, CertificateError> {
+    let malformed = |problem: String| CertificateError::Malformed(problem);
     let mut blocks = Vec::new();
     let mut open: Option<(String, bool, Zeroizing<Vec<u8>>)> = None;
     for line in value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end) {
@@ -85,13 +85,13 @@ fn name(label: &[u8]) -> String {
 }
 
 /// What a value is that has no block, as far as it can be told.
-fn not_pem(value: &[u8]) -> CertificateProblem {
+fn not_pem(value: &[u8]) -> CertificateError {
     let text = value.trim_ascii();
     let problem = if text.is_empty() {
         "is empty"
     } else if let [0x30, rest @ ..] = value {
         // A PFX begins with its version, which is 3.
-        return CertificateProblem::UnsupportedFormat(
+        return CertificateError::UnsupportedFormat(
             if rest.iter().take(8).collect::<Vec<_>>().windows(3).any(|three| three == [&2, &1, &3]) {
                 "is PKCS#12, not PEM; take it apart: openssl pkcs12 -in <file> -nokeys -out tls.crt, and openssl pkcs12 -in <file> -nocerts -nodes -out tls.key"
             } else {
@@ -99,7 +99,7 @@ fn not_pem(value: &[u8]) -> CertificateProblem {
             },
         );
     } else if value.starts_with(&[0xFE, 0xED, 0xFE, 0xED]) {
-        return CertificateProblem::UnsupportedFormat(
+        return CertificateError::UnsupportedFormat(
             "is a Java keystore, not PEM; export it with keytool -importkeystore -deststoretype pkcs12, and take that apart with openssl pkcs12",
         );
     } else if text.starts_with(b"LS0tLS1") {
@@ -109,5 +109,5 @@ fn not_pem(value: &[u8]) -> CertificateProblem {
     } else {
         "is not PEM: no line begins with -----BEGIN"
     };
-    CertificateProblem::Malformed(problem.to_owned())
+    CertificateError::Malformed(problem.to_owned())
 }

@@ -13,7 +13,7 @@ use x509_cert::{
     time::Time,
 };
 
-use super::{key::PublicKey, pem, problem::CertificateProblem};
+use super::{error::CertificateError, key::PublicKey, pem};
 use crate::domain::validity::Validity;
 
 /// A certificate as it was read.
@@ -51,7 +51,7 @@ impl X509 {
     ///
     /// # Errors
     /// When it is of a kind that is not distributed.
-    pub fn public_key(&self) -> Result<PublicKey, CertificateProblem> {
+    pub fn public_key(&self) -> Result<PublicKey, CertificateError> {
         PublicKey::of(self.parts.tbs_certificate().subject_public_key_info())
     }
 
@@ -141,38 +141,38 @@ impl<'a> Signed<'a> {
 ///
 /// # Errors
 /// When there is none, or anything else than certificates.
-pub fn certificates(value: &[u8]) -> Result<Vec<X509>, CertificateProblem> {
+pub fn certificates(value: &[u8]) -> Result<Vec<X509>, CertificateError> {
     // Whatever else is wrong with it, this comes first, also where the block is damaged.
     if value.windows(PRIVATE.len()).any(|bytes| bytes == PRIVATE) {
-        return Err(CertificateProblem::PrivateKeyInCertificate);
+        return Err(CertificateError::PrivateKeyInCertificate);
     }
     let mut all = Vec::new();
     for block in pem::blocks(value)? {
         match block.label.as_str() {
             "CERTIFICATE" => all.push(X509::read(&block.der).map_err(|error| {
                 let number = all.len() + 1;
-                CertificateProblem::Malformed(format!(
+                CertificateError::Malformed(format!(
                     "holds a certificate (number {number}) that cannot be read: {error}"
                 ))
             })?),
             "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => {
-                return Err(CertificateProblem::UnsupportedFormat(
+                return Err(CertificateError::UnsupportedFormat(
                     "holds a certificate in a form that only OpenSSL reads; rewrite it: openssl x509 -in <file> -out tls.crt",
                 ));
             }
             "PKCS7" | "CMS" => {
-                return Err(CertificateProblem::UnsupportedFormat(
+                return Err(CertificateError::UnsupportedFormat(
                     "is PKCS#7; take the certificates out of it: openssl pkcs7 -in <file> -print_certs -out tls.crt",
                 ));
             }
             "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
-                return Err(CertificateProblem::Malformed(
+                return Err(CertificateError::Malformed(
                     "is a signing request; put the certificate there that the authority made from it"
                         .to_owned(),
                 ));
             }
             label => {
-                return Err(CertificateProblem::Malformed(format!(
+                return Err(CertificateError::Malformed(format!(
                     "holds a block {label}; nothing but certificates belongs there"
                 )));
             }

@@ -1,20 +1,25 @@
-//! Members: where it stands how to reach one, and how that is told.
+//! Members: how to reach one, and how that is told.
 
-mod parting;
+mod removal;
+mod state;
 mod status;
 
-pub use parting::{Leave, Parting};
-pub use status::{Deletion, Observation, Standing, notes, status, worth_writing};
+pub(crate) use removal::{Leave, MemberRemoval};
+pub(crate) use state::{Connect, connect, connected, identity};
+pub(crate) use status::{
+    Deletion, MemberState, Observation, notes, status, told_how_connecting_ended, worth_writing,
+};
 
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
 use super::{
-    access::{self, Access, AccessProblem, Tolerance},
+    access::{self, Access, AccessError, Tolerance},
     adoption::Adopt,
+    identity::NamespacedName,
+    reason::Reason,
     sensitive::SecretBytes,
-    view::Key,
 };
 use crate::api::{AdoptedFrom, ClusterTool, MemberClusterSpec};
 
@@ -33,9 +38,9 @@ pub const CLUSTER_API_SUFFIX: &str = "-kubeconfig";
 /// Keys of a kubeconfig when none is named, in the order in which they are tried.
 const KEYS: [&str; 2] = ["value", "kubeconfig"];
 
-/// Why there is no way to a member, though the hub was asked well.
+/// Why there is no connection to a member.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Fault {
+pub enum MemberError {
     /// The Secret is not there.
     #[error("Secret '{secret}' does not exist; create it")]
     SecretMissing {
@@ -56,7 +61,7 @@ pub enum Fault {
         /// Which Secret and key.
         what: String,
         /// What is wrong.
-        problem: AccessProblem,
+        problem: AccessError,
     },
     /// The operator was not told to use Secrets of that tool, or of that namespace.
     #[error(
@@ -90,15 +95,15 @@ pub enum Fault {
     },
 }
 
-impl Fault {
+impl MemberError {
     /// The stable reason.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::SecretMissing { .. } | Self::KeyMissing { .. } => "KubeconfigMissing",
-            Self::Refused { .. } => "KubeconfigRefused",
-            Self::AdoptionOff { .. } | Self::NotTheirs { .. } => "AdoptionNotAllowed",
-            Self::Unreadable { .. } => "KubeconfigUnreadable",
+            Self::SecretMissing { .. } | Self::KeyMissing { .. } => Reason::KubeconfigMissing,
+            Self::Refused { .. } => Reason::KubeconfigRefused,
+            Self::AdoptionOff { .. } | Self::NotTheirs { .. } => Reason::AdoptionNotAllowed,
+            Self::Unreadable { .. } => Reason::KubeconfigUnreadable,
         }
     }
 
@@ -111,7 +116,7 @@ impl Fault {
 
 /// A Secret that says how to reach a cluster.
 #[derive(Clone, Debug, Default)]
-pub struct Origin {
+pub struct AccessSecret {
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Its data.
@@ -121,16 +126,20 @@ pub struct Origin {
 /// Where it stands how to reach a member: the Secret. Nothing is read when that is not allowed.
 ///
 /// # Errors
-/// [`Fault::AdoptionOff`].
-pub fn place(spec: &MemberClusterSpec, operator_namespace: &str, adopt: &Adopt) -> Result<Key, Fault> {
+/// [`MemberError::AdoptionOff`].
+pub fn place(
+    spec: &MemberClusterSpec,
+    operator_namespace: &str,
+    adopt: &Adopt,
+) -> Result<NamespacedName, MemberError> {
     let Some(from) = &spec.adopted_from else {
         let name = spec.kubeconfig_secret_ref.as_ref().map_or("", |reference| &reference.name);
-        return Ok(Key::new(operator_namespace, name));
+        return Ok(NamespacedName::new(operator_namespace, name));
     };
     if adopt.covers(from.tool, &from.namespace) {
-        return Ok(Key::new(from.namespace.as_str(), from.name.as_str()));
+        return Ok(NamespacedName::new(from.namespace.as_str(), from.name.as_str()));
     }
-    Err(Fault::AdoptionOff {
+    Err(MemberError::AdoptionOff {
         tool: tool(from.tool),
         namespace: from.namespace.clone(),
         flag: match from.tool {
@@ -164,43 +173,44 @@ pub fn source(spec: &MemberClusterSpec, operator_namespace: &str) -> String {
 /// What is missing or speaks against it.
 pub fn read(
     spec: &MemberClusterSpec,
-    place: &Key,
-    origin: Option<&Origin>,
+    place: &NamespacedName,
+    found: Option<&AccessSecret>,
     tolerance: Tolerance,
-) -> Result<Access, Fault> {
+) -> Result<Access, MemberError> {
     let secret = format!("{}/{}", place.namespace, place.name);
-    let origin = origin.ok_or_else(|| Fault::SecretMissing { secret: secret.clone() })?;
+    let found = found.ok_or_else(|| MemberError::SecretMissing { secret: secret.clone() })?;
     if let Some(from) = &spec.adopted_from {
-        owned(from, origin, &secret)?;
+        owned(from, found, &secret)?;
         if from.tool == ClusterTool::ArgoCD {
             let what = format!("Secret '{secret}'");
-            return access::argocd(&origin.data, tolerance)
-                .map_err(|problem| Fault::Refused { what, problem });
+            return access::argocd(&found.data, tolerance)
+                .map_err(|problem| MemberError::Refused { what, problem });
         }
     }
     let named = spec.kubeconfig_secret_ref.as_ref().and_then(|reference| reference.key.as_deref());
     let keys = named.as_ref().map_or(&KEYS[..], std::slice::from_ref);
-    let found = keys.iter().find_map(|key| origin.data.get(*key).map(|value| (*key, value)));
-    let Some((key, value)) = found else {
+    let value = keys.iter().find_map(|key| found.data.get(*key).map(|value| (*key, value)));
+    let Some((key, value)) = value else {
         let key = keys.iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(" nor ");
-        return Err(Fault::KeyMissing { secret, key });
+        return Err(MemberError::KeyMissing { secret, key });
     };
     let what = format!("key '{key}' of Secret '{secret}'");
-    access::kubeconfig(value.expose(), tolerance).map_err(|problem| Fault::Refused { what, problem })
+    access::kubeconfig(value.expose(), tolerance).map_err(|problem| MemberError::Refused { what, problem })
 }
 
 /// Whether the Secret is what its tool would call a cluster. Without this a MemberCluster could make any
 /// Secret of the namespace be tried as one.
-fn owned(from: &AdoptedFrom, origin: &Origin, secret: &str) -> Result<(), Fault> {
-    let lacks = |mark: String| Fault::NotTheirs { secret: secret.to_owned(), tool: tool(from.tool), mark };
+fn owned(from: &AdoptedFrom, found: &AccessSecret, secret: &str) -> Result<(), MemberError> {
+    let lacks =
+        |mark: String| MemberError::NotTheirs { secret: secret.to_owned(), tool: tool(from.tool), mark };
     match from.tool {
         ClusterTool::ArgoCD => {
-            if origin.labels.get(ARGOCD_LABEL).is_none_or(|value| value != ARGOCD_CLUSTER) {
+            if found.labels.get(ARGOCD_LABEL).is_none_or(|value| value != ARGOCD_CLUSTER) {
                 return Err(lacks(format!("label {ARGOCD_LABEL}: {ARGOCD_CLUSTER}")));
             }
         }
         ClusterTool::ClusterAPI => {
-            let cluster = origin.labels.get(CLUSTER_API_LABEL);
+            let cluster = found.labels.get(CLUSTER_API_LABEL);
             let cluster = cluster.ok_or_else(|| lacks(format!("label {CLUSTER_API_LABEL}")))?;
             if from.name.strip_suffix(CLUSTER_API_SUFFIX) != Some(cluster.as_str()) {
                 return Err(lacks(format!("a name of '{cluster}{CLUSTER_API_SUFFIX}'")));

@@ -2,28 +2,25 @@
 
 use std::time::Duration;
 
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
-    jiff::Timestamp,
-};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-use super::Fault;
+use super::MemberError;
 use crate::{
     api::MemberClusterStatus,
     domain::{
-        event::Note,
-        trouble::{Cause, Refusal},
+        cluster_condition::{ConnectionError, Denied},
+        condition::{self, ConditionStatus, ConditionType, Verdict, same},
+        event::{Action, Note},
+        reason::Reason,
+        schedule::PROBE_NEWS,
     },
 };
 
-/// `lastProbeTime` alone is written no more often than this.
-const PROBE_NEWS: Duration = Duration::from_secs(300);
-
 /// How a member stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum MemberState {
     /// There is no way to it.
-    Broken(Fault),
+    Invalid(MemberError),
     /// The way cannot be tried, as with a certificate that no TLS takes; what is wrong.
     Unusable(String),
     /// It is the cluster of another member, or of the operator.
@@ -34,9 +31,9 @@ pub enum Standing {
     /// It is being listed for the first time.
     Connecting,
     /// It answers, but does not let everything be listed; what it said.
-    Failing(Cause),
+    Failing(ConnectionError),
     /// It does not answer; why.
-    Down(Cause),
+    Down(ConnectionError),
     /// All is well.
     Up,
 }
@@ -56,7 +53,7 @@ pub struct Observation {
     /// `metadata.generation`.
     pub generation: Option<i64>,
     /// How it stands.
-    pub standing: Standing,
+    pub state: MemberState,
     /// Whether its MemberCluster says to write nothing.
     pub paused: bool,
     /// Set while it is being deleted.
@@ -73,9 +70,6 @@ pub struct Observation {
     pub probed: Option<Timestamp>,
 }
 
-/// Status, reason and message of a condition.
-type Verdict = (&'static str, &'static str, String);
-
 /// The status of a member. What was seen before and cannot be seen now stays.
 #[must_use]
 pub fn status(
@@ -83,29 +77,15 @@ pub fn status(
     previous: Option<&MemberClusterStatus>,
     now: Timestamp,
 ) -> MemberClusterStatus {
-    let (ready, reachable, reconciling, stalled) = verdicts(seen);
     let old = previous.map_or(&[][..], |status| &status.conditions);
-    let conditions =
-        [("Ready", ready), ("Reachable", reachable), ("Reconciling", reconciling), ("Stalled", stalled)].map(
-            |(type_, (status, reason, message))| Condition {
-                last_transition_time: old
-                    .iter()
-                    .find(|condition| condition.type_ == type_ && condition.status == status)
-                    .map_or(Time(now), |condition| condition.last_transition_time.clone()),
-                message,
-                observed_generation: seen.generation,
-                reason: reason.to_owned(),
-                status: status.to_owned(),
-                type_: type_.to_owned(),
-            },
-        );
+    let conditions = condition::set(old, verdicts(seen), seen.generation, now);
     // At another address it may be another cluster.
     let moved = seen.server.is_some() && previous.is_some_and(|status| status.server != seen.server);
     let kept =
         |get: fn(&MemberClusterStatus) -> &Option<String>| previous.and_then(|status| get(status).clone());
     MemberClusterStatus {
         observed_generation: seen.generation,
-        conditions: conditions.into(),
+        conditions,
         server_version: seen.version.clone().or_else(|| kept(|status| &status.server_version)),
         server: seen.server.clone().or_else(|| kept(|status| &status.server)),
         cluster_id: seen.id.clone().or_else(|| kept(|status| &status.cluster_id).filter(|_| !moved)),
@@ -135,95 +115,136 @@ pub fn worth_writing(previous: Option<&MemberClusterStatus>, next: &MemberCluste
 /// What is worth telling of the step from one status to the next: each change of `Ready`, once.
 #[must_use]
 pub fn notes(previous: Option<&MemberClusterStatus>, next: &MemberClusterStatus) -> Vec<Note> {
-    let ready = |status: &MemberClusterStatus| status.conditions.iter().find(|c| c.type_ == "Ready").cloned();
+    let ready =
+        |status: &MemberClusterStatus| condition::find(&status.conditions, ConditionType::Ready).cloned();
     let Some(new) = ready(next) else { return Vec::new() };
-    let old = previous.and_then(ready);
-    let same = old.as_ref().is_some_and(|old| old.status == new.status && old.reason == new.reason);
+    let reason = Reason::parse(&new.reason).unwrap_or(Reason::Internal);
     // Connecting is a pause between two words.
-    if same || new.reason == "Connecting" {
+    if previous.and_then(ready).is_some_and(|old| same(&old, &new)) || reason == Reason::Connecting {
         return Vec::new();
     }
-    let warning = new.status != "True" && !matches!(new.reason.as_str(), "Paused" | "Deleting");
-    let action = if new.reason == "Deleting" { "Delete" } else { "Connect" };
-    vec![Note { warning, reason: new.reason, action, note: new.message }]
+    let ok = ConditionStatus::parse(&new.status) == ConditionStatus::True;
+    let warning = !ok && !matches!(reason, Reason::Paused | Reason::Deleting);
+    let action = if reason == Reason::Deleting { Action::Delete } else { Action::Connect };
+    vec![Note { warning, reason, action, note: new.message }]
 }
 
-fn verdicts(seen: &Observation) -> (Verdict, Verdict, Verdict, Verdict) {
-    let (reason, message, stuck) = told(&seen.standing);
-    let reachable: Verdict = match &seen.standing {
-        Standing::Up => ("True", "Connected", "its API server answers".to_owned()),
-        Standing::Failing(_) if seen.version.is_some() => {
-            ("True", reason, "its API server answers, but not to everything that is asked".to_owned())
-        }
-        Standing::Down(_) => ("False", reason, message.clone()),
-        _ => ("Unknown", reason, message.clone()),
+/// Whether the last status tells how the last try to connect to this address ended.
+pub(crate) fn told_how_connecting_ended(
+    previous: Option<&MemberClusterStatus>,
+    generation: Option<i64>,
+    server: Option<&str>,
+) -> bool {
+    const ENDS: [Reason; 6] = [
+        Reason::Connected,
+        Reason::Paused,
+        Reason::Unreachable,
+        Reason::Unauthorized,
+        Reason::Forbidden,
+        Reason::Failing,
+    ];
+    previous.is_some_and(|status| {
+        let ready = condition::find(&status.conditions, ConditionType::Ready);
+        status.observed_generation == generation
+            && status.server.as_deref() == server
+            && ready
+                .and_then(|ready| Reason::parse(&ready.reason))
+                .is_some_and(|reason| ENDS.contains(&reason))
+    })
+}
+
+fn verdicts(seen: &Observation) -> [(ConditionType, Verdict); 4] {
+    use ConditionStatus::{False, True, Unknown};
+    let all = |ready, reachable, reconciling, stalled| {
+        [
+            (ConditionType::Ready, ready),
+            (ConditionType::Reachable, reachable),
+            (ConditionType::Reconciling, reconciling),
+            (ConditionType::Stalled, stalled),
+        ]
     };
-    let done = |reason, text: &str| ("False", reason, text.to_owned());
+    let (reason, message, stalled) = told(&seen.state);
+    let told = |status| Verdict::new(status, reason, message.clone());
+    let reachable = match &seen.state {
+        MemberState::Up => Verdict::new(True, Reason::Connected, "its API server answers"),
+        MemberState::Failing(_) if seen.version.is_some() => {
+            Verdict::new(True, reason, "its API server answers, but not to everything that is asked")
+        }
+        MemberState::Down(_) => told(False),
+        _ => told(Unknown),
+    };
     if let Some(deletion) = &seen.deletion {
         let message = deleting(seen, deletion, &message);
-        return (
-            ("False", "Deleting", message.clone()),
+        return all(
+            Verdict::new(False, Reason::Deleting, message.clone()),
             reachable,
-            ("True", "Deleting", message),
-            done("Deleting", "work goes on"),
+            Verdict::new(True, Reason::Deleting, message),
+            Verdict::new(False, Reason::Deleting, "deletion is in progress"),
         );
     }
-    if seen.standing == Standing::Up && seen.paused {
-        let message = "nothing is written to the cluster as long as `spec.paused` is true".to_owned();
-        return (
-            ("False", "Paused", message.clone()),
+    let up = seen.state == MemberState::Up;
+    if up && seen.paused {
+        let message = "nothing is written to the cluster as long as `spec.paused` is true";
+        return all(
+            Verdict::new(False, Reason::Paused, message),
             reachable,
-            done("Paused", "it waits for somebody to act"),
-            ("True", "Paused", message),
+            Verdict::new(False, Reason::Paused, "waiting for user action"),
+            Verdict::new(True, Reason::Paused, message),
         );
     }
-    let (reconciling, stalled) = match (&seen.standing, stuck) {
-        (Standing::Up, _) => (done("Done", "nothing is left to do"), done("Done", "nothing is left to do")),
-        (_, true) => (done("Stalled", "it waits for somebody to act"), ("True", reason, message.clone())),
-        (_, false) => (("True", reason, message.clone()), done("Progressing", "work goes on")),
+    let done = || Verdict::new(False, Reason::Done, "nothing is left to do");
+    let (reconciling, stalled) = match (up, stalled) {
+        (true, _) => (done(), done()),
+        (_, true) => (Verdict::new(False, Reason::Stalled, "waiting for user action"), told(True)),
+        (_, false) => (told(True), Verdict::new(False, Reason::Progressing, "reconciliation is in progress")),
     };
-    let ready = if seen.standing == Standing::Up { "True" } else { "False" };
-    ((ready, reason, message), reachable, reconciling, stalled)
+    all(told(if up { True } else { False }), reachable, reconciling, stalled)
 }
 
-/// Reason and sentence of a standing, and whether only a person can mend it.
-fn told(standing: &Standing) -> (&'static str, String, bool) {
-    match standing {
-        Standing::Up => ("Connected", "credentials can be pushed there".to_owned(), false),
-        Standing::Connecting => ("Connecting", "the cluster is being connected to".to_owned(), false),
-        Standing::Broken(fault) => (fault.reason(), fault.to_string(), !fault.is_waiting()),
-        Standing::Unusable(why) => (
-            "KubeconfigRefused",
+/// Reason and sentence of a state, and whether only a person can fix it.
+fn told(state: &MemberState) -> (Reason, String, bool) {
+    match state {
+        MemberState::Up => (Reason::Connected, "credentials can be pushed there".to_owned(), false),
+        MemberState::Connecting => {
+            (Reason::Connecting, "the operator is connecting to the cluster".to_owned(), false)
+        }
+        MemberState::Invalid(error) => (error.reason(), error.to_string(), !error.is_waiting()),
+        MemberState::Unusable(why) => (
+            Reason::KubeconfigRefused,
             format!("no connection can be made from what the Secret holds: {why}"),
             true,
         ),
-        Standing::Duplicate { of } => (
-            "DuplicateCluster",
+        MemberState::Duplicate { of } => (
+            Reason::DuplicateCluster,
             format!(
-                "it is the same cluster as '{of}', and is not used twice; delete one of the two, or mend the kubeconfig"
+                "it is the same cluster as '{of}', and is not used twice; delete one of the two, or fix the kubeconfig"
             ),
             true,
         ),
-        Standing::Down(why) | Standing::Failing(why) if why.refusal == Some(Refusal::Unauthorized) => (
-            "Unauthorized",
+        MemberState::Down(why) | MemberState::Failing(why) if why.denied == Some(Denied::Unauthorized) => (
+            Reason::Unauthorized,
             format!(
                 "its API server does not accept the credentials that the Secret holds: {why}; renew them"
             ),
             true,
         ),
-        Standing::Down(why) => ("Unreachable", format!("its API server does not answer: {why}"), false),
-        Standing::Failing(why) if why.refusal == Some(Refusal::Forbidden) => (
-            "Forbidden",
+        MemberState::Down(why) => {
+            (Reason::Unreachable, format!("its API server does not answer: {why}"), false)
+        }
+        MemberState::Failing(why) if why.denied == Some(Denied::Forbidden) => (
+            Reason::Forbidden,
             format!(
                 "the operator may not see what it needs there: {why}; apply what `claviger member-rbac` prints"
             ),
             true,
         ),
-        Standing::Failing(why) => ("Failing", format!("its API server answers, but fails: {why}"), false),
+        MemberState::Failing(why) => {
+            (Reason::Failing, format!("its API server answers, but fails: {why}"), false)
+        }
     }
 }
 
-fn deleting(seen: &Observation, deletion: &Deletion, standing: &str) -> String {
+fn deleting(seen: &Observation, deletion: &Deletion, state: &str) -> String {
     if let Some(until) = deletion.until {
         let known = match deletion.copies {
             Some((0, _)) => "nothing of ours is left there".to_owned(),
@@ -231,7 +252,7 @@ fn deleting(seen: &Observation, deletion: &Deletion, standing: &str) -> String {
             None => "whatever is there stays".to_owned(),
         };
         return format!(
-            "{standing}; it is waited for until {until:.0}, and then {known}; annotate it with claviger.dev/force-delete: \"true\" to not wait"
+            "{state}; it is waited for until {until:.0}, and then {known}; annotate it with claviger.dev/force-delete: \"true\" to not wait"
         );
     }
     if seen.paused {

@@ -6,7 +6,7 @@ use crate::{
     api::MemberClusterStatus,
     domain::{
         adoption::Scope,
-        trouble::{Cause, Refusal},
+        cluster_condition::{ConnectionError, Denied},
     },
 };
 
@@ -17,43 +17,50 @@ fn spec(value: serde_json::Value) -> MemberClusterSpec {
     serde_json::from_value(value).unwrap()
 }
 
-fn origin(labels: &[(&str, &str)], data: &[(&str, &str)]) -> Origin {
-    Origin {
+fn secret(labels: &[(&str, &str)], data: &[(&str, &str)]) -> AccessSecret {
+    AccessSecret {
         labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         data: data.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::from(*value))).collect(),
     }
 }
 
-fn look(spec: &MemberClusterSpec, adopt: &Adopt, origin: Option<&Origin>) -> Result<Access, Fault> {
-    read(spec, &place(spec, OPERATOR, adopt)?, origin, Tolerance::default())
+fn read_spec(
+    spec: &MemberClusterSpec,
+    adopt: &Adopt,
+    found: Option<&AccessSecret>,
+) -> Result<Access, MemberError> {
+    read(spec, &place(spec, OPERATOR, adopt)?, found, Tolerance::default())
 }
 
 #[test]
 fn a_kubeconfig_is_found_under_its_usual_keys_or_the_one_that_is_named() {
     let plain = spec(json!({"kubeconfigSecretRef": {"name": "east"}}));
-    assert_eq!(place(&plain, OPERATOR, &Adopt::default()), Ok(Key::new(OPERATOR, "east")));
+    assert_eq!(place(&plain, OPERATOR, &Adopt::default()), Ok(NamespacedName::new(OPERATOR, "east")));
     assert_eq!(source(&plain, OPERATOR), "Kubeconfig/claviger-system/east");
     for key in ["value", "kubeconfig"] {
-        assert!(look(&plain, &Adopt::default(), Some(&origin(&[], &[(key, KUBECONFIG)]))).is_ok(), "{key}");
+        assert!(
+            read_spec(&plain, &Adopt::default(), Some(&secret(&[], &[(key, KUBECONFIG)]))).is_ok(),
+            "{key}"
+        );
     }
-    let both = origin(&[], &[("kubeconfig", "broken"), ("value", KUBECONFIG)]);
-    assert!(look(&plain, &Adopt::default(), Some(&both)).is_ok(), "`value` comes first");
+    let both = secret(&[], &[("kubeconfig", "broken"), ("value", KUBECONFIG)]);
+    assert!(read_spec(&plain, &Adopt::default(), Some(&both)).is_ok(), "`value` comes first");
     let named = spec(json!({"kubeconfigSecretRef": {"name": "east", "key": "config"}}));
-    let fault = look(&named, &Adopt::default(), Some(&both)).unwrap_err();
-    assert_eq!(fault.reason(), "KubeconfigMissing");
+    let error = read_spec(&named, &Adopt::default(), Some(&both)).unwrap_err();
+    assert_eq!(error.reason(), Reason::KubeconfigMissing);
     assert!(
-        fault.to_string().contains("'config'") && fault.to_string().contains("'claviger-system/east'"),
-        "{fault}"
+        error.to_string().contains("'config'") && error.to_string().contains("'claviger-system/east'"),
+        "{error}"
     );
-    let fault = look(&plain, &Adopt::default(), None).unwrap_err();
-    assert!(fault.is_waiting() && fault.to_string().contains("create it"), "{fault}");
-    let fault =
-        look(&plain, &Adopt::default(), Some(&origin(&[], &[("value", "users: canary")]))).unwrap_err();
-    assert_eq!(fault.reason(), "KubeconfigRefused");
+    let error = read_spec(&plain, &Adopt::default(), None).unwrap_err();
+    assert!(error.is_waiting() && error.to_string().contains("create it"), "{error}");
+    let error =
+        read_spec(&plain, &Adopt::default(), Some(&secret(&[], &[("value", "users: canary")]))).unwrap_err();
+    assert_eq!(error.reason(), Reason::KubeconfigRefused);
     assert!(
-        fault.to_string().starts_with("Malformed: key 'value' of Secret")
-            && !fault.to_string().contains("canary"),
-        "{fault}"
+        error.to_string().starts_with("Malformed: key 'value' of Secret")
+            && !error.to_string().contains("canary"),
+        "{error}"
     );
 }
 
@@ -64,28 +71,34 @@ fn secrets_of_tools_are_used_only_where_that_was_allowed_and_only_their_clusters
     let elsewhere = Adopt { argocd: Some("other".into()), cluster_api: Some(Scope::All) };
     let good = [("server", "https://a"), ("config", r#"{"bearerToken":"x"}"#)];
     let marked = [(ARGOCD_LABEL, ARGOCD_CLUSTER)];
-    assert!(look(&argo, &on, Some(&origin(&marked, &good))).is_ok());
+    assert!(read_spec(&argo, &on, Some(&secret(&marked, &good))).is_ok());
     assert_eq!(source(&argo, OPERATOR), "ArgoCD/argocd/cluster-a");
     for adopt in [Adopt::default(), elsewhere] {
-        let fault = look(&argo, &adopt, Some(&origin(&marked, &good))).unwrap_err();
-        assert_eq!(fault.reason(), "AdoptionNotAllowed");
-        assert!(fault.to_string().contains("--adopt-argocd-clusters=argocd"), "{fault}");
+        let error = read_spec(&argo, &adopt, Some(&secret(&marked, &good))).unwrap_err();
+        assert_eq!(error.reason(), Reason::AdoptionNotAllowed);
+        assert!(error.to_string().contains("--adopt-argocd-clusters=argocd"), "{error}");
     }
-    let fault = look(&argo, &on, Some(&origin(&[], &good))).unwrap_err();
-    assert!(fault.to_string().contains(ARGOCD_LABEL), "{fault}");
+    let error = read_spec(&argo, &on, Some(&secret(&[], &good))).unwrap_err();
+    assert!(error.to_string().contains(ARGOCD_LABEL), "{error}");
 
     let capi =
         |name: &str| spec(json!({"adoptedFrom": {"tool": "ClusterAPI", "namespace": "team", "name": name}}));
-    let secret = origin(&[(CLUSTER_API_LABEL, "a")], &[("value", KUBECONFIG)]);
-    assert!(look(&capi("a-kubeconfig"), &on, Some(&secret)).is_ok());
-    assert_eq!(look(&capi("a-ca"), &on, Some(&secret)).unwrap_err().reason(), "AdoptionNotAllowed");
-    assert_eq!(look(&capi("b-kubeconfig"), &on, Some(&secret)).unwrap_err().reason(), "AdoptionNotAllowed");
+    let cluster = secret(&[(CLUSTER_API_LABEL, "a")], &[("value", KUBECONFIG)]);
+    assert!(read_spec(&capi("a-kubeconfig"), &on, Some(&cluster)).is_ok());
+    assert_eq!(
+        read_spec(&capi("a-ca"), &on, Some(&cluster)).unwrap_err().reason(),
+        Reason::AdoptionNotAllowed
+    );
+    assert_eq!(
+        read_spec(&capi("b-kubeconfig"), &on, Some(&cluster)).unwrap_err().reason(),
+        Reason::AdoptionNotAllowed
+    );
 }
 
-fn seen(standing: Standing) -> Observation {
+fn seen(state: MemberState) -> Observation {
     Observation {
         generation: Some(3),
-        standing,
+        state,
         paused: false,
         deletion: None,
         source: "Kubeconfig/claviger-system/east".into(),
@@ -107,42 +120,42 @@ fn condition(status: &MemberClusterStatus, type_: &str) -> (String, String, Stri
 
 #[test]
 fn never_both_reconciling_and_stalled_and_ready_only_when_it_can_be_used() {
-    let missing = Fault::SecretMissing { secret: "a/b".into() };
-    let refused = Fault::Refused { what: "x".into(), problem: AccessProblem::NoContext };
-    let standings = [
-        (Standing::Up, "Connected", "True", "False", "False"),
-        (Standing::Connecting, "Connecting", "Unknown", "True", "False"),
-        (Standing::Broken(missing), "KubeconfigMissing", "Unknown", "True", "False"),
-        (Standing::Broken(refused), "KubeconfigRefused", "Unknown", "False", "True"),
-        (Standing::Unusable("no".into()), "KubeconfigRefused", "Unknown", "False", "True"),
-        (Standing::Duplicate { of: "west".into() }, "DuplicateCluster", "Unknown", "False", "True"),
-        (Standing::Down("connection refused".into()), "Unreachable", "False", "True", "False"),
+    let missing = MemberError::SecretMissing { secret: "a/b".into() };
+    let refused = MemberError::Refused { what: "x".into(), problem: AccessError::NoContext };
+    let states = [
+        (MemberState::Up, "Connected", "True", "False", "False"),
+        (MemberState::Connecting, "Connecting", "Unknown", "True", "False"),
+        (MemberState::Invalid(missing), "KubeconfigMissing", "Unknown", "True", "False"),
+        (MemberState::Invalid(refused), "KubeconfigRefused", "Unknown", "False", "True"),
+        (MemberState::Unusable("no".into()), "KubeconfigRefused", "Unknown", "False", "True"),
+        (MemberState::Duplicate { of: "west".into() }, "DuplicateCluster", "Unknown", "False", "True"),
+        (MemberState::Down("connection refused".into()), "Unreachable", "False", "True", "False"),
         (
-            Standing::Down(Cause { refusal: Some(Refusal::Unauthorized), text: "no".into() }),
+            MemberState::Down(ConnectionError { denied: Some(Denied::Unauthorized), message: "no".into() }),
             "Unauthorized",
             "False",
             "False",
             "True",
         ),
         (
-            Standing::Failing(Cause { refusal: Some(Refusal::Forbidden), text: "no".into() }),
+            MemberState::Failing(ConnectionError { denied: Some(Denied::Forbidden), message: "no".into() }),
             "Forbidden",
             "Unknown",
             "False",
             "True",
         ),
-        (Standing::Failing("disk full".into()), "Failing", "Unknown", "True", "False"),
+        (MemberState::Failing("disk full".into()), "Failing", "Unknown", "True", "False"),
     ];
-    for (standing, reason, reachable, reconciling, stalled) in standings {
-        let up = standing == Standing::Up;
-        let next = status(&seen(standing), None, at(0));
+    for (state, reason, reachable, reconciling, stalled) in states {
+        let up = state == MemberState::Up;
+        let next = status(&seen(state), None, at(0));
         assert_eq!(condition(&next, "Ready").0, if up { "True" } else { "False" }, "{reason}");
         assert_eq!(condition(&next, "Ready").1, reason);
         assert_eq!(condition(&next, "Reachable").0, reachable, "{reason}");
         assert_eq!(condition(&next, "Reconciling").0, reconciling, "{reason}");
         assert_eq!(condition(&next, "Stalled").0, stalled, "{reason}");
     }
-    let paused = status(&Observation { paused: true, ..seen(Standing::Up) }, None, at(0));
+    let paused = status(&Observation { paused: true, ..seen(MemberState::Up) }, None, at(0));
     assert_eq!(condition(&paused, "Ready").1, "Paused");
     assert_eq!(condition(&paused, "Reachable").0, "True");
 }
@@ -153,20 +166,20 @@ fn what_was_seen_stays_and_times_move_with_the_status_alone() {
         id: Some("uid".into()),
         version: Some("v1.36.0".into()),
         probed: Some(at(0)),
-        ..seen(Standing::Up)
+        ..seen(MemberState::Up)
     };
     let first = status(&up, None, at(0));
-    let down = status(&seen(Standing::Down("gone".into())), Some(&first), at(10));
+    let down = status(&seen(MemberState::Down("gone".into())), Some(&first), at(10));
     assert_eq!((down.server_version.as_deref(), down.cluster_id.as_deref()), (Some("v1.36.0"), Some("uid")));
     assert_eq!(down.last_probe_time, Some(Time(at(0))));
-    let later = status(&seen(Standing::Down("still".into())), Some(&down), at(20));
+    let later = status(&seen(MemberState::Down("still".into())), Some(&down), at(20));
     let ready = later.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
     assert_eq!(ready.last_transition_time, Time(at(10)));
 }
 
 #[test]
 fn that_it_was_asked_again_is_written_now_and_then_only() {
-    let probed = |seconds| Observation { probed: Some(at(seconds)), ..seen(Standing::Up) };
+    let probed = |seconds| Observation { probed: Some(at(seconds)), ..seen(MemberState::Up) };
     let first = status(&probed(0), None, at(0));
     assert!(worth_writing(None, &first));
     assert!(!worth_writing(Some(&first), &first));
@@ -177,27 +190,27 @@ fn that_it_was_asked_again_is_written_now_and_then_only() {
 }
 
 #[test]
-fn each_change_is_told_once() {
-    let first = status(&seen(Standing::Connecting), None, at(0));
+fn each_change_is_one_event() {
+    let first = status(&seen(MemberState::Connecting), None, at(0));
     assert!(notes(None, &first).is_empty());
-    let up = status(&seen(Standing::Up), Some(&first), at(1));
+    let up = status(&seen(MemberState::Up), Some(&first), at(1));
     let told = notes(Some(&first), &up);
-    assert_eq!((told.len(), told[0].warning, told[0].reason.as_str()), (1, false, "Connected"));
+    assert_eq!((told.len(), told[0].warning, told[0].reason), (1, false, Reason::Connected));
     assert!(notes(Some(&up), &up).is_empty());
-    let down = status(&seen(Standing::Down("gone".into())), Some(&up), at(2));
+    let down = status(&seen(MemberState::Down("gone".into())), Some(&up), at(2));
     let told = notes(Some(&up), &down);
-    assert!(told[0].warning && told[0].reason == "Unreachable" && told[0].note.contains("gone"));
-    let other = status(&seen(Standing::Down("other".into())), Some(&down), at(3));
+    assert!(told[0].warning && told[0].reason == Reason::Unreachable && told[0].note.contains("gone"));
+    let other = status(&seen(MemberState::Down("other".into())), Some(&down), at(3));
     assert!(notes(Some(&down), &other).is_empty(), "another word for it is no news");
 }
 
 #[test]
 fn a_deletion_says_what_it_waits_for() {
-    let with = |standing, deletion| Observation { deletion: Some(deletion), ..seen(standing) };
+    let with = |state, deletion| Observation { deletion: Some(deletion), ..seen(state) };
     let text = |seen: &Observation| condition(&status(seen, None, at(0)), "Ready");
-    let waiting = with(Standing::Up, Deletion { copies: Some((5, 2)), until: None });
+    let waiting = with(MemberState::Up, Deletion { copies: Some((5, 2)), until: None });
     assert_eq!(text(&waiting).1, "Deleting");
     assert!(text(&waiting).2.starts_with("3 Secrets"), "{}", text(&waiting).2);
-    let down = with(Standing::Down("gone".into()), Deletion { copies: None, until: Some(at(60)) });
+    let down = with(MemberState::Down("gone".into()), Deletion { copies: None, until: Some(at(60)) });
     assert!(text(&down).2.contains("gone") && text(&down).2.contains("force-delete"), "{}", text(&down).2);
 }

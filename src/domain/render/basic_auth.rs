@@ -10,56 +10,49 @@ use zeroize::Zeroizing;
 
 use super::value::{self, invalid};
 use crate::{
-    api::{
-        BasicAuthCredential, BasicAuthCredentialSpec, BasicAuthFormat, BasicAuthStatus, CredentialKind,
-        CredentialStatus, DeletionPolicy, PasswordHash, Target,
-    },
+    api::{BasicAuthCredentialSpec, BasicAuthFormat, BasicAuthStatus, DeletionPolicy, PasswordHash, Target},
     domain::{
         SecretBytes,
         content::{Content, Inputs, SourceError, SourceSecret, Sources, Warning},
-        credential::Credential,
+        credential::{CredentialSpec, Source},
         htpasswd,
     },
 };
 
-impl Credential for BasicAuthCredential {
-    const KIND: CredentialKind = CredentialKind::BasicAuthCredential;
-    const KEEPS: bool = true;
+impl CredentialSpec for BasicAuthCredentialSpec {
+    fn keeps_existing(&self) -> bool {
+        true
+    }
 
     fn target(&self) -> &Target {
-        &self.spec.target
+        &self.target
     }
 
     fn deletion_policy(&self) -> DeletionPolicy {
-        self.spec.deletion_policy
+        self.deletion_policy
     }
 
-    fn status(&self) -> Option<&CredentialStatus> {
-        self.status.as_ref().map(|status| &status.common)
-    }
-
-    fn sources(&self) -> Vec<String> {
-        let single = self.spec.secret_ref.iter().map(|secret| &secret.name);
+    fn source(&self) -> Source {
+        let single = self.secret_ref.iter().map(|secret| &secret.name);
         let names: BTreeSet<&String> =
-            self.spec.users.iter().map(|user| &user.secret_ref.name).chain(single).collect();
-        names.into_iter().cloned().collect()
+            self.users.iter().map(|user| &user.secret_ref.name).chain(single).collect();
+        Source::Secrets(names.into_iter().cloned().collect())
     }
 
     fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError> {
-        render(&self.spec, inputs)
+        render(self, inputs)
     }
 
-    fn details(&self, _: Option<&Content>) -> Map<String, Value> {
-        let users = self.spec.users.len() + usize::from(self.spec.secret_ref.is_some());
-        let status =
-            BasicAuthStatus { users: i64::try_from(users).unwrap_or(i64::MAX), hash: hash(&self.spec) };
+    fn details(&self, _: Option<&Content>, _: &Map<String, Value>) -> Map<String, Value> {
+        let users = self.users.len() + usize::from(self.secret_ref.is_some());
+        let status = BasicAuthStatus { users: i64::try_from(users).unwrap_or(i64::MAX), hash: hash(self) };
         let mut details = Map::new();
         details.insert("basicAuth".to_owned(), serde_json::json!(status));
         details
     }
 
     fn provider(&self) -> &'static str {
-        match self.spec.format {
+        match self.format {
             BasicAuthFormat::BasicAuth => "BasicAuth",
             BasicAuthFormat::Htpasswd => "Htpasswd",
             BasicAuthFormat::HtpasswdMap => "HtpasswdMap",
@@ -197,10 +190,10 @@ fn file(
     inputs: Inputs<'_>,
     key: &'static str,
 ) -> Result<Data, SourceError> {
-    let standing = inputs.standing.and_then(|secret| secret.data.get(key));
-    let standing = standing.and_then(|bytes| std::str::from_utf8(bytes.expose()).ok()).unwrap_or_default();
-    let standing: BTreeMap<&str, &str> = standing.lines().filter_map(|line| line.split_once(':')).collect();
-    let hashes = hashes(spec, users, inputs, |name| standing.get(name).copied())?;
+    let existing = inputs.existing.and_then(|secret| secret.data.get(key));
+    let existing = existing.and_then(|bytes| std::str::from_utf8(bytes.expose()).ok()).unwrap_or_default();
+    let existing: BTreeMap<&str, &str> = existing.lines().filter_map(|line| line.split_once(':')).collect();
+    let hashes = hashes(spec, users, inputs, |name| existing.get(name).copied())?;
     // In one piece, so that no part of it is left behind where it grew.
     let length = hashes.iter().map(|(name, hash)| name.len() + hash.len() + 2).sum();
     let mut file = Vec::with_capacity(length);
@@ -215,18 +208,18 @@ fn file(
 /// A key for each user.
 fn map(spec: &BasicAuthCredentialSpec, users: &Users<'_>, inputs: Inputs<'_>) -> Result<Data, SourceError> {
     let hashes = hashes(spec, users, inputs, |name| {
-        std::str::from_utf8(inputs.standing?.data.get(name)?.expose()).ok()
+        std::str::from_utf8(inputs.existing?.data.get(name)?.expose()).ok()
     })?;
     Ok(hashes.into_iter().map(|(name, hash)| (name.to_owned().into(), hash.as_str().into())).collect())
 }
 
-/// A hash for each user: the one that stands where it holds, so that nothing is written for the sake
+/// A hash for each user: the existing one where it holds, so that nothing is written for the sake
 /// of another salt.
 fn hashes<'a>(
     spec: &BasicAuthCredentialSpec,
     users: &Users<'a>,
     inputs: Inputs<'_>,
-    standing: impl Fn(&str) -> Option<&'a str>,
+    existing: impl Fn(&str) -> Option<&'a str>,
 ) -> Result<Vec<(&'a str, Zeroizing<String>)>, SourceError> {
     let hash = hash(spec).unwrap_or(PasswordHash::Bcrypt);
     // All are judged before the first is hashed, which takes its time.
@@ -237,8 +230,8 @@ fn hashes<'a>(
     }
     let hashed = users.iter().map(|(name, user)| {
         let password = user.password.text;
-        let text = match standing(name) {
-            Some(stands) if htpasswd::holds(hash, password, stands) => Zeroizing::new(stands.to_owned()),
+        let text = match existing(name) {
+            Some(found) if htpasswd::holds(hash, password, found) => Zeroizing::new(found.to_owned()),
             _ => htpasswd::make(hash, name, password, inputs.entropy),
         };
         (*name, text)

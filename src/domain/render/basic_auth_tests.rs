@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::domain::reason::Reason;
 
 fn spec(spec: Value) -> BasicAuthCredentialSpec {
     serde_json::from_value(spec).unwrap()
@@ -35,10 +36,10 @@ fn sources(alice: &str, bob: &str, carol: &str) -> Sources {
 fn draw(
     spec: &BasicAuthCredentialSpec,
     sources: &Sources,
-    standing: Option<&SourceSecret>,
+    existing: Option<&SourceSecret>,
     entropy: u8,
 ) -> Result<Content, SourceError> {
-    render(spec, Inputs { sources, standing, now: Timestamp::UNIX_EPOCH, entropy: &[entropy; 32] })
+    render(spec, Inputs { sources, existing, now: Timestamp::UNIX_EPOCH, entropy: &[entropy; 32] })
 }
 
 fn text<'a>(content: &'a Content, key: &str) -> &'a str {
@@ -116,8 +117,8 @@ fn a_single_user_has_its_name_from_the_spec_or_the_secret() {
     let content = user(json!({}), &with).unwrap();
     assert_eq!(text(&content, "username"), "from-secret");
     assert_eq!(content.notes, ["a newline at the end of key 'password' of Secret 'src' was left out"]);
-    assert_eq!(user(json!({}), &without).unwrap_err().reason(), "UsernameMissing");
-    assert_eq!(user(json!({"usernameKey": "gone"}), &with).unwrap_err().reason(), "KeyMissing");
+    assert_eq!(user(json!({}), &without).unwrap_err().reason(), Reason::UsernameMissing);
+    assert_eq!(user(json!({"usernameKey": "gone"}), &with).unwrap_err().reason(), Reason::KeyMissing);
 }
 
 #[test]
@@ -167,8 +168,8 @@ fn what_was_tampered_with_is_made_anew() {
         ("no lines", b":\n:::\n\n\xe2\x98\x83".as_slice(), false),
         ("not text", b"\xff\xfe".as_slice(), false),
     ] {
-        let standing = secret("copy", "Opaque", &[("auth", tampered)]);
-        let healed = draw(&team("Htpasswd"), &sources, Some(&standing), 2).unwrap();
+        let existing = secret("copy", "Opaque", &[("auth", tampered)]);
+        let healed = draw(&team("Htpasswd"), &sources, Some(&existing), 2).unwrap();
         let healed = text(&healed, "auth");
         assert_eq!(healed.lines().count(), 3, "{what}");
         assert!(!healed.contains("{SHA}") && !healed.contains("mallory"), "{what}");
@@ -188,22 +189,22 @@ fn what_was_tampered_with_is_made_anew() {
 }
 
 #[test]
-fn a_broken_source_is_told_without_its_value() {
+fn a_broken_source_is_reported_without_its_value() {
     let long = "hunter2".repeat(11);
     for (format, name, password, want) in [
-        ("Htpasswd", "me", "", "InvalidFormat"),
-        ("Htpasswd", "me", "hunter2\0", "InvalidFormat"),
-        ("Htpasswd", "me", long.as_str(), "InvalidFormat"),
-        ("Htpasswd", "hunter2:x", "hunter2", "InvalidUsername"),
-        ("Htpasswd", "hunter2\nroot", "hunter2", "InvalidUsername"),
-        ("Htpasswd", "hunter2\u{85}", "hunter2", "InvalidUsername"),
-        ("Htpasswd", "#hunter2", "hunter2", "InvalidUsername"),
-        ("NginxOrg", " hunter2", "hunter2", "InvalidUsername"),
-        ("EnvoyGateway", "hunter2 ", "hunter2", "InvalidUsername"),
-        ("HtpasswdMap", "hunter2@example.com", "hunter2", "InvalidUsername"),
-        ("HtpasswdMap", "..hunter2", "hunter2", "InvalidUsername"),
-        ("BasicAuth", "hunter2:x", "hunter2", "InvalidUsername"),
-        ("BasicAuth", "", "hunter2", "InvalidUsername"),
+        ("Htpasswd", "me", "", Reason::InvalidFormat),
+        ("Htpasswd", "me", "hunter2\0", Reason::InvalidFormat),
+        ("Htpasswd", "me", long.as_str(), Reason::InvalidFormat),
+        ("Htpasswd", "hunter2:x", "hunter2", Reason::InvalidUsername),
+        ("Htpasswd", "hunter2\nroot", "hunter2", Reason::InvalidUsername),
+        ("Htpasswd", "hunter2\u{85}", "hunter2", Reason::InvalidUsername),
+        ("Htpasswd", "#hunter2", "hunter2", Reason::InvalidUsername),
+        ("NginxOrg", " hunter2", "hunter2", Reason::InvalidUsername),
+        ("EnvoyGateway", "hunter2 ", "hunter2", Reason::InvalidUsername),
+        ("HtpasswdMap", "hunter2@example.com", "hunter2", Reason::InvalidUsername),
+        ("HtpasswdMap", "..hunter2", "hunter2", Reason::InvalidUsername),
+        ("BasicAuth", "hunter2:x", "hunter2", Reason::InvalidUsername),
+        ("BasicAuth", "", "hunter2", Reason::InvalidUsername),
     ] {
         let secret =
             secret("src", "Opaque", &[("username", name.as_bytes()), ("password", password.as_bytes())]);
@@ -221,11 +222,11 @@ fn a_broken_source_is_told_without_its_value() {
     let injected =
         spec(json!({"format": "Htpasswd", "username": "a:b\nroot", "secretRef": {"name": "carol"}}));
     let error = draw(&injected, &sources("a", "b", "carol-password"), None, 1).unwrap_err();
-    assert_eq!(error.reason(), "InvalidUsername");
+    assert_eq!(error.reason(), Reason::InvalidUsername);
     for (secret, want) in [
-        (secret("team", "kubernetes.io/tls", &[]), "UnsupportedSecretType"),
-        (secret("team", "Opaque", &[("alice", b"hunter2hunter2")]), "KeyMissing"),
-        (secret("other", "Opaque", &[]), "SecretNotFound"),
+        (secret("team", "kubernetes.io/tls", &[]), Reason::UnsupportedSecretType),
+        (secret("team", "Opaque", &[("alice", b"hunter2hunter2")]), Reason::KeyMissing),
+        (secret("other", "Opaque", &[]), Reason::SecretNotFound),
     ] {
         let error = draw(&team("Htpasswd"), &[secret].into_iter().collect(), None, 1).unwrap_err();
         assert_eq!(error.reason(), want, "{error}");
@@ -239,7 +240,7 @@ fn the_longest_password_of_each_hash_is_taken() {
             json!({"format": "Htpasswd", "hash": hash, "username": "me", "secretRef": {"name": "carol"}});
         let try_with = |length| draw(&spec(one.clone()), &sources("a", "b", &"x".repeat(length)), None, 1);
         assert!(try_with(most).is_ok(), "{hash}");
-        assert_eq!(try_with(most + 1).unwrap_err().reason(), "InvalidFormat", "{hash}");
+        assert_eq!(try_with(most + 1).unwrap_err().reason(), Reason::InvalidFormat, "{hash}");
     }
 }
 
@@ -251,13 +252,13 @@ fn a_short_password_is_a_warning() {
 
 #[test]
 fn every_source_is_named_once() {
-    let credential = BasicAuthCredential::new("team", team("Htpasswd"));
-    assert_eq!(credential.sources(), ["carol", "team"]);
-    assert_eq!(credential.details(None)["basicAuth"], json!({"users": 3, "hash": "Bcrypt"}));
-    let single =
-        BasicAuthCredential::new("one", spec(json!({"format": "BasicAuth", "secretRef": {"name": "src"}})));
-    assert_eq!(single.sources(), ["src"]);
-    assert_eq!(single.details(None)["basicAuth"], json!({"users": 1}));
+    let sources = |names: &[&str]| Source::Secrets(names.iter().map(|name| (*name).to_owned()).collect());
+    let team = team("Htpasswd");
+    assert_eq!(team.source(), sources(&["carol", "team"]));
+    assert_eq!(team.details(None, &Map::new())["basicAuth"], json!({"users": 3, "hash": "Bcrypt"}));
+    let single = spec(json!({"format": "BasicAuth", "secretRef": {"name": "src"}}));
+    assert_eq!(single.source(), sources(&["src"]));
+    assert_eq!(single.details(None, &Map::new())["basicAuth"], json!({"users": 1}));
 }
 
 proptest! {

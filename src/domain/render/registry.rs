@@ -9,46 +9,37 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::value::{self, invalid};
 use crate::{
-    api::{
-        CredentialKind, CredentialStatus, DeletionPolicy, Provider, RegistryCredential,
-        RegistryCredentialSpec, RegistryStatus, Target,
-    },
+    api::{DeletionPolicy, Provider, RegistryCredentialSpec, RegistryStatus, Target},
     domain::{
         SecretBytes,
         content::{Content, Inputs, SourceError, SourceSecret, Warning},
-        credential::Credential,
+        credential::{CredentialSpec, Source},
+        registry::{Registry, default_username, kubelet},
     },
-    provider::{Registry, default_username, kubelet},
 };
 
 const OUTPUT_TYPE: &str = "kubernetes.io/dockerconfigjson";
 const OUTPUT_KEY: &str = ".dockerconfigjson";
 
-impl Credential for RegistryCredential {
-    const KIND: CredentialKind = CredentialKind::RegistryCredential;
-
+impl CredentialSpec for RegistryCredentialSpec {
     fn target(&self) -> &Target {
-        &self.spec.target
+        &self.target
     }
 
     fn deletion_policy(&self) -> DeletionPolicy {
-        self.spec.deletion_policy
+        self.deletion_policy
     }
 
-    fn status(&self) -> Option<&CredentialStatus> {
-        self.status.as_ref().map(|status| &status.common)
-    }
-
-    fn sources(&self) -> Vec<String> {
-        vec![self.spec.secret_ref.name.clone()]
+    fn source(&self) -> Source {
+        Source::Secrets(vec![self.secret_ref.name.clone()])
     }
 
     fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError> {
-        render(&self.spec, inputs.sources.get(&self.spec.secret_ref.name)?)
+        render(self, inputs.sources.get(&self.secret_ref.name)?)
     }
 
-    fn details(&self, _: Option<&Content>) -> Map<String, Value> {
-        let registry = Registry::of(&self.spec);
+    fn details(&self, _: Option<&Content>, _: &Map<String, Value>) -> Map<String, Value> {
+        let registry = Registry::of(self);
         let status = RegistryStatus { endpoint: registry.endpoint(), key: registry.key };
         let mut details = Map::new();
         details.insert("registry".to_owned(), serde_json::json!(status));
@@ -56,7 +47,7 @@ impl Credential for RegistryCredential {
     }
 
     fn provider(&self) -> &'static str {
-        match self.spec.provider {
+        match self.provider {
             Provider::DockerHub => "DockerHub",
             Provider::GitHub => "GitHub",
             Provider::GitLab => "GitLab",

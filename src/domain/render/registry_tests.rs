@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::domain::reason::Reason;
 
 fn spec(extra: Value) -> RegistryCredentialSpec {
     let mut full = json!({"provider": "Custom", "server": "reg.example.com", "secretRef": {"name": "src"}});
@@ -23,7 +24,7 @@ fn config(content: &Content) -> Value {
     serde_json::from_slice(content.data[OUTPUT_KEY].expose()).unwrap()
 }
 
-fn reason(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> (&'static str, String) {
+fn reason(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> (Reason, String) {
     let error = render(spec, secret).unwrap_err();
     (error.reason(), error.to_string())
 }
@@ -56,36 +57,39 @@ fn the_user_name_comes_from_the_spec_then_the_secret_then_the_provider() {
     assert_eq!(user(json!({}), &with), "from-secret");
     let scaleway = json!({"provider": "Scaleway", "server": null, "scaleway": {"region": "fr-par"}});
     assert_eq!(user(scaleway, &without), "nologin");
-    assert_eq!(reason(&spec(json!({})), &without).0, "UsernameMissing");
+    assert_eq!(reason(&spec(json!({})), &without).0, Reason::UsernameMissing);
 }
 
 #[test]
-fn a_broken_source_is_told_without_its_value() {
+fn a_broken_source_is_reported_without_its_value() {
     let long = vec![b'x'; 1024 * 1024];
     let docker =
         |text: &'static str| secret("kubernetes.io/dockerconfigjson", &[(OUTPUT_KEY, text.as_bytes())]);
     for (secret, want) in [
-        (secret("Opaque", &[("username", b"me")]), "KeyMissing"),
-        (secret("kubernetes.io/tls", &[("password", b"hunter2")]), "UnsupportedSecretType"),
-        (secret("Opaque", &[("username", b"me"), ("password", b"hunter2\xff")]), "InvalidFormat"),
-        (secret("Opaque", &[("username", b"me"), ("password", b"")]), "InvalidFormat"),
-        (secret("Opaque", &[("username", b"me"), ("password", b"\n")]), "InvalidFormat"),
-        (secret("Opaque", &[("username", b"me"), ("password", b"hunter2\n\n")]), "InvalidFormat"),
-        (secret("Opaque", &[("username", b"me"), ("password", b"hunter2\0")]), "InvalidFormat"),
-        (secret("Opaque", &[("username", b"me"), ("password", &long)]), "InvalidFormat"),
-        (secret("Opaque", &[("username", b"hunter2:x"), ("password", b"hunter2")]), "InvalidUsername"),
-        (secret("Opaque", &[("username", b"hunter2\x07"), ("password", b"hunter2")]), "InvalidUsername"),
-        (docker("hunter2"), "InvalidFormat"),
-        (docker(r#"{"auths":{"reg.example.com":{"auth":"hunter2!"}}}"#), "InvalidFormat"),
-        (docker(r#"{"auths":{"reg.example.com":{"auth":"aHVudGVyMg=="}}}"#), "InvalidFormat"),
-        (docker(r#"{"auths":{"reg.example.com":{"username":"me"}}}"#), "InvalidFormat"),
+        (secret("Opaque", &[("username", b"me")]), Reason::KeyMissing),
+        (secret("kubernetes.io/tls", &[("password", b"hunter2")]), Reason::UnsupportedSecretType),
+        (secret("Opaque", &[("username", b"me"), ("password", b"hunter2\xff")]), Reason::InvalidFormat),
+        (secret("Opaque", &[("username", b"me"), ("password", b"")]), Reason::InvalidFormat),
+        (secret("Opaque", &[("username", b"me"), ("password", b"\n")]), Reason::InvalidFormat),
+        (secret("Opaque", &[("username", b"me"), ("password", b"hunter2\n\n")]), Reason::InvalidFormat),
+        (secret("Opaque", &[("username", b"me"), ("password", b"hunter2\0")]), Reason::InvalidFormat),
+        (secret("Opaque", &[("username", b"me"), ("password", &long)]), Reason::InvalidFormat),
+        (secret("Opaque", &[("username", b"hunter2:x"), ("password", b"hunter2")]), Reason::InvalidUsername),
+        (
+            secret("Opaque", &[("username", b"hunter2\x07"), ("password", b"hunter2")]),
+            Reason::InvalidUsername,
+        ),
+        (docker("hunter2"), Reason::InvalidFormat),
+        (docker(r#"{"auths":{"reg.example.com":{"auth":"hunter2!"}}}"#), Reason::InvalidFormat),
+        (docker(r#"{"auths":{"reg.example.com":{"auth":"aHVudGVyMg=="}}}"#), Reason::InvalidFormat),
+        (docker(r#"{"auths":{"reg.example.com":{"username":"me"}}}"#), Reason::InvalidFormat),
         (
             docker(r#"{"auths":{"reg.example.com":{"username":"me","password":["hunter2"]}}}"#),
-            "InvalidFormat",
+            Reason::InvalidFormat,
         ),
-        (docker(r#"{"auths":{"ghcr.io":{"username":"me","password":"hunter2"}}}"#), "InvalidFormat"),
-        (docker(r#"{"auths":{}}"#), "InvalidFormat"),
-        (docker(r#"{}"#), "InvalidFormat"),
+        (docker(r#"{"auths":{"ghcr.io":{"username":"me","password":"hunter2"}}}"#), Reason::InvalidFormat),
+        (docker(r#"{"auths":{}}"#), Reason::InvalidFormat),
+        (docker(r#"{}"#), Reason::InvalidFormat),
     ] {
         let (found, message) = reason(&spec(json!({})), &secret);
         assert_eq!(found, want, "{message}");

@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    api::{
-        CertificateStatus, CredentialKind, CredentialStatus, DeletionPolicy, Target, TlsCredential,
-        TlsCredentialSpec,
-    },
+    api::{CertificateStatus, CredentialStatus, DeletionPolicy, Target, TlsCredentialSpec},
     domain::{
-        certificate::{self, CertificateProblem},
+        certificate::{self, CertificateError},
         content::{Content, Inputs, SourceError, SourceSecret, Warning},
-        credential::Credential,
+        credential::{CredentialSpec, Source},
         validity::Validity,
     },
 };
@@ -23,43 +21,36 @@ const CERTIFICATE: &str = "tls.crt";
 const PRIVATE_KEY: &str = "tls.key";
 const AUTHORITIES: &str = "ca.crt";
 
-impl Credential for TlsCredential {
-    const KIND: CredentialKind = CredentialKind::TlsCredential;
+/// The field of the status that only this kind has.
+const DETAIL: &str = "certificate";
 
+impl CredentialSpec for TlsCredentialSpec {
     fn target(&self) -> &Target {
-        &self.spec.target
+        &self.target
     }
 
     fn deletion_policy(&self) -> DeletionPolicy {
-        self.spec.deletion_policy
+        self.deletion_policy
     }
 
-    fn status(&self) -> Option<&CredentialStatus> {
-        self.status.as_ref().map(|status| &status.common)
-    }
-
-    fn sources(&self) -> Vec<String> {
-        vec![self.spec.secret_ref.name.clone()]
+    fn source(&self) -> Source {
+        Source::Secrets(vec![self.secret_ref.name.clone()])
     }
 
     fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError> {
-        render(&self.spec, inputs.sources.get(&self.spec.secret_ref.name)?, inputs.now)
+        render(self, inputs.sources.get(&self.secret_ref.name)?, inputs.now)
     }
 
-    fn details(&self, content: Option<&Content>) -> Map<String, Value> {
-        let told = || self.status.as_ref()?.certificate.clone();
-        let certificate = content.and_then(described).or_else(told);
-        certificate
-            .map(|certificate| ("certificate".to_owned(), serde_json::json!(certificate)))
-            .into_iter()
-            .collect()
+    fn details(&self, content: Option<&Content>, recorded: &Map<String, Value>) -> Map<String, Value> {
+        let described = content.and_then(described).map(|certificate| serde_json::json!(certificate));
+        let certificate = described.or_else(|| recorded.get(DETAIL).cloned());
+        certificate.map(|certificate| (DETAIL.to_owned(), certificate)).into_iter().collect()
     }
 
-    fn standing(&self) -> Option<Validity> {
-        let status = self.status.as_ref()?;
-        let certificate = status.certificate.as_ref()?;
+    fn recorded_validity(&self, status: &CredentialStatus, details: &Map<String, Value>) -> Option<Validity> {
+        let certificate = CertificateStatus::deserialize(details.get(DETAIL)?).ok()?;
         // The chain may end before the certificate.
-        let not_after = status.common.expiration_time.as_ref().unwrap_or(&certificate.not_after);
+        let not_after = status.expiration_time.as_ref().unwrap_or(&certificate.not_after);
         Some(Validity { not_before: certificate.not_before.0, not_after: not_after.0 })
     }
 
@@ -101,7 +92,7 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
     let chain = certificate::certificates(certificate.expose()).map_err(wrong(certificate_key))?;
     let key = certificate::private_key(private_key.expose()).map_err(wrong(private_key_key))?;
     let checked = certificate::check(&chain, &key).map_err(|problem| match problem {
-        CertificateProblem::KeyMismatch { .. } => wrong(private_key_key)(problem),
+        CertificateError::KeyMismatch { .. } => wrong(private_key_key)(problem),
         problem => wrong(certificate_key)(problem),
     })?;
     let mut data = BTreeMap::from([
@@ -145,3 +136,7 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
 #[cfg(test)]
 #[path = "tls_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "openssl_tests.rs"]
+mod openssl_tests;

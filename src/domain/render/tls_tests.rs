@@ -1,9 +1,12 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::*;
 use crate::domain::{
-    SecretBytes, Sources,
+    SecretBytes,
     certificate::fixtures::{Authority, Pair, leaf_params, now, params},
+    content::Sources,
+    reason::Reason,
 };
 
 fn spec(secret_ref: Value) -> TlsCredentialSpec {
@@ -23,7 +26,7 @@ fn pair() -> (Pair, Authority) {
     (authority.leaf("a.example.com"), authority)
 }
 
-fn fails(spec: &TlsCredentialSpec, secret: &SourceSecret) -> (&'static str, String) {
+fn fails(spec: &TlsCredentialSpec, secret: &SourceSecret) -> (Reason, String) {
     let error = render(spec, secret, now()).unwrap_err();
     (error.reason(), error.to_string())
 }
@@ -63,29 +66,31 @@ fn the_authorities_are_optional_unless_named_and_checked_when_there() {
     assert!(has(&usual, Some(&authority.pem)) && has(&named, Some(&authority.pem)));
     assert!(!has(&usual, None) && !has(&usual, Some("")), "cert-manager leaves it empty");
     let (reason, message) = fails(&named, &with(None));
-    assert_eq!(reason, "KeyMissing");
+    assert_eq!(reason, Reason::KeyMissing);
     assert!(message.contains("`secretRef.caKey`"), "{message}");
-    for (text, want) in [("hunter2", "InvalidFormat"), (pair.key.as_str(), "PrivateKeyInCertificate")] {
+    for (text, want) in
+        [("hunter2", Reason::InvalidFormat), (pair.key.as_str(), Reason::PrivateKeyInCertificate)]
+    {
         let (reason, message) = fails(&usual, &with(Some(text)));
         assert_eq!(reason, want);
         assert!(message.starts_with("key 'ca.crt' of Secret 'src'"), "{message}");
     }
-    assert_eq!(fails(&named, &with(Some(""))).0, "InvalidFormat");
+    assert_eq!(fails(&named, &with(Some(""))).0, Reason::InvalidFormat);
 }
 
 #[test]
-fn a_fault_names_the_key_that_has_it() {
+fn an_error_names_the_key_that_has_it() {
     let (pair, authority) = pair();
     let other = authority.leaf("a.example.com");
     let spec = spec(json!({"name": "src"}));
     for (certificate, key, reason, begins) in [
-        (&*pair.certificate, "hunter2", "InvalidFormat", "key 'tls.key' of Secret 'src' is not PEM"),
-        ("hunter2", &pair.key, "InvalidFormat", "key 'tls.crt' of Secret 'src' is not PEM"),
-        (&pair.certificate, &other.key, "KeyMismatch", "key 'tls.key' of Secret 'src' does not belong"),
+        (&*pair.certificate, "hunter2", Reason::InvalidFormat, "key 'tls.key' of Secret 'src' is not PEM"),
+        ("hunter2", &pair.key, Reason::InvalidFormat, "key 'tls.crt' of Secret 'src' is not PEM"),
+        (&pair.certificate, &other.key, Reason::KeyMismatch, "key 'tls.key' of Secret 'src' does not belong"),
         (
             &pair.key,
             &pair.key,
-            "PrivateKeyInCertificate",
+            Reason::PrivateKeyInCertificate,
             "key 'tls.crt' of Secret 'src' holds a private key",
         ),
     ] {
@@ -93,9 +98,9 @@ fn a_fault_names_the_key_that_has_it() {
         assert_eq!(found, reason);
         assert!(message.starts_with(begins) && !message.contains("hunter2"), "{message}");
     }
-    assert_eq!(fails(&spec, &secret("Opaque", &[("tls.crt", &pair.certificate)])).0, "KeyMissing");
+    assert_eq!(fails(&spec, &secret("Opaque", &[("tls.crt", &pair.certificate)])).0, Reason::KeyMissing);
     let dockerconfig = secret("kubernetes.io/dockerconfigjson", &[]);
-    assert_eq!(fails(&spec, &dockerconfig).0, "UnsupportedSecretType");
+    assert_eq!(fails(&spec, &dockerconfig).0, Reason::UnsupportedSecretType);
 }
 
 #[test]
@@ -111,9 +116,14 @@ fn time_alone_makes_it_bad_and_good() {
     let above = of(&short.leaf("a.example.com"), &short.pem);
     let spec = spec(json!({"name": "src"}));
     for (secret, reason, words, waits) in [
-        (&old, "Expired", "key 'tls.crt' of Secret 'src' expired at 2024-01-01T00:00:00Z; renew it", false),
-        (&early, "NotYetValid", "is not valid before 2030-01-01T00:00:00Z", true),
-        (&above, "Expired", "has CN=short in its chain, which expired at 2025-01-01T00:00:00Z", false),
+        (
+            &old,
+            Reason::Expired,
+            "key 'tls.crt' of Secret 'src' expired at 2024-01-01T00:00:00Z; renew it",
+            false,
+        ),
+        (&early, Reason::NotYetValid, "is not valid before 2030-01-01T00:00:00Z", true),
+        (&above, Reason::Expired, "has CN=short in its chain, which expired at 2025-01-01T00:00:00Z", false),
     ] {
         let error = render(&spec, secret, now()).unwrap_err();
         assert_eq!(error.reason(), reason);
@@ -136,20 +146,23 @@ fn a_certificate_without_alternative_names_is_a_warning() {
 fn the_status_keeps_the_last_good_certificate() {
     let (pair, _) = pair();
     let source = secret("Opaque", &[("tls.crt", &pair.certificate), ("tls.key", &pair.key)]);
-    let mut credential = TlsCredential::new("web", spec(json!({"name": "src"})));
-    assert!(credential.details(None).is_empty() && credential.standing().is_none());
+    let spec = spec(json!({"name": "src"}));
+    let mut status = CredentialStatus::default();
+    assert!(spec.details(None, &Map::new()).is_empty());
+    assert_eq!(spec.recorded_validity(&status, &Map::new()), None);
 
     let sources: Sources = [source].into_iter().collect();
-    let inputs = Inputs { sources: &sources, standing: None, now: now(), entropy: &[0; 32] };
-    let details = credential.details(Some(&credential.render(inputs).unwrap()));
+    let inputs = Inputs { sources: &sources, existing: None, now: now(), entropy: &[0; 32] };
+    let details = spec.details(Some(&spec.render(inputs).unwrap()), &Map::new());
     assert_eq!(details["certificate"]["name"], "a.example.com");
     assert_eq!(details["certificate"]["notAfter"], "2120-01-01T00:00:00Z");
 
-    credential.status = Some(serde_json::from_value(json!(details)).unwrap());
-    assert_eq!(credential.details(None), details);
-    assert_eq!(credential.standing().unwrap().not_after.to_string(), "2120-01-01T00:00:00Z");
-    if let Some(status) = &mut credential.status {
-        status.common = serde_json::from_value(json!({"expirationTime": "2100-01-01T00:00:00Z"})).unwrap();
-    }
-    assert_eq!(credential.standing().unwrap().not_after.to_string(), "2100-01-01T00:00:00Z", "the chain's");
+    // What the status says stays while there is no content.
+    assert_eq!(spec.details(None, &details), details);
+    let ends = |status: &CredentialStatus| {
+        spec.recorded_validity(status, &details).map(|validity| validity.not_after.to_string())
+    };
+    assert_eq!(ends(&status).as_deref(), Some("2120-01-01T00:00:00Z"));
+    status.expiration_time = Some(Time("2100-01-01T00:00:00Z".parse().unwrap()));
+    assert_eq!(ends(&status).as_deref(), Some("2100-01-01T00:00:00Z"), "the chain may end earlier");
 }

@@ -1,230 +1,287 @@
 //! The verdict on each condition, with its reason and its sentence.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
-    jiff::Timestamp,
-};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
-use super::{Observation, SourceState};
+use super::{Observation, counts};
 use crate::{
     api::References,
     domain::{
+        cluster_condition::ClusterCondition,
+        condition::{self, ConditionStatus, ConditionType, Verdict},
         content::SourceError,
-        plan::{Disposition, Failure},
+        desired::SourceState,
+        failure::Failure,
+        outcome::ClusterOutcome,
+        reason::Reason,
+        removal::{Disposition, Removal},
+        schedule::MAX_NAMES,
         selection::LOCAL,
-        trouble::ClusterTrouble,
         validity::Validity,
     },
 };
 
-/// How many names a sentence lists.
-const MAX_NAMES: usize = 3;
+use ConditionStatus::{False, True, Unknown};
 
-/// Status, reason and message of a condition.
-type Verdict = (&'static str, &'static str, String);
-
-pub(super) fn conditions(previous: &[Condition], seen: &Observation, now: Timestamp) -> Vec<Condition> {
+pub(super) fn conditions(previous: &[Condition], seen: &Observation<'_>, now: Timestamp) -> Vec<Condition> {
     let source = source_resolved(seen);
     let synced = synced(seen);
-    let blocked = seen.deletion.map(|disposition| deletion_blocked(seen, disposition));
+    let blocked = seen.desired.removal.as_ref().map(|removal| deletion_blocked(seen, removal));
     let ready = ready(seen, &source, &synced, blocked.as_ref());
     let (reconciling, stalled) = progress(seen, &source, &synced);
-    let mut verdicts = vec![("Ready", ready), ("Reconciling", reconciling), ("Stalled", stalled)];
-    verdicts.extend([("SourceResolved", source), ("Synced", synced)]);
-    verdicts.extend(seen.validity.map(|validity| ("CertificateValid", certificate_valid(validity, now))));
-    verdicts.extend(blocked.map(|verdict| ("DeletionBlocked", verdict)));
-    verdicts
-        .into_iter()
-        .map(|(type_, (status, reason, message))| Condition {
-            last_transition_time: previous
-                .iter()
-                .find(|condition| condition.type_ == type_ && condition.status == status)
-                .map_or(Time(now), |condition| condition.last_transition_time.clone()),
-            observed_generation: Some(seen.generation),
-            type_: type_.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message,
-        })
-        .collect()
+    let mut verdicts = vec![
+        (ConditionType::Ready, ready),
+        (ConditionType::Reconciling, reconciling),
+        (ConditionType::Stalled, stalled),
+        (ConditionType::SourceResolved, source),
+        (ConditionType::Synced, synced),
+    ];
+    let certificate = seen.desired.validity.map(|validity| certificate_valid(validity, now));
+    verdicts.extend(certificate.map(|verdict| (ConditionType::CertificateValid, verdict)));
+    verdicts.extend(blocked.map(|verdict| (ConditionType::DeletionBlocked, verdict)));
+    condition::set(previous, verdicts, Some(seen.desired.generation), now)
 }
 
-fn source_resolved(seen: &Observation) -> Verdict {
-    match &seen.source {
+fn source_resolved(seen: &Observation<'_>) -> Verdict {
+    match &seen.desired.source {
         SourceState::Resolved(notes) => {
             let mut message = "the source Secret gave a valid credential".to_owned();
             for note in notes {
                 message.push_str("; ");
                 message.push_str(note);
             }
-            ("True", "Resolved", message)
+            Verdict::new(True, Reason::Resolved, message)
         }
-        SourceState::Failed(error @ SourceError::Unreadable { .. }) => {
-            ("Unknown", error.reason(), format!("{error}; copies stay as they are, and it is tried again"))
+        SourceState::Failed(error) => {
+            let status = if matches!(error, SourceError::Unreadable { .. }) { Unknown } else { False };
+            Verdict::new(status, error.reason(), format!("{error}; copies stay as they are"))
         }
-        SourceState::Failed(error) => ("False", error.reason(), format!("{error}; copies stay as they are")),
-        SourceState::NotRead => (
-            "Unknown",
-            "NotRead",
-            "the source Secret is not read as long as there is nowhere to write to".to_owned(),
+        SourceState::NotRead => Verdict::new(
+            Unknown,
+            Reason::NotRead,
+            "the source Secret is not read as long as there is nowhere to write to",
         ),
+        SourceState::UnreadableSpec(error) => {
+            Verdict::new(Unknown, Reason::UnsupportedSpec, unreadable(error))
+        }
     }
 }
 
-fn synced(seen: &Observation) -> Verdict {
-    let (desired, synced) = (seen.sum(|c| c.desired), seen.sum(|c| c.synced));
-    let held = seen.sum(|c| c.held);
-    let rest = match held {
-        0 => String::new(),
-        1 => "; 1 Secret that is no longer wanted stays while a Pod uses it".to_owned(),
-        n => format!("; {n} Secrets that are no longer wanted stay while Pods use them"),
-    };
-    let troubles: Vec<(&str, &ClusterTrouble)> =
-        seen.clusters.iter().filter_map(|c| Some((c.name.as_str(), c.trouble.as_ref()?))).collect();
-    let dark = |trouble: &ClusterTrouble| matches!(trouble, ClusterTrouble::Unreachable(_));
-    if let [(name, trouble), ..] = troubles.as_slice()
-        && troubles.len() == seen.clusters.len()
-        && troubles.iter().all(|(_, trouble)| dark(trouble))
+fn unreadable(error: &str) -> String {
+    format!(
+        "this version of Claviger cannot read the object, and leaves its Secrets as they are: {error}; upgrade Claviger, or fix the spec"
+    )
+}
+
+fn synced(seen: &Observation<'_>) -> Verdict {
+    let clusters: Vec<_> = seen.counted().collect();
+    let (desired, synced) = (seen.sum(counts, |c| c.desired), seen.sum(counts, |c| c.synced));
+    let rest = rest(seen);
+    if let (SourceState::UnreadableSpec(error), None) = (&seen.desired.source, &seen.desired.removal) {
+        return Verdict::new(Unknown, Reason::UnsupportedSpec, unreadable(error));
+    }
+    if clusters.is_empty()
+        && let [(name, outcome), ..] = seen.clusters.as_slice()
+        && let Some(condition) = &outcome.condition
     {
-        return ("Unknown", "ClusterUnreachable", trouble.message(name));
+        return Verdict::new(Unknown, condition.reason(), condition.message(name));
     }
-    if desired == 0 && troubles.is_empty() {
-        let nothing = if seen.clusters.is_empty() { "cluster" } else { "namespace" };
-        return ("True", "NoTargets", format!("no {nothing} is selected{rest}"));
+    let conditions: Vec<(&str, &ClusterCondition)> =
+        clusters.iter().filter_map(|(name, outcome)| Some((&***name, outcome.condition.as_ref()?))).collect();
+    let unreachable = |condition: &ClusterCondition| matches!(condition, ClusterCondition::Unreachable(_));
+    if let [(name, condition), ..] = conditions.as_slice()
+        && conditions.len() == clusters.len()
+        && conditions.iter().all(|(_, condition)| unreachable(condition))
+    {
+        return Verdict::new(Unknown, Reason::ClusterUnreachable, condition.message(name));
     }
-    let failures: Vec<Failed<'_>> = seen
-        .clusters
-        .iter()
-        .flat_map(|c| {
-            c.failures.iter().map(|(namespace, failure)| Failed { cluster: &c.name, namespace, failure })
-        })
-        .collect();
-    let place = if seen.clusters.len() > 1 {
-        format!("{synced} of {desired} namespaces in {} clusters", seen.clusters.len())
+    let place = if clusters.len() > 1 {
+        format!("{synced} of {desired} namespaces in {} clusters", clusters.len())
     } else {
         format!("{synced} of {desired} namespaces")
     };
-    if (!failures.is_empty() || !troubles.is_empty()) && !seen.is_pending() {
-        let mut told: Vec<String> = troubles.iter().map(|(name, trouble)| trouble.message(name)).collect();
+    let failures = failures(&clusters);
+    let missing = missing_namespaces(seen);
+    if (!failures.is_empty() || !conditions.is_empty() || !missing.is_empty()) && !seen.is_pending() {
+        let mut told: Vec<String> =
+            conditions.iter().map(|(name, condition)| condition.message(name)).collect();
         told.sort();
         let more = told.len().saturating_sub(MAX_NAMES);
         told.truncate(MAX_NAMES);
         if more > 0 {
             told.push(format!("and {more} more clusters"));
         }
-        told.extend(sentences(&failures, &seen.secret_name));
-        let mut reasons = troubles
+        told.extend(failures.values().map(|failed| failed.sentence(&seen.desired.secret_name)));
+        told.extend(not_found(&missing));
+        let mut reasons = conditions
             .iter()
-            .map(|(_, trouble)| trouble.reason())
-            .chain(failures.iter().map(|failed| failed.failure.reason()));
-        let first = reasons.next().unwrap_or_default();
-        let reason =
-            if synced == 0 && reasons.all(|reason| reason == first) { first } else { "PartiallySynced" };
-        return ("False", reason, format!("{place} have the Secret: {}{rest}", told.join("; ")));
+            .map(|(_, condition)| condition.reason())
+            .chain(failures.keys().copied())
+            .chain((!missing.is_empty()).then_some(Reason::NamespaceNotFound));
+        let first = reasons.next().unwrap_or(Reason::PartiallySynced);
+        let alike = reasons.all(|reason| reason == first);
+        let reason = match (alike, synced == 0, first) {
+            (true, true, _) | (true, _, Reason::NamespaceNotFound) => first,
+            _ => Reason::PartiallySynced,
+        };
+        return Verdict::new(False, reason, format!("{place} have the Secret: {}{rest}", told.join("; ")));
     }
     if synced < desired || seen.is_pending() {
-        let why = if matches!(seen.source, SourceState::Resolved(_)) {
-            ""
-        } else {
-            ", and the source gives nothing to write"
-        };
-        return ("False", "Progressing", format!("{place} have the Secret{why}{rest}"));
+        let why = if seen.desired.secret.is_some() { "" } else { ", and the source gives nothing to write" };
+        return Verdict::new(False, Reason::Progressing, format!("{place} have the Secret{why}{rest}"));
     }
-    let clusters = match seen.clusters.len() {
+    if desired == 0 {
+        let nothing = if clusters.is_empty() { "cluster" } else { "namespace" };
+        return Verdict::new(True, Reason::NoTargets, format!("no {nothing} is selected{rest}"));
+    }
+    let of = match clusters.len() {
         0 | 1 => String::new(),
         n => format!(" of {n} clusters"),
     };
-    (
-        "True",
-        "AllTargetsSynced",
-        format!("Secret '{}' is in place in {}{clusters}{rest}", seen.secret_name, namespaces(desired)),
-    )
+    let name = &seen.desired.secret_name;
+    let message = format!("Secret '{name}' is in place in {}{of}{rest}", namespaces(desired));
+    Verdict::new(True, Reason::AllTargetsSynced, message)
 }
 
-/// A namespace that cannot have its copy.
-struct Failed<'a> {
-    cluster: &'a str,
-    namespace: &'a str,
-    failure: &'a Failure,
-}
-
-/// One sentence for each kind of failure, with the remedy by the example of the first.
-fn sentences(failures: &[Failed<'_>], secret_name: &str) -> Vec<String> {
-    let mut kinds: BTreeMap<&str, Vec<&Failed<'_>>> = BTreeMap::new();
-    for failed in failures {
-        kinds.entry(failed.failure.reason()).or_default().push(failed);
+/// What else is to be told of copies, as the end of a sentence.
+fn rest(seen: &Observation<'_>) -> String {
+    let held = seen.sum(|_| true, |c| c.held);
+    let mut rest = match held {
+        0 => String::new(),
+        1 => "; 1 Secret that is no longer wanted stays while a Pod uses it".to_owned(),
+        n => format!("; {n} Secrets that are no longer wanted stay while Pods use them"),
+    };
+    match seen.sum(|_| true, |c| c.deferred) {
+        0 => {}
+        n => rest.push_str(&format!("; {n} Secrets without consent stay until policies have settled")),
     }
-    kinds
-        .iter()
-        .map(|(reason, those)| {
-            let names: Vec<String> = those.iter().map(|failed| failed.place()).collect();
-            let remedy = those.first().map(|failed| failed.failure.message(failed.namespace, secret_name));
-            format!("{reason} in {}: {}", list(&names), remedy.unwrap_or_default())
-        })
-        .collect()
+    let paused: Vec<&str> =
+        seen.clusters.iter().filter(|(_, outcome)| !counts(outcome)).map(|(name, _)| &**name).collect();
+    if !paused.is_empty() {
+        rest.push_str(&format!("; paused: {}", list(&paused)));
+    }
+    rest
+}
+
+/// Namespaces that fail for one reason, over all clusters.
+#[derive(Default)]
+struct Failed<'a> {
+    count: usize,
+    examples: Vec<(&'a str, &'a Arc<str>, &'a Failure)>,
+}
+
+fn failures<'a>(clusters: &[(&'a Arc<str>, &'a ClusterOutcome)]) -> BTreeMap<Reason, Failed<'a>> {
+    let mut failures: BTreeMap<Reason, Failed<'a>> = BTreeMap::new();
+    for (cluster, outcome) in clusters {
+        for group in &outcome.failures {
+            let failed = failures.entry(group.reason).or_default();
+            failed.count += group.count;
+            let examples = group.examples.iter().map(|(name, failure)| (&***cluster, name, failure));
+            let room = MAX_NAMES - failed.examples.len();
+            failed.examples.extend(examples.take(room));
+        }
+    }
+    failures
 }
 
 impl Failed<'_> {
-    fn place(&self) -> String {
-        match self.cluster {
-            LOCAL => format!("'{}'", self.namespace),
-            cluster => format!("'{}' of cluster '{cluster}'", self.namespace),
-        }
+    /// With the remedy by the example of the first.
+    fn sentence(&self, secret_name: &str) -> String {
+        let names: Vec<String> =
+            self.examples.iter().map(|(cluster, namespace, _)| in_cluster(namespace, cluster)).collect();
+        let more = match self.count.saturating_sub(names.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let first = self.examples.first();
+        let remedy = first.map(|(_, namespace, failure)| failure.message(namespace, secret_name));
+        let reason = first.map_or("", |(.., failure)| failure.reason().as_str());
+        format!("{reason} in {}{more}: {}", names.join(", "), remedy.unwrap_or_default())
+    }
+}
+
+fn in_cluster(namespace: &str, cluster: &str) -> String {
+    match cluster {
+        LOCAL => format!("'{namespace}'"),
+        cluster => format!("'{namespace}' of cluster '{cluster}'"),
+    }
+}
+
+/// Namespaces that the target names and that exist in none of its clusters.
+fn missing_namespaces<'a>(seen: &'a Observation<'_>) -> Vec<&'a Arc<str>> {
+    let mut wanted = seen.clusters.iter().filter(|(name, _)| seen.desired.clusters.contains_key(name));
+    let Some((_, first)) = wanted.next() else { return Vec::new() };
+    // Of a cluster that was never seen nobody knows which namespaces it has; it lists none as missing.
+    let rest: Vec<_> = wanted.collect();
+    first
+        .missing_namespaces
+        .iter()
+        .filter(|name| rest.iter().all(|(_, outcome)| outcome.missing_namespaces.contains(name)))
+        .collect()
+}
+
+fn not_found(missing: &[&Arc<str>]) -> Option<String> {
+    let names: Vec<&str> = missing.iter().map(|name| &***name).collect();
+    match names.as_slice() {
+        [] => None,
+        [one] => Some(format!(
+            "namespace '{one}' exists in no target cluster; create it, or fix `spec.target.namespaces.names`"
+        )),
+        _ => Some(format!(
+            "namespaces {} exist in no target cluster; create them, or fix `spec.target.namespaces.names`",
+            list(&names)
+        )),
     }
 }
 
 fn certificate_valid(validity: Validity, now: Timestamp) -> Verdict {
     let phase = validity.at(now);
-    (
-        if phase.is_usable() { "True" } else { "False" },
-        phase.reason(),
-        format!("the certificate {}", validity.problem(now)),
-    )
+    let status = if phase.is_usable() { True } else { False };
+    Verdict::new(status, phase.reason(), format!("the certificate {}", validity.problem(now)))
 }
 
-fn deletion_blocked(seen: &Observation, disposition: Disposition) -> Verdict {
-    match disposition {
-        Disposition::Keep if seen.references.blocking > 0 => (
-            "True",
-            "InUse",
+fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
+    match removal.disposition {
+        Disposition::Keep if seen.references.blocking > 0 => Verdict::new(
+            True,
+            Reason::InUse,
             format!(
                 "deletion waits for {}, and then goes on by itself; to delete the Secrets although they are in use, set annotation claviger.dev/force-delete to 'true'",
                 users(&seen.references),
             ),
         ),
-        _ if !seen.awaited.is_empty() => {
-            let waits: Vec<String> = seen
+        _ if !removal.awaited.is_empty() => {
+            let waits: Vec<String> = removal
                 .awaited
                 .iter()
                 .take(MAX_NAMES)
                 .map(|(name, until)| format!("'{name}' (until {until:.0} at the latest)"))
                 .collect();
-            (
-                "True",
-                "ClusterUnreachable",
+            Verdict::new(
+                True,
+                Reason::ClusterUnreachable,
                 format!(
                     "deletion waits for clusters that do not answer, as Pods there may use the Secrets: {}; to leave the Secrets there behind now, set annotation claviger.dev/force-delete to 'true'",
                     waits.join(", "),
                 ),
             )
         }
-        Disposition::RemoveUnused if seen.references.blocking > 0 => (
-            "False",
-            "NamespaceTerminating",
+        Disposition::RemoveUnused if seen.references.blocking > 0 => Verdict::new(
+            False,
+            Reason::NamespaceTerminating,
             format!(
                 "the namespace of the credential is being deleted, so nothing is held up; Secrets that {} use are removed afterwards, when unused",
                 users(&seen.references),
             ),
         ),
         Disposition::Keep | Disposition::Remove | Disposition::RemoveUnused => {
-            ("False", "NotInUse", "the Secrets are being deleted".to_owned())
+            Verdict::new(False, Reason::NotInUse, "the Secrets are being deleted")
         }
-        Disposition::Release => (
-            "False",
-            "Orphaning",
-            "the Secrets stay, and the marks of Claviger are taken off them".to_owned(),
+        Disposition::Release => Verdict::new(
+            False,
+            Reason::Orphaning,
+            "the Secrets stay, and the marks of Claviger are taken off them",
         ),
     }
 }
@@ -248,50 +305,71 @@ fn users(references: &References) -> String {
     format!("{}{more}", named.join(", "))
 }
 
-fn ready(seen: &Observation, source: &Verdict, synced: &Verdict, blocked: Option<&Verdict>) -> Verdict {
-    if let Some((status, _, message)) = blocked {
-        let reason = if *status == "True" { "DeletionBlocked" } else { "Deleting" };
-        return ("False", reason, message.clone());
+fn ready(seen: &Observation<'_>, source: &Verdict, synced: &Verdict, blocked: Option<&Verdict>) -> Verdict {
+    if let Some(blocked) = blocked {
+        let reason = if blocked.status == True { Reason::DeletionBlocked } else { Reason::Deleting };
+        return Verdict::new(False, reason, blocked.message.clone());
     }
-    match &seen.source {
-        SourceState::Failed(_) => ("False", source.1, source.2.clone()),
+    match &seen.desired.source {
+        SourceState::Failed(_) => Verdict::new(False, source.reason, source.message.clone()),
         // An unknown is not ready; and with nothing to write to, the source can spoil nothing.
-        _ => (if synced.0 == "True" { "True" } else { "False" }, synced.1, synced.2.clone()),
+        _ => Verdict::new(
+            if synced.status == True { True } else { False },
+            synced.reason,
+            synced.message.clone(),
+        ),
     }
 }
 
 /// `Reconciling` and `Stalled`, never both true.
-fn progress(seen: &Observation, source: &Verdict, synced: &Verdict) -> (Verdict, Verdict) {
-    let busy = |reason, message: String| {
-        (("True", reason, message), ("False", "Progressing", "work goes on".to_owned()))
+fn progress(seen: &Observation<'_>, source: &Verdict, synced: &Verdict) -> (Verdict, Verdict) {
+    let busy = |reason, message: &str| {
+        (
+            Verdict::new(True, reason, message),
+            Verdict::new(False, Reason::Progressing, "reconciliation is in progress"),
+        )
     };
-    let stuck = |reason, message: String| {
-        (("False", "Stalled", "it waits for somebody to act".to_owned()), ("True", reason, message))
+    let stalled = |reason, message: &str| {
+        (Verdict::new(False, Reason::Stalled, "waiting for user action"), Verdict::new(True, reason, message))
     };
-    if seen.deletion.is_some() {
-        return busy("Deleting", "the credential is being deleted".to_owned());
+    if seen.desired.removal.is_some() {
+        return busy(Reason::Deleting, "the credential is being deleted");
     }
-    match &seen.source {
-        SourceState::Failed(error) if error.is_waiting() => return busy(source.1, source.2.clone()),
-        SourceState::Failed(_) => return stuck(source.1, source.2.clone()),
-        _ => {}
+    match &seen.desired.source {
+        SourceState::Failed(error) if error.is_waiting() => return busy(source.reason, &source.message),
+        SourceState::Failed(_) | SourceState::UnreadableSpec(_) => {
+            return stalled(source.reason, &source.message);
+        }
+        SourceState::Resolved(_) | SourceState::NotRead => {}
     }
-    if seen.is_pending() || seen.is_retrying() {
-        return busy(if seen.is_pending() { "Progressing" } else { "Retrying" }, synced.2.clone());
+    if seen.is_pending() {
+        return busy(Reason::Progressing, &synced.message);
     }
-    if synced.0 != "True" {
-        return stuck(synced.1, synced.2.clone());
+    if seen.is_retrying() {
+        return busy(Reason::Retrying, &synced.message);
     }
-    let done = "nothing is left to do".to_owned();
-    (("False", "Done", done.clone()), ("False", "Done", done))
+    match (synced.status, synced.reason) {
+        (True, _) => {
+            let done = || Verdict::new(False, Reason::Done, "nothing is left to do");
+            (done(), done())
+        }
+        // The namespace may well be created a moment later.
+        (_, Reason::NamespaceNotFound) => busy(Reason::NamespaceNotFound, &synced.message),
+        // A fault of some targets is no fault of the credential.
+        _ if seen.sum(counts, |c| c.synced) > 0 || seen.counted().next().is_none() => {
+            let told = || Verdict::new(False, synced.reason, synced.message.clone());
+            (told(), told())
+        }
+        (_, reason) => stalled(reason, &synced.message),
+    }
 }
 
 fn namespaces(n: usize) -> String {
     if n == 1 { "1 namespace".to_owned() } else { format!("{n} namespaces") }
 }
 
-fn list(names: &[String]) -> String {
-    let shown = names.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+fn list(names: &[&str]) -> String {
+    let shown = names.iter().take(MAX_NAMES).map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(MAX_NAMES) {
         0 => shown,
         more => format!("{shown} and {more} more"),

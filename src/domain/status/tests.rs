@@ -1,49 +1,104 @@
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::{
+    api::{CredentialKind, DeletionPolicy, Target},
+    domain::{
+        condition::ConditionType,
+        content::SourceError,
+        failure::Failure,
+        identity::CredentialId,
+        outcome::{FailureGroup, UserCounts, Users},
+        ownership::Metadata,
+        reason::Reason,
+        references::{Reference as Use, ReferenceKind},
+        removal::{Disposition, Removal},
+        targets::ClusterTargets,
+        validity::Validity,
+    },
+};
+
+mod clusters;
+mod limits;
 
 fn time(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn cluster(desired: usize, synced: usize, failures: &[(&str, Failure)]) -> ClusterOutcome {
-    ClusterOutcome {
-        name: "local".into(),
-        desired,
-        synced,
-        failures: failures.iter().map(|(name, failure)| ((*name).into(), failure.clone())).collect(),
-        held: 0,
-        trouble: None,
-    }
+fn id() -> CredentialId {
+    CredentialId { kind: CredentialKind::RegistryCredential, namespace: "home".into(), name: "quay".into() }
 }
 
-fn seen(cluster: ClusterOutcome) -> Observation {
-    Observation {
+/// A credential of revision 7 with a good source.
+fn desired() -> DesiredState {
+    DesiredState {
+        id: id(),
+        owner: id().owner(),
+        uid: "u".into(),
         generation: 3,
-        revision: Some(7),
         secret_name: "quay".into(),
+        revision: Some(7),
+        metadata: Arc::new(Metadata::desired(&id(), "hub", 7, &Target::default(), DeletionPolicy::Protect)),
+        secret: None,
         source: SourceState::Resolved(Vec::new()),
-        clusters: vec![cluster],
-        references: References::default(),
-        deletion: None,
-        awaited: Vec::new(),
+        content: None,
         validity: None,
+        clusters: BTreeMap::new(),
+        unknown_clusters: Vec::new(),
+        removal: None,
         sync_request: None,
     }
 }
 
+fn keeping() -> Option<Removal> {
+    Some(Removal::begun(false))
+}
+
+fn cluster(desired: usize, synced: usize, failures: &[(&str, Failure)]) -> ClusterOutcome {
+    let mut groups: BTreeMap<Reason, FailureGroup> = BTreeMap::new();
+    for (namespace, failure) in failures {
+        let reason = failure.reason();
+        let group = groups.entry(reason).or_insert(FailureGroup { reason, count: 0, examples: Vec::new() });
+        group.count += 1;
+        if group.examples.len() < MAX_FAILURES {
+            group.examples.push(((*namespace).into(), failure.clone()));
+        }
+    }
+    ClusterOutcome { desired, synced, failures: groups.into_values().collect(), ..ClusterOutcome::default() }
+}
+
+fn outcomes(clusters: impl IntoIterator<Item = (&'static str, ClusterOutcome)>) -> Outcomes {
+    clusters.into_iter().map(|(name, outcome)| (name.into(), Arc::new(outcome))).collect()
+}
+
+/// The first status of a credential that only wants `local`.
+fn first(desired: &DesiredState, local: ClusterOutcome) -> CredentialStatus {
+    compute(None, desired, &outcomes([("local", local)]), time(10))
+}
+
 /// `Type=Status/Reason` of all conditions.
-fn told(status: &CredentialStatus) -> Vec<String> {
+fn reasons(status: &CredentialStatus) -> Vec<String> {
     status.conditions.iter().map(|c| format!("{}={}/{}", c.type_, c.status, c.reason)).collect()
+}
+
+fn condition(status: &CredentialStatus, type_: ConditionType) -> &str {
+    let found = crate::domain::condition::find(&status.conditions, type_);
+    found.map_or("", |condition| &condition.message)
 }
 
 fn conflict() -> Failure {
     Failure::SecretNameConflict("somebody else".into())
 }
 
+fn refused(message: &str) -> Failure {
+    Failure::Write { reason: Reason::QuotaExceeded, message: message.into() }
+}
+
 #[test]
 fn all_in_place() {
-    let status = compute(None, &seen(cluster(120, 120, &[])), time(10));
+    let status = first(&desired(), cluster(120, 120, &[]));
     assert_eq!(
-        told(&status),
+        reasons(&status),
         [
             "Ready=True/AllTargetsSynced",
             "Reconciling=False/Done",
@@ -59,63 +114,74 @@ fn all_in_place() {
 }
 
 #[test]
-fn an_equal_look_gives_an_equal_status_whenever_it_is_taken() {
-    let first = compute(None, &seen(cluster(2, 2, &[])), time(10));
-    assert_eq!(compute(Some(&first), &seen(cluster(2, 2, &[])), time(99)), first);
+fn the_same_observation_gives_the_same_status_whenever_it_is_taken() {
+    let seen = outcomes([("local", cluster(2, 2, &[]))]);
+    let first = compute(None, &desired(), &seen, time(10));
+    assert_eq!(compute(Some(&first), &desired(), &seen, time(99)), first);
 }
 
 #[test]
 fn a_transition_moves_its_own_time_only() {
-    let first = compute(None, &seen(cluster(2, 2, &[])), time(10));
-    let second = compute(Some(&first), &seen(cluster(2, 1, &[("web", conflict())])), time(20));
+    let good = first(&desired(), cluster(2, 2, &[]));
+    let bad = outcomes([("local", cluster(2, 1, &[("web", conflict())]))]);
+    let bad = compute(Some(&good), &desired(), &bad, time(20));
     let at = |status: &CredentialStatus, type_: &str| {
         status.conditions.iter().find(|c| c.type_ == type_).unwrap().last_transition_time.0
     };
-    assert_eq!(at(&second, "Ready"), time(20));
-    assert_eq!(at(&second, "SourceResolved"), time(10));
-    assert_eq!(second.clusters[0].last_sync_time, Some(Time(time(10))), "when it was last true");
+    assert_eq!(at(&bad, "Ready"), time(20));
+    assert_eq!(at(&bad, "SourceResolved"), time(10));
+    assert_eq!(bad.clusters[0].last_sync_time, Some(Time(time(10))), "when it was last true");
 }
 
 #[test]
-fn one_failure_among_many_is_partial_and_named() {
-    let status = compute(None, &seen(cluster(3, 2, &[("web", conflict())])), time(10));
+fn one_failure_among_many_is_partial_and_does_not_stall() {
+    let status = first(&desired(), cluster(3, 2, &[("web", conflict())]));
     assert_eq!(
-        told(&status)[..3],
-        ["Ready=False/PartiallySynced", "Reconciling=False/Stalled", "Stalled=True/PartiallySynced"]
+        reasons(&status)[..3],
+        ["Ready=False/PartiallySynced", "Reconciling=False/PartiallySynced", "Stalled=False/PartiallySynced"]
     );
-    assert!(
-        status.conditions[0].message.contains("2 of 3") && status.conditions[0].message.contains("'web'")
-    );
+    let message = condition(&status, ConditionType::Ready);
+    assert!(message.contains("2 of 3") && message.contains("'web'"), "{message}");
     assert_eq!(status.clusters[0].state, ClusterState::Error);
     assert_eq!(status.clusters[0].failures[0].reason, "SecretNameConflict");
 }
 
 #[test]
 fn one_kind_of_failure_everywhere_is_the_reason() {
-    let status = compute(None, &seen(cluster(1, 0, &[("web", Failure::NotPermitted)])), time(10));
-    assert_eq!(told(&status)[0], "Ready=False/NotPermitted");
+    let status = first(&desired(), cluster(1, 0, &[("web", Failure::NotPermitted)]));
+    assert_eq!(
+        reasons(&status)[..3],
+        ["Ready=False/NotPermitted", "Reconciling=False/Stalled", "Stalled=True/NotPermitted"]
+    );
+    let both = [("db", Failure::NotPermitted), ("web", conflict())];
+    let status = first(&desired(), cluster(2, 0, &both));
+    assert_eq!(reasons(&status)[2], "Stalled=True/PartiallySynced");
 }
 
 #[test]
-fn failures_are_bounded_worst_first() {
-    let mut failures = vec![("zzz", conflict())];
-    let names: Vec<String> = (0..30).map(|n| format!("n{n:02}")).collect();
-    failures.extend(names.iter().map(|name| (name.as_str(), Failure::NotPermitted)));
-    let status = compute(None, &seen(cluster(31, 0, &failures)), time(10));
-    let row = &status.clusters[0];
-    assert_eq!((row.failures.len(), row.namespaces.failed), (10, 31));
-    assert_eq!(row.failures[0].namespace, "zzz");
-    assert!(status.conditions[0].message.len() < 1024);
+fn it_is_stalled_only_when_nothing_is_synced_and_only_a_person_can_fix_it() {
+    let stalled = |outcome: ClusterOutcome| {
+        reasons(&first(&desired(), outcome)).contains(&"Stalled=True/NotPermitted".to_owned())
+    };
+    let not_permitted = [("web", Failure::NotPermitted)];
+    assert!(stalled(cluster(1, 0, &not_permitted)));
+    assert!(!stalled(cluster(2, 1, &not_permitted)), "a part is synced");
+    assert!(!stalled(cluster(2, 0, &not_permitted)), "one is still to come");
+    let busy = ClusterOutcome { in_progress: true, ..cluster(1, 0, &not_permitted) };
+    assert!(!stalled(busy), "work is in progress");
+    let retried = [("web", Failure::NotPermitted), ("db", refused("quota"))];
+    assert!(!reasons(&first(&desired(), cluster(2, 0, &retried)))[2].starts_with("Stalled=True"));
 }
 
 #[test]
-fn work_under_way_and_a_retry_are_reconciling_not_stalled() {
-    let refused = Failure::Write { reason: "QuotaExceeded", message: "no".into() };
-    for cluster in [cluster(3, 1, &[]), cluster(3, 2, &[("web", refused)])] {
-        let status = compute(None, &seen(cluster), time(10));
-        let told = told(&status);
-        assert!(told[1].starts_with("Reconciling=True") && told[2].starts_with("Stalled=False"), "{told:?}");
-        assert!(told[0].starts_with("Ready=False"));
+fn work_in_progress_and_a_retry_are_reconciling_not_stalled() {
+    for cluster in [cluster(3, 1, &[]), cluster(3, 2, &[("web", refused("no"))])] {
+        let reasons = reasons(&first(&desired(), cluster));
+        assert!(
+            reasons[1].starts_with("Reconciling=True") && reasons[2].starts_with("Stalled=False"),
+            "{reasons:?}"
+        );
+        assert!(reasons[0].starts_with("Ready=False"));
     }
 }
 
@@ -131,151 +197,134 @@ fn a_source_that_may_come_is_waited_for_and_a_broken_one_stalls() {
         ),
         (broken, ["Ready=False/KeyMissing", "Reconciling=False/Stalled", "Stalled=True/KeyMissing"]),
     ] {
-        let status = compute(
-            None,
-            &Observation { source: SourceState::Failed(error), ..seen(cluster(2, 2, &[])) },
-            time(10),
-        );
-        assert_eq!(told(&status)[..3], want);
+        let desired = DesiredState { source: SourceState::Failed(error), ..desired() };
+        let status = first(&desired, cluster(2, 2, &[]));
+        assert_eq!(reasons(&status)[..3], want);
+        assert!(reasons(&status).contains(&"Synced=True/AllTargetsSynced".to_owned()), "the copies stay");
     }
 }
 
 #[test]
-fn a_held_deletion_names_its_users() {
-    let item = crate::api::Reference {
-        cluster: "local".into(),
-        kind: "Pod".into(),
-        namespace: "web".into(),
-        name: "api".into(),
-        field: "spec.imagePullSecrets".into(),
-    };
-    let references = References { total: 9, blocking: 9, items: vec![item] };
-    let seen = Observation { references, deletion: Some(Disposition::Keep), ..seen(cluster(0, 0, &[])) };
-    let status = compute(None, &seen, time(10));
-    assert!(told(&status).contains(&"DeletionBlocked=True/InUse".to_owned()));
-    assert_eq!(told(&status)[0], "Ready=False/DeletionBlocked");
-    let message = &status.conditions.last().unwrap().message;
-    assert!(message.contains("Pod web/api and 8 more"), "{message}");
+fn a_spec_that_cannot_be_read_stalls_and_says_what_to_do() {
+    let unreadable = SourceState::UnreadableSpec("unknown variant `Moon`".into());
+    let desired = DesiredState { source: unreadable, ..desired() };
+    let status = first(&desired, ClusterOutcome::default());
+    assert_eq!(
+        reasons(&status),
+        [
+            "Ready=False/UnsupportedSpec",
+            "Reconciling=False/Stalled",
+            "Stalled=True/UnsupportedSpec",
+            "SourceResolved=Unknown/UnsupportedSpec",
+            "Synced=Unknown/UnsupportedSpec",
+        ]
+    );
+    let message = condition(&status, ConditionType::Ready);
+    assert!(message.contains("`Moon`") && message.contains("upgrade Claviger"), "{message}");
+    let deleted = DesiredState { removal: keeping(), ..desired };
+    assert!(
+        reasons(&first(&deleted, ClusterOutcome::default()))
+            .contains(&"Reconciling=True/Deleting".to_owned())
+    );
 }
 
 #[test]
-fn reconciling_and_stalled_are_never_both_true() {
-    let failures: [&[(&str, Failure)]; 3] = [
-        &[],
-        &[("a", Failure::NotPermitted)],
-        &[("a", Failure::Write { reason: "X", message: String::new() })],
-    ];
+fn copies_that_stay_for_now_are_reported() {
+    let outcome = ClusterOutcome { held: 1, deferred: 2, ..cluster(3, 3, &[]) };
+    let status = first(&desired(), outcome);
+    assert_eq!(reasons(&status)[0], "Ready=True/AllTargetsSynced");
+    let message = condition(&status, ConditionType::Synced);
+    assert!(message.contains("1 Secret that is no longer wanted stays while a Pod uses it"), "{message}");
+    assert!(message.contains("2 Secrets without consent stay until policies have settled"), "{message}");
+}
+
+#[test]
+fn a_deletion_that_is_held_up_names_its_users() {
+    let reference = Use { kind: ReferenceKind::Pod, name: "api".into(), field: "spec.imagePullSecrets" };
+    let users =
+        Users { counts: UserCounts { total: 9, blocking: 9 }, first: vec![("web".into(), reference)] };
+    let desired = DesiredState { removal: keeping(), ..desired() };
+    let status = first(&desired, ClusterOutcome { users, ..cluster(0, 0, &[]) });
+    assert!(reasons(&status).contains(&"DeletionBlocked=True/InUse".to_owned()));
+    assert_eq!(reasons(&status)[0], "Ready=False/DeletionBlocked");
+    let message = condition(&status, ConditionType::DeletionBlocked);
+    assert!(message.contains("Pod web/api and 8 more"), "{message}");
+    let references = status.references.unwrap();
+    assert_eq!((references.total, references.blocking, references.items.len()), (9, 9, 1));
+    assert_eq!(
+        (&*references.items[0].cluster, &*references.items[0].field),
+        ("local", "spec.imagePullSecrets")
+    );
+}
+
+#[test]
+fn each_disposition_of_a_deletion_has_its_reason() {
+    for (disposition, used, want) in [
+        (Disposition::Keep, 0, "DeletionBlocked=False/NotInUse"),
+        (Disposition::Keep, 1, "DeletionBlocked=True/InUse"),
+        (Disposition::Remove, 1, "DeletionBlocked=False/NotInUse"),
+        (Disposition::RemoveUnused, 1, "DeletionBlocked=False/NamespaceTerminating"),
+        (Disposition::RemoveUnused, 0, "DeletionBlocked=False/NotInUse"),
+        (Disposition::Release, 1, "DeletionBlocked=False/Orphaning"),
+    ] {
+        let removal = Some(Removal { disposition, ..Removal::begun(false) });
+        let users = Users { counts: UserCounts { total: used, blocking: used }, first: Vec::new() };
+        let status =
+            first(&DesiredState { removal, ..desired() }, ClusterOutcome { users, ..cluster(1, 1, &[]) });
+        assert_eq!(reasons(&status).last().map(String::as_str), Some(want));
+        assert!(reasons(&status)[0].starts_with("Ready=False"));
+        assert_eq!(reasons(&status)[1..3], ["Reconciling=True/Deleting", "Stalled=False/Progressing"]);
+    }
+}
+
+#[test]
+fn when_a_content_expires_is_reported_while_it_is_in_use() {
+    let day = 24 * 3600;
+    let validity = Validity { not_before: time(0), not_after: time(100 * day) };
+    let valid = DesiredState { validity: Some(validity), ..desired() };
+    let status = first(&valid, cluster(1, 1, &[]));
+    assert_eq!(status.expiration_time, Some(Time(time(100 * day))));
+    assert_eq!(reasons(&status).last().map(String::as_str), Some("CertificateValid=True/Valid"));
+    let seen = outcomes([("local", cluster(1, 1, &[]))]);
+    let error = SourceError::SecretNotFound { secret: "src".into() };
+    let broken = DesiredState { source: SourceState::Failed(error), ..desired() };
+    let kept = compute(Some(&status), &broken, &seen, time(20));
+    assert_eq!(kept.expiration_time, status.expiration_time, "the copies still have it");
+    assert_eq!(compute(Some(&status), &desired(), &seen, time(20)).expiration_time, None);
+    let later = compute(Some(&status), &valid, &seen, time(101 * day));
+    assert_eq!(reasons(&later).last().map(String::as_str), Some("CertificateValid=False/Expired"));
+}
+
+#[test]
+fn reconciling_and_stalled_are_never_both_true_and_ready_means_all() {
+    let failures: [&[(&str, Failure)]; 3] = [&[], &[("a", Failure::NotPermitted)], &[("a", refused(""))]];
     let sources = [
         SourceState::NotRead,
         SourceState::Resolved(Vec::new()),
+        SourceState::UnreadableSpec("x".into()),
         SourceState::Failed(SourceError::SecretNotFound { secret: "s".into() }),
         SourceState::Failed(SourceError::UsernameMissing { secret: "s".into(), key: "k".into() }),
     ];
+    let conditions = [
+        None,
+        Some(ClusterCondition::Connecting),
+        Some(ClusterCondition::Paused),
+        Some(ClusterCondition::NotFound),
+        Some(ClusterCondition::Unreachable("x".into())),
+    ];
     for source in sources {
-        for failures in failures {
-            for synced in 0..3 {
-                for deletion in [None, Some(Disposition::Keep)] {
-                    let seen = Observation {
-                        source: source.clone(),
-                        deletion,
-                        ..seen(cluster(3, synced, failures))
-                    };
-                    let told = told(&compute(None, &seen, time(1)));
-                    let both = told[1].starts_with("Reconciling=True") && told[2].starts_with("Stalled=True");
-                    assert!(!both, "{told:?}");
-                    assert!(
-                        !told[0].starts_with("Ready=True") || (synced == 3 && deletion.is_none()),
-                        "{told:?}"
-                    );
-                }
+        for (failures, condition) in failures.iter().flat_map(|f| conditions.iter().map(move |c| (f, c))) {
+            for (synced, removal) in [0, 1, 2, 3].into_iter().flat_map(|n| [(n, None), (n, keeping())]) {
+                let deleting = removal.is_some();
+                let desired = DesiredState { source: source.clone(), removal, ..desired() };
+                let outcome = ClusterOutcome { condition: condition.clone(), ..cluster(3, synced, failures) };
+                let reasons = reasons(&first(&desired, outcome));
+                let both =
+                    reasons[1].starts_with("Reconciling=True") && reasons[2].starts_with("Stalled=True");
+                assert!(!both, "{reasons:?}");
+                let all = synced == 3 && failures.is_empty() && condition.is_none() && !deleting;
+                assert!(!reasons[0].starts_with("Ready=True") || all, "{reasons:?}");
             }
         }
     }
-}
-
-#[test]
-fn a_sync_request_is_answered_in_numbers() {
-    let seen =
-        Observation { sync_request: Some("now".into()), ..seen(cluster(3, 2, &[("web", conflict())])) };
-    let sync = compute(None, &seen, time(10)).sync.unwrap();
-    assert_eq!(
-        (sync.last_handled_request.as_str(), sync.attempted, sync.succeeded, sync.failed),
-        ("now", 3, 2, 1)
-    );
-}
-
-fn member(name: &str, desired: usize, synced: usize, trouble: Option<ClusterTrouble>) -> ClusterOutcome {
-    ClusterOutcome { name: name.into(), trouble, ..cluster(desired, synced, &[]) }
-}
-
-fn down() -> Option<ClusterTrouble> {
-    Some(ClusterTrouble::Unreachable("no route".into()))
-}
-
-#[test]
-fn one_dead_cluster_of_several_is_partial_and_named() {
-    let clusters = vec![member("local", 3, 3, None), member("east", 2, 2, down())];
-    let seen = Observation { clusters, ..seen(cluster(0, 0, &[])) };
-    let status = compute(None, &seen, time(10));
-    assert_eq!(
-        told(&status)[..3],
-        ["Ready=False/PartiallySynced", "Reconciling=True/Retrying", "Stalled=False/Progressing"]
-    );
-    assert!(status.conditions[0].message.contains("cluster 'east' does not answer: no route"));
-    assert_eq!(status.summary, Some(Summary { namespaces: "5/5".into(), clusters: "1/2".into() }));
-    let east = &status.clusters[1];
-    assert_eq!((east.state, east.reason.as_deref()), (ClusterState::Unreachable, Some("Unreachable")));
-    assert_eq!(status.clusters[0].state, ClusterState::Synced);
-    let later = compute(Some(&status), &seen, time(20));
-    assert_eq!(later, status, "the row keeps the time since when it is so");
-}
-
-#[test]
-fn all_clusters_dead_is_unknown_and_none_selected_is_nothing_to_do() {
-    let dark = vec![member("east", 2, 2, down()), member("west", 0, 0, down())];
-    let status = compute(None, &Observation { clusters: dark, ..seen(cluster(0, 0, &[])) }, time(10));
-    assert!(told(&status).contains(&"Synced=Unknown/ClusterUnreachable".to_owned()));
-    let status = compute(None, &Observation { clusters: Vec::new(), ..seen(cluster(0, 0, &[])) }, time(10));
-    assert!(told(&status).contains(&"Synced=True/NoTargets".to_owned()));
-}
-
-#[test]
-fn a_cluster_that_does_not_exist_waits_for_somebody() {
-    let clusters = vec![member("local", 1, 1, None), member("esat", 0, 0, Some(ClusterTrouble::NotFound))];
-    let status = compute(None, &Observation { clusters, ..seen(cluster(0, 0, &[])) }, time(10));
-    assert_eq!(told(&status)[2], "Stalled=True/PartiallySynced");
-    assert!(status.conditions[0].message.contains("there is no cluster 'esat'"));
-}
-
-#[test]
-fn a_sync_counts_only_what_was_seen_now() {
-    let clusters = vec![member("local", 3, 3, None), member("east", 2, 2, down())];
-    let seen = Observation { clusters, sync_request: Some("now".into()), ..seen(cluster(0, 0, &[])) };
-    let sync = compute(None, &seen, time(10)).sync.unwrap();
-    assert_eq!((sync.attempted, sync.succeeded, sync.failed), (5, 3, 2));
-}
-
-#[test]
-fn a_deletion_that_waits_for_a_cluster_says_until_when() {
-    let seen = Observation {
-        clusters: vec![member("east", 2, 2, down())],
-        deletion: Some(Disposition::Keep),
-        awaited: vec![("east".into(), time(3600))],
-        ..seen(cluster(0, 0, &[]))
-    };
-    let status = compute(None, &seen, time(10));
-    assert!(told(&status).contains(&"DeletionBlocked=True/ClusterUnreachable".to_owned()));
-    let message = &status.conditions.last().unwrap().message;
-    assert!(message.contains("'east' (until 1970-01-01T01:00:00Z") && message.contains("force-delete"));
-}
-
-#[test]
-fn what_was_last_seen_of_a_cluster_counts_until_it_is_seen_again() {
-    let first = compute(
-        None,
-        &Observation { clusters: vec![member("east", 4, 4, None)], ..seen(cluster(0, 0, &[])) },
-        time(1),
-    );
-    let unseen = ClusterOutcome::unseen("east", first.clusters.first(), ClusterTrouble::Connecting);
-    assert_eq!((unseen.desired, unseen.synced), (4, 4));
 }

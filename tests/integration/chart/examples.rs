@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     scenario::Scenario,
-    support::{Error, Result, error::Context},
+    support::{Error, Result, error::Context, wait::DEADLINE, wait_for},
 };
 
 /// Would the API server take these?
@@ -80,6 +80,15 @@ async fn alerts_look_for_what_the_operator_tells() -> Result<()> {
     test.source("src", json!({"username": "me", "password": "the-password"})).await?;
     test.credential("quay", json!({"provider": "Quay", "secretRef": {"name": "src"}})).await?;
     test.wait_ready("quay", 1).await?;
+    let series = format!(
+        r#"claviger_credential_condition{{namespace="{}",name="quay",condition="Ready",status="true"}}"#,
+        test.home.name
+    );
+    wait_for(DEADLINE, "the condition as a metric", async || {
+        let found = installed.operator.metric(&series).await?;
+        if found == Some(1.0) { Ok(()) } else { Err(Error::new(format!("{found:?}"))) }
+    })
+    .await?;
     let told = installed.operator.metrics().await?;
 
     let objects = template(&["--values", &values("full")]).await?;
@@ -102,10 +111,5 @@ async fn alerts_look_for_what_the_operator_tells() -> Result<()> {
     assert_eq!(looked, 5);
     // Their labels too.
     assert!(told.contains(r#"condition="Ready""#) && told.contains(r#"status="true""#), "{told}");
-    let series = format!(
-        r#"claviger_credential_condition{{namespace="{}",name="quay",condition="Ready",status="true"}}"#,
-        test.home.name
-    );
-    assert_eq!(installed.operator.metric(&series).await?, Some(1.0));
     Ok(())
 }

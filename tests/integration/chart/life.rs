@@ -264,8 +264,11 @@ async fn held_deletion(test: &Scenario, targets: &[String]) -> Result<()> {
     // The guard sees what the status says, which lags a moment behind a new Pod. Such a moment is made here:
     // then it is the finalizer that protects.
     let behind = Patch::Merge(json!({"status": {"references": {"total": 0, "blocking": 0, "items": null}}}));
-    test.credentials().patch_status("quay", &PatchParams::default(), &behind).await?;
-    test.credentials().delete("quay", &DeleteParams::default()).await?;
+    wait_for(DEADLINE, "a deletion before the status is put right", async || {
+        test.credentials().patch_status("quay", &PatchParams::default(), &behind).await?;
+        test.credentials().delete("quay", &DeleteParams::default()).await
+    })
+    .await?;
     let held = test.wait_condition("quay", "DeletionBlocked", "True", "InUse").await?;
     assert!(held.message.contains("app"), "{}", held.message);
     for namespace in targets {

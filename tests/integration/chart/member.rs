@@ -70,9 +70,10 @@ async fn copy_in_member(test: &Scenario, there: &Client) -> Result<()> {
     }))?;
     Api::all(test.client.clone()).create(&PostParams::default(), &policy).await?;
     test.credential("far", json!({"provider": "Quay", "secretRef": {"name": "src"}, "target": to})).await?;
-    test.wait_ready("far", 1).await?;
     let copies = Api::<Secret>::namespaced(there.clone(), "web");
-    let made = copies.get("far").await?;
+    // The hub may be shown the credential before the namespace in the member.
+    let made = wait_for(DEADLINE, "the copy in the member", async || copies.get("far").await).await?;
+    test.wait_ready("far", 1).await?;
     for patch in [json!({"data": {".dockerconfigjson": "e30="}}), json!({"metadata": {"labels": null}})] {
         let what = patch.to_string();
         copies.patch("far", &PatchParams::default(), &Patch::Merge(patch)).await?;
@@ -110,7 +111,7 @@ async fn adopted(test: &Scenario, member: &ControlPlane, token: &str) -> Result<
     wait_none(&members).await
 }
 
-async fn wait_ready(members: &Api<MemberCluster>, name: &str) -> Result<()> {
+pub async fn wait_ready(members: &Api<MemberCluster>, name: &str) -> Result<()> {
     wait_for(DEADLINE, &format!("member {name} to be ready"), async || {
         let conditions = members.get(name).await?.status.unwrap_or_default().conditions;
         let is_ready = conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
@@ -119,7 +120,7 @@ async fn wait_ready(members: &Api<MemberCluster>, name: &str) -> Result<()> {
     .await
 }
 
-async fn wait_none(members: &Api<MemberCluster>) -> Result<()> {
+pub async fn wait_none(members: &Api<MemberCluster>) -> Result<()> {
     wait_for(DEADLINE, "no member to be left", async || {
         let left = members.list(&ListParams::default()).await?.items;
         if left.is_empty() { Ok(()) } else { Err(Error::new(format!("{left:?}"))) }

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use claviger::api::ClusterState;
+use claviger::api::{ClusterState, ClusterStatus};
 use k8s_openapi::api::{
-    core::v1::{ConfigMap, ServiceAccount},
+    core::v1::{ConfigMap, Secret, ServiceAccount},
     flowcontrol::v1::FlowSchema,
 };
 use kube::{
-    Api,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    Api, Client, Config, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    config::Kubeconfig,
 };
 use serde_json::json;
 
@@ -19,13 +20,25 @@ use crate::{
     support::{ControlPlane, Result, builder::Builder, wait_for},
 };
 
-/// Of what a rotation takes alone; in a test beside others no finer measure holds. The benchmark has one.
-const SLACK: Duration = Duration::from_secs(1);
+/// How long an answer is waited for. Whoever waits for a cluster in trouble waits for at least this long.
+const PATIENCE: &str = "--request-timeout=15s";
+
+/// What a rotation of healthy clusters may take: far more than it does on a busy machine, and far less than
+/// [`PATIENCE`]. How much it really takes is measured by the benchmark.
+const PROMPT: Duration = Duration::from_secs(8);
+
+const OURS: &str = "app.kubernetes.io/managed-by=claviger";
+const REVISION: &str = "claviger.dev/revision";
 
 /// A hub and two members, each with a namespace for copies; the second member is made to order.
 async fn start(west: Builder) -> Result<(World, Member, Member)> {
-    let (world, east, west) =
-        tokio::try_join!(World::new(&[]), Member::start("east"), Member::with("west", west))?;
+    let world = async {
+        let args = [PATIENCE, "--watch-timeout=5s", "--member-probe-interval=1s"];
+        let world = World::without_policy(|lab| Ok(lab.operator()?.args(&args))).await?;
+        world.consent(json!({"selector": {}})).await?;
+        Ok(world)
+    };
+    let (world, east, west) = tokio::try_join!(world, Member::start("east"), Member::with("west", west))?;
     world.test.target("web").await?;
     for member in [&east, &west] {
         member.namespaces(&world.test, &["web"]).await?;
@@ -34,13 +47,16 @@ async fn start(west: Builder) -> Result<(World, Member, Member)> {
     Ok((world, east, west))
 }
 
-/// Rotates, and tells how long the healthy clusters took.
-async fn rotate(world: &World, healthy: &Member, password: &str, revision: &str) -> Result<Duration> {
+/// Rotates while a member is in trouble: the healthy clusters have the new password at once.
+async fn rotate(world: &World, healthy: &Member, what: &str, revision: i64) -> Result<()> {
+    let password = format!("password-{what}");
     let began = Instant::now();
-    good_source(&world.test, "src", password).await?;
-    healthy.wait_copy("web", "reg", revision).await?;
-    world.test.wait_password("web", "reg", password).await?;
-    Ok(began.elapsed())
+    good_source(&world.test, "src", &password).await?;
+    healthy.wait_copy("web", "reg", &revision.to_string()).await?;
+    world.test.wait_password("web", "reg", &password).await?;
+    let took = began.elapsed();
+    assert!(took < PROMPT, "{what}: the healthy clusters took {took:?}");
+    Ok(())
 }
 
 #[tokio::test]
@@ -49,50 +65,59 @@ async fn a_member_that_is_down_slow_or_half_open_holds_nobody_up_and_comes_back(
     let test = &world.test;
     test.credential("reg", world.spec(json!({"selector": {}}))).await?;
     test.wait_ready("reg", 1).await?;
-    let alone = rotate(&world, &east, "password-alone", "2").await?;
-    west.wait_copy("web", "reg", "2").await?;
 
-    let mut revision = 2;
-    for fault in ["slow", "frozen", "refused", "reset"] {
+    let mut revision = 1;
+    for fault in ["slow", "frozen", "refused"] {
+        let before = world.wait_row("reg", "west", "synced", |row| row.revision == Some(revision)).await?;
         match fault {
-            "slow" => west.proxy.delay(Duration::from_secs(30)),
+            "slow" => west.proxy.delay(Duration::from_secs(60)),
             "frozen" => west.proxy.freeze(),
-            "refused" => {
+            _ => {
                 west.proxy.refuse(true).await?;
                 west.proxy.reset();
             }
-            _ => west.proxy.reset(),
         }
         revision += 1;
-        let took = rotate(&world, &east, &format!("password-{fault}"), &revision.to_string()).await?;
-        assert!(took < alone * 2 + SLACK, "{fault}: {took:?}, alone {alone:?}");
-        if fault != "reset" {
-            let row =
-                world.wait_row("reg", "west", fault, |row| row.state == ClusterState::Unreachable).await?;
-            assert_eq!(row.namespaces.synced, row.namespaces.desired.min(row.namespaces.synced), "{row:?}");
-            assert!(row.message.is_some_and(|why| why.contains("'west'")));
-            world.wait_member("west", "Reachable", "False").await?;
-            // The others say that they are in sync, with the new revision.
-            let wanted = i64::from(revision);
-            for cluster in ["local", "east"] {
-                world
-                    .wait_row("reg", cluster, "at the new revision", |row| row.revision == Some(wanted))
-                    .await?;
-            }
-            let synced = test.wait_condition("reg", "Synced", "False", "PartiallySynced").await?;
-            assert!(synced.message.contains("'west'"), "{}", synced.message);
-            // The operator is well, and at rest.
-            assert_eq!(world.operator.healthz().await?, 200);
+        rotate(&world, &east, fault, revision).await?;
+        west.wait_copy("web", "reg", &(revision - 1).to_string()).await?;
+        let row = world.wait_row("reg", "west", fault, |row| row.state == ClusterState::Unreachable).await?;
+        // It has what it had when it was last seen, and says when that was.
+        assert_eq!((row.revision, row.namespaces.desired), (Some(revision - 1), 1), "{row:?}");
+        assert!(before.last_sync_time.is_some(), "{before:?}");
+        assert_eq!(row.last_sync_time, before.last_sync_time, "{row:?}");
+        assert!(row.message.is_some_and(|why| why.contains("'west'")));
+        world.wait_member("west", "Reachable", "False").await?;
+        // The others say that they are in sync, with the new revision.
+        for cluster in ["local", "east"] {
+            let is_new =
+                |row: &ClusterStatus| (row.state, row.revision) == (ClusterState::Synced, Some(revision));
+            world.wait_row("reg", cluster, "at the new revision", is_new).await?;
         }
+        test.wait_told("reg", "Synced", "False", "PartiallySynced", &["'west'"]).await?;
+        let clusters = test.status("reg").await?.summary.map(|summary| summary.clusters);
+        assert_eq!(clusters.as_deref(), Some("2/3"), "{fault}");
+        assert_eq!(world.operator.healthz().await?, 200);
         west.proxy.delay(Duration::ZERO);
         west.proxy.thaw();
         west.proxy.refuse(false).await?;
-        let back = Instant::now();
-        west.wait_copy("web", "reg", &revision.to_string()).await?;
-        test.wait_ready("reg", i64::from(revision)).await?;
-        assert!(back.elapsed() < Duration::from_secs(15), "{fault}: back after {:?}", back.elapsed());
+        come_back(&world, &west, revision).await?;
     }
+    // A connection that breaks is no outage.
+    west.proxy.reset();
+    good_source(test, "src", "password-reset").await?;
+    come_back(&world, &west, revision + 1).await?;
     world.operator.check_running()
+}
+
+/// Waits until a member that is well again has caught up: after what was asked of it meanwhile has timed out, and the
+/// longest pause between two tries is over.
+async fn come_back(world: &World, west: &Member, revision: i64) -> Result<()> {
+    let began = Instant::now();
+    west.wait_copy("web", "reg", &revision.to_string()).await?;
+    world.wait_row("reg", "west", "in sync again", |row| row.revision == Some(revision)).await?;
+    world.test.wait_ready("reg", revision).await?;
+    assert!(began.elapsed() < Duration::from_secs(40), "back after {:?}", began.elapsed());
+    Ok(())
 }
 
 #[tokio::test]
@@ -103,8 +128,6 @@ async fn a_member_that_throttles_is_told_so_and_waited_for() -> Result<()> {
     west.namespaces(test, &more.iter().map(String::as_str).collect::<Vec<_>>()).await?;
     test.credential("reg", world.spec(json!({"selector": {}}))).await?;
     test.wait_ready("reg", 1).await?;
-    let alone = rotate(&world, &east, "password-alone", "2").await?;
-    west.wait_copy("web", "reg", "2").await?;
 
     // The API server itself refuses our writes with 429: one seat for all of them, and no queue.
     let flow = "flowcontrol.apiserver.k8s.io/v1";
@@ -123,21 +146,30 @@ async fn a_member_that_throttles_is_told_so_and_waited_for() -> Result<()> {
     });
     crate::support::apply_yaml(&west.admin, &format!("{level}\n---\n{schema}\n")).await?;
     let schemas: Api<FlowSchema> = Api::all(west.admin.clone());
+    let mut config =
+        Config::from_custom_kubeconfig(Kubeconfig::from_yaml(&west.kubeconfig)?, &Default::default()).await?;
+    config.default_retry = false;
+    let secrets: Api<Secret> = Api::namespaced(Client::try_from(config)?, "web");
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "throttled"}}))?;
     wait_for(LONG, "the schema to be in force", async || {
-        let conditions = schemas.get("nothing-for-claviger").await.ok()?.status?.conditions?;
-        conditions.iter().find(|c| c.type_ == "Dangling" && c.status.as_deref() == Some("False")).map(drop)
+        // There is one seat for all of them, so that one alone would get through.
+        let tries = futures::future::join_all((0..16).map(|_| secrets.create(&dry_run, &secret))).await;
+        tries.iter().any(|answer| matches!(answer, Err(kube::Error::Api(status)) if status.code == 429))
     })
     .await?;
-    let took = rotate(&world, &east, "password-throttled", "3").await?;
-    assert!(took < alone * 2 + SLACK, "{took:?}, alone {alone:?}");
+    rotate(&world, &east, "throttled", 2).await?;
+    // A few get through, one at a time.
+    let all = Api::<Secret>::all(west.admin.clone()).list(&ListParams::default().labels(OURS)).await?;
+    let is_old = |copy: &&Secret| copy.annotations().get(REVISION).is_some_and(|revision| revision == "1");
+    let behind = all.iter().filter(is_old).count();
+    assert!(behind > 0, "nothing was throttled");
     let row =
         world.wait_row("reg", "west", "throttled", |row| row.reason.as_deref() == Some("Throttled")).await?;
     assert_eq!(row.state, ClusterState::Pending);
     world.wait_member("west", "Reachable", "True").await?;
     schemas.delete("nothing-for-claviger", &DeleteParams::default()).await?;
-    west.wait_copy("web", "reg", "3").await?;
-    test.wait_ready("reg", 3).await?;
-    Ok(())
+    come_back(&world, &west, 2).await
 }
 
 #[tokio::test]
@@ -148,8 +180,6 @@ async fn a_member_whose_disk_is_full_or_whose_token_is_void_is_told_so() -> Resu
     let test = &world.test;
     test.credential("reg", world.spec(json!({"selector": {}}))).await?;
     test.wait_ready("reg", 1).await?;
-    let alone = rotate(&world, &east, "password-alone", "2").await?;
-    west.wait_copy("web", "reg", "2").await?;
 
     let maps: Api<ConfigMap> = Api::namespaced(west.admin.clone(), "default");
     let filler = "x".repeat(900_000);
@@ -162,13 +192,13 @@ async fn a_member_whose_disk_is_full_or_whose_token_is_void_is_told_so() -> Resu
         }
         assert!(number < 100, "the quota of etcd does not bite");
     }
-    let took = rotate(&world, &east, "password-full", "3").await?;
-    assert!(took < alone * 2 + SLACK, "{took:?}, alone {alone:?}");
+    rotate(&world, &east, "full", 2).await?;
+    west.wait_copy("web", "reg", "1").await?;
     let row =
         world.wait_row("reg", "west", "failing", |row| row.reason.as_deref() == Some("ServerError")).await?;
     assert_eq!(row.state, ClusterState::Error);
     assert!(row.message.is_some_and(|why| why.contains("space")), "it says why");
-    test.wait_condition("reg", "Synced", "False", "PartiallySynced").await?;
+    test.wait_told("reg", "Synced", "False", "PartiallySynced", &["'west'"]).await?;
 
     // A token whose ServiceAccount is gone. East has room; its identity goes.
     let accounts: Api<ServiceAccount> = Api::namespaced(east.admin.clone(), "claviger-system");
@@ -176,20 +206,18 @@ async fn a_member_whose_disk_is_full_or_whose_token_is_void_is_told_so() -> Resu
     world.wait_member("east", "Reachable", "False").await?;
     let row = world.wait_row("reg", "east", "no entry", |row| row.state == ClusterState::Unreachable).await?;
     assert!(row.message.is_some_and(|why| why.contains("401")), "it says why");
-    // A new token in the Secret is all that it takes.
-    let args = claviger::cli::member_rbac::MemberRbacArgs::default();
-    crate::support::apply_yaml(&east.admin, &claviger::cli::member_rbac::manifests(&args)?).await?;
-    let secret = east.secrets("claviger-system");
+    // Kubernetes takes the old token away too; a new one in the Secret is all that it takes then.
+    let secrets = east.secrets("claviger-system");
     wait_for(LONG, "the old token to go", async || {
-        secret.get_opt("claviger-member").await.is_ok_and(|found| found.is_none())
+        secrets.get_opt("claviger-member").await.is_ok_and(|found| found.is_none())
     })
-    .await
-    .ok();
+    .await?;
+    let args = claviger::cli::member_rbac::MemberRbacArgs::default();
     crate::support::apply_yaml(&east.admin, &claviger::cli::member_rbac::manifests(&args)?).await?;
     let token = crate::member_rbac::token_in_member(&east.admin, &args).await?;
     let kubeconfig = east.control_plane.kubeconfig_text(east.proxy.url(), &token);
     let patch = Patch::Merge(json!({"stringData": {"kubeconfig": kubeconfig}}));
-    let secrets: Api<k8s_openapi::api::core::v1::Secret> =
+    let secrets: Api<Secret> =
         Api::namespaced(test.client.clone(), crate::support::environment::OPERATOR_NAMESPACE);
     secrets.patch("east", &PatchParams::default(), &patch).await?;
     world.wait_row("reg", "east", "in sync again", |row| row.state == ClusterState::Synced).await?;

@@ -1,13 +1,18 @@
 //! Where a credential goes, and what its status says of each cluster.
 
-use claviger::api::ClusterState;
-use kube::api::{Patch, PatchParams};
+use std::time::Duration;
+
+use claviger::api::{ClusterState, ClusterStatus};
+use kube::{
+    ResourceExt,
+    api::{Patch, PatchParams},
+};
 use serde_json::json;
 
-use super::world::{LONG, Member, World};
+use super::world::{LONG, Member, World, quick};
 use crate::{
     looks::good_source,
-    support::{Result, wait_for},
+    support::{Result, stays, wait_for},
 };
 
 #[tokio::test]
@@ -81,10 +86,10 @@ async fn what_stands_in_the_way_is_told_per_cluster() -> Result<()> {
     east.secrets("taken").patch("reg", &PatchParams::apply("somebody"), &Patch::Apply(taken)).await?;
     world.join(&east, json!({})).await?;
     test.credential("reg", world.spec(json!({"names": ["local", "east", "esat"]}))).await?;
-    let synced = test.wait_condition("reg", "Synced", "False", "PartiallySynced").await?;
-    assert!(synced.message.contains("there is no cluster 'esat'"), "{}", synced.message);
-    let row = world.wait_row("reg", "east", "a conflict", |row| row.namespaces.failed == 1).await?;
-    assert_eq!((row.state, row.namespaces.synced), (ClusterState::Error, 1));
+    test.wait_told("reg", "Synced", "False", "PartiallySynced", &["there is no cluster 'esat'"]).await?;
+    let is_half = |row: &ClusterStatus| (row.namespaces.failed, row.namespaces.synced) == (1, 1);
+    let row = world.wait_row("reg", "east", "a conflict", is_half).await?;
+    assert_eq!(row.state, ClusterState::Error);
     assert_eq!(row.failures[0].reason, "SecretNameConflict");
 
     // The name is mended; the foreign Secret goes, and ours comes.
@@ -103,9 +108,15 @@ async fn what_stands_in_the_way_is_told_per_cluster() -> Result<()> {
     })
     .await?;
     good_source(test, "src", "another-password").await?;
+    test.wait_password("web", "reg", "another-password").await?;
     let row = world.wait_row("reg", "east", "paused", |row| row.reason.as_deref() == Some("Paused")).await?;
     assert_eq!(row.state, ClusterState::Pending);
-    east.wait_copy("web", "reg", "1").await?;
+    stays(Duration::from_secs(2), "the copy of a paused member", async || {
+        let copy = east.secrets("web").get("reg").await.map_err(|error| error.to_string())?;
+        let revision = copy.annotations().get("claviger.dev/revision").cloned();
+        if revision.as_deref() == Some("1") { Ok(()) } else { Err(format!("{revision:?}")) }
+    })
+    .await?;
     world.members().patch("east", &PatchParams::default(), &paused(false)).await?;
     east.wait_copy("web", "reg", "2").await?;
     test.wait_ready("reg", 2).await?;
@@ -114,24 +125,26 @@ async fn what_stands_in_the_way_is_told_per_cluster() -> Result<()> {
 
 #[tokio::test]
 async fn a_cluster_needs_a_policy_that_speaks_of_it() -> Result<()> {
-    let (world, east) = tokio::try_join!(World::new(&[]), Member::start("east"))?;
+    // What happens when consent is withdrawn is to be seen within seconds.
+    let world = World::without_policy(|lab| Ok(quick(lab)?.env("CLAVIGER_CONSENT_GRACE_PERIOD", "1s")));
+    let (world, east) = tokio::try_join!(world, Member::start("east"))?;
     let test = &world.test;
     test.target("web").await?;
     east.namespaces(test, &["web"]).await?;
     world.join(&east, json!({})).await?;
-    let to = |clusters: serde_json::Value| Patch::Merge(json!({"spec": {"to": {"clusters": clusters}}}));
-    let policies: kube::Api<claviger::api::DistributionPolicy> = kube::Api::all(test.client.clone());
-    policies.patch("fleet", &PatchParams::default(), &to(json!(null))).await?;
+    // The first policy there is, so that there never was one that speaks of other clusters.
+    world.consent(json!(null)).await?;
     test.credential("reg", world.spec(json!({"names": ["local", "east"]}))).await?;
+    // It is known when the copy in the hub is there.
+    test.wait_password("web", "reg", "the-password").await?;
     let row = world.wait_row("reg", "east", "no consent", |row| row.namespaces.failed == 1).await?;
     assert_eq!(row.failures[0].reason, "NotPermitted");
     assert_eq!(east.copies().await?, 0);
-    policies.patch("fleet", &PatchParams::default(), &to(json!({"names": ["local", "east"]}))).await?;
+    world.consent(json!({"names": ["local", "east"]})).await?;
     east.wait_copy("web", "reg", "1").await?;
     test.wait_ready("reg", 1).await?;
     // Withdrawn: the copy goes.
-    policies
-        .patch("fleet", &PatchParams::default(), &to(json!({"names": ["local"], "selector": null})))
-        .await?;
-    east.wait_no_copy("web", "reg").await
+    world.consent(json!({"names": ["local"]})).await?;
+    east.wait_no_copy("web", "reg").await?;
+    test.wait_password("web", "reg", "the-password").await
 }

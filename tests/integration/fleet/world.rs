@@ -19,8 +19,8 @@ use crate::{
     member_rbac::token_in_member,
     scenario::Scenario,
     support::{
-        ControlPlane, FaultProxy, Operator, Result, apply_yaml, builder::Builder as ControlPlaneBuilder,
-        environment::OPERATOR_NAMESPACE, wait_for,
+        ControlPlane, FaultProxy, HttpProxy, Operator, Result, apply_yaml,
+        builder::Builder as ControlPlaneBuilder, environment::OPERATOR_NAMESPACE, operator::Builder, wait_for,
     },
 };
 
@@ -36,17 +36,33 @@ pub struct World {
 impl World {
     /// A hub whose operator notices within seconds what takes minutes by default.
     pub async fn new(args: &[&str]) -> Result<Self> {
+        let world = Self::without_policy(|lab| Ok(quick(lab)?.args(args))).await?;
+        world.consent(json!({"selector": {}})).await?;
+        Ok(world)
+    }
+
+    /// A hub with another operator, where nobody may push anything yet.
+    pub async fn without_policy(operator: impl FnOnce(&Lab) -> Result<Builder>) -> Result<Self> {
         let lab = Lab::start().await?;
+        let operator = operator(&lab)?.start().await?;
+        Self::of(lab, operator).await
+    }
+
+    /// A hub whose operator was started in some other way. Nobody may push anything yet.
+    pub async fn of(lab: Lab, operator: Operator) -> Result<Self> {
         let test = lab.scenario().await?;
-        let operator = start(&lab, args).await?;
         good_source(&test, "src", "the-password").await?;
-        let (from, to) = (json!({"namespaces": {"names": [test.home.name]}}), test.selector());
+        Ok(Self { lab, test, operator })
+    }
+
+    /// The one policy: the home namespace may push into all namespaces of the test in these clusters.
+    pub async fn consent(&self, clusters: Value) -> Result<()> {
+        let from = json!({"namespaces": {"names": [self.test.home.name]}});
         let policy = json!({
             "apiVersion": "claviger.dev/v1alpha1", "kind": "DistributionPolicy", "metadata": {"name": "fleet"},
-            "spec": {"from": from, "to": merge(to, json!({"clusters": {"selector": {}}}))},
+            "spec": {"from": from, "to": merge(self.test.selector(), json!({"clusters": clusters}))},
         });
-        test.apply_cluster("DistributionPolicy", "fleet", policy).await?;
-        Ok(Self { lab, test, operator })
+        self.test.apply_cluster("DistributionPolicy", "fleet", policy).await
     }
 
     /// The spec of a credential for all namespaces of the test in these clusters.
@@ -121,11 +137,15 @@ pub fn merge(mut base: Value, more: Value) -> Value {
     base
 }
 
-/// An operator of a hub.
+/// An operator of a hub that notices within seconds what takes minutes by default.
+pub fn quick(lab: &Lab) -> Result<Builder> {
+    let args = ["--request-timeout=2s", "--watch-timeout=5s", "--member-probe-interval=1s"];
+    Ok(lab.operator()?.env("CLAVIGER_CONSENT_GRACE_PERIOD", "1s").args(&args))
+}
+
+/// The same, with more flags, and started.
 pub async fn start(lab: &Lab, args: &[&str]) -> Result<Operator> {
-    let quick = ["--request-timeout=2s", "--watch-timeout=5s", "--member-probe-interval=1s"];
-    let builder = lab.operator()?.env("CLAVIGER_CONSENT_GRACE_PERIOD", "1s");
-    quick.iter().chain(args).fold(builder, |builder, arg| builder.arg(*arg)).start().await
+    quick(lab)?.args(args).start().await
 }
 
 /// A cluster that a hub can push to, through a proxy that can misbehave.
@@ -152,6 +172,22 @@ impl Member {
         let proxy = FaultProxy::start(control_plane.address()).await?;
         let kubeconfig = control_plane.kubeconfig_text(proxy.url(), &token);
         Ok(Self { name: name.to_owned(), control_plane, proxy, admin, kubeconfig })
+    }
+
+    /// One of which nothing is needed but its API server: without controllers, and reached as an administrator.
+    pub async fn bare(name: &str) -> Result<Self> {
+        let control_plane = ControlPlane::builder().without_controllers().start().await?;
+        let proxy = FaultProxy::start(control_plane.address()).await?;
+        let kubeconfig = control_plane.kubeconfig_text(proxy.url(), control_plane.admin_token()?);
+        let admin = control_plane.client().await?;
+        Ok(Self { name: name.to_owned(), control_plane, proxy, admin, kubeconfig })
+    }
+
+    /// A proxy that reads requests, through which the hub reaches it from its next kubeconfig on.
+    pub async fn http_proxy(&mut self) -> Result<HttpProxy> {
+        let proxy = self.control_plane.http_proxy().await?;
+        self.kubeconfig = self.kubeconfig.replace(&self.proxy.url(), &proxy.url());
+        Ok(proxy)
     }
 
     /// Namespaces with the label of a test.

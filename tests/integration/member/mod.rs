@@ -57,7 +57,7 @@ impl Hub {
             .namespace(OPERATOR_NAMESPACE)
             .arg("--leader-elect=false")
             .arg("--member-probe-interval=1s")
-            .arg("--unreachable-grace-period=4s")
+            .arg("--unreachable-grace-period=10s")
             .arg(format!("--adopt-argocd-clusters={ARGOCD}"))
             .arg("--adopt-cluster-api=*")
             .start()
@@ -176,7 +176,7 @@ fn told(status: Option<&MemberClusterStatus>) -> String {
 }
 
 /// A kubeconfig of a token, to edit.
-fn kubeconfig(server: &str, cluster: Value, user: Value) -> String {
+pub fn kubeconfig(server: &str, cluster: Value, user: Value) -> String {
     let mut all = json!({"server": server});
     json_patch::merge(&mut all, &cluster);
     json!({

@@ -108,7 +108,7 @@ async fn kinds_are_found_by_short_name_and_category() -> Result<()> {
     assert!(!policy.namespaced, "consent of a cluster is not in a namespace");
     assert!(find("registrycredentials/status").is_ok());
     let member = find("memberclusters")?;
-    assert_eq!(member.short_names.as_deref().unwrap_or_default(), ["mc"]);
+    assert_eq!(member.short_names.as_deref().unwrap_or_default(), ["mcl"]);
     assert_eq!(member.categories.clone().unwrap_or_default(), ["claviger"]);
     assert!(!member.namespaced, "a cluster is not in a namespace");
     assert!(find("memberclusters/status").is_ok());

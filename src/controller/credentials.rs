@@ -1,0 +1,188 @@
+//! All credentials as the API server has them, and who reads which source.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use crate::{
+    api::CredentialKind,
+    domain::{
+        declared::Declared,
+        identity::{NamespacedName, OwnerId},
+    },
+};
+
+/// All credentials, findable by what they depend on.
+#[derive(Default)]
+pub(crate) struct Credentials(RwLock<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    by_owner: HashMap<OwnerId, Arc<Declared>>,
+    by_namespace: HashMap<Arc<str>, HashSet<OwnerId>>,
+    sources: HashMap<NamespacedName, Source>,
+    listed: HashSet<CredentialKind>,
+}
+
+/// A Secret that credentials read.
+#[derive(Default)]
+struct Source {
+    readers: HashSet<OwnerId>,
+    /// The resourceVersion that was read last.
+    read: Option<String>,
+    /// Grows with each change that was not read yet.
+    changes: u64,
+    /// Whether the list in progress has shown it.
+    shown: bool,
+}
+
+/// What the arrival of a credential changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Difference {
+    /// More than the status.
+    Credential,
+    /// The status alone.
+    Status,
+    Nothing,
+}
+
+impl Credentials {
+    pub fn get(&self, owner: &OwnerId) -> Option<Arc<Declared>> {
+        self.read().by_owner.get(owner).cloned()
+    }
+
+    pub fn has(&self, owner: &OwnerId) -> bool {
+        self.read().by_owner.contains_key(owner)
+    }
+
+    pub fn owners(&self) -> Vec<OwnerId> {
+        self.read().by_owner.keys().cloned().collect()
+    }
+
+    /// The credentials of one kind.
+    pub fn of_kind(&self, kind: CredentialKind) -> Vec<Arc<Declared>> {
+        self.read().by_owner.values().filter(|declared| declared.id.kind == kind).cloned().collect()
+    }
+
+    /// The credentials in a namespace.
+    pub fn within(&self, namespace: &str) -> Vec<OwnerId> {
+        self.read().by_namespace.get(namespace).into_iter().flatten().cloned().collect()
+    }
+
+    /// Whether all credentials of all kinds are known, so that one that is not known is not there.
+    pub fn is_listed(&self) -> bool {
+        let inner = self.read();
+        CredentialKind::ALL.iter().all(|kind| inner.listed.contains(kind))
+    }
+
+    pub fn listed(&self, kind: CredentialKind) {
+        self.write().listed.insert(kind);
+    }
+
+    /// Puts a credential in.
+    pub fn set(&self, declared: Declared) -> Difference {
+        let owner = declared.id.owner();
+        let mut inner = self.write();
+        inner.set_sources(&owner, declared.source_secrets());
+        inner.by_namespace.entry(declared.id.namespace.clone()).or_default().insert(owner.clone());
+        let declared = Arc::new(declared);
+        match inner.by_owner.insert(owner, declared.clone()) {
+            Some(before) if !before.differs(&declared) => {
+                let same = before.status == declared.status && before.details == declared.details;
+                if same { Difference::Nothing } else { Difference::Status }
+            }
+            _ => Difference::Credential,
+        }
+    }
+
+    /// Takes a credential out.
+    pub fn remove(&self, owner: &OwnerId) {
+        let mut inner = self.write();
+        inner.set_sources(owner, Vec::new());
+        if let Some(declared) = inner.by_owner.remove(owner)
+            && let Some(owners) = inner.by_namespace.get_mut(&declared.id.namespace)
+        {
+            owners.remove(owner);
+            if owners.is_empty() {
+                inner.by_namespace.remove(&declared.id.namespace);
+            }
+        }
+    }
+
+    /// Counts the changes of sources, to tell whether they changed since they were read.
+    pub fn source_changes(&self, sources: &[NamespacedName]) -> u64 {
+        let inner = self.read();
+        sources.iter().filter_map(|name| inner.sources.get(name)).map(|source| source.changes).sum()
+    }
+
+    /// Notes that a source was read, so that an event about this very version is no news.
+    pub fn source_read(&self, name: &NamespacedName, resource_version: Option<String>) {
+        if let Some(source) = self.write().sources.get_mut(name) {
+            source.read = resource_version;
+        }
+    }
+
+    /// A Secret came, changed or went. Returns those who read it.
+    pub fn source_changed(&self, name: &NamespacedName, resource_version: Option<&str>) -> Vec<OwnerId> {
+        // By far the most Secrets are nobody's source.
+        if !self.read().sources.contains_key(name) {
+            return Vec::new();
+        }
+        let mut inner = self.write();
+        let Some(source) = inner.sources.get_mut(name) else { return Vec::new() };
+        source.shown |= resource_version.is_some();
+        if resource_version.is_some() && source.read.as_deref() == resource_version {
+            return Vec::new();
+        }
+        source.changed()
+    }
+
+    /// A complete list of Secrets begins.
+    pub fn sources_listing(&self) {
+        for source in self.write().sources.values_mut() {
+            source.shown = false;
+        }
+    }
+
+    /// A complete list of Secrets ended. Returns those whose source it did not show although it was read once.
+    pub fn sources_listed(&self) -> HashSet<OwnerId> {
+        let mut inner = self.write();
+        let gone = inner.sources.values_mut().filter(|source| !source.shown && source.read.is_some());
+        gone.flat_map(Source::changed).collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source {
+    fn changed(&mut self) -> Vec<OwnerId> {
+        self.read = None;
+        self.changes = self.changes.wrapping_add(1);
+        self.readers.iter().cloned().collect()
+    }
+}
+
+impl Inner {
+    fn set_sources(&mut self, owner: &OwnerId, sources: Vec<NamespacedName>) {
+        if let Some(before) = self.by_owner.get(owner).map(|declared| declared.source_secrets()) {
+            for name in before.iter().filter(|name| !sources.contains(name)) {
+                if let Some(source) = self.sources.get_mut(name) {
+                    source.readers.remove(owner);
+                    if source.readers.is_empty() {
+                        self.sources.remove(name);
+                    }
+                }
+            }
+        }
+        for name in sources {
+            self.sources.entry(name).or_default().readers.insert(owner.clone());
+        }
+    }
+}

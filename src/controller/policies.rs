@@ -1,0 +1,118 @@
+//! All DistributionPolicies, made ready to be asked.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    api::{CredentialKind, DistributionPolicySpec},
+    domain::{consent::Policy, namespace::Namespace, withdrawal::Consent},
+};
+
+/// All DistributionPolicies.
+pub(crate) struct Policies {
+    operator_namespace: Arc<str>,
+    grace: Duration,
+    began: Instant,
+    inner: RwLock<Inner>,
+    listed: watch::Sender<bool>,
+}
+
+struct Inner {
+    /// `None` where one cannot be read.
+    policies: BTreeMap<String, Option<Arc<Policy>>>,
+    /// Policies as they were before they changed or went, for as long as that was only a moment ago.
+    recent: Vec<(Instant, Arc<Policy>)>,
+}
+
+impl Policies {
+    /// `grace` is the quiet period after a change, before a lack of consent takes copies away.
+    pub fn new(operator_namespace: &str, grace: Duration) -> Self {
+        Self {
+            operator_namespace: operator_namespace.into(),
+            grace,
+            began: Instant::now(),
+            inner: RwLock::new(Inner { policies: BTreeMap::new(), recent: Vec::new() }),
+            listed: watch::Sender::new(false),
+        }
+    }
+
+    /// Puts a policy in; `None` for one that cannot be read. Returns whether anything changed.
+    pub fn set(&self, name: &str, spec: Option<&DistributionPolicySpec>) -> bool {
+        let policy = spec.map(|spec| Arc::new(Policy::new(spec, &self.operator_namespace)));
+        let mut inner = self.write();
+        if inner.policies.get(name) == Some(&policy) {
+            return false;
+        }
+        let before = inner.policies.insert(name.to_owned(), policy).flatten();
+        inner.remember(before, self.grace);
+        true
+    }
+
+    pub fn remove(&self, name: &str) -> bool {
+        let mut inner = self.write();
+        let Some(before) = inner.policies.remove(name) else { return false };
+        inner.remember(before, self.grace);
+        true
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.read().policies.keys().cloned().collect()
+    }
+
+    pub fn unreadable(&self) -> usize {
+        self.read().policies.values().filter(|policy| policy.is_none()).count()
+    }
+
+    /// The policies that cover credentials of a kind in a namespace.
+    pub fn covering(&self, kind: CredentialKind, namespace: &str, seen: &Namespace) -> Vec<Arc<Policy>> {
+        let inner = self.read();
+        let readable = inner.policies.values().flatten();
+        readable.filter(|policy| policy.covers(kind, namespace, seen)).cloned().collect()
+    }
+
+    /// Whether a lack of consent takes copies away by now: of a credential of a kind in a namespace.
+    pub fn consent(&self, kind: CredentialKind, namespace: &str, seen: &Namespace) -> Consent {
+        let inner = self.read();
+        let covering = inner.recent.iter().filter(|(_, policy)| policy.covers(kind, namespace, seen));
+        let changed = covering.map(|(changed, _)| *changed).max();
+        // At the start nobody knows what has just changed.
+        let quiet = changed.unwrap_or(self.began).elapsed();
+        let unreadable = inner.policies.values().filter(|policy| policy.is_none()).count();
+        Consent::judge(quiet, self.grace, unreadable)
+    }
+
+    pub fn listed(&self) {
+        self.listed.send_replace(true);
+    }
+
+    /// Ends when all policies were listed once.
+    pub async fn wait_until_listed(&self) {
+        // The sender lives as long as this does.
+        let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
+    }
+
+    pub fn operator_namespace(&self) -> &Arc<str> {
+        &self.operator_namespace
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// A policy is not what it was any more. One that is new takes nothing away.
+    fn remember(&mut self, before: Option<Arc<Policy>>, grace: Duration) {
+        self.recent.retain(|(changed, _)| changed.elapsed() < grace);
+        self.recent.extend(before.map(|before| (Instant::now(), before)));
+    }
+}

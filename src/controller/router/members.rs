@@ -1,0 +1,92 @@
+//! The watch of MemberClusters.
+
+use std::sync::Arc;
+
+use kube::{Api, Resource, ResourceExt, runtime::watcher};
+use tracing::warn;
+
+use crate::{
+    api::MemberCluster,
+    cluster::{
+        Guarded,
+        reflector::{self, Store, reflect},
+    },
+    controller::{Context, member::MemberIndex},
+    domain::{identity::NamespacedName, selection::LOCAL},
+};
+
+/// Follows the members for as long as it is polled.
+///
+/// # Errors
+/// When a client cannot be made.
+pub(crate) fn watch(
+    context: &Arc<Context>,
+    index: &Arc<MemberIndex>,
+) -> Result<impl Future<Output = ()> + Send + use<>, kube::Error> {
+    let beat = context.freshness.register(LOCAL, "memberclusters");
+    let api: Api<Guarded<MemberCluster>> = Api::all(context.connector.client(Some(beat))?);
+    let config = reflector::config(context.connector.timeouts().watch);
+    Ok(reflect(api, config, Members { context: context.clone(), index: index.clone() }))
+}
+
+struct Members {
+    context: Arc<Context>,
+    index: Arc<MemberIndex>,
+}
+
+impl Members {
+    fn gone(&self, name: &str) {
+        self.index.remove(name);
+        self.context.clusters.remove(name);
+        self.context.queues.member(name);
+    }
+}
+
+impl Store for Members {
+    type Object = Guarded<MemberCluster>;
+
+    fn upsert(&mut self, object: Self::Object, listed: bool) {
+        let name = object.name_any();
+        // Here rather than in the loop, which comes later than that of a credential may.
+        if let Ok(member) = &object.0
+            && member.metadata.deletion_timestamp.is_none()
+        {
+            self.context.clusters.announce(&name, member.labels());
+        }
+        if self.index.set(object) {
+            self.context.queues.member(&name);
+        }
+        if !listed {
+            self.context.metrics.set_unreadable("MemberCluster", self.index.unreadable());
+        }
+    }
+
+    fn remove(&mut self, object: Self::Object) {
+        let name = object.name_any();
+        let known = self.index.get(&name);
+        // The end of an older object of this name says nothing of the one that is there now.
+        if known.is_none_or(|known| Some(known.uid()) == object.meta().uid.as_deref()) {
+            self.gone(&name);
+        }
+    }
+
+    fn known(&self) -> Vec<NamespacedName> {
+        self.index.names().into_iter().map(|name| NamespacedName { namespace: "".into(), name }).collect()
+    }
+
+    fn vanished(&mut self, name: &NamespacedName) {
+        self.gone(&name.name);
+    }
+
+    fn complete(&mut self) {
+        self.context.metrics.set_unreadable("MemberCluster", self.index.unreadable());
+        for name in self.index.names() {
+            self.context.queues.member(&name);
+        }
+        self.index.listed();
+    }
+
+    fn failed(&mut self, error: &watcher::Error) {
+        warn!(cluster = LOCAL, watch = "memberclusters", "{}", reflector::describe_failure(error));
+    }
+}

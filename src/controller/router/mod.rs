@@ -1,0 +1,138 @@
+//! From events to keys: who is concerned by a change.
+
+mod credentials;
+mod members;
+mod policies;
+
+pub(crate) use credentials::watch_kind;
+pub(crate) use members::watch as watch_members;
+pub(crate) use policies::watch as watch_policies;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock, Weak},
+};
+
+use super::{
+    clusters::ClusterRegistry,
+    context::Stores,
+    keys::{Dirty, Queues},
+    kubeconfigs::Kubeconfigs,
+};
+use crate::{
+    cluster::{EventHandler, Touched},
+    domain::{
+        identity::{NamespacedName, OwnerId},
+        namespace::Namespace,
+        selection::LOCAL,
+    },
+};
+
+/// Turns events into keys.
+pub(crate) struct Router {
+    stores: Arc<Stores>,
+    queues: Arc<Queues>,
+    clusters: OnceLock<Weak<ClusterRegistry>>,
+    /// Secrets of `local` that members read, and the members.
+    kubeconfigs: Arc<Kubeconfigs>,
+}
+
+impl Router {
+    pub fn new(stores: Arc<Stores>, queues: Arc<Queues>, kubeconfigs: Arc<Kubeconfigs>) -> Self {
+        Self { stores, queues, clusters: OnceLock::new(), kubeconfigs }
+    }
+
+    /// Sets the clusters; once, as they are made with this.
+    pub fn set_clusters(&self, clusters: &Arc<ClusterRegistry>) {
+        // A second call would change nothing, and there is none.
+        let _ = self.clusters.set(Arc::downgrade(clusters));
+    }
+
+    /// Everybody who wants something in a cluster, or has something there.
+    fn owners_in(&self, cluster: &Arc<str>) -> HashSet<OwnerId> {
+        let mut owners = HashSet::new();
+        self.stores.desired.each(|owner, published| {
+            if published.clusters.contains_key(cluster) || published.removal.is_some() {
+                owners.insert(owner.clone());
+            }
+        });
+        owners.extend(self.stores.outcomes.owners_in(cluster));
+        let member = self.clusters.get().and_then(Weak::upgrade).and_then(|all| all.get(cluster));
+        if let Some(live) = member.as_ref().and_then(|member| member.seen()) {
+            owners.extend(live.read().snapshot().copies.owners().cloned());
+        }
+        owners
+    }
+
+    fn wake_all_credentials(&self) {
+        for owner in self.stores.credentials.owners() {
+            self.queues.credential(&owner);
+        }
+    }
+}
+
+impl EventHandler for Router {
+    fn touched(&self, cluster: &Arc<str>, touched: Vec<Touched>) {
+        for (owner, namespace) in touched {
+            self.queues.sync(&owner, cluster, Dirty::namespace(namespace));
+        }
+    }
+
+    fn namespace_changed(
+        &self,
+        cluster: &Arc<str>,
+        name: &Arc<str>,
+        before: Option<&Namespace>,
+        after: Option<&Namespace>,
+    ) {
+        self.stores.desired.each(|owner, published| {
+            let Some(targets) = published.clusters.get(cluster) else { return };
+            if !targets.ignores(name, before, after) {
+                self.queues.sync(owner, cluster, Dirty::namespace(name.clone()));
+            }
+        });
+        if &**cluster == LOCAL {
+            // Policies look at the labels of a credential's own namespace, and a deletion at whether it goes.
+            for owner in self.stores.credentials.within(name) {
+                self.queues.credential(&owner);
+            }
+        }
+    }
+
+    fn relisted(&self, cluster: &Arc<str>) {
+        for owner in self.owners_in(cluster) {
+            self.queues.sync(&owner, cluster, Dirty::all());
+        }
+    }
+
+    fn connectivity_changed(&self, cluster: &Arc<str>) {
+        self.queues.member(cluster);
+        for owner in self.owners_in(cluster) {
+            self.queues.sync(&owner, cluster, Dirty::all());
+        }
+        // A member may be selected by its labels, and attests what a hub that was rebuilt has forgotten.
+        self.wake_all_credentials();
+    }
+
+    fn secret_changed(&self, name: &NamespacedName, resource_version: Option<&str>) {
+        for owner in self.stores.credentials.source_changed(name, resource_version) {
+            self.queues.credential(&owner);
+        }
+        for member in self.kubeconfigs.readers(name) {
+            self.queues.member(&member);
+        }
+    }
+
+    fn secrets_listing(&self) {
+        self.stores.credentials.sources_listing();
+    }
+
+    fn secrets_listed(&self) {
+        for owner in self.stores.credentials.sources_listed() {
+            self.queues.credential(&owner);
+        }
+        for member in self.kubeconfigs.all() {
+            self.queues.member(&member);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The watch of DistributionPolicies.
+
+use std::sync::Arc;
+
+use kube::{Api, Resource, ResourceExt, runtime::watcher};
+use tracing::warn;
+
+use crate::{
+    api::DistributionPolicy,
+    cluster::{
+        Guarded,
+        reflector::{self, Store, reflect},
+    },
+    controller::{Context, events::About},
+    domain::{
+        event::{Action, Note},
+        identity::NamespacedName,
+        reason::Reason,
+        selection::LOCAL,
+    },
+};
+
+/// Follows the policies for as long as it is polled.
+///
+/// # Errors
+/// When a client cannot be made.
+pub(crate) fn watch(context: &Arc<Context>) -> Result<impl Future<Output = ()> + Send + use<>, kube::Error> {
+    let beat = context.freshness.register(LOCAL, "distributionpolicies");
+    let api: Api<Guarded<DistributionPolicy>> = Api::all(context.connector.client(Some(beat))?);
+    let config = reflector::config(context.connector.timeouts().watch);
+    Ok(reflect(api, config, Policies { context: context.clone(), changed: false }))
+}
+
+struct Policies {
+    context: Arc<Context>,
+    /// Whether the list in progress has shown anything new.
+    changed: bool,
+}
+
+impl Policies {
+    fn changed(&self) {
+        let unreadable = self.context.stores.policies.unreadable();
+        self.context.metrics.set_unreadable("DistributionPolicy", unreadable);
+        for owner in self.context.stores.credentials.owners() {
+            self.context.queues.credential(&owner);
+        }
+    }
+
+    fn tell_unreadable(&self, object: &Guarded<DistributionPolicy>, error: &str) {
+        let text = format!(
+            "this version of Claviger cannot read the policy, so that it allows nothing; nothing is withdrawn for lack of consent meanwhile: {error}; upgrade Claviger, or fix the spec"
+        );
+        let note = Note::warning(Reason::UnsupportedSpec, Action::Read, text);
+        let about = About::object(object);
+        let events = self.context.events.clone();
+        self.context.supervisor.spawn("event of an unreadable policy", async move {
+            events.publish(&about, &note).await;
+        });
+    }
+}
+
+impl Store for Policies {
+    type Object = Guarded<DistributionPolicy>;
+
+    fn upsert(&mut self, object: Self::Object, listed: bool) {
+        let policies = &self.context.stores.policies;
+        let spec = object.0.as_ref().ok().map(|policy| &policy.spec);
+        let changed = policies.set(&object.name_any(), spec);
+        if let (Err(bad), true) = (&object.0, changed) {
+            self.tell_unreadable(&object, &bad.error);
+        }
+        self.changed |= changed;
+        if changed && !listed {
+            self.changed();
+        }
+    }
+
+    fn remove(&mut self, object: Self::Object) {
+        let name = object.meta().name.clone().unwrap_or_default();
+        if self.context.stores.policies.remove(&name) {
+            self.changed();
+        }
+    }
+
+    fn known(&self) -> Vec<NamespacedName> {
+        let names = self.context.stores.policies.names();
+        names.into_iter().map(|name| NamespacedName::new("", name)).collect()
+    }
+
+    fn vanished(&mut self, name: &NamespacedName) {
+        self.changed |= self.context.stores.policies.remove(&name.name);
+    }
+
+    fn complete(&mut self) {
+        self.context.stores.policies.listed();
+        if std::mem::take(&mut self.changed) {
+            self.changed();
+        }
+    }
+
+    fn failed(&mut self, error: &watcher::Error) {
+        let watch = "distributionpolicies";
+        warn!(cluster = LOCAL, watch, "{}", reflector::describe_failure(error));
+    }
+}

@@ -1,0 +1,129 @@
+//! Conditions: setting them in one place, so that a time moves only when a status flips.
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+
+use super::reason::Reason;
+
+/// Types of conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ConditionType {
+    Ready,
+    Reconciling,
+    Stalled,
+    SourceResolved,
+    Synced,
+    CertificateValid,
+    DeletionBlocked,
+    Reachable,
+}
+
+impl ConditionType {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::SourceResolved => "SourceResolved",
+            Self::Synced => "Synced",
+            Self::CertificateValid => "CertificateValid",
+            Self::DeletionBlocked => "DeletionBlocked",
+            Self::Reachable => "Reachable",
+        }
+    }
+}
+
+/// The status of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConditionStatus {
+    True,
+    False,
+    Unknown,
+}
+
+impl ConditionStatus {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+
+    /// Reads what is in a condition.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "True" => Self::True,
+            "False" => Self::False,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// What a condition says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub status: ConditionStatus,
+    pub reason: Reason,
+    pub message: String,
+}
+
+impl Verdict {
+    pub fn new(status: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
+        Self { status, reason, message: message.into() }
+    }
+}
+
+/// Makes conditions of verdicts. Of `previous` they keep the times at which a status flipped.
+pub(crate) fn set(
+    previous: &[Condition],
+    verdicts: impl IntoIterator<Item = (ConditionType, Verdict)>,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let conditions = verdicts.into_iter().map(|(type_, verdict)| Condition {
+        last_transition_time: find(previous, type_)
+            .filter(|before| before.status == verdict.status.as_str())
+            .map_or(Time(now), |before| before.last_transition_time.clone()),
+        observed_generation: generation,
+        type_: type_.as_str().to_owned(),
+        status: verdict.status.as_str().to_owned(),
+        reason: verdict.reason.as_str().to_owned(),
+        message: verdict.message,
+    });
+    conditions.collect()
+}
+
+/// The condition of a type.
+pub(crate) fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_.as_str())
+}
+
+/// The status of the condition of a type.
+pub(crate) fn status(conditions: &[Condition], type_: ConditionType) -> Option<ConditionStatus> {
+    find(conditions, type_).map(|condition| ConditionStatus::parse(&condition.status))
+}
+
+/// Whether two conditions say the same, up to their messages.
+pub(crate) fn same(a: &Condition, b: &Condition) -> bool {
+    a.status == b.status && a.reason == b.reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_moves_only_when_the_status_flips() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let ready = |status, reason| [(ConditionType::Ready, Verdict::new(status, reason, "m"))];
+        let first = set(&[], ready(ConditionStatus::False, Reason::Progressing), Some(1), at(10));
+        let second = set(&first, ready(ConditionStatus::False, Reason::Retrying), Some(2), at(20));
+        assert_eq!(second[0].last_transition_time.0, at(10));
+        assert_eq!((second[0].reason.as_str(), second[0].observed_generation), ("Retrying", Some(2)));
+        let third = set(&second, ready(ConditionStatus::True, Reason::Done), Some(2), at(30));
+        assert_eq!(third[0].last_transition_time.0, at(30));
+    }
+}

@@ -1,0 +1,288 @@
+//! Whether a cluster can be worked with, and how hard: a state machine, fed by watches, probes and writes.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{
+    cluster_condition::{ClusterCondition, ConnectionError},
+    schedule::WRITE_PAUSE,
+};
+
+/// What is watched in a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum WatchedKind {
+    Namespaces,
+    /// Secrets that carry our marks.
+    Copies,
+    Pods,
+    /// All other Secrets, as metadata.
+    Secrets,
+}
+
+impl WatchedKind {
+    pub const ALL: [Self; 4] = [Self::Namespaces, Self::Copies, Self::Pods, Self::Secrets];
+
+    /// Its name in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Namespaces => "namespaces",
+            Self::Copies => "copies",
+            Self::Pods => "pods",
+            Self::Secrets => "secrets",
+        }
+    }
+
+    /// Whether a cluster cannot be worked with before it is listed. A type that a cluster may lack is not required:
+    /// where the API server does not know it, there is nothing of it.
+    pub fn is_required(self) -> bool {
+        match self {
+            Self::Namespaces | Self::Copies | Self::Pods | Self::Secrets => true,
+        }
+    }
+}
+
+/// Whether a cluster can be worked with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Not everything was listed yet; why not, once something prevented it.
+    Connecting(Option<ConnectionError>),
+    /// All is known, and kept so by watches.
+    Up,
+    /// It does not answer.
+    Down { why: ConnectionError, since: Timestamp },
+}
+
+impl Reach {
+    /// What is wrong, when it is not up.
+    pub fn condition(&self) -> Option<ClusterCondition> {
+        match self {
+            Self::Up => None,
+            Self::Connecting(None) => Some(ClusterCondition::Connecting),
+            Self::Connecting(Some(why)) => Some(ClusterCondition::Failing(why.to_string())),
+            Self::Down { why, .. } => Some(ClusterCondition::Unreachable(why.to_string())),
+        }
+    }
+}
+
+/// What is known of a cluster's connectivity. Durations count from any one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Connectivity {
+    /// What was listed since the watches last began.
+    listed: HashSet<WatchedKind>,
+    /// What was listed at any time.
+    ever: HashSet<WatchedKind>,
+    /// Why a watch could not list.
+    fault: Option<ConnectionError>,
+    /// Which watch has been silent for too long.
+    silent: Option<ConnectionError>,
+    down: Option<(ConnectionError, Timestamp)>,
+    failed_probes: u32,
+    last_probe: Option<Timestamp>,
+    version: Option<Arc<str>>,
+    pause: Option<(Duration, ClusterCondition)>,
+    failed_writes: u32,
+}
+
+/// What an answered probe changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answered {
+    /// The cluster was down, and is back: its watches have to begin anew.
+    pub back: bool,
+    /// Whether it can be worked with has changed.
+    pub changed: bool,
+}
+
+/// What an unanswered probe changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unanswered {
+    /// Probes in a row that were not answered.
+    pub failures: u32,
+    /// The cluster was not down before.
+    pub fell: bool,
+}
+
+fn all_required(kinds: &HashSet<WatchedKind>) -> bool {
+    WatchedKind::ALL.iter().all(|kind| !kind.is_required() || kinds.contains(kind))
+}
+
+impl Connectivity {
+    pub fn reach(&self) -> Reach {
+        if let Some((why, since)) = &self.down {
+            return Reach::Down { why: why.clone(), since: *since };
+        }
+        if self.is_filled() && self.silent.is_none() {
+            return Reach::Up;
+        }
+        Reach::Connecting(self.silent.clone().or_else(|| self.fault.clone()))
+    }
+
+    /// Whether everything was listed since the watches last began.
+    pub fn is_filled(&self) -> bool {
+        all_required(&self.listed)
+    }
+
+    /// Whether everything was listed at some time, so that caches tell at least what was.
+    pub fn was_seen(&self) -> bool {
+        all_required(&self.ever)
+    }
+
+    pub fn version(&self) -> Option<Arc<str>> {
+        self.version.clone()
+    }
+
+    /// When the API server was last asked.
+    pub fn last_probe(&self) -> Option<Timestamp> {
+        self.last_probe
+    }
+
+    /// The watches begin anew.
+    pub fn begin(&mut self) {
+        self.listed.clear();
+        (self.down, self.fault, self.pause, self.failed_writes) = (None, None, None, 0);
+    }
+
+    /// A watch listed everything. Returns whether that was the last one that was missing.
+    pub fn listed(&mut self, kind: WatchedKind) -> bool {
+        let before = self.is_filled();
+        self.ever.insert(kind);
+        self.listed.insert(kind);
+        // It answers again, so there is nothing to wait for.
+        (self.pause, self.failed_writes, self.fault) = (None, 0, None);
+        self.is_filled() && !before
+    }
+
+    /// A watch could not list or go on. Returns whether that is news.
+    pub fn faulted(&mut self, why: ConnectionError) -> bool {
+        let news = self.fault.is_none() && !self.is_filled();
+        self.fault = Some(why);
+        news
+    }
+
+    /// A probe was answered. `silent` is a watch that has had no answer for too long all the same.
+    pub fn answered(
+        &mut self,
+        version: Option<&str>,
+        silent: Option<ConnectionError>,
+        now: Timestamp,
+    ) -> Answered {
+        (self.failed_probes, self.last_probe) = (0, Some(now));
+        if let Some(version) = version {
+            self.version = Some(version.into());
+        }
+        let silent = silent.filter(|_| self.is_filled());
+        let turned = self.silent.is_some() != silent.is_some();
+        self.silent = silent;
+        let back = self.down.is_some();
+        if back {
+            self.begin();
+        }
+        Answered { back, changed: back || turned }
+    }
+
+    /// A probe was not answered, or not well. One lost packet is no outage, unless it is `certain`.
+    pub fn unanswered(&mut self, why: ConnectionError, certain: bool, now: Timestamp) -> Unanswered {
+        self.last_probe = Some(now);
+        self.failed_probes = self.failed_probes.saturating_add(1);
+        let fell = self.down.is_none() && (certain || self.failed_probes > 1 || !self.is_filled());
+        match &mut self.down {
+            Some((before, _)) => *before = why,
+            None if fell => self.down = Some((why, now)),
+            None => {}
+        }
+        if fell {
+            self.listed.clear();
+        }
+        Unanswered { failures: self.failed_probes, fell }
+    }
+
+    /// A write was not taken for a reason that lies with the cluster: nothing more is written for a while.
+    pub fn strained(&mut self, why: ClusterCondition, clock: Duration, jitter: f64) {
+        self.failed_writes = self.failed_writes.saturating_add(1);
+        self.pause = Some((clock + WRITE_PAUSE.wait(self.failed_writes, jitter), why));
+    }
+
+    /// A write was taken.
+    pub fn eased(&mut self) {
+        (self.pause, self.failed_writes) = (None, 0);
+    }
+
+    /// How much longer nothing is to be written, and why.
+    pub fn pause(&self, clock: Duration) -> Option<(Duration, ClusterCondition)> {
+        let (until, why) = self.pause.as_ref()?;
+        Some((until.checked_sub(clock).filter(|left| !left.is_zero())?, why.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn filled() -> Connectivity {
+        let mut state = Connectivity::default();
+        let last = WatchedKind::ALL.map(|kind| state.listed(kind));
+        assert_eq!(last, [false, false, false, true]);
+        state
+    }
+
+    #[test]
+    fn it_is_up_once_everything_was_listed() {
+        let mut state = Connectivity::default();
+        assert_eq!(state.reach(), Reach::Connecting(None));
+        assert!(state.faulted("list failed".into()) && !state.faulted("again".into()), "told once");
+        assert!(matches!(state.reach().condition(), Some(ClusterCondition::Failing(_))));
+        let state = filled();
+        assert_eq!((state.reach(), state.was_seen()), (Reach::Up, true));
+    }
+
+    #[test]
+    fn one_lost_probe_is_no_outage_two_are_and_a_timeout_is_at_once() {
+        let mut state = filled();
+        assert_eq!(state.unanswered("x".into(), false, at(1)), Unanswered { failures: 1, fell: false });
+        assert!(state.unanswered("x".into(), false, at(2)).fell);
+        assert_eq!(state.reach(), Reach::Down { why: "x".into(), since: at(2) });
+        assert!(!state.unanswered("y".into(), true, at(3)).fell, "it is down already");
+        assert_eq!(state.reach(), Reach::Down { why: "y".into(), since: at(2) });
+        assert!(filled().unanswered("x".into(), true, at(1)).fell);
+    }
+
+    #[test]
+    fn one_that_is_back_is_listed_anew_before_it_is_up_and_stays_known() {
+        let mut state = filled();
+        state.unanswered("x".into(), true, at(1));
+        assert_eq!(state.answered(Some("v1"), None, at(5)), Answered { back: true, changed: true });
+        assert_eq!((state.reach(), state.was_seen()), (Reach::Connecting(None), true));
+        for kind in WatchedKind::ALL {
+            state.listed(kind);
+        }
+        assert_eq!(state.reach(), Reach::Up);
+    }
+
+    #[test]
+    fn a_silent_watch_makes_it_unusable_though_probes_are_answered() {
+        let mut state = filled();
+        let silent = || Some(ConnectionError::from("the watch of pods"));
+        assert!(state.answered(None, silent(), at(1)).changed);
+        assert!(!state.answered(None, silent(), at(2)).changed);
+        assert!(matches!(state.reach(), Reach::Connecting(Some(_))));
+        assert!(state.answered(None, None, at(3)).changed && state.reach() == Reach::Up);
+    }
+
+    #[test]
+    fn writes_pause_longer_each_time_and_go_on_after_one_that_was_taken() {
+        let mut state = filled();
+        let clock = Duration::from_secs(100);
+        let full = || ClusterCondition::Failing("full".into());
+        state.strained(full(), clock, 1.0);
+        let first = state.pause(clock).unwrap().0;
+        state.strained(full(), clock, 1.0);
+        assert!(state.pause(clock).unwrap().0 > first);
+        assert_eq!(state.pause(clock + Duration::from_secs(60)), None);
+        state.eased();
+        assert_eq!(state.pause(clock), None);
+    }
+}

@@ -1,0 +1,251 @@
+//! A credential as the API server has it: read field by field, so that what a later version has written hides as
+//! little as possible.
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{
+    credential::{CredentialSpec, Source},
+    identity::{CredentialId, NamespacedName},
+    validity::Validity,
+};
+use crate::api::{
+    ANNOTATION_FORCE_DELETE, ANNOTATION_SYNC, BasicAuthCredential, CredentialKind, CredentialStatus,
+    DeletionPolicy, FINALIZER, RegistryCredential, TlsCredential, for_all_kinds,
+};
+
+/// A credential as the API server has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Declared {
+    pub id: CredentialId,
+    /// Without managed fields, and of the annotations only those that concern the operator.
+    pub meta: ObjectMeta,
+    pub spec: Result<Arc<dyn CredentialSpec>, UnreadableSpec>,
+    /// What could be read of the status.
+    pub status: Option<CredentialStatus>,
+    /// Fields of the status that are not common to all kinds.
+    pub details: Map<String, Value>,
+}
+
+/// A spec that this version cannot read, such as one with a field of a later version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnreadableSpec {
+    /// What serde says: the field, and the values that it knows. Nothing in a spec is secret.
+    pub error: String,
+    /// What could be read all the same.
+    pub deletion_policy: DeletionPolicy,
+}
+
+impl Declared {
+    pub fn uid(&self) -> &str {
+        self.meta.uid.as_deref().unwrap_or_default()
+    }
+
+    pub fn generation(&self) -> i64 {
+        self.meta.generation.unwrap_or_default()
+    }
+
+    pub fn resource_version(&self) -> &str {
+        self.meta.resource_version.as_deref().unwrap_or_default()
+    }
+
+    pub fn is_being_deleted(&self) -> bool {
+        self.meta.deletion_timestamp.is_some()
+    }
+
+    pub fn has_finalizer(&self) -> bool {
+        self.meta.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
+    }
+
+    /// Whether a person asked to delete the Secrets although they are in use.
+    pub fn is_forced(&self) -> bool {
+        self.annotation(ANNOTATION_FORCE_DELETE) == Some("true")
+    }
+
+    pub fn deletion_policy(&self) -> DeletionPolicy {
+        match &self.spec {
+            Ok(spec) => spec.deletion_policy(),
+            Err(unreadable) => unreadable.deletion_policy,
+        }
+    }
+
+    /// The request for a sync that was not answered yet.
+    pub fn sync_request(&self) -> Option<&str> {
+        let asked = self.annotation(ANNOTATION_SYNC)?;
+        let handled = self.status.as_ref().and_then(|status| status.sync.as_ref());
+        (handled.map(|sync| sync.last_handled_request.as_str()) != Some(asked)).then_some(asked)
+    }
+
+    /// The name of the produced Secrets.
+    pub fn secret_name(&self) -> Arc<str> {
+        let chosen = self.spec.as_ref().ok().and_then(|spec| spec.target().secret_name.as_deref());
+        chosen.map_or_else(|| self.id.name.clone(), Into::into)
+    }
+
+    /// The Secrets that the content is made from.
+    pub fn source_secrets(&self) -> Vec<NamespacedName> {
+        let Ok(spec) = &self.spec else { return Vec::new() };
+        let Source::Secrets(names) = spec.source();
+        names.into_iter().map(|name| NamespacedName::new(self.id.namespace.clone(), name)).collect()
+    }
+
+    /// When the content that was distributed last is valid, as the status tells.
+    pub fn recorded_validity(&self) -> Option<Validity> {
+        self.spec.as_ref().ok()?.recorded_validity(self.status.as_ref()?, &self.details)
+    }
+
+    fn annotation(&self, key: &str) -> Option<&str> {
+        self.meta.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// Whether something changed that concerns more than the status: all but the status and annotations of others.
+    pub fn differs(&self, other: &Self) -> bool {
+        let concern = |declared: &Self| {
+            let meta = &declared.meta;
+            (
+                meta.uid.clone(),
+                meta.generation,
+                meta.finalizers.clone(),
+                meta.deletion_timestamp.clone(),
+                meta.annotations.clone(),
+            )
+        };
+        concern(self) != concern(other)
+    }
+}
+
+#[derive(Deserialize)]
+struct Raw<'a> {
+    kind: String,
+    metadata: ObjectMeta,
+    #[serde(borrow)]
+    spec: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for Declared {
+    /// Works on text in memory only, which is what kube reads lists and events from.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        read(text).map_err(D::Error::custom)
+    }
+}
+
+fn read(text: &str) -> Result<Declared, String> {
+    let raw: Raw<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let kind =
+        CredentialKind::parse(&raw.kind).ok_or_else(|| format!("kind '{}' is not served", raw.kind))?;
+    let mut meta = raw.metadata;
+    meta.managed_fields = None;
+    meta.owner_references = None;
+    meta.labels = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.retain(|key, _| [ANNOTATION_FORCE_DELETE, ANNOTATION_SYNC].contains(&key.as_str()));
+    }
+    let id = CredentialId {
+        kind,
+        namespace: meta.namespace.as_deref().unwrap_or_default().into(),
+        name: meta.name.as_deref().unwrap_or_default().into(),
+    };
+    let text = raw.spec.map_or("{}", RawValue::get);
+    let spec = read_spec(kind, text).map_err(|error| UnreadableSpec {
+        error: error.to_string(),
+        deletion_policy: read_deletion_policy(text),
+    });
+    let (status, details) = raw.status.map_or_else(Default::default, |status| read_status(status.get()));
+    Ok(Declared { id, meta, spec, status, details })
+}
+
+fn read_spec(kind: CredentialKind, text: &str) -> Result<Arc<dyn CredentialSpec>, serde_json::Error> {
+    fn typed<S: CredentialSpec + for<'de> Deserialize<'de> + 'static>(
+        text: &str,
+    ) -> Result<Arc<dyn CredentialSpec>, serde_json::Error> {
+        Ok(Arc::new(serde_json::from_str::<S>(text)?))
+    }
+    macro_rules! by_kind {
+        ($($kind:ident),+ $(,)?) => {
+            match kind {
+                $(CredentialKind::$kind => typed::<<$kind as kube::core::object::HasSpec>::Spec>(text)),+
+            }
+        };
+    }
+    for_all_kinds!(by_kind)
+}
+
+fn read_deletion_policy(spec: &str) -> DeletionPolicy {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Only {
+        #[serde(default)]
+        deletion_policy: DeletionPolicy,
+    }
+    serde_json::from_str::<Only>(spec).map(|only| only.deletion_policy).unwrap_or_default()
+}
+
+/// The common part of a status, field by field, and the rest as it is.
+fn read_status(text: &str) -> (Option<CredentialStatus>, Map<String, Value>) {
+    let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(text) else { return Default::default() };
+    let status = serde_json::from_str(text).unwrap_or_else(|_| {
+        let readable = fields.iter().filter(|(key, value)| {
+            let one = Map::from_iter([((*key).clone(), (*value).clone())]);
+            serde_json::from_value::<CredentialStatus>(Value::Object(one)).is_ok()
+        });
+        let readable = readable.map(|(key, value)| (key.clone(), value.clone())).collect();
+        serde_json::from_value(Value::Object(readable)).unwrap_or_default()
+    });
+    fields.retain(|key, _| !CredentialStatus::FIELDS.contains(&key.as_str()));
+    (Some(status), fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(spec: Value, status: Value) -> Declared {
+        let text = json!({
+            "apiVersion": "claviger.dev/v1alpha1", "kind": "RegistryCredential",
+            "metadata": {"name": "quay", "namespace": "platform", "uid": "u", "annotations": {"a": "b"}},
+            "spec": spec, "status": status,
+        });
+        read(&text.to_string()).unwrap()
+    }
+
+    fn spec() -> Value {
+        json!({"provider": "Quay", "secretRef": {"name": "src"}})
+    }
+
+    #[test]
+    fn a_status_of_a_later_version_hides_what_it_must_and_no_more() {
+        let row = json!({"name": "local", "state": "Dreaming", "namespaces": {"desired": 1, "synced": 1, "failed": 0}});
+        let status = json!({"revision": 7, "clusters": [row], "registry": {"key": "quay.io"}});
+        let read = object(spec(), status);
+        let common = read.status.unwrap();
+        assert_eq!((common.revision, common.clusters.len()), (Some(7), 0));
+        assert_eq!(read.details.keys().collect::<Vec<_>>(), ["registry"]);
+        assert!(read.spec.is_ok());
+    }
+
+    #[test]
+    fn of_a_spec_of_a_later_version_the_deletion_policy_is_read() {
+        let mut later = spec();
+        later["provider"] = json!("Moon");
+        later["deletionPolicy"] = json!("Orphan");
+        let read = object(later, json!({}));
+        assert!(read.spec.as_ref().is_err_and(|error| error.error.contains("Moon")));
+        assert_eq!(read.deletion_policy(), DeletionPolicy::Orphan);
+        let mut newer = spec();
+        newer["deletionPolicy"] = json!("Archive");
+        assert_eq!(object(newer, json!({})).deletion_policy(), DeletionPolicy::Protect);
+    }
+
+    #[test]
+    fn annotations_of_others_are_not_kept() {
+        assert!(object(spec(), json!({})).meta.annotations.is_some_and(|kept| kept.is_empty()));
+    }
+}

@@ -1,0 +1,95 @@
+//! What one credential wants, everywhere: the value that the credential loop leaves for the others.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    content::{Content, SourceError},
+    identity::{CredentialId, OwnerId},
+    ownership::Metadata,
+    removal::Removal,
+    rendered::RenderedSecret,
+    targets::ClusterTargets,
+    validity::Validity,
+};
+
+/// What one credential wants, everywhere.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DesiredState {
+    pub id: CredentialId,
+    pub owner: OwnerId,
+    /// Of the object; another one of the same name starts anew.
+    pub uid: String,
+    /// `metadata.generation` of the object.
+    pub generation: i64,
+    /// What the copies are called.
+    pub secret_name: Arc<str>,
+    /// The revision of the content, or of the last one.
+    pub revision: Option<i64>,
+    /// Labels and annotations of the copies.
+    pub metadata: Arc<Metadata>,
+    /// What is written; `None` while no content was ever accepted, so that copies stay as they are.
+    pub secret: Option<Arc<RenderedSecret>>,
+    /// What the status tells of the source.
+    pub source: SourceState,
+    /// The content that was accepted last.
+    pub content: Option<Arc<Content>>,
+    /// When the content is valid, where it is for a time only.
+    pub validity: Option<Validity>,
+    /// The clusters that the credential wants, by name.
+    pub clusters: BTreeMap<Arc<str>, Arc<ClusterTargets>>,
+    /// Clusters that the credential names and that do not exist.
+    pub unknown_clusters: Vec<Arc<str>>,
+    /// Set while the credential is being deleted.
+    pub removal: Option<Removal>,
+    /// The request for a sync that was not answered yet.
+    pub sync_request: Option<String>,
+}
+
+/// What is known of the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SourceState {
+    /// It gave the content; what was done to it on the way.
+    Resolved(Vec<String>),
+    /// It did not.
+    Failed(SourceError),
+    /// It was not read, as nothing may be written anywhere.
+    NotRead,
+    /// This version cannot read the spec; what serde says.
+    UnreadableSpec(String),
+}
+
+/// The content that goes to the clusters: the candidate that the source gave where it was accepted, else the last
+/// good one.
+pub(crate) fn accepted(
+    candidate: Option<&Result<Arc<Content>, SourceError>>,
+    last_good: Option<&Arc<Content>>,
+) -> Option<Arc<Content>> {
+    match candidate {
+        Some(Ok(content)) => Some(content.clone()),
+        Some(Err(_)) | None => last_good.cloned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_value_never_replaces_a_good_one() {
+        let content = |key: &'static str| {
+            Arc::new(Content {
+                type_: "Opaque",
+                data: BTreeMap::from([(key.into(), "v".into())]),
+                warnings: Vec::new(),
+                notes: Vec::new(),
+                validity: None,
+            })
+        };
+        let (good, new) = (content("a"), content("b"));
+        let missing = || Err(SourceError::SecretNotFound { secret: "src".into() });
+        assert_eq!(accepted(Some(&Ok(new.clone())), Some(&good)), Some(new));
+        assert_eq!(accepted(Some(&missing()), Some(&good)), Some(good.clone()));
+        assert_eq!(accepted(None, Some(&good)), Some(good));
+        assert_eq!(accepted(Some(&missing()), None), None);
+    }
+}

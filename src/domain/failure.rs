@@ -1,0 +1,48 @@
+//! Why one namespace cannot have its copy.
+
+use super::reason::Reason;
+
+/// Why a namespace cannot have its copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// A Secret of that name is not ours; the phrase says whose.
+    SecretNameConflict(String),
+    /// The write was refused.
+    Write { reason: Reason, message: String },
+    /// Somebody made the copy immutable.
+    SecretImmutable,
+    /// No policy allows it.
+    NotPermitted,
+}
+
+impl Failure {
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::SecretNameConflict(_) => Reason::SecretNameConflict,
+            Self::Write { reason, .. } => *reason,
+            Self::SecretImmutable => Reason::SecretImmutable,
+            Self::NotPermitted => Reason::NotPermitted,
+        }
+    }
+
+    /// What it is about, and the remedy.
+    pub fn message(&self, namespace: &str, secret: &str) -> String {
+        match self {
+            Self::SecretNameConflict(owner) => format!(
+                "Secret '{secret}' in namespace '{namespace}' belongs to {owner} and is left alone; delete or rename it, or choose another `spec.target.secretName`"
+            ),
+            Self::Write { message, .. } => format!("Secret '{secret}' in namespace '{namespace}': {message}"),
+            Self::SecretImmutable => format!(
+                "Secret '{secret}' in namespace '{namespace}' was made immutable; delete it, and it comes back with the right content"
+            ),
+            Self::NotPermitted => format!(
+                "no DistributionPolicy allows this credential in namespace '{namespace}'; ask a cluster administrator for one, or leave the namespace out"
+            ),
+        }
+    }
+
+    /// Whether only a person can fix it.
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Self::Write { .. })
+    }
+}

@@ -1,0 +1,123 @@
+//! What identifies a credential, for people and on the Secrets that it produces.
+
+use std::{fmt, sync::Arc};
+
+use sha2::{Digest, Sha256};
+
+use crate::api::CredentialKind;
+
+/// Namespace and name of an object of a known kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct NamespacedName {
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+
+impl NamespacedName {
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for NamespacedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Kind, namespace and name of a credential: what identifies it for people, and across a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct CredentialId {
+    pub kind: CredentialKind,
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+
+impl CredentialId {
+    /// Reads `<kind>/<namespace>/<name>`, as produced Secrets carry it; `None` for a kind that this version does not
+    /// serve.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '/');
+        let kind = CredentialKind::parse(parts.next()?)?;
+        let (namespace, name) = (parts.next()?, parts.next()?);
+        (!namespace.is_empty() && !name.is_empty()).then(|| Self {
+            kind,
+            namespace: namespace.into(),
+            name: name.into(),
+        })
+    }
+
+    /// The value of the owner label.
+    pub fn owner(&self) -> OwnerId {
+        OwnerId::of(self)
+    }
+}
+
+impl fmt::Display for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.kind.name(), self.namespace, self.name)
+    }
+}
+
+/// The short stable id of a credential, as the owner label has it.
+///
+/// It comes from kind, namespace and name, so that a hub that was restored from a backup, with
+/// new uids, finds its Secrets again. 96 bits of SHA-256: nobody finds a name with another's id.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct OwnerId(Arc<str>);
+
+impl OwnerId {
+    fn of(id: &CredentialId) -> Self {
+        let digest = Sha256::digest(id.to_string().as_bytes());
+        let mut text = String::with_capacity(24);
+        for byte in digest.iter().take(12) {
+            text.push_str(&format!("{byte:02x}"));
+        }
+        Self(text.into())
+    }
+
+    /// An id as it was read from a label.
+    pub fn from_label(value: Arc<str>) -> Self {
+        Self(value)
+    }
+
+    /// The label's value.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for OwnerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> CredentialId {
+        CredentialId {
+            kind: CredentialKind::RegistryCredential,
+            namespace: "platform".into(),
+            name: name.into(),
+        }
+    }
+
+    #[test]
+    fn ids_survive_the_annotation() {
+        let id = id("quay.main");
+        assert_eq!(CredentialId::parse(&id.to_string()), Some(id));
+        for broken in ["", "a", "a/b", "//", "a//c", "LaterCredential/a/b", "RegistryCredential//b"] {
+            assert_eq!(CredentialId::parse(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn owner_ids_are_short_stable_and_apart() {
+        assert_eq!(id("quay").owner(), id("quay").owner());
+        assert_ne!(id("quay").owner(), id("quay2").owner());
+        assert_eq!(id("quay").owner().as_str().len(), 24);
+    }
+}

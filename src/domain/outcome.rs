@@ -1,0 +1,102 @@
+//! How a sync of one credential in one cluster ended: the value that the sync loop leaves for the others.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{cluster_condition::ClusterCondition, failure::Failure, reason::Reason, references::Reference};
+use crate::api::ClusterStatus;
+
+/// The outcomes of one credential, by cluster.
+pub(crate) type Outcomes = BTreeMap<Arc<str>, Arc<ClusterOutcome>>;
+
+/// How one credential stands in one cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClusterOutcome {
+    /// Of the desired state that was synced.
+    pub version: u64,
+    /// Namespaces that should have a copy.
+    pub desired: usize,
+    /// Of these, the ones that have it.
+    pub synced: usize,
+    /// Namespaces that cannot have it, the worst reason first.
+    pub failures: Vec<FailureGroup>,
+    /// Copies that are not wanted any more but used.
+    pub held: usize,
+    /// Copies that stay because consent went only a moment ago.
+    pub deferred: usize,
+    /// Copies that have to go before the credential may.
+    pub remaining: usize,
+    /// Whether copies of the credential are there.
+    pub has_copies: bool,
+    /// Whether changes are outstanding and go on by themselves.
+    pub in_progress: bool,
+    pub users: Users,
+    /// What is wrong with the cluster as a whole, when something is.
+    pub condition: Option<ClusterCondition>,
+    /// Namespaces that the target names and that do not exist there.
+    pub missing_namespaces: Vec<Arc<str>>,
+    /// The request for a sync for which the copies were read anew.
+    pub refreshed: Option<String>,
+}
+
+/// Namespaces that fail for the same reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FailureGroup {
+    pub reason: Reason,
+    pub count: usize,
+    /// The first of them.
+    pub examples: Vec<(Arc<str>, Failure)>,
+}
+
+impl FailureGroup {
+    /// Whether only a person can fix it.
+    pub fn is_final(&self) -> bool {
+        self.examples.iter().all(|(_, failure)| failure.is_final())
+    }
+}
+
+/// Who uses the copies of a credential in one cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Users {
+    pub counts: UserCounts,
+    /// The first of them, with their namespaces.
+    pub first: Vec<(Arc<str>, Reference)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UserCounts {
+    pub total: usize,
+    /// Those that hold back a deletion.
+    pub blocking: usize,
+}
+
+impl ClusterOutcome {
+    /// A cluster that this process has never seen: what the last status said of it still counts.
+    pub fn unseen(row: Option<&ClusterStatus>, condition: ClusterCondition, version: u64) -> Self {
+        let counts = row.map(|row| row.namespaces).unwrap_or_default();
+        let count = |n: i64| usize::try_from(n).unwrap_or(0);
+        Self {
+            version,
+            desired: count(counts.desired),
+            synced: count(counts.synced),
+            condition: Some(condition),
+            ..Self::default()
+        }
+    }
+
+    pub fn failed(&self) -> usize {
+        self.failures.iter().map(|group| group.count).sum()
+    }
+
+    /// Whether work is left that goes on by itself.
+    pub fn is_pending(&self) -> bool {
+        match &self.condition {
+            Some(condition) => matches!(condition, ClusterCondition::Connecting),
+            None => self.in_progress || self.synced + self.failed() < self.desired,
+        }
+    }
+
+    /// Whether the cluster has to be told of although the credential wants nothing there.
+    pub fn is_worth_telling(&self) -> bool {
+        self.has_copies || self.remaining > 0 || self.held > 0 || self.in_progress || self.condition.is_some()
+    }
+}

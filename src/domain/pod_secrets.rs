@@ -1,0 +1,162 @@
+//! Which Secrets a Pod names: the fields of upstream's `VisitPodSecretNames`
+//! (`k8s.io/kubernetes/pkg/api/v1/pod/util.go`, v1.36), and only these.
+
+use serde::Deserialize;
+
+/// The part of a Pod's spec that can name a Secret.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodSecrets {
+    image_pull_secrets: Vec<LocalReference>,
+    containers: Vec<Container>,
+    init_containers: Vec<Container>,
+    ephemeral_containers: Vec<Container>,
+    volumes: Vec<Volume>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct LocalReference {
+    name: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Container {
+    env: Vec<EnvVar>,
+    env_from: Vec<EnvFrom>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct EnvVar {
+    value_from: Option<EnvVarSource>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct EnvVarSource {
+    secret_key_ref: Option<LocalReference>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct EnvFrom {
+    secret_ref: Option<LocalReference>,
+}
+
+/// A volume. `secret` and `azureFile` name the Secret in `secretName`, the others in a reference.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Volume {
+    secret: Option<SecretName>,
+    projected: Option<Projected>,
+    csi: Option<Csi>,
+    azure_file: Option<SecretName>,
+    cephfs: Option<WithSecretRef>,
+    cinder: Option<WithSecretRef>,
+    flex_volume: Option<WithSecretRef>,
+    rbd: Option<WithSecretRef>,
+    #[serde(rename = "scaleIO")]
+    scale_io: Option<WithSecretRef>,
+    iscsi: Option<WithSecretRef>,
+    storageos: Option<WithSecretRef>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SecretName {
+    secret_name: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Projected {
+    sources: Vec<ProjectedSource>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct ProjectedSource {
+    secret: Option<LocalReference>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Csi {
+    node_publish_secret_ref: Option<LocalReference>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WithSecretRef {
+    secret_ref: Option<LocalReference>,
+}
+
+impl PodSecrets {
+    /// Every Secret that is named, with the field that does.
+    pub fn visit<'a>(&'a self, mut visit: impl FnMut(&'a str, &'static str)) {
+        let mut name = |reference: Option<&'a LocalReference>, field| {
+            if let Some(name) = reference.and_then(|r| r.name.as_deref()).filter(|name| !name.is_empty()) {
+                visit(name, field);
+            }
+        };
+        for reference in &self.image_pull_secrets {
+            name(Some(reference), "spec.imagePullSecrets");
+        }
+        for (containers, env, env_from) in [
+            (&self.init_containers, "spec.initContainers.env", "spec.initContainers.envFrom"),
+            (&self.containers, "spec.containers.env", "spec.containers.envFrom"),
+            (&self.ephemeral_containers, "spec.ephemeralContainers.env", "spec.ephemeralContainers.envFrom"),
+        ] {
+            for container in containers {
+                for source in &container.env_from {
+                    name(source.secret_ref.as_ref(), env_from);
+                }
+                for variable in &container.env {
+                    name(variable.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref()), env);
+                }
+            }
+        }
+        for volume in &self.volumes {
+            for source in volume.projected.iter().flat_map(|projected| &projected.sources) {
+                name(source.secret.as_ref(), "spec.volumes.projected");
+            }
+            name(
+                volume.csi.as_ref().and_then(|csi| csi.node_publish_secret_ref.as_ref()),
+                "spec.volumes.csi",
+            );
+            for (legacy, field) in [
+                (&volume.cephfs, "spec.volumes.cephfs"),
+                (&volume.cinder, "spec.volumes.cinder"),
+                (&volume.flex_volume, "spec.volumes.flexVolume"),
+                (&volume.rbd, "spec.volumes.rbd"),
+                (&volume.scale_io, "spec.volumes.scaleIO"),
+                (&volume.iscsi, "spec.volumes.iscsi"),
+                (&volume.storageos, "spec.volumes.storageos"),
+            ] {
+                name(legacy.as_ref().and_then(|volume| volume.secret_ref.as_ref()), field);
+            }
+        }
+        for volume in &self.volumes {
+            for (by_name, field) in
+                [(&volume.secret, "spec.volumes.secret"), (&volume.azure_file, "spec.volumes.azureFile")]
+            {
+                let found = by_name.as_ref().and_then(|volume| volume.secret_name.as_deref());
+                if let Some(found) = found.filter(|found| !found.is_empty()) {
+                    visit(found, field);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a Pod has come to its end and uses nothing any more.
+#[must_use]
+pub fn is_finished(phase: Option<&str>, terminating: bool) -> bool {
+    terminating || matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+#[cfg(test)]
+#[path = "pod_secrets_tests.rs"]
+mod tests;

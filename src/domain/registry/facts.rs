@@ -1,0 +1,242 @@
+//! From the spec of a RegistryCredential to the registry it means.
+
+use crate::api::{KeyScope, Provider, RegistryCredentialSpec, ScalewayRegion};
+
+/// Docker Hub's key in `auths`, for every client since docker 1.0; without the slash at its end
+/// kubelet would never match it.
+pub const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// User name of a token of Azure's own exchange, per Azure/acr AAD-OAuth.md.
+const ACR_TOKEN_USER: &str = "00000000-0000-0000-0000-000000000000";
+
+/// Hosts by which people mean Docker Hub.
+const DOCKER_HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+
+/// A registry, as images name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registry {
+    /// Host, in lower case, and port.
+    pub host: String,
+    /// Path below the host that images of this credential have.
+    pub path: Option<String>,
+    /// The key in `auths`.
+    pub key: String,
+}
+
+impl Registry {
+    /// Works out the registry. The schema has made sure that what a provider needs is there; where
+    /// it is not, the host is empty.
+    #[must_use]
+    pub fn of(spec: &RegistryCredentialSpec) -> Self {
+        let server = spec.server.as_deref().map(split);
+        let (host, path) = match spec.provider {
+            Provider::DockerHub => ("docker.io".to_owned(), None),
+            Provider::GitHub => server.unwrap_or_else(|| ("ghcr.io".to_owned(), None)),
+            Provider::GitLab => server.unwrap_or_else(|| ("registry.gitlab.com".to_owned(), None)),
+            Provider::Quay => {
+                let (host, path) = server.unwrap_or_else(|| ("quay.io".to_owned(), None));
+                (host, spec.quay.as_ref().map(|quay| quay.namespace.clone()).or(path))
+            }
+            Provider::Scaleway => spec.scaleway.as_ref().map_or_else(Default::default, |scaleway| {
+                let region = match scaleway.region {
+                    ScalewayRegion::FrPar => "fr-par",
+                    ScalewayRegion::NlAms => "nl-ams",
+                    ScalewayRegion::PlWaw => "pl-waw",
+                };
+                (format!("rg.{region}.scw.cloud"), scaleway.namespace.clone())
+            }),
+            Provider::DigitalOcean => (
+                "registry.digitalocean.com".to_owned(),
+                spec.digital_ocean.as_ref().and_then(|block| block.registry.clone()),
+            ),
+            Provider::GoogleArtifactRegistry => match &spec.google_artifact_registry {
+                Some(block) => (format!("{}-docker.pkg.dev", block.location), None),
+                None => server.unwrap_or_default(),
+            },
+            Provider::ECR => match &spec.ecr {
+                Some(block) => {
+                    // The partition of China has a suffix of its own.
+                    let suffix = if block.region.starts_with("cn-") { ".cn" } else { "" };
+                    (format!("{}.dkr.ecr.{}.amazonaws.com{suffix}", block.account_id, block.region), None)
+                }
+                None => server.unwrap_or_default(),
+            },
+            Provider::ACR => match &spec.acr {
+                Some(block) => (format!("{}.azurecr.io", block.registry.to_ascii_lowercase()), None),
+                None => server.unwrap_or_default(),
+            },
+            Provider::Harbor | Provider::Custom => server.unwrap_or_default(),
+        };
+        let key = match (&path, spec.key_scope) {
+            (Some(path), KeyScope::Path) => format!("{host}/{path}"),
+            _ if DOCKER_HUB_HOSTS.contains(&host.as_str()) => DOCKER_HUB_KEY.to_owned(),
+            _ => host.clone(),
+        };
+        Self { host, path, key }
+    }
+
+    /// Host and path, as in an image's name.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        match &self.path {
+            Some(path) => format!("{}/{path}", self.host),
+            None => self.host.clone(),
+        }
+    }
+
+    /// An image that a login with this key must serve, in kubelet's normalised form.
+    #[must_use]
+    pub fn sample_image(&self) -> String {
+        if self.key == DOCKER_HUB_KEY {
+            "docker.io/library/image".to_owned()
+        } else {
+            format!("{}/image", self.endpoint())
+        }
+    }
+}
+
+fn split(server: &str) -> (String, Option<String>) {
+    match server.split_once('/') {
+        Some((host, path)) => (host.to_ascii_lowercase(), Some(path.to_owned())),
+        None => (server.to_ascii_lowercase(), None),
+    }
+}
+
+/// Who logs in when nobody was named; `None` where a provider has no such user.
+#[must_use]
+pub fn default_username(provider: Provider, password: &str) -> Option<&str> {
+    match provider {
+        Provider::Scaleway => Some("nologin"),
+        Provider::ECR => Some("AWS"),
+        Provider::ACR => Some(ACR_TOKEN_USER),
+        // DigitalOcean wants the token in both places.
+        Provider::DigitalOcean => Some(password),
+        // GHCR looks at the token only, but clients need some name.
+        Provider::GitHub => Some("x-access-token"),
+        Provider::GoogleArtifactRegistry if password.trim_start().starts_with('{') => Some("_json_key"),
+        Provider::GoogleArtifactRegistry => Some("oauth2accesstoken"),
+        Provider::DockerHub | Provider::GitLab | Provider::Quay | Provider::Harbor | Provider::Custom => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::registry::kubelet;
+
+    fn registry(spec: Value) -> Registry {
+        let mut full = json!({"secretRef": {"name": "s"}});
+        if let (Value::Object(full), Value::Object(spec)) = (&mut full, spec) {
+            full.extend(spec);
+        }
+        Registry::of(&serde_json::from_value(full).unwrap())
+    }
+
+    #[test]
+    fn every_provider_has_the_key_that_clients_look_for() {
+        for (spec, key, endpoint) in [
+            (json!({"provider": "DockerHub"}), "https://index.docker.io/v1/", "docker.io"),
+            (json!({"provider": "GitHub"}), "ghcr.io", "ghcr.io"),
+            (
+                json!({"provider": "GitHub", "server": "containers.ghe.example.com"}),
+                "containers.ghe.example.com",
+                "containers.ghe.example.com",
+            ),
+            (json!({"provider": "GitLab"}), "registry.gitlab.com", "registry.gitlab.com"),
+            (
+                json!({"provider": "GitLab", "server": "GitLab.example.com:5050"}),
+                "gitlab.example.com:5050",
+                "gitlab.example.com:5050",
+            ),
+            (json!({"provider": "Quay", "quay": {"namespace": "acme"}}), "quay.io", "quay.io/acme"),
+            (
+                json!({"provider": "Quay", "quay": {"namespace": "acme"}, "keyScope": "Path"}),
+                "quay.io/acme",
+                "quay.io/acme",
+            ),
+            (
+                json!({"provider": "Quay", "server": "quay.example.com"}),
+                "quay.example.com",
+                "quay.example.com",
+            ),
+            (
+                json!({"provider": "Scaleway", "scaleway": {"region": "fr-par", "namespace": "web"}}),
+                "rg.fr-par.scw.cloud",
+                "rg.fr-par.scw.cloud/web",
+            ),
+            (
+                json!({"provider": "Scaleway", "scaleway": {"region": "nl-ams", "namespace": "web"}, "keyScope": "Path"}),
+                "rg.nl-ams.scw.cloud/web",
+                "rg.nl-ams.scw.cloud/web",
+            ),
+            (
+                json!({"provider": "DigitalOcean", "digitalOcean": {"registry": "acme"}}),
+                "registry.digitalocean.com",
+                "registry.digitalocean.com/acme",
+            ),
+            (
+                json!({"provider": "GoogleArtifactRegistry", "googleArtifactRegistry": {"location": "europe-west3"}}),
+                "europe-west3-docker.pkg.dev",
+                "europe-west3-docker.pkg.dev",
+            ),
+            (
+                json!({"provider": "GoogleArtifactRegistry", "server": "eu.gcr.io/acme", "keyScope": "Path"}),
+                "eu.gcr.io/acme",
+                "eu.gcr.io/acme",
+            ),
+            (
+                json!({"provider": "ECR", "ecr": {"accountId": "123456789012", "region": "eu-central-1"}}),
+                "123456789012.dkr.ecr.eu-central-1.amazonaws.com",
+                "123456789012.dkr.ecr.eu-central-1.amazonaws.com",
+            ),
+            (
+                json!({"provider": "ECR", "ecr": {"accountId": "123456789012", "region": "cn-north-1"}}),
+                "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
+                "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
+            ),
+            (json!({"provider": "ACR", "acr": {"registry": "Acme"}}), "acme.azurecr.io", "acme.azurecr.io"),
+            (
+                json!({"provider": "Harbor", "server": "harbor.example.com/team"}),
+                "harbor.example.com",
+                "harbor.example.com/team",
+            ),
+            (
+                json!({"provider": "Harbor", "server": "harbor.example.com/team", "keyScope": "Path"}),
+                "harbor.example.com/team",
+                "harbor.example.com/team",
+            ),
+            (
+                json!({"provider": "Custom", "server": "docker.io"}),
+                "https://index.docker.io/v1/",
+                "docker.io",
+            ),
+            (
+                json!({"provider": "Custom", "server": "docker.io/me", "keyScope": "Path"}),
+                "docker.io/me",
+                "docker.io/me",
+            ),
+            (json!({"provider": "Custom", "server": "[::1]:5000"}), "[::1]:5000", "[::1]:5000"),
+        ] {
+            let found = registry(spec.clone());
+            assert_eq!((found.key.as_str(), found.endpoint().as_str()), (key, endpoint), "{spec}");
+            let image = found.sample_image();
+            assert!(
+                kubelet::matches(&found.key, &image),
+                "kubelet would never use {} for {image}",
+                found.key
+            );
+        }
+    }
+
+    #[test]
+    fn default_users() {
+        assert_eq!(default_username(Provider::ECR, "t"), Some("AWS"));
+        assert_eq!(default_username(Provider::Scaleway, "t"), Some("nologin"));
+        assert_eq!(default_username(Provider::DigitalOcean, "dop_v1"), Some("dop_v1"));
+        assert_eq!(default_username(Provider::GoogleArtifactRegistry, " {\"type\":1}"), Some("_json_key"));
+        assert_eq!(default_username(Provider::GoogleArtifactRegistry, "ya29.x"), Some("oauth2accesstoken"));
+        assert_eq!(default_username(Provider::Quay, "t"), None);
+    }
+}

@@ -1,0 +1,9 @@
+//! What is known of each registry: where it is, which key clients look for, who logs in.
+//!
+//! Facts and their sources: the kubelet's keyring (`k8s.io/kubernetes/pkg/credentialprovider`) and
+//! each provider's own documentation.
+
+mod facts;
+pub(crate) mod kubelet;
+
+pub(crate) use facts::{DOCKER_HUB_KEY, Registry, default_username};

@@ -1,0 +1,170 @@
+//! A produced Secret as it goes over the wire: rendered once, written many times.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+use super::{
+    content::Content,
+    fingerprint::{Fingerprint, encode},
+    identity::{CredentialId, OwnerId},
+    ownership::{Hub, Metadata},
+    snapshot::ExistingCopy,
+};
+
+/// What every copy of a credential is.
+pub(crate) struct RenderedSecret {
+    pub id: CredentialId,
+    pub owner: OwnerId,
+    pub hub: Arc<Hub>,
+    pub name: Arc<str>,
+    pub metadata: Arc<Metadata>,
+    /// A keyed hash of type and data.
+    pub fingerprint: Fingerprint,
+    data: Zeroizing<String>,
+    content: Arc<Content>,
+}
+
+impl fmt::Debug for RenderedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RenderedSecret")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for RenderedSecret {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.name == other.name
+            && self.metadata == other.metadata
+            && self.fingerprint == other.fingerprint
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    #[serde(rename = "type")]
+    type_: &'static str,
+    metadata: Head<'a>,
+    data: &'a RawValue,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_version: Option<&'a str>,
+    labels: &'a BTreeMap<String, String>,
+    annotations: &'a BTreeMap<String, String>,
+}
+
+impl RenderedSecret {
+    pub fn new(
+        id: CredentialId,
+        hub: Arc<Hub>,
+        name: Arc<str>,
+        metadata: Arc<Metadata>,
+        content: Arc<Content>,
+        fingerprint: Fingerprint,
+    ) -> Self {
+        let mut data = Zeroizing::new(String::from("{"));
+        for (key, value) in &content.data {
+            if data.len() > 1 {
+                data.push(',');
+            }
+            // A key with its quotes, escaped; base64 needs no escaping.
+            data.push_str(&serde_json::Value::from(&**key).to_string());
+            data.push_str(":\"");
+            data.push_str(&encode(value.expose()));
+            data.push('"');
+        }
+        data.push('}');
+        Self { owner: id.owner(), id, hub, name, metadata, fingerprint, data, content }
+    }
+
+    /// The type of the Secret.
+    pub fn type_(&self) -> &'static str {
+        self.content.type_
+    }
+
+    /// The body that creates a copy; the same for every namespace, which is in the path.
+    ///
+    /// # Errors
+    /// Never in practice: texts under text keys always serialize.
+    pub fn create_body(&self) -> Result<Vec<u8>, serde_json::Error> {
+        self.body(None, &self.metadata)
+    }
+
+    /// The body that updates a copy which holds nothing but what a plain Secret has. It is accepted
+    /// only if the copy still is as it was seen.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn replace_body(
+        &self,
+        seen: &ExistingCopy,
+        metadata: &Metadata,
+    ) -> Result<Vec<u8>, serde_json::Error> {
+        self.body(Some(seen), metadata)
+    }
+
+    fn body(&self, seen: Option<&ExistingCopy>, metadata: &Metadata) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&Body {
+            api_version: "v1",
+            kind: "Secret",
+            type_: self.content.type_,
+            metadata: Head {
+                name: &self.name,
+                uid: seen.map(|copy| &*copy.uid),
+                resource_version: seen.map(|copy| &*copy.resource_version),
+                labels: &metadata.labels,
+                annotations: &metadata.annotations,
+            },
+            data: serde_json::from_str(&self.data)?,
+        })
+    }
+
+    /// Updates a whole Secret that holds more than a plain one, so that the rest survives.
+    pub fn update(&self, secret: &mut Secret) {
+        let merged = take_metadata(&mut secret.metadata).merged(&self.metadata);
+        set_metadata(&mut secret.metadata, merged);
+        secret.type_ = Some(self.content.type_.to_owned());
+        secret.data = Some(
+            self.content
+                .data
+                .iter()
+                .map(|(key, value)| (key.clone().into_owned(), ByteString(value.expose().to_vec())))
+                .collect(),
+        );
+    }
+}
+
+/// Takes our marks off a Secret.
+pub(crate) fn release(secret: &mut Secret) {
+    let rest = take_metadata(&mut secret.metadata).without_ours();
+    set_metadata(&mut secret.metadata, rest);
+}
+
+fn take_metadata(meta: &mut ObjectMeta) -> Metadata {
+    Metadata {
+        labels: meta.labels.take().unwrap_or_default(),
+        annotations: meta.annotations.take().unwrap_or_default(),
+    }
+}
+
+fn set_metadata(meta: &mut ObjectMeta, metadata: Metadata) {
+    meta.labels = Some(metadata.labels);
+    meta.annotations = Some(metadata.annotations);
+    meta.managed_fields = None;
+}

@@ -1,0 +1,96 @@
+//! All waits and limits that are not flags.
+
+use std::time::Duration;
+
+use super::backoff::Backoff;
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// Of a key of a work queue whose handler failed.
+pub(crate) const RECONCILE_RETRY: Backoff = Backoff { first: millis(500), limit: secs(60) };
+/// Of a namespace that refused its copy. Its names may also become free without an event that tells so.
+pub(crate) const REFUSAL_RETRY: Backoff = Backoff { first: millis(500), limit: secs(60) };
+/// Of a sync whose snapshot was out of date and that got nothing done.
+pub(crate) const STALE_RETRY: Backoff = Backoff { first: millis(20), limit: secs(5) };
+/// Of a cluster that did not take a write. The limit is short, as by it a cluster that is back has to wait.
+pub(crate) const WRITE_PAUSE: Backoff = Backoff { first: millis(500), limit: secs(10) };
+/// Of a watch that failed. It is short, as for that long nobody notices that the server is there again.
+pub(crate) const WATCH_RETRY: Backoff = Backoff { first: millis(500), limit: secs(5) };
+/// Of a probe that was not answered.
+pub(crate) const PROBE_RETRY: Backoff = Backoff { first: millis(500), limit: secs(5) };
+
+/// Credentials worked on at once, in each of the loops that are not about one cluster.
+pub(crate) const WORKERS: usize = 8;
+/// Credentials worked on at once in one cluster.
+pub(crate) const WORKERS_PER_CLUSTER: usize = 8;
+
+/// How long one sync writes before the next credential has its turn.
+pub(crate) const SYNC_SLICE: Duration = secs(1);
+/// How old an answer to "who uses what" may be when a Secret is deleted.
+pub(crate) const LIVE_REFERENCES_AGE: Duration = secs(2);
+/// Up to this many namespaces are asked about one by one; beyond, one list of the cluster takes fewer requests.
+pub(crate) const LIVE_REFERENCES_FEW: usize = 16;
+/// How many objects a page of a list has.
+pub(crate) const PAGE: u32 = 500;
+/// How long reading a copy back from a member may take.
+pub(crate) const READ_BACK: Duration = secs(3);
+
+/// The least time between two writes of one object's status.
+pub(crate) const STATUS_PAUSE: Duration = secs(1);
+/// The least time between two writes of a status in which nothing but who uses the Secrets has changed.
+pub(crate) const REFERENCES_PAUSE: Duration = secs(30);
+/// How long a status that would say only that work goes on is held back: mostly the next one says that it is done.
+pub(crate) const PROGRESS_PAUSE: Duration = secs(2);
+/// How long a written status may take to come back by the watch before what the watch shows is believed.
+pub(crate) const STATUS_ECHO: Duration = secs(5);
+
+/// How many repairs of one copy come at once before they are slowed down.
+pub(crate) const REPAIR_BURST: u32 = 10;
+/// The pause between two repairs after that.
+pub(crate) const REPAIR_PAUSE: Duration = secs(1);
+/// A copy that was left alone for so long is repaired at once again.
+pub(crate) const REPAIR_CALM: Duration = secs(60);
+
+/// How many failures of a cluster a status lists.
+pub(crate) const MAX_FAILURES: usize = 10;
+/// And of all clusters together, as a status has to stay below 512 KiB.
+pub(crate) const MAX_FAILURES_IN_ALL: usize = 200;
+/// The longest message of one row of a status, in bytes, as its size is what is limited.
+pub(crate) const MAX_ROW_MESSAGE: usize = 200;
+/// How many users of Secrets a status lists.
+pub(crate) const MAX_REFERENCES: usize = 50;
+/// How many names a sentence lists.
+pub(crate) const MAX_NAMES: usize = 3;
+/// The longest message of an API server that is passed on, in characters.
+pub(crate) const MAX_MESSAGE: usize = 400;
+/// The longest note of an Event, in bytes; the API server takes 1,024.
+pub(crate) const MAX_NOTE: usize = 1_000;
+
+/// How long the start waits for members to be listed, or to be found not to answer.
+pub(crate) const START_PATIENCE: Duration = secs(3);
+/// How often a member is looked at although nothing happened: as often as `lastProbeTime` is written, and a little
+/// more for the probe's own interval.
+pub(crate) const MEMBER_RESYNC: Duration = secs(320);
+/// How often one is looked at that is not up: what its API server says may change without an event.
+pub(crate) const MEMBER_TROUBLED: Duration = secs(10);
+/// How often one is looked at that is being emptied.
+pub(crate) const MEMBER_EMPTYING: Duration = millis(500);
+/// `lastProbeTime` alone is written no more often than this.
+pub(crate) const PROBE_NEWS: Duration = secs(300);
+/// The least time between two probes of a member.
+pub(crate) const PROBE_PAUSE: Duration = millis(200);
+/// Of an adoption that did not work.
+pub(crate) const ADOPTION_RETRY: Duration = secs(10);
+
+/// The sweep stops when more owners than this, and more than half of a cluster's, are missing.
+pub(crate) const SWEEP_BRAKE: usize = 10;
+/// How often a sweep that has stopped looks whether it may go on.
+pub(crate) const SWEEP_HELD_RETRY: Duration = secs(5);
+/// How long work in flight may go on after the signal to stop.
+pub(crate) const SHUTDOWN_GRACE: Duration = secs(20);

@@ -1,0 +1,189 @@
+//! What is known of one cluster: plain values that caches fill and plans read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use super::{
+    fingerprint::Fingerprint,
+    identity::{NamespacedName, OwnerId},
+    namespace::Namespace,
+    ownership::Metadata,
+    references::References,
+};
+
+/// The namespaces of a cluster, by name.
+pub(crate) type Namespaces = BTreeMap<Arc<str>, Namespace>;
+
+/// What matters of a Secret that carries our marks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ExistingCopy {
+    pub owner: OwnerId,
+    pub uid: Box<str>,
+    /// As it was when the copy was seen.
+    pub resource_version: Box<str>,
+    /// A keyed hash of its type and data.
+    pub content: Fingerprint,
+    /// Shared by all copies that have the same.
+    pub metadata: Arc<Metadata>,
+    /// Whether it holds nothing but what a plain Secret has; else it must be read before it is
+    /// replaced, so that finalizers and the like of others survive.
+    pub plain: bool,
+    pub immutable: bool,
+    /// Whether it is being deleted, and waits for somebody's finalizer.
+    pub terminating: bool,
+}
+
+/// The Secrets of a cluster that carry our marks.
+#[derive(Debug, Default)]
+pub(crate) struct Copies {
+    by_name: HashMap<NamespacedName, ExistingCopy>,
+    by_owner: HashMap<OwnerId, BTreeSet<NamespacedName>>,
+}
+
+impl Copies {
+    pub fn get(&self, name: &NamespacedName) -> Option<&ExistingCopy> {
+        self.by_name.get(name)
+    }
+
+    /// Puts a copy in; returns the one that was there.
+    pub fn insert(&mut self, name: NamespacedName, copy: ExistingCopy) -> Option<ExistingCopy> {
+        let owner = copy.owner.clone();
+        let before = self.by_name.insert(name.clone(), copy);
+        if let Some(before) = &before {
+            if before.owner == owner {
+                return Some(before.clone());
+            }
+            self.forget(&before.owner, &name);
+        }
+        self.by_owner.entry(owner).or_default().insert(name);
+        before
+    }
+
+    /// Takes a copy out.
+    pub fn remove(&mut self, name: &NamespacedName) -> Option<ExistingCopy> {
+        let copy = self.by_name.remove(name)?;
+        self.forget(&copy.owner, name);
+        Some(copy)
+    }
+
+    /// The copies of one owner, by namespace.
+    pub fn of<'a>(&'a self, owner: &OwnerId) -> impl Iterator<Item = (&'a NamespacedName, &'a ExistingCopy)> {
+        self.by_owner
+            .get(owner)
+            .into_iter()
+            .flatten()
+            .filter_map(|name| Some((name, self.by_name.get(name)?)))
+    }
+
+    /// The copies of one owner in one namespace.
+    pub fn within<'a>(
+        &'a self,
+        owner: &OwnerId,
+        namespace: &Arc<str>,
+    ) -> impl Iterator<Item = (&'a NamespacedName, &'a ExistingCopy)> {
+        let first = NamespacedName { namespace: namespace.clone(), name: "".into() };
+        let namespace = namespace.clone();
+        self.by_owner
+            .get(owner)
+            .into_iter()
+            .flat_map(move |names| names.range(first.clone()..))
+            .take_while(move |name| name.namespace == namespace)
+            .filter_map(|name| Some((name, self.by_name.get(name)?)))
+    }
+
+    pub fn has(&self, owner: &OwnerId) -> bool {
+        self.by_owner.contains_key(owner)
+    }
+
+    pub fn count(&self, owner: &OwnerId) -> usize {
+        self.by_owner.get(owner).map_or(0, BTreeSet::len)
+    }
+
+    pub fn owners(&self) -> impl Iterator<Item = &OwnerId> {
+        self.by_owner.keys()
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &NamespacedName> {
+        self.by_name.keys()
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    fn forget(&mut self, owner: &OwnerId, name: &NamespacedName) {
+        if let Some(names) = self.by_owner.get_mut(owner) {
+            names.remove(name);
+            if names.is_empty() {
+                self.by_owner.remove(owner);
+            }
+        }
+    }
+}
+
+/// Names where a Secret that is not ours is in the way, and whose it is, as a phrase.
+pub(crate) type Conflicts = HashMap<NamespacedName, String>;
+
+/// All that a plan for one cluster looks at, taken under one lock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Snapshot<'a> {
+    pub namespaces: &'a Namespaces,
+    pub copies: &'a Copies,
+    pub references: &'a References,
+    pub conflicts: &'a Conflicts,
+}
+
+impl Snapshot<'_> {
+    /// A terminating namespace is never written to; its copies go with it.
+    pub fn is_writable(&self, namespace: &str) -> bool {
+        self.namespaces.get(namespace).is_some_and(|seen| !seen.terminating)
+    }
+
+    /// Whether something uses a Secret, so that it must not be deleted.
+    pub fn is_in_use(&self, name: &NamespacedName) -> bool {
+        self.references.blocking(name) > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fingerprint::FingerprintKey;
+
+    #[test]
+    fn the_copies_of_an_owner_are_found_by_namespace() {
+        let mut copies = Copies::default();
+        let owner = OwnerId::from_label("a".into());
+        let copy = |owner: &OwnerId| ExistingCopy {
+            owner: owner.clone(),
+            uid: "u".into(),
+            resource_version: "1".into(),
+            content: FingerprintKey::new([0; 32]).fingerprint("t", []),
+            metadata: Arc::default(),
+            plain: true,
+            immutable: false,
+            terminating: false,
+        };
+        for (namespace, name) in [("web", "b"), ("web", "a"), ("web-2", "a"), ("db", "z")] {
+            copies.insert(NamespacedName::new(namespace, name), copy(&owner));
+        }
+        let within = |copies: &Copies, namespace: &str| {
+            copies
+                .within(&owner, &namespace.into())
+                .map(|(name, _)| name.name.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(within(&copies, "web"), ["a", "b"]);
+        assert_eq!(within(&copies, "db"), ["z"]);
+        assert!(within(&copies, "we").is_empty());
+        copies.insert(NamespacedName::new("web", "a"), copy(&OwnerId::from_label("b".into())));
+        assert_eq!(within(&copies, "web"), ["b"], "it has another owner now");
+        assert_eq!((copies.count(&owner), copies.len()), (3, 4));
+        for name in copies.names().cloned().collect::<Vec<_>>() {
+            copies.remove(&name);
+        }
+        assert!(!copies.has(&owner) && copies.owners().count() == 0);
+    }
+}

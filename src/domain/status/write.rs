@@ -1,0 +1,149 @@
+//! When a status is worth writing.
+
+use std::time::Duration;
+
+use crate::{
+    api::{CredentialStatus, References},
+    domain::{
+        condition::{self, ConditionType},
+        schedule::{PROGRESS_PAUSE, REFERENCES_PAUSE, STATUS_PAUSE},
+    },
+};
+
+/// What is known of the writes of one status.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Writing {
+    /// How long ago the status was written last by this process.
+    pub since_written: Option<Duration>,
+    /// Whether work was in progress then.
+    pub was_in_progress: bool,
+    /// Whether work is in progress now.
+    pub in_progress: bool,
+    /// For how long there have been news that were not written.
+    pub since_news: Duration,
+}
+
+/// How long to wait before `next` is written; `None` when it says nothing new. `previous` is what the server has.
+pub(crate) fn when_to_write(
+    previous: Option<&CredentialStatus>,
+    next: &CredentialStatus,
+    writing: Writing,
+) -> Option<Duration> {
+    let Some(previous) = previous.filter(|status| !status.conditions.is_empty()) else {
+        // The first word of a credential, unless it would be out of date in a moment.
+        return Some(if writing.in_progress { hold(writing) } else { Duration::ZERO });
+    };
+    if previous == next {
+        return None;
+    }
+    let Some(age) = writing.since_written else {
+        return Some(if writing.in_progress { hold(writing) } else { Duration::ZERO });
+    };
+    let paused = |pause: Duration| pause.saturating_sub(age);
+    if is_urgent(previous, next) {
+        return Some(Duration::ZERO);
+    }
+    // Whoever waits for a deletion wants to know for whom.
+    let deleting = condition::find(&next.conditions, ConditionType::DeletionBlocked).is_some();
+    if !deleting && only_references(previous, next) {
+        return Some(paused(REFERENCES_PAUSE));
+    }
+    if writing.in_progress {
+        return Some(hold(writing).max(paused(STATUS_PAUSE)));
+    }
+    // The end of work that a status has told of is told at once.
+    Some(if writing.was_in_progress { Duration::ZERO } else { paused(STATUS_PAUSE) })
+}
+
+/// A status that says that work goes on is held back a while: mostly the next one says that it is done.
+fn hold(writing: Writing) -> Duration {
+    PROGRESS_PAUSE.saturating_sub(writing.since_news)
+}
+
+fn is_urgent(previous: &CredentialStatus, next: &CredentialStatus) -> bool {
+    let blocked =
+        |status: &CredentialStatus| condition::status(&status.conditions, ConditionType::DeletionBlocked);
+    // The status may be one revision behind the copies, and no more: see domain::revision.
+    let lags = next.revision.unwrap_or(0) > previous.revision.unwrap_or(0).saturating_add(1);
+    blocked(previous) != blocked(next)
+        || is_blocking(&previous.references) != is_blocking(&next.references)
+        || lags
+}
+
+fn is_blocking(references: &Option<References>) -> bool {
+    references.as_ref().is_some_and(|references| references.blocking > 0)
+}
+
+fn only_references(previous: &CredentialStatus, next: &CredentialStatus) -> bool {
+    let without = |status: &CredentialStatus| {
+        let mut status = CredentialStatus { references: None, ..status.clone() };
+        // Its message names users.
+        for condition in &mut status.conditions {
+            condition.message.clear();
+        }
+        status
+    };
+    without(previous) == without(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::{
+        apimachinery::pkg::apis::meta::v1::{Condition, Time},
+        jiff::Timestamp,
+    };
+
+    use super::*;
+
+    fn status(revision: i64, users: i64) -> CredentialStatus {
+        CredentialStatus {
+            revision: Some(revision),
+            conditions: vec![Condition {
+                last_transition_time: Time(Timestamp::UNIX_EPOCH),
+                message: String::new(),
+                observed_generation: None,
+                reason: "R".into(),
+                status: "True".into(),
+                type_: "Ready".into(),
+            }],
+            references: Some(References { total: users, blocking: users, items: Vec::new() }),
+            ..CredentialStatus::default()
+        }
+    }
+
+    fn ago(millis: u64) -> Writing {
+        Writing { since_written: Some(Duration::from_millis(millis)), ..Writing::default() }
+    }
+
+    #[test]
+    fn an_equal_status_is_not_written_and_a_first_one_at_once() {
+        assert_eq!(when_to_write(Some(&status(1, 0)), &status(1, 0), ago(5)), None);
+        assert_eq!(when_to_write(None, &status(1, 0), Writing::default()), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn at_most_one_a_second_and_one_in_thirty_for_who_uses_what() {
+        let wait = |next: &CredentialStatus, age| when_to_write(Some(&status(1, 3)), next, ago(age));
+        assert_eq!(wait(&status(2, 3), 400), Some(Duration::from_millis(600)));
+        assert_eq!(wait(&status(2, 3), 1000), Some(Duration::ZERO));
+        assert_eq!(wait(&status(1, 4), 1000), Some(Duration::from_secs(29)));
+    }
+
+    #[test]
+    fn what_holds_a_deletion_is_told_at_once_when_it_begins_and_ends() {
+        let first = Some(Duration::ZERO);
+        assert_eq!(when_to_write(Some(&status(1, 0)), &status(1, 1), ago(1)), first);
+        assert_eq!(when_to_write(Some(&status(1, 1)), &status(1, 0), ago(1)), first);
+        assert_eq!(when_to_write(Some(&status(1, 0)), &status(3, 0), ago(1)), first, "two revisions behind");
+    }
+
+    #[test]
+    fn that_work_goes_on_is_told_after_a_while_and_its_end_at_once() {
+        let busy = Writing { in_progress: true, ..ago(5000) };
+        assert_eq!(when_to_write(Some(&status(1, 0)), &status(2, 0), busy), Some(PROGRESS_PAUSE));
+        let waited = Writing { since_news: PROGRESS_PAUSE, ..busy };
+        assert_eq!(when_to_write(Some(&status(1, 0)), &status(2, 0), waited), Some(Duration::ZERO));
+        let done = Writing { was_in_progress: true, ..ago(5) };
+        assert_eq!(when_to_write(Some(&status(1, 0)), &status(2, 0), done), Some(Duration::ZERO));
+    }
+}

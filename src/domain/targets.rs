@@ -1,0 +1,88 @@
+//! Which namespaces of a cluster a credential wants to reach, and which it may.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    consent::Policy,
+    namespace::Namespace,
+    selection::{LOCAL, NamespaceMatcher},
+};
+
+/// What a credential wants of one cluster, and may have there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClusterTargets {
+    /// The namespace of the credential's name; it needs no consent in the credential's own cluster.
+    home: Arc<str>,
+    is_local: bool,
+    /// `None` means the namespace of the credential's name.
+    selector: Option<Arc<NamespaceMatcher>>,
+    grants: Vec<Arc<NamespaceMatcher>>,
+}
+
+/// What a credential has to do with a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It does not want a copy there, or the namespace refuses or takes none.
+    NotTargeted,
+    /// It wants a copy there, and no policy allows it.
+    NotPermitted,
+    /// It wants a copy there, and may have it.
+    Permitted,
+}
+
+impl ClusterTargets {
+    /// `home` is the namespace of the credential, and `policies` are those that cover it.
+    pub fn new<'p>(
+        home: &Arc<str>,
+        selector: Option<Arc<NamespaceMatcher>>,
+        policies: impl IntoIterator<Item = &'p Policy>,
+        cluster: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            home: home.clone(),
+            is_local: cluster == LOCAL,
+            selector,
+            grants: policies.into_iter().filter_map(|policy| policy.allows_in(cluster, labels)).collect(),
+        }
+    }
+
+    pub fn judge(&self, name: &str, namespace: &Namespace) -> Verdict {
+        let wanted = match &self.selector {
+            Some(selector) => selector.matches(name, namespace),
+            None => name == &*self.home,
+        };
+        let own = self.is_local && name == &*self.home;
+        if !wanted || namespace.terminating || (!own && namespace.opted_out()) {
+            Verdict::NotTargeted
+        } else if own || self.grants.iter().any(|grant| grant.matches(name, namespace)) {
+            Verdict::Permitted
+        } else {
+            Verdict::NotPermitted
+        }
+    }
+
+    /// Whether a change of a namespace is none for the credential.
+    pub fn ignores(&self, name: &str, before: Option<&Namespace>, after: Option<&Namespace>) -> bool {
+        let judge = |seen: Option<&Namespace>| seen.map(|namespace| self.judge(name, namespace));
+        let targeted = |verdict: Option<Verdict>| verdict.is_some_and(|v| v != Verdict::NotTargeted);
+        let (old, new) = (judge(before), judge(after));
+        let named = self.lists(name) && before.is_some() != after.is_some();
+        old == new && !named || !targeted(old) && !targeted(new) && !named
+    }
+
+    /// Whether the target lists a name.
+    pub fn lists(&self, name: &str) -> bool {
+        self.selector.as_ref().map_or(name == &*self.home, |selector| selector.lists(name))
+    }
+
+    /// Names that the target lists.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        let home = self.selector.is_none().then_some(&self.home);
+        home.into_iter().chain(self.selector.iter().flat_map(|selector| selector.names()))
+    }
+}
+
+#[cfg(test)]
+#[path = "targets_tests.rs"]
+mod tests;

@@ -1,9 +1,0 @@
-//! What is known of each registry: where it is, which key clients look for, who logs in.
-//!
-//! Facts and their sources: the kubelet's keyring (`k8s.io/kubernetes/pkg/credentialprovider`) and
-//! each provider's own documentation.
-
-pub mod kubelet;
-mod registry;
-
-pub use registry::{DOCKER_HUB_KEY, Registry, default_username};

@@ -1,0 +1,153 @@
+//! A work queue in the manner of client-go's, and nothing of Kubernetes in it.
+//!
+//! - A key is never worked on twice at once; one that is added meanwhile comes again.
+//! - What is to be done about a key is merged, so that a queue never holds more than there are keys.
+//! - Keys belong to groups. Each group has a number of workers, so that no group takes another's, and within a group
+//!   keys take turns: one that is not done yields and goes to the end of the line.
+//! - A key that failed comes again after a back-off of its own.
+
+mod state;
+
+use std::{
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::Instant,
+};
+
+use crate::domain::backoff::Backoff;
+use state::State;
+
+/// What a key of a queue has to be.
+pub(crate) trait Key: Clone + Eq + Hash + Send + Sync + 'static {
+    /// Keys of one group share workers.
+    type Group: Clone + Eq + Hash + Send + Sync + 'static;
+
+    fn group(&self) -> Self::Group;
+}
+
+/// What is to be done about a key.
+pub(crate) trait Work: Default + Send + 'static {
+    fn merge(&mut self, other: Self);
+}
+
+impl Work for () {
+    fn merge(&mut self, (): Self) {}
+}
+
+/// How the work on a key ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing is left until the key is added again.
+    Done,
+    /// It goes on after others had their turn.
+    Again,
+    /// It is looked at again after that long, or when it is added.
+    After(Duration),
+    /// It failed: it is tried again after the key's back-off.
+    Retry,
+}
+
+/// A queue of keys, and of what is to be done about each.
+pub(crate) struct Queue<K: Key, W: Work> {
+    state: Mutex<State<K, W>>,
+    wake: Notify,
+    closed: watch::Sender<bool>,
+}
+
+impl<K: Key, W: Work> Queue<K, W> {
+    /// A queue with this many workers per group.
+    pub fn new(workers: usize, backoff: Backoff) -> Self {
+        Self {
+            state: Mutex::new(State::new(workers, backoff)),
+            wake: Notify::new(),
+            closed: watch::Sender::new(false),
+        }
+    }
+
+    /// Has a key worked on as soon as it is its turn.
+    pub fn add(&self, key: K, work: W) {
+        self.lock().add(key, work);
+        self.wake.notify_one();
+    }
+
+    /// Has a key worked on after `delay`, or sooner when it is added.
+    pub fn add_after(&self, key: K, work: W, delay: Duration) {
+        self.lock().add_after(key, work, Instant::now() + delay);
+        self.wake.notify_one();
+    }
+
+    /// How many keys wait for their turn.
+    pub fn depth(&self) -> usize {
+        self.lock().depth()
+    }
+
+    /// Lets nothing new begin.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    /// Ends when the queue is closed.
+    pub async fn closed(&self) {
+        // The sender lives as long as this does.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
+    /// Works keys off until the queue is closed, then waits for the work that is in progress.
+    ///
+    /// # Panics
+    /// When `handle` does: whoever supervises this learns of it.
+    pub async fn run<H, F>(self: Arc<Self>, handle: H)
+    where
+        H: Fn(K, W) -> F + Send + Sync + 'static,
+        F: Future<Output = Next> + Send + 'static,
+    {
+        let mut tasks = JoinSet::new();
+        let mut closed = self.closed.subscribe();
+        loop {
+            let (ready, due) = self.lock().take(Instant::now());
+            for (key, work) in ready {
+                let done = handle(key.clone(), work);
+                tasks.spawn(done.map(|next| (key, next)));
+            }
+            let due = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = closed.wait_for(|closed| *closed) => break,
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => self.ended(ended),
+                () = self.wake.notified() => {}
+                () = due => {}
+            }
+        }
+        while let Some(ended) = tasks.join_next().await {
+            self.ended(ended);
+        }
+    }
+
+    fn ended(&self, ended: Result<(K, Next), tokio::task::JoinError>) {
+        match ended {
+            Ok((key, next)) => self.lock().done(&key, next, Instant::now(), rand::random()),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // Only the end of the runtime cancels a task of this set.
+            Err(_) => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<K, W>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,410 @@
+//! What a tenant does next. It touches nothing but its own namespaces, credentials and policies; what these select
+//! may be anybody's.
+
+mod specs;
+
+use std::collections::BTreeSet;
+
+use super::{
+    content::{Fault, SOURCES, Source, material},
+    dice::Dice,
+    model,
+    names::{Cluster, Id, Kind, NamespaceName, Place},
+    operation::{Edit, Operation, Policy, Recipe, Reference, Spec, Variant},
+    selector::{Labels, OPT_OUT, Selector},
+    state::State,
+};
+
+/// The most namespaces, Pods and the like that a tenant has at once.
+const MOST_NAMESPACES: usize = 8;
+const MOST_PODS: usize = 7;
+const MOST_CREDENTIALS: usize = 5;
+const POLICIES: usize = 3;
+
+/// So many credentials whose copies are still there keep a tenant from moving: the operator holds a sweep in which
+/// most owners are missing at once.
+const MOST_LEAVING: usize = 4;
+
+pub struct Chooser<'a> {
+    pub dice: &'a mut Dice,
+    pub state: &'a State,
+    pub tenant: usize,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    CreateNamespace,
+    DeleteNamespace,
+    LabelNamespace,
+    OptOut,
+    LabelHome,
+    LeaveHome,
+    Rotate,
+    BreakSource,
+    DeleteSource,
+    RestoreSource,
+    EditCopy,
+    DeleteCopy,
+    CreateForeign,
+    EditForeign,
+    DeleteForeign,
+    CreatePod,
+    FinishPod,
+    DeletePod,
+    WritePolicy,
+    DeletePolicy,
+    CreateCredential,
+    Retarget,
+    ChangeRecipe,
+    ChangeDeletion,
+    DeleteCredential,
+    ForceDeletion,
+    TakeFinalizer,
+}
+
+const WEIGHTS: [(usize, What); 27] = [
+    (8, What::CreateNamespace),
+    (3, What::DeleteNamespace),
+    (6, What::LabelNamespace),
+    (4, What::OptOut),
+    (2, What::LabelHome),
+    (1, What::LeaveHome),
+    (10, What::Rotate),
+    (3, What::BreakSource),
+    (2, What::DeleteSource),
+    (9, What::RestoreSource),
+    (10, What::EditCopy),
+    (5, What::DeleteCopy),
+    (6, What::CreateForeign),
+    (2, What::EditForeign),
+    (6, What::DeleteForeign),
+    (9, What::CreatePod),
+    (4, What::FinishPod),
+    (4, What::DeletePod),
+    (5, What::WritePolicy),
+    (2, What::DeletePolicy),
+    (12, What::CreateCredential),
+    (8, What::Retarget),
+    (3, What::ChangeRecipe),
+    (3, What::ChangeDeletion),
+    (5, What::DeleteCredential),
+    (2, What::ForceDeletion),
+    (2, What::TakeFinalizer),
+];
+
+fn home_prefix(tenant: usize) -> String {
+    format!("t{tenant}-home-")
+}
+
+impl Chooser<'_> {
+    /// The next operation.
+    pub fn choose(&mut self) -> Operation {
+        let Some(home) = self.home() else {
+            let name = format!("{}{}", home_prefix(self.tenant), self.state.counter);
+            return Operation::CreateNamespace { at: hub(&name), labels: self.labels() };
+        };
+        // In a new home everything has to begin.
+        let is_at_home = |(namespace, _): &(String, String)| *namespace == home;
+        if !self.state.sources.keys().any(is_at_home) {
+            return self.rotate(&home);
+        }
+        if !self.state.policies.values().any(|policy| policy.from.names.contains(&home))
+            && self.dice.percent(30)
+        {
+            return self.broad_policy(&home);
+        }
+        // Some things are not possible at every time.
+        for _ in 0..1000 {
+            let what = self.dice.weighted(&WEIGHTS);
+            if let Some(operation) = self.try_to(what, &home) {
+                return operation;
+            }
+        }
+        self.rotate(&home)
+    }
+
+    /// A policy that allows a tenant much, to begin with.
+    fn broad_policy(&self, home: &str) -> Operation {
+        let policy = Policy {
+            from: Selector::named(&[home]),
+            to: Selector::all(),
+            clusters: Some(Selector::all()),
+            kinds: Vec::new(),
+        };
+        Operation::WritePolicy { name: self.policy_name(0), policy }
+    }
+
+    fn try_to(&mut self, what: What, home: &str) -> Option<Operation> {
+        match what {
+            What::CreateNamespace => self.create_namespace(home),
+            What::DeleteNamespace => {
+                Some(Operation::DeleteNamespace { at: self.own_namespace(|at| at.name.starts_with('t'))? })
+            }
+            What::LabelNamespace => {
+                let (key, value) = self.label();
+                let value = if self.dice.percent(30) { None } else { Some(value) };
+                Some(Operation::LabelNamespace { at: self.own_namespace(|_| true)?, key, value })
+            }
+            What::OptOut => {
+                let value = self.dice.one_of([Some("true"), None, None, Some("false")]);
+                Some(Operation::LabelNamespace { at: self.own_namespace(|_| true)?, key: OPT_OUT, value })
+            }
+            What::LabelHome => {
+                let (key, value) = self.label();
+                Some(Operation::LabelNamespace { at: hub(home), key, value: Some(value) })
+            }
+            What::LeaveHome => self.leave_home(home),
+            What::Rotate => Some(self.rotate(home)),
+            What::BreakSource => {
+                let name = self.source();
+                let (source, _) = self.state.sources.get(&(home.to_owned(), name.to_owned()))?;
+                let fault = Some(self.dice.one_of([Fault::NoKey, Fault::BadValue]));
+                let source = Source { fault, ..source.clone() };
+                Some(Operation::WriteSource { namespace: home.to_owned(), name, source })
+            }
+            What::DeleteSource => {
+                let name = self.source();
+                self.state.sources.get(&(home.to_owned(), name.to_owned()))?;
+                Some(Operation::DeleteSource { namespace: home.to_owned(), name })
+            }
+            What::RestoreSource => self.restore_source(home),
+            What::EditCopy => Some(Operation::EditCopy { at: self.copy()?, edit: self.edit() }),
+            What::DeleteCopy => Some(Operation::DeleteCopy { at: self.copy()? }),
+            What::CreateForeign => Some(Operation::CreateForeign {
+                at: self.copy()?,
+                variant: self.dice.one_of([Variant::Plain, Variant::ManagedByHelm, Variant::OfAnotherHub]),
+                usurp: self.dice.percent(50),
+            }),
+            What::EditForeign => Some(Operation::EditForeign { at: self.foreign()? }),
+            What::DeleteForeign => Some(Operation::DeleteForeign { at: self.foreign()? }),
+            What::CreatePod => self.create_pod(),
+            What::FinishPod => Some(Operation::FinishPod {
+                at: self.pod(|finished| !finished)?,
+                phase: self.dice.one_of(["Succeeded", "Failed"]),
+            }),
+            What::DeletePod => Some(Operation::DeletePod { at: self.pod(|_| true)? }),
+            What::WritePolicy => {
+                let name = self.any_policy();
+                Some(Operation::WritePolicy { name, policy: self.policy(home) })
+            }
+            What::DeletePolicy => {
+                let name = self.any_policy();
+                self.state.policies.contains_key(&name).then_some(Operation::DeletePolicy { name })
+            }
+            What::CreateCredential => self.create_credential(home),
+            What::Retarget | What::ChangeRecipe | What::ChangeDeletion => self.change_credential(what, home),
+            What::DeleteCredential => Some(Operation::DeleteCredential { id: self.credential(home)? }),
+            What::ForceDeletion => Some(Operation::ForceDeletion { id: self.leaving(home)? }),
+            What::TakeFinalizer => {
+                let id = if self.dice.percent(50) { self.leaving(home) } else { self.credential(home) };
+                Some(Operation::TakeFinalizer { id: id? })
+            }
+        }
+    }
+
+    fn any_policy(&mut self) -> String {
+        let number = self.dice.below(POLICIES);
+        self.policy_name(number)
+    }
+
+    fn policy_name(&self, number: usize) -> String {
+        format!("t{}-policy-{number}", self.tenant)
+    }
+
+    fn home(&self) -> Option<String> {
+        let prefix = home_prefix(self.tenant);
+        let mut hubs = self.state.namespaces.keys().filter(|at| at.cluster == Cluster::Hub);
+        hubs.find(|at| at.name.starts_with(&prefix)).map(|at| at.name.clone())
+    }
+
+    fn owns(&self, namespace: &str) -> bool {
+        let prefix = format!("t{}-", self.tenant);
+        namespace.starts_with(&prefix)
+            || (self.tenant == 0 && ["default", "kube-public"].contains(&namespace))
+    }
+
+    fn own_namespaces(&self) -> Vec<NamespaceName> {
+        self.state.namespaces.keys().filter(|at| self.owns(&at.name)).cloned().collect()
+    }
+
+    /// One of the tenant's namespaces, but not its home.
+    fn own_namespace(&mut self, is: impl Fn(&NamespaceName) -> bool) -> Option<NamespaceName> {
+        let home = self.home().map(|name| hub(&name));
+        let all: Vec<_> =
+            self.own_namespaces().into_iter().filter(|at| Some(at) != home.as_ref() && is(at)).collect();
+        self.dice.pick(&all).cloned()
+    }
+
+    fn create_namespace(&mut self, home: &str) -> Option<Operation> {
+        if self.own_namespaces().len() >= MOST_NAMESPACES {
+            return None;
+        }
+        let cluster = if self.dice.percent(60) { Cluster::Hub } else { Cluster::Member };
+        let going: Vec<&NamespaceName> =
+            self.state.going.iter().filter(|at| self.owns(&at.name) && !at.name.contains("home")).collect();
+        let twin = NamespaceName { cluster: Cluster::Member, name: home.to_owned() };
+        let at = if self.dice.percent(10)
+            && !self.state.namespaces.contains_key(&twin)
+            && !self.state.going.contains(&twin)
+        {
+            twin
+        } else if let Some(again) = self.dice.pick(&going).filter(|_| self.state.counter % 4 == 0) {
+            // Under the name of one that is being torn down: it has to wait for that.
+            (*again).clone()
+        } else {
+            NamespaceName { cluster, name: format!("t{}-{}", self.tenant, self.state.counter) }
+        };
+        Some(Operation::CreateNamespace { at, labels: self.labels() })
+    }
+
+    fn leave_home(&mut self, home: &str) -> Option<Operation> {
+        (self.dice.percent(50) && self.state.leaving.len() < MOST_LEAVING)
+            .then(|| Operation::DeleteNamespace { at: hub(home) })
+    }
+
+    fn label(&mut self) -> (&'static str, &'static str) {
+        self.dice.one_of([("team", "a"), ("team", "b"), ("tier", "gold"), ("tier", "silver")])
+    }
+
+    fn labels(&mut self) -> Labels {
+        let mut labels = Labels::new();
+        for _ in 0..2 {
+            let (key, value) = self.label();
+            if self.dice.percent(60) {
+                labels.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        labels
+    }
+
+    fn source(&mut self) -> &'static str {
+        self.dice.one_of(SOURCES)
+    }
+
+    fn rotate(&mut self, home: &str) -> Operation {
+        let name = self.source();
+        let source = Source::good(material(self.dice, name));
+        Operation::WriteSource { namespace: home.to_owned(), name, source }
+    }
+
+    fn restore_source(&mut self, home: &str) -> Option<Operation> {
+        let is_bad = |name: &str| {
+            let found = self.state.sources.get(&(home.to_owned(), name.to_owned()));
+            found.is_none_or(|(source, _)| source.fault.is_some())
+        };
+        let bad: Vec<&'static str> = SOURCES.into_iter().filter(|name| is_bad(name)).collect();
+        let name = *self.dice.pick(&bad)?;
+        let before = self.state.sources.get(&(home.to_owned(), name.to_owned()));
+        let source = match before {
+            Some((source, _)) if self.dice.percent(50) => Source::good(source.material.clone()),
+            _ => Source::good(material(self.dice, name)),
+        };
+        Some(Operation::WriteSource { namespace: home.to_owned(), name, source })
+    }
+
+    /// Where a copy stands, or may stand, in the tenant's namespaces.
+    fn copy(&mut self) -> Option<Place> {
+        let wanted: Vec<Place> = model::claims(&model::wishes(self.state))
+            .into_keys()
+            .filter(|place| self.owns(&place.namespace.name))
+            .collect();
+        let place = if self.dice.percent(85) {
+            self.dice.pick(&wanted)?.clone()
+        } else {
+            let namespaces = self.own_namespaces();
+            let namespace = self.dice.pick(&namespaces)?.clone();
+            Place { namespace, name: self.secret_name() }
+        };
+        (!self.state.untouchable().contains_key(&place)).then_some(place)
+    }
+
+    fn edit(&mut self) -> Edit {
+        let revision = self.dice.one_of([1, 2, 3, 5, 8, 999]);
+        self.dice.weighted(&[
+            (4, Edit::ChangeValue),
+            (2, Edit::AddKey),
+            (2, Edit::RemoveKeys),
+            (2, Edit::Revision(revision)),
+            (2, Edit::DropLabels),
+            (2, Edit::DropAnnotations),
+            (1, Edit::DropAllMarks),
+        ])
+    }
+
+    fn foreign(&mut self) -> Option<Place> {
+        let all: Vec<&Place> =
+            self.state.foreign.keys().filter(|place| self.owns(&place.namespace.name)).collect();
+        self.dice.pick(&all).map(|place| (*place).clone())
+    }
+
+    fn own_pods(&self) -> impl Iterator<Item = (&Place, bool)> {
+        let own = self.state.pods.iter().filter(|(at, _)| self.owns(&at.namespace.name));
+        own.map(|(at, pod)| (at, pod.finished))
+    }
+
+    fn pod(&mut self, is: impl Fn(bool) -> bool) -> Option<Place> {
+        let all: Vec<Place> =
+            self.own_pods().filter(|(_, finished)| is(*finished)).map(|(at, _)| at.clone()).collect();
+        self.dice.pick(&all).cloned()
+    }
+
+    fn create_pod(&mut self) -> Option<Operation> {
+        if self.own_pods().count() >= MOST_PODS {
+            return None;
+        }
+        let used = self.copy()?;
+        let name = format!("pod-{}", self.state.counter);
+        let by = self.dice.one_of([Reference::ImagePullSecret, Reference::Volume, Reference::Environment]);
+        Some(Operation::CreatePod { at: Place { namespace: used.namespace, name }, uses: used.name, by })
+    }
+
+    fn credential(&mut self, home: &str) -> Option<Id> {
+        let all: Vec<&Id> = self.state.credentials.keys().filter(|id| id.namespace == home).collect();
+        self.dice.pick(&all).map(|id| (*id).clone())
+    }
+
+    fn leaving(&mut self, home: &str) -> Option<Id> {
+        let all: Vec<&Id> = self.state.leaving.keys().filter(|id| id.namespace == home).collect();
+        self.dice.pick(&all).map(|id| (*id).clone())
+    }
+
+    fn create_credential(&mut self, home: &str) -> Option<Operation> {
+        let own: BTreeSet<&Id> = self.state.credentials.keys().filter(|id| id.namespace == home).collect();
+        if own.len() >= MOST_CREDENTIALS {
+            return None;
+        }
+        let kind = self.dice.weighted(&[(4, Kind::Registry), (3, Kind::BasicAuth), (2, Kind::Tls)]);
+        let letter = self.dice.one_of(["a", "b"]);
+        let short = match kind {
+            Kind::Registry => "reg",
+            Kind::BasicAuth => "web",
+            Kind::Tls => "tls",
+        };
+        let id = Id { kind, namespace: home.to_owned(), name: format!("t{}-{short}-{letter}", self.tenant) };
+        // One of a name that is being deleted has to wait until that is done.
+        let again = self.state.leaving.contains_key(&id) && !self.dice.percent(20);
+        if own.contains(&id) || again {
+            return None;
+        }
+        let spec = Spec { recipe: self.recipe(kind, None), target: self.target(), deletion: self.deletion() };
+        Some(Operation::CreateCredential { id, spec })
+    }
+
+    fn change_credential(&mut self, what: What, home: &str) -> Option<Operation> {
+        let id = self.credential(home)?;
+        let mut spec = self.state.credentials.get(&id)?.clone();
+        match what {
+            What::Retarget => spec.target = self.target(),
+            What::ChangeRecipe => {
+                let format = if let Recipe::Users { format, .. } = spec.recipe { Some(format) } else { None };
+                spec.recipe = self.recipe(id.kind, format);
+            }
+            _ => spec.deletion = self.deletion(),
+        }
+        Some(Operation::ChangeCredential { id, spec })
+    }
+}
+
+fn hub(name: &str) -> NamespaceName {
+    NamespaceName { cluster: Cluster::Hub, name: name.to_owned() }
+}

@@ -1,0 +1,136 @@
+//! What has to stand where, worked out from what users have made. Written from the documentation, without the
+//! operator's code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    content::{Content, Material, Source},
+    names::{Cluster, Id, NamespaceName, Place},
+    operation::{Recipe, Spec, TWO_USERS},
+    selector::{Labels, OPT_OUT},
+    state::State,
+};
+
+/// Where a credential wants to go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Clusters that it means.
+    pub clusters: Vec<Cluster>,
+    /// Copies that it may have.
+    pub copies: BTreeSet<Place>,
+    /// Copies that no policy allows.
+    pub refused: BTreeSet<Place>,
+    /// It names a cluster that does not exist.
+    pub unknown_cluster: bool,
+    /// It names a namespace that exists in none of its clusters.
+    pub unknown_namespace: bool,
+}
+
+impl Wish {
+    /// Whether it wants a copy in a cluster, allowed or not.
+    pub fn reaches(&self, cluster: Cluster) -> bool {
+        self.copies.iter().chain(&self.refused).any(|place| place.cluster() == cluster)
+    }
+}
+
+/// Where a credential wants to go, and may.
+pub fn wish(state: &State, id: &Id, spec: &Spec) -> Wish {
+    let target = &spec.target;
+    let mut wish = Wish::default();
+    let clusters: Vec<Cluster> = Cluster::ALL
+        .into_iter()
+        .filter(|&cluster| match &target.clusters {
+            None => cluster == Cluster::Hub,
+            Some(selector) => selector.means_cluster(cluster.name(), &state.cluster_labels(cluster)),
+        })
+        .collect();
+    for (at, labels) in state.namespaces.iter().filter(|(at, _)| clusters.contains(&at.cluster)) {
+        let meant = match &target.namespaces {
+            None => at.name == id.namespace,
+            Some(selector) => selector.means_namespace(&at.name, labels),
+        };
+        let own = at.cluster == Cluster::Hub && at.name == id.namespace;
+        if !meant || (!own && labels.get(OPT_OUT).is_some_and(|value| value == "true")) {
+            continue;
+        }
+        let place = Place { namespace: at.clone(), name: spec.secret_name(id).to_owned() };
+        if own || is_allowed(state, id, at, labels) {
+            wish.copies.insert(place);
+        } else {
+            wish.refused.insert(place);
+        }
+    }
+    let known = ["local", "in-cluster", "east"];
+    let named = target.clusters.iter().flat_map(|selector| &selector.names);
+    wish.unknown_cluster = named.into_iter().any(|name| !known.contains(&name.as_str()));
+    let named = target.namespaces.iter().flat_map(|selector| &selector.names);
+    wish.unknown_namespace = named.into_iter().any(|name| {
+        let mut places = clusters.iter().map(|&cluster| NamespaceName { cluster, name: name.clone() });
+        !places.any(|at| state.namespaces.contains_key(&at))
+    });
+    wish.clusters = clusters;
+    wish
+}
+
+/// Whether a policy lets a credential into a namespace that is not its own.
+fn is_allowed(state: &State, id: &Id, to: &NamespaceName, labels: &Labels) -> bool {
+    let home = NamespaceName { cluster: Cluster::Hub, name: id.namespace.clone() };
+    let Some(home_labels) = state.namespaces.get(&home) else { return false };
+    state.policies.values().any(|policy| {
+        let cluster = match &policy.clusters {
+            None => to.cluster == Cluster::Hub,
+            Some(selector) => selector.means_cluster(to.cluster.name(), &state.cluster_labels(to.cluster)),
+        };
+        cluster
+            && (policy.kinds.is_empty() || policy.kinds.contains(&id.kind))
+            && policy.from.means_namespace(&home.name, home_labels)
+            && policy.to.means_namespace(&to.name, labels)
+    })
+}
+
+/// All wishes.
+pub fn wishes(state: &State) -> BTreeMap<Id, Wish> {
+    state.credentials.iter().map(|(id, spec)| (id.clone(), wish(state, id, spec))).collect()
+}
+
+/// Who should have a copy in which place; of several one wins.
+pub fn claims(wishes: &BTreeMap<Id, Wish>) -> BTreeMap<Place, BTreeSet<Id>> {
+    let mut claims: BTreeMap<Place, BTreeSet<Id>> = BTreeMap::new();
+    for (id, wish) in wishes {
+        for place in &wish.copies {
+            claims.entry(place.clone()).or_default().insert(id.clone());
+        }
+    }
+    claims
+}
+
+/// What the copies of a credential hold; `None` while a source is missing or bad.
+pub fn content(state: &State, id: &Id, spec: &Spec) -> Option<Content> {
+    let source = |name: &str| -> Option<&Source> {
+        let (source, _) = state.sources.get(&(id.namespace.clone(), name.to_owned()))?;
+        source.fault.is_none().then_some(source)
+    };
+    let login = |name: &str| match &source(name)?.material {
+        Material::Login { username, password } => Some((username.clone(), password.clone())),
+        Material::Pair(_) => None,
+    };
+    Some(match &spec.recipe {
+        Recipe::Registry { server, username, source } => {
+            let (found, password) = login(source)?;
+            let username = username.map_or(found, str::to_owned);
+            Content::Registry { server: (*server).to_owned(), username, password }
+        }
+        Recipe::Users { format, first, second: None } => {
+            Content::Users { format: *format, passwords: BTreeMap::from([login(first)?]) }
+        }
+        Recipe::Users { format, first, second: Some(second) } => {
+            let passwords = [login(first)?.1, login(second)?.1];
+            let names = TWO_USERS.map(str::to_owned);
+            Content::Users { format: *format, passwords: names.into_iter().zip(passwords).collect() }
+        }
+        Recipe::Tls { source: name } => match &source(name)?.material {
+            Material::Pair(pair) => Content::Tls(pair.clone()),
+            Material::Login { .. } => return None,
+        },
+    })
+}
