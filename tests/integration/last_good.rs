@@ -12,13 +12,13 @@ use crate::{
 
 const GOOD: &str = "the-good-password";
 
-/// Edits one copy and deletes another: both must come back, as nothing better is known.
+/// Deletes one copy, then edits another: both must come back, as nothing better is known. In that order, as a new
+/// process may find out what was good only while the copies that are there agree.
 async fn heals(test: &Scenario, targets: &[String]) -> Result<()> {
-    merge(&test.secrets(&targets[0]), "reg", json!({"data": {".dockerconfigjson": "e30="}})).await?;
     test.secrets(&targets[1]).delete("reg", &DeleteParams::default()).await?;
-    for namespace in &targets[..2] {
-        test.wait_password(namespace, "reg", GOOD).await?;
-    }
+    test.wait_password(&targets[1], "reg", GOOD).await?;
+    merge(&test.secrets(&targets[0]), "reg", json!({"data": {".dockerconfigjson": "e30="}})).await?;
+    test.wait_password(&targets[0], "reg", GOOD).await?;
     wait_for(SOON, "the revision of the copies", async || {
         for namespace in targets {
             let notes = test.secrets(namespace).get("reg").await.map_err(|error| error.to_string())?.metadata;
@@ -88,7 +88,7 @@ async fn a_source_that_is_broken_is_outlived_too() -> Result<()> {
     Ok(())
 }
 
-/// One copy that somebody edited while nobody was there does not count more than those that agree.
+/// What a tenant wrote into a copy while nobody was there reaches nobody else.
 #[tokio::test]
 async fn an_edited_copy_is_not_the_last_good_content() -> Result<()> {
     let lab = Lab::start().await?;
@@ -101,8 +101,20 @@ async fn an_edited_copy_is_not_the_last_good_content() -> Result<()> {
     merge(&test.secrets(&targets[0]), "reg", data).await?;
     test.secrets(&targets[1]).delete("reg", &DeleteParams::default()).await?;
     let _operator = lab.operator()?.start().await?;
-    for namespace in &targets {
-        test.wait_password(namespace, "reg", GOOD).await?;
+    // Two that are in order, one after the other: by then the first was looked at more than once.
+    good_source(&test, "other-src", GOOD).await?;
+    for name in ["other", "another"] {
+        test.credential(name, spec(&test, "other-src")).await?;
+        test.wait_ready(name, 1).await?;
     }
+    for namespace in &targets[1..] {
+        let login = test.login(namespace, "reg").await?;
+        assert!(login.is_none_or(|(_, password)| password == GOOD), "{namespace} has the forged one");
+    }
+    good_source(&test, "src", "another-password").await?;
+    for namespace in &targets {
+        test.wait_password(namespace, "reg", "another-password").await?;
+    }
+    test.wait_ready("reg", 2).await?;
     Ok(())
 }

@@ -68,8 +68,16 @@ async fn a_secret_that_is_handed_over_is_taken_over_in_place() -> Result<()> {
         assert_eq!(copy.labels().get("team").map(String::as_str), Some("a"), "what others put there stays");
     }
     assert_eq!(exact(&test, &targets[2], "reg").await?, third, "it was never handed over");
-    let failures = test.status("reg").await?.clusters[0].failures.clone();
-    assert!(failures.iter().all(|failure| failure.namespace == targets[2]), "{failures:?}");
+    wait_for(SOON, "the status to tell of the third alone", async || {
+        let status = test.status("reg").await.map_err(|error| error.to_string())?;
+        let failures: Vec<_> = status.clusters.into_iter().flat_map(|row| row.failures).collect();
+        if failures.len() == 1 && failures[0].namespace == targets[2] {
+            Ok(())
+        } else {
+            Err(format!("{failures:?}"))
+        }
+    })
+    .await?;
 
     // From now on they are copies like others: rotated, put right, and taken back.
     test.secrets(&targets[2]).delete("reg", &DeleteParams::default()).await?;

@@ -162,12 +162,13 @@ impl ControlPlane {
         let layout = self.layout();
         let api_server = Process::spawn("kube-apiserver", &layout.api_server(), &self.log("kube-apiserver"))?;
         self.lock().api_server = Some(api_server);
+        self.wait_ready().await?;
         if !self.options.without_controllers {
+            // Not before: it ends when the API server is not healthy within ten seconds.
             let name = "kube-controller-manager";
             let controller_manager = Process::spawn(name, &layout.controller_manager(), &self.log(name))?;
             self.lock().controller_manager = Some(controller_manager);
         }
-        self.wait_ready().await?;
         let client = self.client().await?;
         let namespaces = Api::<Namespace>::all(client.clone());
         self.wait_while_running("the default namespace", async || {
