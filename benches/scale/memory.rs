@@ -164,7 +164,7 @@ impl Bench {
         what: &str,
     ) -> Result<Rest> {
         let began = Instant::now();
-        wait_ready(client, names, 1, self.world.targets.len()).await?;
+        wait_ready(client, operator, names, 1, self.world.targets.len()).await?;
         let took = began.elapsed().as_secs_f64();
         self.rest(operator, &format!("{what}, after {took:.1} s"), took).await
     }

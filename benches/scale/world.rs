@@ -32,6 +32,9 @@ pub const REST: Duration = Duration::from_secs(2);
 /// The source that credentials share.
 pub const SOURCE: &str = "source";
 const DEADLINE: Duration = Duration::from_secs(3_600);
+const GONE_DEADLINE: Duration = Duration::from_secs(900);
+/// On a machine that something else keeps busy, a leader would give up in the middle.
+const LEASE: [&str; 2] = ["--lease-duration=150s", "--lease-renew-deadline=120s"];
 
 pub struct World {
     pub control_plane: ControlPlane,
@@ -85,7 +88,7 @@ impl World {
         self.control_plane.client().await
     }
 
-    /// Claviger with its defaults; back when it is ready. `SCALE_OPERATOR_ARGS` adds flags, to try them out.
+    /// Claviger with its defaults but for the lease; back when it is ready. `SCALE_OPERATOR_ARGS` adds flags, to try them out.
     pub async fn operator(&self) -> Result<Measured> {
         self.operator_with(&[]).await
     }
@@ -94,7 +97,7 @@ impl World {
         let more = std::env::var("SCALE_OPERATOR_ARGS").unwrap_or_default();
         let builder = Operator::builder(&self.binary, self.control_plane.kubeconfig())
             .namespace(environment::OPERATOR_NAMESPACE);
-        let flags = flags.iter().copied().chain(more.split_whitespace());
+        let flags = LEASE.iter().chain(flags).copied().chain(more.split_whitespace());
         Ok(Measured::new(flags.fold(builder, |builder, flag| builder.arg(flag)).start().await?))
     }
 
@@ -104,7 +107,7 @@ impl World {
         for name in names {
             api.delete(name, &DeleteParams::default()).await?;
         }
-        wait_for(DEADLINE, "the credentials to be gone", async || {
+        wait_for(GONE_DEADLINE, "the credentials to be gone", async || {
             let left = api.list(&ListParams::default()).await?;
             match left
                 .items
@@ -152,9 +155,19 @@ pub fn is_ready(credential: &RegistryCredential, revision: i64) -> bool {
 }
 
 /// Waits until all these are ready at a revision, with so many copies each in all clusters together.
-pub async fn wait_ready(client: &Client, names: &[String], revision: i64, copies: usize) -> Result<()> {
+pub async fn wait_ready(
+    client: &Client,
+    operator: &Measured,
+    names: &[String],
+    revision: i64,
+    copies: usize,
+) -> Result<()> {
     let api = credentials(client);
     wait_for(DEADLINE, "the credentials to be ready", async || {
+        // Nothing to wait for.
+        if let Err(ended) = operator.check_running() {
+            return Ok(Err(ended));
+        }
         // One list costs the server less than many reads, and takes its time from nobody but the benchmark.
         let all = api.list(&ListParams::default()).await?;
         let is_done = |credential: &RegistryCredential| {
@@ -168,7 +181,7 @@ pub async fn wait_ready(client: &Client, names: &[String], revision: i64, copies
             .filter(|credential| names.iter().any(|name| credential.metadata.name.as_ref() == Some(name)))
             .collect();
         match asked.iter().find(|credential| !is_done(credential)) {
-            None if asked.len() == names.len() => Ok(()),
+            None if asked.len() == names.len() => Ok(Ok(())),
             None => Err(Error::new("some are missing")),
             Some(waiting) => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -176,7 +189,7 @@ pub async fn wait_ready(client: &Client, names: &[String], revision: i64, copies
             }
         }
     })
-    .await
+    .await?
 }
 
 /// A credential for all targets in this cluster.

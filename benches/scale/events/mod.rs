@@ -112,7 +112,7 @@ impl Bench {
         }
         self.world.delete_credentials(&self.client, &all[credentials..]).await?;
         self.credentials = credentials;
-        wait_ready(&self.client, &all[..credentials], 1, self.world.targets.len()).await
+        wait_ready(&self.client, &self.operator, &all[..credentials], 1, self.world.targets.len()).await
     }
 
     async fn cell(&self, concerns: bool) -> Result<Cell> {

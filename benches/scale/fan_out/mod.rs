@@ -9,8 +9,12 @@ pub use self::latency::{Latency, measure as latency};
 
 use std::time::{Duration, Instant};
 
-use claviger::api::BasicAuthCredential;
-use kube::{Api, Client, api::PostParams};
+use claviger::api::{BasicAuthCredential, LABEL_MANAGED_BY, MANAGER};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{
+    Api, Client,
+    api::{ListParams, PostParams},
+};
 use serde_json::json;
 
 use self::{bare::Times, round::Round};
@@ -24,6 +28,8 @@ use crate::{
 
 const IDLE: Duration = Duration::from_secs(20);
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Objects in one answer, as client-go and kube have it.
+const PAGE: usize = 500;
 
 /// What was measured at one number of namespaces.
 struct Column {
@@ -42,6 +48,8 @@ struct Column {
 struct Restart {
     ready: Duration,
     usage: Usage,
+    /// List requests beyond one list of each kind, in pages.
+    relists: u64,
     rss_bytes: u64,
     peak_bytes: u64,
 }
@@ -104,7 +112,7 @@ async fn stay(world: World, bare: Vec<Times>, rounds: Vec<Round>) -> Result<Colu
     salted(&client).await?;
     operator.settle().await?;
     operator.terminate(DEADLINE).await?;
-    let restart = restart(&world).await?;
+    let restart = restart(&world, &client).await?;
     Ok(Column {
         namespaces: world.targets.len(),
         bare,
@@ -134,16 +142,39 @@ async fn salted(client: &Client) -> Result<()> {
     .await
 }
 
-async fn restart(world: &World) -> Result<Restart> {
+async fn restart(world: &World, client: &Client) -> Result<Restart> {
     let began = Instant::now();
     let operator: Measured = world.operator().await?;
     let ready = began.elapsed();
     operator.settle().await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
+    let usage = operator.usage().await?;
     Ok(Restart {
         ready,
-        usage: operator.usage().await?,
+        relists: relists(client, &usage).await?,
+        usage,
         rss_bytes: operator.rss_bytes()?,
         peak_bytes: operator.peak_rss_bytes()?,
     })
+}
+
+/// How many list requests were more than it takes to list every kind once.
+async fn relists(client: &Client, usage: &Usage) -> Result<u64> {
+    let count = async |selector: &str| {
+        let params = ListParams::default().labels(selector);
+        Ok::<_, Error>(Api::<Secret>::all(client.clone()).list_metadata(&params).await?.items.len())
+    };
+    let namespaces = Api::<Namespace>::all(client.clone()).list_metadata(&ListParams::default()).await?;
+    let pages = |objects: usize| objects.div_ceil(PAGE).max(1) as u64;
+    let ours = format!("{LABEL_MANAGED_BY}={MANAGER}");
+    let others = format!("{LABEL_MANAGED_BY}!={MANAGER}");
+    // Copies and all other Secrets are two lists.
+    let secrets = pages(count(&ours).await?) + pages(count(&others).await?);
+    let allowed = |resource: &str| match resource {
+        "namespaces" => pages(namespaces.items.len()),
+        "secrets" => secrets,
+        _ => 1,
+    };
+    let lists = usage.requests.iter().filter(|((verb, _), _)| verb == "list");
+    Ok(lists.map(|((_, resource), asked)| asked.saturating_sub(allowed(resource))).sum())
 }

@@ -115,6 +115,12 @@ pub fn numbers(column: &Column) -> Vec<Number> {
             format!("{}; ready after {:.2} s", restart.usage.writes(), restart.ready.as_secs_f64()),
         ),
     ];
+    numbers.push(Number::must(
+        at("restart: list requests beyond one paged list per kind"),
+        "0",
+        restart.relists == 0,
+        restart.relists.to_string(),
+    ));
     if let Some(limit) = memory {
         let shown = format!("{rss:.1} MiB");
         numbers.push(Number::below(at("resident memory"), (limit, "MiB"), rss, shown));

@@ -49,7 +49,7 @@ pub async fn run(options: &Options) -> Result<Vec<Number>> {
     create_namespace(&client, TENANT, json!({})).await?;
     let operator = hub.world.operator_with(&["--allow-insecure-members"]).await?;
     create_credential(&client, credential(SECRET)).await?;
-    wait_ready(&client, &[SECRET.to_owned()], 1, hub.world.targets.len()).await?;
+    wait_ready(&client, &operator, &[SECRET.to_owned()], 1, hub.world.targets.len()).await?;
     operator.settle().await?;
     let calm = operator.memory()?;
 

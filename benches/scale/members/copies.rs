@@ -113,7 +113,8 @@ impl Work<'_> {
         let before = self.operator.cpu_seconds()?;
         let began = Instant::now();
         trigger.await?;
-        wait_ready(&self.hub.client, self.names, revision, self.copies / self.names.len()).await?;
+        wait_ready(&self.hub.client, self.operator, self.names, revision, self.copies / self.names.len())
+            .await?;
         let took = began.elapsed().as_secs_f64();
         self.operator.settle().await?;
         let each = (self.operator.cpu_seconds()? - before) / self.copies as f64;

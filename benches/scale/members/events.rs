@@ -116,7 +116,8 @@ impl Bench {
         self.hub.declare(more).await?;
         self.hub.joined(more).await?;
         self.joined = size;
-        wait_ready(&self.hub.client, &names(self.credentials), 1, size * self.namespaces).await
+        wait_ready(&self.hub.client, &self.operator, &names(self.credentials), 1, size * self.namespaces)
+            .await
     }
 
     async fn column(&self, members: usize, long: bool) -> Result<Column> {
