@@ -57,15 +57,16 @@ impl LiveReferences {
         question: Question<'_>,
     ) -> Result<bool, WriteError> {
         let client = self.connection.client();
-        if !question.many {
-            let pods = Api::namespaced(client, &secret.namespace);
-            return Ok(self.used(pods, question, |name| name == secret).await?.contains(secret));
-        }
         let mut answer = self.answer.lock().await;
         let fresh =
             |answer: &Answer| answer.began >= question.since && answer.began.elapsed() <= LIVE_REFERENCES_AGE;
         if let Some(answer) = answer.as_ref().filter(|answer| fresh(answer)) {
             return Ok(answer.used.contains(secret));
+        }
+        if !question.many {
+            drop(answer);
+            let pods = Api::namespaced(client, &secret.namespace);
+            return Ok(self.used(pods, question, |name| name == secret).await?.contains(secret));
         }
         let began = Instant::now();
         let used = self.used(Api::all(client), question, question.is_copy).await?;

@@ -75,12 +75,13 @@ impl Writer {
         let sent = request(name)
             .replace(&name.name, &PostParams::default(), body)
             .map_err(|_| WriteError::Changed)?;
-        let head =
-            self.connection.client().request::<Head>(sent).await.map_err(|error| WriteError::of(&error))?;
         if copy.metadata.revision().is_none_or(|found| Some(found) >= secret.metadata.revision()) {
+            // Before it is tried: whoever edits faster than that makes most tries fail.
             let (mut repairs, now) = self.repairs();
             repairs.repaired(name, now);
         }
+        let head =
+            self.connection.client().request::<Head>(sent).await.map_err(|error| WriteError::of(&error))?;
         let written = Written { head: head.metadata, metadata, immutable: false };
         Ok(self.wrote(name, WriteOperation::Update, written, secret))
     }

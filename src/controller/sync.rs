@@ -223,7 +223,8 @@ impl Sync<'_> {
 
     async fn apply(&self, cluster: &Cluster, changes: Vec<Change>) -> Applied {
         let published = self.published;
-        let stop = || published.is_replaced();
+        let queue = &self.context.queues.sync;
+        let stop = || published.is_replaced() || queue.is_closed();
         let job = Job {
             id: &published.id,
             hub: &self.context.hub,

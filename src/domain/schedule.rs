@@ -32,8 +32,8 @@ pub(crate) const WORKERS_PER_CLUSTER: usize = 8;
 
 /// How long one sync writes before the next credential has its turn.
 pub(crate) const SYNC_SLICE: Duration = secs(1);
-/// How old an answer to "who uses what" may be when a Secret is deleted.
-pub(crate) const LIVE_REFERENCES_AGE: Duration = secs(2);
+/// How old an answer to "who uses what" may be when a Secret is deleted; what the watch has shown since counts too.
+pub(crate) const LIVE_REFERENCES_AGE: Duration = secs(10);
 /// Up to this many namespaces are asked about one by one; beyond, one list of the cluster takes fewer requests.
 pub(crate) const LIVE_REFERENCES_FEW: usize = 16;
 /// How many objects a page of a list has.

@@ -66,6 +66,11 @@ impl<K: Key, W: Work> Queue<K, W> {
         self.closed.send_replace(true);
     }
 
+    /// Whether nothing new begins.
+    pub fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
     /// Ends when the queue is closed.
     pub async fn closed(&self) {
         // The sender lives as long as this does.

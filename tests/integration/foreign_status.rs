@@ -43,12 +43,29 @@ where
     Ok(status)
 }
 
+/// The status once it has stayed the same for longer than one is held back.
+async fn settled<K>(api: &Api<K>, name: &str) -> Result<Value>
+where
+    K: Resource + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
+{
+    let mut before = status(api, name).await?;
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let now = status(api, name).await?;
+        if now == before {
+            return Ok(now);
+        }
+        before = now;
+    }
+    Err(Error::new(format!("the status of {name} does not come to rest: {before}")))
+}
+
 /// Has another hand write each of these, and waits until the status is as it was.
 async fn write_all<K>(api: &Api<K>, name: &str, writings: &[(&str, Value)]) -> Result<()>
 where
     K: Resource + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
 {
-    let good = status(api, name).await?;
+    let good = settled(api, name).await?;
     for (what, writing) in writings {
         let patch = Patch::Merge(json!({"status": writing}));
         let written = api.patch_status(name, &PatchParams::default(), &patch).await?;

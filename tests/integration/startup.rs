@@ -191,12 +191,12 @@ async fn a_credential_of_a_later_version_is_left_as_it_is() -> Result<()> {
         wait_for(LONG, "the condition", async || {
             let object = untyped.get("later").await.map_err(|error| error.to_string())?;
             let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            let is = |type_: &str, status: &str| {
-                conditions
-                    .iter()
-                    .any(|c| c["type"] == type_ && c["status"] == status && c["reason"] == "UnsupportedSpec")
+            let is = |type_: &str, status: &str, reason: &str| {
+                conditions.iter().any(|c| c["type"] == type_ && c["status"] == status && c["reason"] == reason)
             };
-            let told = is("Stalled", "True") && is("Ready", "False") && is("Reconciling", "False");
+            let told = is("Stalled", "True", "UnsupportedSpec")
+                && is("Ready", "False", "UnsupportedSpec")
+                && is("Reconciling", "False", "Stalled");
             let current = object.data["status"]["observedGeneration"] == json!(object.metadata.generation);
             if told && current { Ok(conditions) } else { Err(Value::from(conditions).to_string()) }
         })

@@ -254,11 +254,6 @@ impl ControlPlane {
         format!("127.0.0.1:{}", self.api_port)
     }
 
-    /// Host and port of etcd, which speaks plain HTTP with everybody.
-    pub fn etcd_address(&self) -> String {
-        format!("127.0.0.1:{}", self.etcd_port)
-    }
-
     /// A proxy in front of the API server that reads requests.
     pub async fn http_proxy(&self) -> Result<HttpProxy> {
         HttpProxy::start(self.address(), self.ca_pem(), &self.server_identity()?).await

@@ -140,7 +140,7 @@ impl Store for Kind {
     }
 
     fn failed(&mut self, error: &watcher::Error) {
-        let watch = self.kind.name();
+        let watch = self.kind.resource().plural;
         warn!(cluster = LOCAL, watch, "{}", reflector::describe_failure(error));
     }
 }

@@ -40,8 +40,11 @@ pub(crate) fn when_to_write(
         return Some(if writing.in_progress { hold(writing) } else { Duration::ZERO });
     };
     let paused = |pause: Duration| pause.saturating_sub(age);
-    if is_urgent(previous, next) {
+    if lags(previous, next) {
         return Some(Duration::ZERO);
+    }
+    if is_urgent(previous, next) {
+        return Some(paused(STATUS_PAUSE));
     }
     // Whoever waits for a deletion wants to know for whom.
     let deleting = condition::find(&next.conditions, ConditionType::DeletionBlocked).is_some();
@@ -60,14 +63,15 @@ fn hold(writing: Writing) -> Duration {
     PROGRESS_PAUSE.saturating_sub(writing.since_news)
 }
 
+/// The status may be one revision behind the copies, and no more: see domain::revision.
+fn lags(previous: &CredentialStatus, next: &CredentialStatus) -> bool {
+    next.revision.unwrap_or(0) > previous.revision.unwrap_or(0).saturating_add(1)
+}
+
 fn is_urgent(previous: &CredentialStatus, next: &CredentialStatus) -> bool {
     let blocked =
         |status: &CredentialStatus| condition::status(&status.conditions, ConditionType::DeletionBlocked);
-    // The status may be one revision behind the copies, and no more: see domain::revision.
-    let lags = next.revision.unwrap_or(0) > previous.revision.unwrap_or(0).saturating_add(1);
-    blocked(previous) != blocked(next)
-        || is_blocking(&previous.references) != is_blocking(&next.references)
-        || lags
+    blocked(previous) != blocked(next) || is_blocking(&previous.references) != is_blocking(&next.references)
 }
 
 fn is_blocking(references: &Option<References>) -> bool {
@@ -83,7 +87,7 @@ fn only_references(previous: &CredentialStatus, next: &CredentialStatus) -> bool
         }
         status
     };
-    without(previous) == without(next)
+    previous.references != next.references && without(previous) == without(next)
 }
 
 #[cfg(test)]
@@ -130,10 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_a_deletion_is_told_at_once_when_it_begins_and_ends() {
+    fn what_holds_a_deletion_is_told_within_a_second_when_it_begins_and_ends() {
         let first = Some(Duration::ZERO);
-        assert_eq!(when_to_write(Some(&status(1, 0)), &status(1, 1), ago(1)), first);
-        assert_eq!(when_to_write(Some(&status(1, 1)), &status(1, 0), ago(1)), first);
+        assert_eq!(when_to_write(Some(&status(1, 0)), &status(1, 1), ago(1000)), first);
+        assert_eq!(when_to_write(Some(&status(1, 1)), &status(1, 0), ago(1000)), first);
+        let soon = Some(Duration::from_millis(600));
+        assert_eq!(when_to_write(Some(&status(1, 1)), &status(1, 0), ago(400)), soon, "it may flap");
         assert_eq!(when_to_write(Some(&status(1, 0)), &status(3, 0), ago(1)), first, "two revisions behind");
     }
 

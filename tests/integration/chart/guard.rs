@@ -1,5 +1,7 @@
 //! The deletion guard: `kubectl delete` of a credential in use is refused, and told by whom.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api,
@@ -27,7 +29,8 @@ async fn in_use(pods: usize, policy: &str) -> Result<(Scenario, Vec<String>)> {
     for n in 0..pods {
         test.pod(&targets[0], &format!("app-{n}"), "quay").await?;
     }
-    wait_for(DEADLINE, "the users in the status", async || {
+    // Who uses it is told once in 30 s.
+    wait_for(Duration::from_secs(60), "the users in the status", async || {
         let references = test.status("quay").await?.references.unwrap_or_default();
         if references.blocking == i64::try_from(pods)? {
             Ok(())
