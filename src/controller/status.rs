@@ -111,10 +111,9 @@ impl Turn<'_> {
             // That one will wake this when it has said how it stands.
             return Ok(Next::Done);
         }
-        if let Some(removal) = &self.published.removal {
-            if removal.is_complete(self.published.version, &outcomes) {
-                return self.release(&outcomes).await;
-            }
+        let removal = self.published.removal.as_ref();
+        if removal.is_some_and(|removal| removal.is_complete(self.published.version, &outcomes)) {
+            return self.release(&outcomes).await;
         }
         for outcome in outcomes.values_mut().filter(|outcome| outcome.version != self.published.version) {
             // It is about what was wanted before.

@@ -192,7 +192,9 @@ async fn a_credential_of_a_later_version_is_left_as_it_is() -> Result<()> {
             let object = untyped.get("later").await.map_err(|error| error.to_string())?;
             let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
             let is = |type_: &str, status: &str, reason: &str| {
-                conditions.iter().any(|c| c["type"] == type_ && c["status"] == status && c["reason"] == reason)
+                conditions
+                    .iter()
+                    .any(|c| c["type"] == type_ && c["status"] == status && c["reason"] == reason)
             };
             let told = is("Stalled", "True", "UnsupportedSpec")
                 && is("Ready", "False", "UnsupportedSpec")

@@ -25,7 +25,7 @@ use crate::{
 use ConditionStatus::{False, True, Unknown};
 
 pub(super) fn conditions(previous: &[Condition], seen: &Observation<'_>, now: Timestamp) -> Vec<Condition> {
-    let source = source_resolved(seen);
+    let source = told_before(previous, seen).unwrap_or_else(|| source_resolved(seen));
     let synced = synced(seen);
     let blocked = seen.desired.removal.as_ref().map(|removal| deletion_blocked(seen, removal));
     let ready = ready(seen, &source, &synced, blocked.as_ref());
@@ -41,6 +41,14 @@ pub(super) fn conditions(previous: &[Condition], seen: &Observation<'_>, now: Ti
     verdicts.extend(certificate.map(|verdict| (ConditionType::CertificateValid, verdict)));
     verdicts.extend(blocked.map(|verdict| (ConditionType::DeletionBlocked, verdict)));
     condition::set(previous, verdicts, Some(seen.desired.generation), now)
+}
+
+/// What was told of the source of a credential that is being deleted: it is not read any more.
+fn told_before(previous: &[Condition], seen: &Observation<'_>) -> Option<Verdict> {
+    let unread = seen.desired.removal.is_some() && seen.desired.source == SourceState::NotRead;
+    let told = condition::find(previous, ConditionType::SourceResolved).filter(|_| unread)?;
+    let status = ConditionStatus::parse(&told.status);
+    Some(Verdict::new(status, Reason::parse(&told.reason)?, told.message.clone()))
 }
 
 fn source_resolved(seen: &Observation<'_>) -> Verdict {

@@ -248,7 +248,7 @@ impl Chooser<'_> {
             && !self.state.going.contains(&twin)
         {
             twin
-        } else if let Some(again) = self.dice.pick(&going).filter(|_| self.state.counter % 4 == 0) {
+        } else if let Some(again) = self.dice.pick(&going).filter(|_| self.state.counter.is_multiple_of(4)) {
             // Under the name of one that is being torn down: it has to wait for that.
             (*again).clone()
         } else {

@@ -39,7 +39,7 @@ fn pairs() -> &'static [Arc<Pair>] {
             let key = KeyPair::generate().expect("a key");
             let params = CertificateParams::new(vec![format!("{number}.example.com")]).expect("a name");
             let certificate = params.self_signed(&key).expect("a certificate").pem();
-            let authority = (number % 2 == 0).then(|| certificate.clone());
+            let authority = number.is_multiple_of(2).then(|| certificate.clone());
             Arc::new(Pair { number, certificate, key: key.serialize_pem(), authority })
         };
         (0..5).map(make).collect()

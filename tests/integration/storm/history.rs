@@ -110,10 +110,10 @@ impl History {
                     }
                 }
             }
-            Operation::ChangeCredential { id, spec } => {
-                if state.credentials.get(id).is_none_or(|before| before.target != spec.target) {
-                    self.release(id);
-                }
+            Operation::ChangeCredential { id, spec }
+                if state.credentials.get(id).is_none_or(|before| before.target != spec.target) =>
+            {
+                self.release(id);
             }
             Operation::DeleteCredential { id } => self.lose_credential(state, id),
             Operation::ForceDeletion { id } => {
