@@ -396,8 +396,8 @@ fn owner_of(meta: &ObjectMeta) -> Option<String> {
     Some(id.owner().as_str().to_owned())
 }
 
-/// Whether a copy is as it was before another sight of the same object. Of versions that are no numbers nobody
-/// knows: then the last sight counts.
+/// Whether a copy is as it was before the same object was seen again. Of versions that are no numbers nobody
+/// knows: then the last one seen counts.
 fn is_older(copy: &ExistingCopy, than: &ExistingCopy) -> bool {
     let number = |version: &str| version.parse::<u64>().ok();
     match (number(&copy.resource_version), number(&than.resource_version)) {

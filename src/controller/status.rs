@@ -203,7 +203,7 @@ impl Turn<'_> {
             let note = Note::warning(Reason::LeftBehind, Action::Delete, text);
             context.events.publish(&about, &note).await;
         }
-        context.events.publish(&about, &farewell(removal.disposition)).await;
+        context.events.publish(&about, &deletion_note(removal.disposition)).await;
         context.queues.credential(owner);
         Ok(Next::Done)
     }
@@ -265,7 +265,7 @@ fn fields(status: &CredentialStatus, details: &Map<String, Value>) -> Result<Map
     }
 }
 
-fn farewell(disposition: Disposition) -> Note {
+fn deletion_note(disposition: Disposition) -> Note {
     let (reason, text) = match disposition {
         Disposition::Release => (Reason::Orphaned, "the Secrets stay, without the marks of Claviger"),
         Disposition::RemoveUnused => {

@@ -9,8 +9,8 @@ use kube::api::PostParams;
 use serde_json::json;
 
 use crate::{
+    checks::{good_source, label_namespace, spec, spec_to},
     lab::Lab,
-    looks::{good_source, label_namespace, spec, spec_to},
     support::{
         Error, Result, apply_yaml, wait_for,
         webhook::{DENIAL, Webhook},

@@ -4,7 +4,7 @@ use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::{
-    looks::{assert_hidden, exact_all, good_source, merge, spec, wait_copy, wait_events},
+    checks::{assert_hidden, exact_all, good_source, merge, spec, wait_copy, wait_events},
     scenario::Scenario,
     support::{self, Result, random_name},
 };
@@ -242,7 +242,7 @@ async fn a_newline_at_the_end_is_left_out_and_told() -> Result<()> {
         json!({"stringData": {"username": "me", "password": "the-password"}}),
     )
     .await?;
-    support::wait::wait_for(crate::looks::SOON, "the message to be plain", async || {
+    support::wait::wait_for(crate::checks::SOON, "the message to be plain", async || {
         let status = test.status("reg").await.map_err(|error| error.to_string())?;
         let message =
             status.conditions.iter().find(|c| c.type_ == "SourceResolved").map(|c| c.message.clone());

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use claviger::api::DistributionPolicy;
 
 use crate::{
-    looks::{
+    checks::{
         delete, delete_pod, exact, good_source, label_namespace, merge, spec, spec_to, stays_absent,
         stays_exact, wait_copy, wait_no_credential, wait_no_secret,
     },
@@ -125,7 +125,7 @@ async fn consent_withdrawn_takes_copies_back_but_not_from_under_pods() -> Result
 }
 
 async fn wait_used(test: &Scenario, users: i64) -> Result<()> {
-    crate::support::wait_for(crate::looks::SOON, &format!("{users} users in the status"), async || {
+    crate::support::wait_for(crate::checks::SOON, &format!("{users} users in the status"), async || {
         let status = test.status("reg").await.map_err(|error| error.to_string())?;
         let found = status.references.map(|references| references.total);
         if found == Some(users) { Ok(()) } else { Err(format!("{found:?}")) }

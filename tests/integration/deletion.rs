@@ -9,7 +9,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    looks::{
+    checks::{
         MARKS, SOON, count_events, delete, delete_pod, exact, good_source, merge, spec, spec_to, stays_exact,
         wait_copy, wait_events, wait_no_credential, wait_no_secret,
     },
@@ -46,7 +46,7 @@ async fn patch_spec(test: &Scenario, name: &str, spec: serde_json::Value) -> Res
 async fn a_pod_in_use_blocks_a_deletion_until_it_goes() -> Result<()> {
     let (test, targets) = spread(3).await?;
     test.pod(&targets[0], "app", "reg").await?;
-    let copies = crate::looks::exact_all(&test, &targets, "reg").await?;
+    let copies = crate::checks::exact_all(&test, &targets, "reg").await?;
     delete(&test, "reg").await?;
     let blocked = test.wait_condition("reg", "DeletionBlocked", "True", "InUse").await?;
     assert!(blocked.message.contains(&format!("Pod {}/app", targets[0])), "{}", blocked.message);
@@ -82,7 +82,7 @@ async fn a_pod_in_use_blocks_a_deletion_until_it_goes() -> Result<()> {
         if items.len() == 1 && items[0].name == "late" { Ok(()) } else { Err(format!("{items:?}")) }
     })
     .await?;
-    assert_eq!(crate::looks::exact_all(&test, &targets, "reg").await?, copies);
+    assert_eq!(crate::checks::exact_all(&test, &targets, "reg").await?, copies);
     assert_eq!(count_events(&test, "reg", "DeletionBlocked").await?, 1);
     delete_pod(&test, &targets[1], "late").await?;
     wait_no_credential(&test, "reg").await?;
@@ -149,7 +149,7 @@ async fn policy_orphan_leaves_the_copies_without_our_marks() -> Result<()> {
         .await?;
     merge(&test.secrets(&targets[1]), "reg", json!({"metadata": {"labels": {"audited": "yes"}}})).await?;
     test.wait_ready("reg", 1).await?;
-    let before = crate::looks::exact_all(&test, &targets, "reg").await?;
+    let before = crate::checks::exact_all(&test, &targets, "reg").await?;
     delete(&test, "reg").await?;
     wait_no_credential(&test, "reg").await?;
     for (namespace, before) in targets.iter().zip(before) {
@@ -259,7 +259,7 @@ async fn a_target_that_leaves_is_frozen_while_used() -> Result<()> {
     test.pod(&targets[0], "app", "reg").await?;
     wait_used(&test, "reg", 1).await?;
     for namespace in &targets {
-        crate::looks::label_namespace(&test, namespace, json!({"test": null})).await?;
+        crate::checks::label_namespace(&test, namespace, json!({"test": null})).await?;
     }
     wait_no_secret(&test, &targets[1], "reg").await?;
     let frozen = exact(&test, &targets[0], "reg").await?;

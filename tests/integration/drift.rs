@@ -16,8 +16,8 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
+    checks::{good_source, merge, spec},
     lab::Lab,
-    looks::{good_source, merge, spec},
     scenario::Scenario,
     support::{Error, Operator, Result},
 };

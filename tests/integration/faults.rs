@@ -7,8 +7,8 @@ use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::json;
 
 use crate::{
+    checks::{delete, exact, foreign, good_source, merge, spec, spec_to, wait_copy},
     lab::{Lab, at_revision, copies, many_targets},
-    looks::{delete, exact, foreign, good_source, merge, spec, spec_to, wait_copy},
     support::{AuditEvent, Error, FaultProxy, Result, stays, wait_for},
 };
 

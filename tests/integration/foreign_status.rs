@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     basic_auth,
-    looks::{good_source, spec},
+    checks::{good_source, spec},
     member::Hub,
     scenario::Scenario,
     support::{Error, Result, wait_for},

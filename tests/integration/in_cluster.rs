@@ -13,7 +13,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    looks::{good_source, spec, wait_copy},
+    checks::{good_source, spec, wait_copy},
     scenario::Scenario,
     support::{
         ControlPlane, Error, Operator, Result, apply_yaml, client_from,

@@ -4,8 +4,8 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::{
+    checks::{SOON, good_source, merge, spec},
     lab::Lab,
-    looks::{SOON, good_source, merge, spec},
     scenario::Scenario,
     support::{Operator, Result, wait_for},
 };

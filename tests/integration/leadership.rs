@@ -8,8 +8,8 @@ use kube::{Api, api::DeleteParams};
 use serde_json::json;
 
 use crate::{
+    checks::{SOON, good_source, merge, spec, wait_copy},
     lab::Lab,
-    looks::{SOON, good_source, merge, spec, wait_copy},
     scenario::Scenario,
     support::{
         AuditEvent, Error, FaultProxy, Operator, Result, apply_yaml, environment::OPERATOR_NAMESPACE,

@@ -5,8 +5,8 @@
 mod support;
 
 mod canary;
+mod checks;
 mod lab;
-mod looks;
 mod reached;
 mod scenario;
 

@@ -11,8 +11,8 @@ use kube::{
 use serde_json::json;
 
 use crate::{
+    checks::{delete, good_source, merge, spec_to, wait_no_credential, wait_no_secret},
     lab::Lab,
-    looks::{delete, good_source, merge, spec_to, wait_no_credential, wait_no_secret},
     scenario::Scenario,
     support::{Operator, Result, wait_for},
 };

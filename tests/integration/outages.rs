@@ -7,10 +7,10 @@ use kube::{Api, api::DeleteParams};
 use serde_json::json;
 
 use crate::{
-    lab::Lab,
-    looks::{
+    checks::{
         delete, delete_pod, exact, good_source, merge, spec, wait_copy, wait_no_credential, wait_no_secret,
     },
+    lab::Lab,
     support::{Error, FaultProxy, Result, wait_for},
 };
 
@@ -26,7 +26,7 @@ async fn an_api_server_that_restarts_is_found_again() -> Result<()> {
     good_source(&test, "src", "the-password").await?;
     test.credential("reg", spec(&test, "src")).await?;
     test.wait_ready("reg", 1).await?;
-    let copies = crate::looks::exact_all(&test, &targets, "reg").await?;
+    let copies = crate::checks::exact_all(&test, &targets, "reg").await?;
     lab.control_plane.stop_apiserver()?;
     // Long enough for every watch to have failed once.
     wait_for(LONG, "the operator to notice", async || operator.logs().matches("\"watch\":").count() >= 6)
@@ -63,7 +63,7 @@ async fn a_watch_that_expired_misses_nothing() -> Result<()> {
     test.credential("going", spec(&test, "src")).await?;
     test.wait_ready("reg", 1).await?;
     test.wait_ready("going", 1).await?;
-    crate::looks::foreign(&test, &test.home.name, "freed").await?;
+    crate::checks::foreign(&test, &test.home.name, "freed").await?;
     test.credential(
         "freed",
         json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}}),
@@ -87,7 +87,7 @@ async fn a_watch_that_expired_misses_nothing() -> Result<()> {
         namespaces.get_opt(&targets[2]).await.is_ok_and(|found| found.is_none())
     })
     .await?;
-    crate::looks::label_namespace(&test, &targets[3], json!({"test": null})).await?;
+    crate::checks::label_namespace(&test, &targets[3], json!({"test": null})).await?;
     let late = format!("{}-late", test.mark);
     test.target(&late).await?;
     test.secrets(&test.home.name).delete("freed", &DeleteParams::default()).await?;

@@ -8,7 +8,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    looks::{
+    checks::{
         MARKS, SOON, delete, exact, foreign, good_source, merge, spec, spec_to, stays_exact, wait_copy,
         wait_no_credential,
     },
@@ -104,14 +104,14 @@ async fn of_two_credentials_the_first_keeps_the_name() -> Result<()> {
     let target = json!({"secretName": "shared", "namespaces": test.selector()["namespaces"]});
     test.credential("first", spec_to("first-src", target.clone())).await?;
     test.wait_ready("first", 1).await?;
-    let copies = crate::looks::exact_all(&test, &targets, "shared").await?;
+    let copies = crate::checks::exact_all(&test, &targets, "shared").await?;
     test.credential("second", spec_to("second-src", target)).await?;
     test.wait_condition("second", "Ready", "False", "SecretNameConflict").await?;
     let owner = format!("RegistryCredential/{}/first", test.home.name);
     let both = |status: &CredentialStatus| status.clusters.iter().any(|row| row.failures.len() == 2);
     let failures = test.wait_status("second", "two failures", both).await?.clusters[0].failures.clone();
     assert!(failures.iter().all(|failure| failure.message.contains(&owner)), "{failures:?}");
-    assert_eq!(crate::looks::exact_all(&test, &targets, "shared").await?, copies);
+    assert_eq!(crate::checks::exact_all(&test, &targets, "shared").await?, copies);
     delete(&test, "first").await?;
     for namespace in &targets {
         test.wait_password(namespace, "shared", "the-second").await?;

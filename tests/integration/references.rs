@@ -13,8 +13,8 @@ use kube::{
 };
 
 use crate::{
+    checks::{good_source, spec},
     lab::{Lab, many_targets, wait_accounts},
-    looks::{good_source, spec},
     scenario::Scenario,
     support::{FaultProxy, Operator, Result, wait_for},
 };

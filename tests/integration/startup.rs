@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use claviger::api::RegistryCredential;
 
 use crate::{
-    lab::Lab,
-    looks::{
+    checks::{
         delete, exact_all, good_source, merge, spec, stays_exact, wait_copy, wait_no_credential,
         wait_no_secret,
     },
+    lab::Lab,
     support::{Error, Operator, Result, environment, install_crds, wait_for},
 };
 
@@ -115,7 +115,7 @@ async fn an_operator_that_starts_while_crds_are_being_installed_gets_ready() -> 
 }
 
 #[tokio::test]
-async fn a_standby_takes_over_after_a_kill_and_after_a_farewell() -> Result<()> {
+async fn a_standby_takes_over_after_a_kill_and_after_a_release() -> Result<()> {
     let lab = Lab::start().await?;
     let test = lab.scenario().await?;
     test.policy().await?;

@@ -9,8 +9,8 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use serde_json::json;
 
 use crate::{
+    checks::{SOON, delete_pod, good_source, label_namespace, spec},
     lab::Lab,
-    looks::{SOON, delete_pod, good_source, label_namespace, spec},
     scenario::Scenario,
     support::{Operator, Result, wait_for},
 };

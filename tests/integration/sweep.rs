@@ -11,8 +11,8 @@ use kube::{Api, api::DeleteParams};
 use serde_json::json;
 
 use crate::{
+    checks::merge,
     lab::Lab,
-    looks::merge,
     scenario::Scenario,
     support::{FaultProxy, Operator, Result, operator::Builder, wait_for},
 };
@@ -42,7 +42,7 @@ async fn vanish(test: &Scenario, names: &[String]) -> Result<()> {
 
 /// A credential with copies in all namespaces of the test, whose operator has ended.
 async fn spread_and_stop(lab: &Lab, test: &Scenario, operator: Operator, name: &str) -> Result<()> {
-    let spec = crate::looks::spec(test, "src");
+    let spec = crate::checks::spec(test, "src");
     test.credential(name, spec).await?;
     wait_for(LONG, "all copies", async || {
         let status = test.status(name).await.map_err(|error| error.to_string())?;

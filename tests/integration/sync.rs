@@ -6,11 +6,11 @@ use serde_json::json;
 use claviger::api::SyncStatus;
 
 use crate::{
-    lab::many_targets,
-    looks::{
+    checks::{
         SOON, count_events, delete, delete_pod, events, exact_all, good_source, merge, spec, spec_to,
         wait_copy, wait_events, wait_known, wait_no_credential,
     },
+    lab::many_targets,
     scenario::Scenario,
     support::{Result, wait_for},
 };

@@ -7,7 +7,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    looks::{
+    checks::{
         MARKS, SOON, delete, exact, good_source, merge, spec, spec_to, wait_copy, wait_no_credential,
         wait_no_secret,
     },

@@ -5,11 +5,11 @@ use kube::{Api, api::DeleteParams};
 use serde_json::{Value, json};
 
 use crate::{
-    lab::Lab,
-    looks::{
+    checks::{
         SOON, count_events, foreign, good_source, label_namespace, merge, spec, spec_to, wait_copy,
         wait_no_secret, wait_stalled,
     },
+    lab::Lab,
     scenario::Scenario,
     support::{Result, wait_for},
 };

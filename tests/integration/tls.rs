@@ -20,7 +20,7 @@ use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 use serde_json::{Value, json};
 
 use crate::{
-    looks::{delete_pod, exact, exact_all, merge, stays_exact, wait_no_secret},
+    checks::{delete_pod, exact, exact_all, merge, stays_exact, wait_no_secret},
     reached::reached,
     scenario::Scenario,
     support::{self, Error, Result, pki, wait::wait_for},

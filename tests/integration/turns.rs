@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    checks::{good_source, spec, spec_to},
     lab::{Lab, copies, many_targets},
-    looks::{good_source, spec, spec_to},
     scenario::Scenario,
     support::{Error, FaultProxy, Result, wait_for},
 };

@@ -12,8 +12,8 @@ use kube::{
 use serde_json::json;
 
 use crate::{
+    checks::{MARKS, delete, exact_all, good_source, spec, wait_copy, wait_no_credential},
     lab::{Lab, copies},
-    looks::{MARKS, delete, exact_all, good_source, spec, wait_copy, wait_no_credential},
     scenario::Scenario,
     support::{self, Error, Result, apply_yaml_in, error::Context, pki::Authority, wait_for},
 };
@@ -139,7 +139,7 @@ async fn whoever_removed_the_operator_first_gets_out_by_the_documented_commands(
     assert_eq!(exact_all(&test, &targets, "reg").await?, before, "a copy was touched");
 
     // The copies go by the last command, and nothing else does.
-    crate::looks::foreign(&test, &targets[0], "theirs").await?;
+    crate::checks::foreign(&test, &targets[0], "theirs").await?;
     run(&lab, remove.clone()).await?;
     assert_eq!(copies(&test).await?.items.len(), 0);
     test.secrets(&targets[0]).get("theirs").await?;
@@ -182,7 +182,7 @@ async fn a_copy_whose_marks_were_taken_off_outlives_the_next_operator() -> Resul
 
     let operator =
         lab.operator()?.env("CLAVIGER_SWEEP_GRACE_PERIOD", "0s").arg("--sweep-interval=1s").start().await?;
-    crate::looks::wait_no_secret(&test, &targets[1], "reg").await?;
+    crate::checks::wait_no_secret(&test, &targets[1], "reg").await?;
     assert_eq!(test.secrets(&targets[0]).get("reg").await?.resource_version(), free.resource_version());
     // Nor does a credential of the same name take it.
     test.credential("reg", spec(&test, "src")).await?;

@@ -13,7 +13,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    looks::merge,
+    checks::merge,
     scenario::Scenario,
     support::{Result, wait_for},
 };

@@ -13,8 +13,8 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
+    checks::{good_source, spec, spec_to, wait_copy},
     lab::Lab,
-    looks::{good_source, spec, spec_to, wait_copy},
     scenario::Scenario,
     support::{Operator, Result},
 };

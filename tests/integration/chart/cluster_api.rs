@@ -15,7 +15,7 @@ use super::{
     release::Release,
 };
 use crate::{
-    looks::{delete, good_source, merge, wait_no_credential},
+    checks::{delete, good_source, merge, wait_no_credential},
     scenario::Scenario,
     support::{ControlPlane, Error, Result, TestNamespace, wait::DEADLINE, wait_for},
 };

@@ -10,7 +10,7 @@ use super::{
     release::{NAME, NAMESPACE, Release},
 };
 use crate::{
-    looks::{exact_all, good_source, spec, spec_to, wait_copy, wait_no_secret},
+    checks::{exact_all, good_source, spec, spec_to, wait_copy, wait_no_secret},
     scenario::Scenario,
     support::{ControlPlane, Operator, Result, wait_for},
 };

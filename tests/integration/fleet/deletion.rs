@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::world::{LONG, Member, World};
 use crate::{
-    looks::{delete, wait_no_credential},
+    checks::{delete, wait_no_credential},
     support::{Result, wait_for},
 };
 

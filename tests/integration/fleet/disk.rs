@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::world::{Member, World};
 use crate::{
-    looks::good_source,
+    checks::good_source,
     support::{ControlPlane, Error, Result, etcd, wait_for},
 };
 

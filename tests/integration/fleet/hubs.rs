@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::world::{LONG, Member, World, merge, start};
 use crate::{
+    checks::good_source,
     lab::Lab,
-    looks::good_source,
     support::{Result, stays, wait_for},
 };
 
@@ -43,7 +43,7 @@ async fn of_two_hubs_the_second_leaves_the_copies_of_the_first_alone() -> Result
     // The first goes on, and when it lets go, the second has its turn.
     good_source(&one.test, "src", "another-password").await?;
     east.wait_copy("web", "reg", "2").await?;
-    crate::looks::delete(&one.test, "reg").await?;
+    crate::checks::delete(&one.test, "reg").await?;
     two.test.wait_ready("reg", 1).await?;
     Ok(())
 }

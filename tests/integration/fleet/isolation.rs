@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::world::{LONG, Member, World};
 use crate::{
-    looks::good_source,
+    checks::good_source,
     support::{ControlPlane, Result, builder::Builder, wait_for},
 };
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::world::{LONG, Member, World, merge};
 use crate::{
-    looks::{MARKS, delete, good_source, wait_no_credential},
+    checks::{MARKS, delete, good_source, wait_no_credential},
     support::{Result, wait_for},
 };
 
@@ -140,13 +140,13 @@ async fn the_deletion_policy_is_written_on_each_copy_and_is_no_content() -> Resu
     marked("swept", None).await?;
     let patch = |policy: &str| json!({"spec": {"deletionPolicy": policy}});
     for (name, policy, wanted) in [("left", "Protect", None), ("swept", "Orphan", Some("Orphan"))] {
-        crate::looks::merge(&test.credentials(), name, patch(policy)).await?;
+        crate::checks::merge(&test.credentials(), name, patch(policy)).await?;
         marked(name, wanted).await?;
         test.wait_ready(name, 1).await?;
     }
     // Taken off by hand it is put back, as any mark is.
     let patch = json!({"metadata": {"annotations": {POLICY: null}}});
-    crate::looks::merge(&east.secrets("db"), "swept", patch).await?;
+    crate::checks::merge(&east.secrets("db"), "swept", patch).await?;
     marked("swept", Some("Orphan")).await?;
     good_source(test, "src", "another-password").await?;
     east.wait_copy("db", "swept", "2").await?;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::world::{LONG, Member, World};
 use crate::{
-    looks::good_source,
+    checks::good_source,
     support::{Result, wait_for},
 };
 

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::world::{LONG, Member, World, merge, start};
 use crate::{
+    checks::{good_source, merge as merge_into},
     lab::Lab,
-    looks::{good_source, merge as merge_into},
     support::{Operator, Result, environment::OPERATOR_NAMESPACE, wait_for},
 };
 

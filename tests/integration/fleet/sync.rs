@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::world::{LONG, Member, World, quick};
 use crate::{
-    looks::good_source,
+    checks::good_source,
     support::{Result, stays, wait_for},
 };
 

@@ -14,8 +14,8 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
+    checks::good_source,
     lab::Lab,
-    looks::good_source,
     member_rbac::token_in_member,
     scenario::Scenario,
     support::{

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{ARGOCD, Desk, Hub, LONG};
 use crate::{
     canary::Canary,
-    looks::{good_source, merge},
+    checks::{good_source, merge},
     scenario::Scenario,
     support::{ControlPlane, Result, wait_for},
 };
@@ -143,7 +143,7 @@ async fn emptied(desk: &Desk, east: &ControlPlane) -> Result<()> {
     let targets = far.targets(2).await?;
     good_source(&hub, "src", "the-password").await?;
     let target = json!({"namespaces": {"names": targets}, "clusters": {"names": ["east-twin"]}});
-    hub.credential("reg", crate::looks::spec_to("src", target)).await?;
+    hub.credential("reg", crate::checks::spec_to("src", target)).await?;
     for namespace in &targets {
         far.wait_password(namespace, "reg", "the-password").await?;
     }

@@ -121,7 +121,8 @@ async fn a_member_in_the_dark_goes_at_once_when_that_is_asked_for() -> Result<()
     desk.delete("dark").await?;
     let began = std::time::Instant::now();
     let note = json!({"metadata": {"annotations": {"claviger.dev/force-delete": "true"}}});
-    crate::looks::merge::<claviger::api::MemberCluster>(&desk.members(), "dark", Value::clone(&note)).await?;
+    crate::checks::merge::<claviger::api::MemberCluster>(&desk.members(), "dark", Value::clone(&note))
+        .await?;
     desk.wait_gone("dark").await?;
     // Without the annotation it takes the 10 s of the grace period.
     assert!(began.elapsed() < Duration::from_secs(7), "it took {:?}", began.elapsed());

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::{Desk, LONG, kubeconfig};
 use crate::{
+    checks::merge,
     lab::Lab,
-    looks::merge,
     support::{ControlPlane, Error, Result, stays, wait_for},
 };
 

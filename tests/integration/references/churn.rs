@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{LONG, Stage};
 use crate::{
-    looks::delete_pod,
+    checks::delete_pod,
     support::{Result, wait_for},
 };
 

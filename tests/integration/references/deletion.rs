@@ -6,7 +6,7 @@ use futures::StreamExt;
 
 use super::{LONG, Stage};
 use crate::{
-    looks::{delete, delete_pod, wait_no_credential},
+    checks::{delete, delete_pod, wait_no_credential},
     support::{Result, wait_for},
 };
 

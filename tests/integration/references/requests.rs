@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{LONG, Stage};
 use crate::{
-    looks::{delete, wait_no_credential},
+    checks::{delete, wait_no_credential},
     support::{AuditEvent, Result, wait_for},
 };
 
@@ -68,7 +68,7 @@ async fn several_deletions_at_a_time_share_what_they_ask() -> Result<()> {
     let test = &stage.test;
     let names: Vec<String> = (0..CREDENTIALS).map(|n| format!("reg-{n}")).collect();
     for name in &names {
-        test.credential(name, crate::looks::spec(test, "src")).await?;
+        test.credential(name, crate::checks::spec(test, "src")).await?;
     }
     for name in &names {
         test.wait_ready(name, 1).await?;

@@ -11,8 +11,8 @@ use super::{ALL, assert_secret, replace};
 use crate::{
     basic_auth::{apply, data, team, wait_condition, wait_ready},
     canary::Canary,
+    checks::{foreign, merge},
     lab::Lab,
-    looks::{foreign, merge},
     scenario::Scenario,
     support::{Result, random_name, wait::DEADLINE, wait_for},
 };

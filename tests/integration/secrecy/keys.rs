@@ -6,8 +6,8 @@ use serde_json::json;
 use super::{ALL, assert_secret};
 use crate::{
     canary::Canary,
+    checks::{foreign, merge, wait_no_secret},
     lab::Lab,
-    looks::{foreign, merge, wait_no_secret},
     support::{Result, pki::Authority, random_name, wait::DEADLINE, wait_for},
     tls::{api, credential, source, wait_ready, wait_told},
 };

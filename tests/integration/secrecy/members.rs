@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::{ALL, assert_secret};
 use crate::{
     canary::Canary,
+    checks::{good_source, spec_to},
     lab::Lab,
-    looks::{good_source, spec_to},
     member::{Desk, kubeconfig},
     support::{ControlPlane, Result, environment::OPERATOR_NAMESPACE, random_name, wait::DEADLINE, wait_for},
 };
@@ -162,7 +162,7 @@ async fn what_leads_into_members_is_nowhere_but_in_the_data_of_secrets() -> Resu
 
     for name in ["east", "broken-exec", "broken-dark"] {
         let force = json!({"metadata": {"annotations": {"claviger.dev/force-delete": "true"}}});
-        crate::looks::merge::<claviger::api::MemberCluster>(&desk.members(), name, Value::clone(&force))
+        crate::checks::merge::<claviger::api::MemberCluster>(&desk.members(), name, Value::clone(&force))
             .await?;
         desk.delete(name).await?;
         desk.wait_gone(name).await?;

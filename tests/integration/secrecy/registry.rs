@@ -6,8 +6,8 @@ use serde_json::json;
 use super::{ALL, assert_secret, replace};
 use crate::{
     canary::Canary,
+    checks::{delete, foreign, good_source, merge, spec, spec_to, wait_copy, wait_no_credential},
     lab::Lab,
-    looks::{delete, foreign, good_source, merge, spec, spec_to, wait_copy, wait_no_credential},
     support::{Result, random_name},
 };
 

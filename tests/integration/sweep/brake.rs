@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{LONG, start, vanish};
 use crate::{
+    checks::{good_source, merge},
     lab::{Lab, copies},
-    looks::{good_source, merge},
     scenario::Scenario,
     support::{Error, Operator, Result, environment::OPERATOR_NAMESPACE, wait_for},
 };

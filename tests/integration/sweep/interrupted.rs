@@ -6,8 +6,8 @@ use futures::StreamExt;
 
 use super::{LONG, slow, spread_and_stop, start, uids, vanish, with_uid};
 use crate::{
+    checks::{delete_pod, good_source, spec, wait_no_secret},
     lab::{Lab, many_targets, wait_accounts},
-    looks::{delete_pod, good_source, spec, wait_no_secret},
     scenario::Scenario,
     support::{FaultProxy, Operator, Result, wait_for},
 };

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{LONG, start, vanish};
 use crate::{
+    checks::{delete, delete_pod, exact_all, good_source, merge, spec, wait_no_credential, wait_no_secret},
     lab::Lab,
-    looks::{delete, delete_pod, exact_all, good_source, merge, spec, wait_no_credential, wait_no_secret},
     support::{Result, wait_for},
 };
 

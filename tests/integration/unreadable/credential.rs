@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{LONG, allow, loosen, write};
 use crate::{
+    checks::{MARKS, delete_pod, exact_all, good_source, spec, wait_no_secret},
     lab::Lab,
-    looks::{MARKS, delete_pod, exact_all, good_source, spec, wait_no_secret},
     scenario::Scenario,
     support::{Error, Operator, Result, wait_for},
 };

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::{LONG, allow, loosen, write};
 use crate::{
+    checks::{exact, good_source, spec, spec_to, wait_copy, wait_no_secret},
     lab::Lab,
-    looks::{exact, good_source, spec, spec_to, wait_copy, wait_no_secret},
     scenario::Scenario,
     support::{Error, Operator, Result, wait_for},
 };

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{LONG, create_all, of_collection, of_copies, wait_password};
 use crate::{
+    checks::{delete_pod, good_source, spec, spec_to, wait_no_credential},
     lab::{Lab, copies, many_targets},
-    looks::{delete_pod, good_source, spec, spec_to, wait_no_credential},
     support::{
         Error, HttpProxy, Result,
         http_proxy::{Action, Request},

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::{LONG, of_collection, wait_password};
 use crate::{
+    checks::{good_source, merge, spec_to},
     lab::Lab,
-    looks::{good_source, merge, spec_to},
     support::{Error, Result, http_proxy::Action, wait_for},
 };
 
@@ -85,6 +85,6 @@ async fn custom_resources_that_could_not_be_watched_delay_nothing() -> Result<()
     wait_member("elsewhere", left()).await?;
     // Also what is deleted.
     test.credentials().delete("own", &DeleteParams::default()).await?;
-    crate::looks::wait_no_credential(&test, "own").await?;
+    crate::checks::wait_no_credential(&test, "own").await?;
     operator.check_running()
 }

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{LONG, SECONDS, metric, of_copies, wait_another, wait_password};
 use crate::{
+    checks::{exact, good_source, spec, spec_to},
     lab::Lab,
-    looks::{exact, good_source, spec, spec_to},
     scenario::Scenario,
     support::{Error, Result, http_proxy::Action, random_name, wait_for},
 };

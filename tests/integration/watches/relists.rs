@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{LONG, SECONDS, create_all, of_collection, wait_all_ready, wait_password};
 use crate::{
+    checks::{good_source, merge, wait_no_credential},
     lab::Lab,
-    looks::{good_source, merge, wait_no_credential},
     support::{
         Error, HttpProxy, Result,
         http_proxy::{Action, Request},

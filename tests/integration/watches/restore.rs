@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::{LONG, wait_password};
 use crate::{
+    checks::{good_source, merge, spec, wait_copy},
     fleet::world::{Member, World},
     lab::Lab,
-    looks::{good_source, merge, spec, wait_copy},
     support::{Result, wait_for},
 };
 
@@ -78,7 +78,7 @@ async fn a_hub_that_was_restored_is_kept_as_before() -> Result<()> {
     .await?;
     // The Pod that used it was never there.
     test.credentials().delete("reg", &DeleteParams::default()).await?;
-    crate::looks::wait_no_credential(&test, "reg").await?;
+    crate::checks::wait_no_credential(&test, "reg").await?;
     operator.check_running()
 }
 

@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::{LONG, of_collection, of_copies};
 use crate::{
+    checks::good_source,
     fleet::world::{Member, World},
     lab::Lab,
-    looks::good_source,
     support::{Error, HttpProxy, Result, http_proxy::Action, http_proxy::Request, wait_for},
 };
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{LONG, Stage};
 use crate::{
-    looks::{delete, delete_pod, exact, exact_all, good_source, merge, wait_no_credential, wait_no_secret},
+    checks::{delete, delete_pod, exact, exact_all, good_source, merge, wait_no_credential, wait_no_secret},
     support::{Result, wait_for},
 };
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{LONG, Stage};
 use crate::{
-    looks::{exact, wait_copy},
+    checks::{exact, wait_copy},
     support::{Result, wait_for},
 };
 
