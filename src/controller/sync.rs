@@ -132,7 +132,6 @@ impl Sync<'_> {
         } else if stopped.is_some() {
             self.memory.outstanding.extend(changes.iter().map(|change| change.object.namespace().clone()));
         } else {
-            self.memory.outstanding.clear();
             self.memory.stale = 0;
         }
         if let Some(retry) = self.memory.retry {
