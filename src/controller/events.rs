@@ -49,9 +49,10 @@ impl About {
         }
     }
 
-    /// A namespace, of which not more than the name is known.
+    /// A namespace, of which not more than the name is known. Its Events are found in itself.
     pub fn namespace(name: &str) -> Self {
-        let meta = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let name = Some(name.to_owned());
+        let meta = ObjectMeta { namespace: name.clone(), name, ..ObjectMeta::default() };
         Self::new(&ApiResource::erase::<Namespace>(&()), &meta)
     }
 
