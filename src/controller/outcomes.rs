@@ -47,6 +47,15 @@ impl Outcomes {
             .collect()
     }
 
+    /// Where copies without consent stay until policies have settled.
+    pub fn deferred(&self) -> Vec<(OwnerId, Arc<str>)> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let each = all.iter().flat_map(|(owner, of_one)| of_one.iter().map(move |one| (owner, one)));
+        each.filter(|(_, (_, outcome))| outcome.deferred > 0)
+            .map(|(owner, (cluster, _))| (owner.clone(), cluster.clone()))
+            .collect()
+    }
+
     /// There is nothing to tell of a cluster any more. Returns whether there was.
     pub fn remove(&self, owner: &OwnerId, cluster: &str) -> bool {
         let mut all = self.write();

@@ -27,6 +27,8 @@ struct Inner {
     policies: BTreeMap<String, Option<Arc<Policy>>>,
     /// Policies as they were before they changed or went, for as long as that was only a moment ago.
     recent: Vec<(Instant, Arc<Policy>)>,
+    /// When a policy that could not be read was replaced or went last: whom it was about nobody knows.
+    unreadable_until: Option<Instant>,
 }
 
 impl Policies {
@@ -36,7 +38,11 @@ impl Policies {
             operator_namespace: operator_namespace.into(),
             grace,
             began: Instant::now(),
-            inner: RwLock::new(Inner { policies: BTreeMap::new(), recent: Vec::new() }),
+            inner: RwLock::new(Inner {
+                policies: BTreeMap::new(),
+                recent: Vec::new(),
+                unreadable_until: None,
+            }),
             listed: watch::Sender::new(false),
         }
     }
@@ -48,8 +54,9 @@ impl Policies {
         if inner.policies.get(name) == Some(&policy) {
             return false;
         }
-        let before = inner.policies.insert(name.to_owned(), policy).flatten();
-        inner.remember(before, self.grace);
+        if let Some(before) = inner.policies.insert(name.to_owned(), policy) {
+            inner.remember(before, self.grace);
+        }
         true
     }
 
@@ -79,7 +86,7 @@ impl Policies {
     pub fn consent(&self, kind: CredentialKind, namespace: &str, seen: &Namespace) -> Consent {
         let inner = self.read();
         let covering = inner.recent.iter().filter(|(_, policy)| policy.covers(kind, namespace, seen));
-        let changed = covering.map(|(changed, _)| *changed).max();
+        let changed = covering.map(|(changed, _)| *changed).chain(inner.unreadable_until).max();
         // At the start nobody knows what has just changed.
         let quiet = changed.unwrap_or(self.began).elapsed();
         let unreadable = inner.policies.values().filter(|policy| policy.is_none()).count();
@@ -113,6 +120,10 @@ impl Inner {
     /// A policy is not what it was any more. One that is new takes nothing away.
     fn remember(&mut self, before: Option<Arc<Policy>>, grace: Duration) {
         self.recent.retain(|(changed, _)| changed.elapsed() < grace);
-        self.recent.extend(before.map(|before| (Instant::now(), before)));
+        let now = Instant::now();
+        match before {
+            Some(before) => self.recent.push((now, before)),
+            None => self.unreadable_until = Some(now),
+        }
     }
 }

@@ -27,8 +27,8 @@ pub(crate) const PROBE_RETRY: Backoff = Backoff { first: millis(500), limit: sec
 
 /// Credentials worked on at once, in each of the loops that are not about one cluster.
 pub(crate) const WORKERS: usize = 8;
-/// Credentials worked on at once in one cluster.
-pub(crate) const WORKERS_PER_CLUSTER: usize = 8;
+/// Credentials worked on at once in one cluster: they share its writes, so that a small one is served beside many large ones.
+pub(crate) const WORKERS_PER_CLUSTER: usize = 32;
 
 /// How long one sync writes before the next credential has its turn.
 pub(crate) const SYNC_SLICE: Duration = secs(1);

@@ -11,7 +11,7 @@ use crate::{
         Guarded,
         reflector::{self, Store, reflect},
     },
-    controller::{Context, events::About},
+    controller::{Context, events::About, keys::Dirty},
     domain::{
         event::{Action, Note},
         identity::NamespacedName,
@@ -43,6 +43,10 @@ impl Policies {
         self.context.metrics.set_unreadable("DistributionPolicy", unreadable);
         for owner in self.context.stores.credentials.owners() {
             self.context.queues.credential(&owner);
+        }
+        // What waits for policies to be readable again.
+        for (owner, cluster) in self.context.stores.outcomes.deferred() {
+            self.context.queues.sync(&owner, &cluster, Dirty::default());
         }
     }
 
