@@ -71,15 +71,15 @@ impl ClusterTargets {
         old == new && !named || !targeted(old) && !targeted(new) && !named
     }
 
-    /// Whether the target lists a name.
+    /// Whether the target lists a name. That of the credential's own namespace, where the target lists none, is no
+    /// promise that other clusters have it.
     pub fn lists(&self, name: &str) -> bool {
-        self.selector.as_ref().map_or(name == &*self.home, |selector| selector.lists(name))
+        self.selector.as_ref().is_some_and(|selector| selector.lists(name))
     }
 
     /// Names that the target lists.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        let home = self.selector.is_none().then_some(&self.home);
-        home.into_iter().chain(self.selector.iter().flat_map(|selector| selector.names()))
+        self.selector.iter().flat_map(|selector| selector.names())
     }
 }
 
