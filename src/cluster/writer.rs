@@ -49,6 +49,8 @@ pub(crate) struct Writer {
     pub(super) live: LiveReferences,
     writes: Semaphore,
     concurrency: usize,
+    /// One clone for each job that writes.
+    jobs: Arc<()>,
     may_write: Arc<dyn Fn() -> bool + Send + Sync>,
     began: Instant,
     repairs: Mutex<RepairLimiter>,
@@ -136,6 +138,7 @@ impl Writer {
             supervisor,
             writes: Semaphore::new(concurrency),
             concurrency,
+            jobs: Arc::default(),
             may_write,
             began: Instant::now(),
             repairs: Mutex::default(),
@@ -162,7 +165,8 @@ impl Writer {
             }
         };
         let mut changes = changes.into_iter();
-        let mut running: FuturesUnordered<_> = changes.by_ref().take(self.concurrency).map(act).collect();
+        let _counted = self.jobs.clone();
+        let mut running: FuturesUnordered<_> = changes.by_ref().take(self.share()).map(act).collect();
         while let Some((namespace, done)) = running.next().await {
             match done {
                 Done::Changed => applied.done += 1,
@@ -173,7 +177,8 @@ impl Writer {
             }
             applied.touched.insert(namespace);
             if applied.condition.is_none() && began.elapsed() < job.slice && !(job.stop)() {
-                running.extend(changes.next().map(act));
+                let room = self.share().saturating_sub(running.len());
+                running.extend(changes.by_ref().take(room).map(act));
             }
         }
         applied.left = changes.len();
@@ -181,6 +186,12 @@ impl Writer {
             self.connectivity.eased();
         }
         applied
+    }
+
+    /// How many writes one job may have waiting: those of many jobs queue up, and a small one comes last.
+    fn share(&self) -> usize {
+        let jobs = Arc::strong_count(&self.jobs).saturating_sub(1).max(1);
+        self.concurrency.div_ceil(jobs)
     }
 
     async fn act(&self, change: Change, job: Job<'_>, body: Option<&[u8]>, many: bool) -> Done {
