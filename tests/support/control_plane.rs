@@ -151,16 +151,17 @@ impl ControlPlane {
         let layout = self.layout();
         let api_server = Process::spawn("kube-apiserver", &layout.api_server(), &self.log("kube-apiserver"))?;
         self.lock().api_server = Some(api_server);
-        if !self.options.without_controllers {
-            let name = "kube-controller-manager";
-            let controller_manager = Process::spawn(name, &layout.controller_manager(), &self.log(name))?;
-            self.lock().controller_manager = Some(controller_manager);
-        }
         let client = self.client().await?;
         self.wait_while_running("kube-apiserver to be ready", async || {
             client.request_text(http_request("/readyz")?).await.map_err(Error::from)
         })
         .await?;
+        // Only now: it ends by itself when the server is not healthy within ten seconds.
+        if !self.options.without_controllers {
+            let name = "kube-controller-manager";
+            let controller_manager = Process::spawn(name, &layout.controller_manager(), &self.log(name))?;
+            self.lock().controller_manager = Some(controller_manager);
+        }
         let namespaces = Api::<Namespace>::all(client.clone());
         self.wait_while_running("the default namespace", async || {
             namespaces.get("default").await.map_err(Error::from)
