@@ -7,9 +7,10 @@ use std::{
 
 use super::{
     history::History,
+    manifests::FORGED,
     model::{self, Wish},
     names::{Cluster, Id, Place},
-    observation::{HUB, MANAGED_BY, OWNER, Observation, REVISION, SOURCE, Seen},
+    observation::{DELETION_POLICY, HUB, MANAGED_BY, OWNER, Observation, REVISION, SOURCE, Seen},
     operation::{DeletionPolicy, Exact, Spec},
     selector::Labels,
     state::State,
@@ -18,7 +19,8 @@ use super::{
 /// What the documentation has promised since the engine was rebuilt; the first one did otherwise.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Promises {
-    /// A namespace that exists nowhere is told, and a paused member does not count.
+    /// A namespace that exists nowhere is told, a paused member does not count, a status that a hand wrote is put
+    /// right, and how copies are to be left is written on them.
     pub second_edition: bool,
 }
 
@@ -185,7 +187,7 @@ impl Standing<'_> {
             Some(content) => {
                 let mut wrong: Vec<String> =
                     content.difference(&secret.type_, &secret.data).into_iter().collect();
-                wrong.extend(self.wrong_marks(secret, owner));
+                wrong.extend(self.wrong_marks(place, secret, owner));
                 wrong
             }
             None if self.was_content(owner, secret) || self.is_edited(place, owner, secret) => return,
@@ -196,7 +198,7 @@ impl Standing<'_> {
         }
     }
 
-    fn wrong_marks(&self, secret: &Seen, owner: &Id) -> Vec<String> {
+    fn wrong_marks(&self, place: &Place, secret: &Seen, owner: &Id) -> Vec<String> {
         let Some(spec) = self.check.state.credentials.get(owner) else { return Vec::new() };
         let mut wrong = Vec::new();
         let mut expect = |all: &Labels, key: &str, wanted: Option<&str>| {
@@ -211,8 +213,13 @@ impl Standing<'_> {
         if let Some(label) = self.check.history.owner_labels.get(owner) {
             expect(&secret.labels, OWNER, Some(label));
         }
-        for key in EXTRA_LABELS {
+        let listed = self.check.history.unlisted.get(place) != Some(&secret.exact.uid);
+        for key in EXTRA_LABELS.into_iter().filter(|key| listed || spec.target.labels.contains_key(*key)) {
             expect(&secret.labels, key, spec.target.labels.get(key).map(String::as_str));
+        }
+        if self.check.promises.second_edition {
+            let left = (spec.deletion == DeletionPolicy::Orphan).then_some("Orphan");
+            expect(&secret.annotations, DELETION_POLICY, left);
         }
         let revision = self.check.seen.credentials.get(owner).and_then(|seen| seen.revision);
         expect(&secret.annotations, REVISION, Some(&revision.unwrap_or(1).to_string()));
@@ -224,11 +231,7 @@ impl Standing<'_> {
 
     /// Whether a content is one that copies of a credential had, or can have had.
     fn was_content(&self, owner: &Id, secret: &Seen) -> bool {
-        let contents = self.check.history.contents.get(owner);
-        contents
-            .into_iter()
-            .flatten()
-            .any(|content| content.difference(&secret.type_, &secret.data).is_none())
+        self.check.history.contents.explain(owner, secret)
     }
 
     /// Whether a content is what a hand made of it, there or in another copy of the same credential.
@@ -301,7 +304,9 @@ impl Standing<'_> {
                 self.wrong(None, Some(id), "it has no finalizer");
             }
             let ready = &found.ready;
-            if ready.generation != found.generation {
+            if ready.reason == FORGED {
+                self.wrong(None, Some(id), "what a hand wrote into the status is still there");
+            } else if ready.generation != found.generation {
                 let text = format!("Ready is of generation {}, not {}", ready.generation, found.generation);
                 self.wrong(None, Some(id), text);
             } else if let Some(wanted) = self.is_ready(id, spec)
@@ -324,11 +329,11 @@ impl Standing<'_> {
     /// What `Ready` has to say; `None` when that is not promised.
     fn is_ready(&self, id: &Id, spec: &Spec) -> Option<bool> {
         let (wish, member) = (self.wishes.get(id)?, &self.check.state.member);
-        if wish.unknown_cluster || (member.cut && wish.reaches(Cluster::Member)) {
+        if wish.unknown_cluster || (member.cut && wish.wants(Cluster::Member)) {
             return Some(false);
         }
         let second = self.check.promises.second_edition;
-        let goes_away = self.check.away() && wish.clusters.contains(&Cluster::Member);
+        let goes_away = self.check.away() && self.check.history.reached.contains(id);
         if wish.unknown_namespace && second {
             return if goes_away { None } else { Some(false) };
         }
@@ -347,7 +352,7 @@ impl Standing<'_> {
         if !has_source || !in_place {
             return Some(false);
         }
-        (!goes_away || second).then_some(true)
+        (!goes_away || (second && !member.cut)).then_some(true)
     }
 
     fn departures(&mut self) {

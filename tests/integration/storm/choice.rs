@@ -3,22 +3,21 @@
 
 mod specs;
 
-use std::collections::BTreeSet;
-
 use super::{
+    check::Promises,
     content::{Fault, SOURCES, Source, material},
     dice::Dice,
     model,
-    names::{Cluster, Id, Kind, NamespaceName, Place},
-    operation::{Edit, Operation, Policy, Recipe, Reference, Spec, Variant},
+    names::{Cluster, NamespaceName, Place},
+    operation::{Edit, Operation, Policy, Reference, Variant},
     selector::{Labels, OPT_OUT, Selector},
     state::State,
 };
 
-/// The most namespaces, Pods and the like that a tenant has at once.
-const MOST_NAMESPACES: usize = 8;
+/// With fewer namespaces than this a tenant makes more, and it has no more than so many; likewise with the rest.
+const FEW_NAMESPACES: usize = 5;
+const MOST_NAMESPACES: usize = 9;
 const MOST_PODS: usize = 7;
-const MOST_CREDENTIALS: usize = 5;
 const POLICIES: usize = 3;
 
 /// So many credentials whose copies are still there keep a tenant from moving: the operator holds a sweep in which
@@ -29,6 +28,7 @@ pub struct Chooser<'a> {
     pub dice: &'a mut Dice,
     pub state: &'a State,
     pub tenant: usize,
+    pub promises: Promises,
 }
 
 #[derive(Clone, Copy)]
@@ -60,9 +60,10 @@ enum What {
     DeleteCredential,
     ForceDeletion,
     TakeFinalizer,
+    ForgeStatus,
 }
 
-const WEIGHTS: [(usize, What); 27] = [
+const WEIGHTS: [(usize, What); 28] = [
     (8, What::CreateNamespace),
     (3, What::DeleteNamespace),
     (6, What::LabelNamespace),
@@ -81,15 +82,16 @@ const WEIGHTS: [(usize, What); 27] = [
     (9, What::CreatePod),
     (4, What::FinishPod),
     (4, What::DeletePod),
-    (5, What::WritePolicy),
-    (2, What::DeletePolicy),
-    (12, What::CreateCredential),
+    (4, What::WritePolicy),
+    (1, What::DeletePolicy),
+    (18, What::CreateCredential),
     (8, What::Retarget),
     (3, What::ChangeRecipe),
     (3, What::ChangeDeletion),
-    (5, What::DeleteCredential),
+    (6, What::DeleteCredential),
     (2, What::ForceDeletion),
     (2, What::TakeFinalizer),
+    (2, What::ForgeStatus),
 ];
 
 fn home_prefix(tenant: usize) -> String {
@@ -109,9 +111,12 @@ impl Chooser<'_> {
             return self.rotate(&home);
         }
         if !self.state.policies.values().any(|policy| policy.from.names.contains(&home))
-            && self.dice.percent(30)
+            && self.dice.percent(60)
         {
             return self.broad_policy(&home);
+        }
+        if self.own_namespaces().len() < FEW_NAMESPACES && self.dice.percent(40) {
+            return self.create_namespace(&home);
         }
         // Some things are not possible at every time.
         for _ in 0..1000 {
@@ -136,7 +141,9 @@ impl Chooser<'_> {
 
     fn try_to(&mut self, what: What, home: &str) -> Option<Operation> {
         match what {
-            What::CreateNamespace => self.create_namespace(home),
+            What::CreateNamespace => {
+                (self.own_namespaces().len() < MOST_NAMESPACES).then(|| self.create_namespace(home))
+            }
             What::DeleteNamespace => {
                 Some(Operation::DeleteNamespace { at: self.own_namespace(|at| at.name.starts_with('t'))? })
             }
@@ -199,11 +206,16 @@ impl Chooser<'_> {
                 let id = if self.dice.percent(50) { self.leaving(home) } else { self.credential(home) };
                 Some(Operation::TakeFinalizer { id: id? })
             }
+            What::ForgeStatus if !self.promises.second_edition => None,
+            What::ForgeStatus => {
+                let ready = self.dice.one_of(["True", "False"]);
+                Some(Operation::ForgeStatus { id: self.credential(home)?, ready })
+            }
         }
     }
 
     fn any_policy(&mut self) -> String {
-        let number = self.dice.below(POLICIES);
+        let number = if self.dice.percent(20) { 0 } else { 1 + self.dice.below(POLICIES - 1) };
         self.policy_name(number)
     }
 
@@ -235,10 +247,7 @@ impl Chooser<'_> {
         self.dice.pick(&all).cloned()
     }
 
-    fn create_namespace(&mut self, home: &str) -> Option<Operation> {
-        if self.own_namespaces().len() >= MOST_NAMESPACES {
-            return None;
-        }
+    fn create_namespace(&mut self, home: &str) -> Operation {
         let cluster = if self.dice.percent(60) { Cluster::Hub } else { Cluster::Member };
         let going: Vec<&NamespaceName> =
             self.state.going.iter().filter(|at| self.owns(&at.name) && !at.name.contains("home")).collect();
@@ -254,7 +263,7 @@ impl Chooser<'_> {
         } else {
             NamespaceName { cluster, name: format!("t{}-{}", self.tenant, self.state.counter) }
         };
-        Some(Operation::CreateNamespace { at, labels: self.labels() })
+        Operation::CreateNamespace { at, labels: self.labels() }
     }
 
     fn leave_home(&mut self, home: &str) -> Option<Operation> {
@@ -356,52 +365,6 @@ impl Chooser<'_> {
         let name = format!("pod-{}", self.state.counter);
         let by = self.dice.one_of([Reference::ImagePullSecret, Reference::Volume, Reference::Environment]);
         Some(Operation::CreatePod { at: Place { namespace: used.namespace, name }, uses: used.name, by })
-    }
-
-    fn credential(&mut self, home: &str) -> Option<Id> {
-        let all: Vec<&Id> = self.state.credentials.keys().filter(|id| id.namespace == home).collect();
-        self.dice.pick(&all).map(|id| (*id).clone())
-    }
-
-    fn leaving(&mut self, home: &str) -> Option<Id> {
-        let all: Vec<&Id> = self.state.leaving.keys().filter(|id| id.namespace == home).collect();
-        self.dice.pick(&all).map(|id| (*id).clone())
-    }
-
-    fn create_credential(&mut self, home: &str) -> Option<Operation> {
-        let own: BTreeSet<&Id> = self.state.credentials.keys().filter(|id| id.namespace == home).collect();
-        if own.len() >= MOST_CREDENTIALS {
-            return None;
-        }
-        let kind = self.dice.weighted(&[(4, Kind::Registry), (3, Kind::BasicAuth), (2, Kind::Tls)]);
-        let letter = self.dice.one_of(["a", "b"]);
-        let short = match kind {
-            Kind::Registry => "reg",
-            Kind::BasicAuth => "web",
-            Kind::Tls => "tls",
-        };
-        let id = Id { kind, namespace: home.to_owned(), name: format!("t{}-{short}-{letter}", self.tenant) };
-        // One of a name that is being deleted has to wait until that is done.
-        let again = self.state.leaving.contains_key(&id) && !self.dice.percent(20);
-        if own.contains(&id) || again {
-            return None;
-        }
-        let spec = Spec { recipe: self.recipe(kind, None), target: self.target(), deletion: self.deletion() };
-        Some(Operation::CreateCredential { id, spec })
-    }
-
-    fn change_credential(&mut self, what: What, home: &str) -> Option<Operation> {
-        let id = self.credential(home)?;
-        let mut spec = self.state.credentials.get(&id)?.clone();
-        match what {
-            What::Retarget => spec.target = self.target(),
-            What::ChangeRecipe => {
-                let format = if let Recipe::Users { format, .. } = spec.recipe { Some(format) } else { None };
-                spec.recipe = self.recipe(id.kind, format);
-            }
-            _ => spec.deletion = self.deletion(),
-        }
-        Some(Operation::ChangeCredential { id, spec })
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use super::{
     check::{Check, Mismatch, Promises},
     choice::Chooser,
+    coverage::Coverage,
     dice::Dice,
     fate::{self, Runner},
     history::History,
@@ -25,8 +26,9 @@ use crate::support::{Error, Result, error::Context};
 
 const TENANTS: usize = 4;
 
-/// What a tenant does between two checks.
-const BURST: usize = 20;
+/// How much a tenant does between two checks.
+const FIRST_BURST: usize = 25;
+const BURSTS: [usize; 4] = [6, 12, 24, 40];
 
 /// How long it may take until everything is as it must be: some waits of the operator grow to a minute.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -78,35 +80,38 @@ impl Storm {
 
     /// So many operations, with a check now and then.
     pub async fn rage(&mut self, operations: usize) -> Result<()> {
-        let rounds = operations.div_ceil(TENANTS * BURST);
-        for round in 1..=rounds {
-            self.round(round == rounds).await?;
+        let (mut left, mut coverage) = (operations, Coverage::default());
+        // The first check is of a world that is there.
+        let mut burst = FIRST_BURST;
+        while left > 0 {
+            burst = burst.min(left.div_ceil(TENANTS));
+            left = left.saturating_sub(burst * TENANTS);
+            self.round(burst, left == 0).await?;
             let began = Instant::now();
-            self.settle().await?;
+            let seen = self.settle().await?;
+            let took = began.elapsed().as_secs_f64();
             let shared = self.shared();
-            println!(
-                "round {round} of {rounds}: {} operations so far, {} credentials, {} copies; quiet after {:.1} s{}",
-                shared.history.journal.len(),
-                shared.state.credentials.len(),
-                shared.history.kept.len(),
-                began.elapsed().as_secs_f64(),
-                if shared.state.member.cut { ", the member is cut off" } else { "" },
-            );
+            let now = Coverage::of(&shared.state, &shared.history, &seen);
+            println!("{:>6} operations; quiet after {took:.1} s: {now}", shared.history.journal.len());
+            coverage.add(&now);
+            drop(shared);
+            burst = self.fate.one_of(BURSTS);
         }
+        println!("all checks together: {coverage}");
         Ok(())
     }
 
-    async fn round(&mut self, last: bool) -> Result<()> {
-        let Self { world, runner, shared, tenants, fate, .. } = self;
-        let (world, shared) = (&*world, &*shared);
+    async fn round(&mut self, burst: usize, last: bool) -> Result<()> {
+        let Self { world, runner, shared, tenants, fate, promises, .. } = self;
+        let (world, shared, promises) = (&*world, &*shared, *promises);
         let tenants = try_join_all(tenants.iter_mut().enumerate().map(async |(tenant, dice)| {
-            for _ in 0..BURST {
-                act(world, shared, tenant, dice).await?;
+            for _ in 0..burst {
+                act(world, shared, promises, tenant, dice).await?;
             }
             Ok::<(), Error>(())
         }));
         let fates = async {
-            for _ in 0..fate.below(4) {
+            for _ in 0..1 + fate.below(3) {
                 sleep(Duration::from_millis(100 * u64::try_from(fate.below(8)).unwrap_or(1))).await;
                 let next = fate::choose(fate, &lock(shared).state.member);
                 suffer(world, runner, shared, next).await?;
@@ -125,7 +130,7 @@ impl Storm {
     }
 
     /// Waits until everything is as it must be, and stays so.
-    pub async fn settle(&mut self) -> Result<()> {
+    pub async fn settle(&mut self) -> Result<Observation> {
         let end = Instant::now() + DEADLINE;
         let mut quiet: Option<Observation> = None;
         loop {
@@ -138,7 +143,7 @@ impl Storm {
                 if quiet.as_ref().is_some_and(|before| before.versions() == seen.versions()) {
                     let Shared { state, history } = &mut *self.shared();
                     history.settle(state, &seen);
-                    return Ok(());
+                    return Ok(seen);
                 }
                 quiet = Some(seen);
             } else {
@@ -188,8 +193,14 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 }
 
 /// One operation of a tenant.
-async fn act(world: &World, shared: &Mutex<Shared>, tenant: usize, dice: &mut Dice) -> Result<()> {
-    let operation = Chooser { dice, state: &lock(shared).state, tenant }.choose();
+async fn act(
+    world: &World,
+    shared: &Mutex<Shared>,
+    promises: Promises,
+    tenant: usize,
+    dice: &mut Dice,
+) -> Result<()> {
+    let operation = Chooser { dice, state: &lock(shared).state, tenant, promises }.choose();
     let outcome = world.carry_out(&operation).await.context(format!("{operation:?}"))?;
     lock(shared).commit(&format!("tenant {tenant}"), &operation, &outcome);
     // People are not always hasty.

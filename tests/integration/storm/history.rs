@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    content::Content,
+    contents::Contents,
     model,
     names::{Cluster, Id, NamespaceName, Place},
-    observation::{OWNER, Observation, Seen},
+    observation::{DELETION_POLICY, OWNER, Observation, Seen},
     operation::{DeletionPolicy, Edit, Exact, Fate, Operation, Outcome},
     state::State,
 };
@@ -16,8 +16,8 @@ use super::{
 pub struct History {
     /// Every operation, with what became of it.
     pub journal: Vec<String>,
-    /// Every content that copies of a credential can have got since they were last seen.
-    pub contents: BTreeMap<Id, Vec<Content>>,
+    /// Every content that copies can have got since they were last seen.
+    pub contents: Contents,
     /// Every name that they can have got.
     pub names: BTreeMap<Id, BTreeSet<String>>,
     /// The value of `claviger.dev/owner` on copies of a credential.
@@ -27,6 +27,13 @@ pub struct History {
     /// Copies, by uid, that lost some of our marks: where they are wanted they are put right, where they are not,
     /// nobody can be sure to find them.
     pub loose: BTreeMap<Place, String>,
+    /// Copies, by uid, that lost the list of the labels that a credential gave them: a label that is no longer wanted
+    /// may be somebody else's for all that anybody knows.
+    pub unlisted: BTreeMap<Place, String>,
+    /// Credentials that may have copies in the member, as they meant it since it was last seen to answer.
+    pub reached: BTreeSet<Id>,
+    /// Copies that say of themselves that they are to be left behind, and whose they are.
+    pub left: BTreeMap<Place, Id>,
     /// Credentials that left their copies behind without our marks.
     pub orphaned: BTreeSet<Id>,
     /// Copies that nothing since they were last seen has given a reason to take away or to replace.
@@ -57,17 +64,15 @@ impl History {
             self.loosen(state, operation, outcome);
         }
         state.record(operation, outcome);
+        self.contents.note(state);
         for (id, spec) in &state.credentials {
             let name = spec.secret_name(id);
             let names = self.names.entry(id.clone()).or_default();
             if !names.contains(name) {
                 names.insert(name.to_owned());
             }
-            let contents = self.contents.entry(id.clone()).or_default();
-            if let Some(content) = model::content(state, id, spec)
-                && !contents.contains(&content)
-            {
-                contents.push(content);
+            if model::reaches(state, spec, Cluster::Member) {
+                self.reached.insert(id.clone());
             }
         }
     }
@@ -174,6 +179,9 @@ impl History {
                 self.unpin(state, at);
                 if let Outcome::Wrote(exact) = outcome {
                     self.loose.insert(at.clone(), exact.uid.clone());
+                    if edit == Edit::DropAnnotations {
+                        self.unlisted.insert(at.clone(), exact.uid.clone());
+                    }
                 }
             }
             Edit::DropAllMarks => {
@@ -187,6 +195,10 @@ impl History {
     fn lose_credential(&mut self, state: &State, id: &Id) {
         let Some(spec) = state.credentials.get(id) else { return };
         let away = state.member.was_cut || state.member.paused;
+        if away && self.left.values().any(|owner| owner == id) {
+            // A member that is away may not have heard of a newer policy.
+            self.orphaned.insert(id.clone());
+        }
         match spec.deletion {
             // While one is in use, all stay: unless a cluster is away, for which nobody waits long.
             DeletionPolicy::Protect => {
@@ -201,7 +213,11 @@ impl History {
             DeletionPolicy::Orphan => {
                 self.orphaned.insert(id.clone());
                 if away {
-                    self.lose_member_copies();
+                    let Self { left, loose, .. } = self;
+                    let safe = |place: &Place| left.contains_key(place) && !loose.contains_key(place);
+                    self.kept.retain(|place, kept| {
+                        kept.owner != *id || place.cluster() == Cluster::Hub || safe(place)
+                    });
                 }
             }
         }
@@ -251,11 +267,22 @@ impl History {
             }
         }
         (self.kept, self.pinned) = (kept, pinned);
+        let says =
+            |secret: &Seen| secret.annotations.get(DELETION_POLICY).is_some_and(|policy| policy == "Orphan");
+        let left = seen.secrets.iter().filter(|(place, secret)| verified.contains(*place) && says(secret));
+        self.left = left.filter_map(|(place, secret)| Some((place.clone(), secret.owner(self)?))).collect();
         self.edited.retain(|place| seen.secrets.contains_key(place) && !verified.contains(place));
-        self.loose.retain(|place, uid| {
-            !verified.contains(place)
-                && seen.secrets.get(place).is_some_and(|secret| secret.exact.uid == *uid)
-        });
+        let is_there = |place: &Place, uid: &String| {
+            seen.secrets.get(place).is_some_and(|secret| secret.exact.uid == *uid)
+        };
+        self.loose.retain(|place, uid| !verified.contains(place) && is_there(place, uid));
+        self.unlisted.retain(|place, uid| is_there(place, uid));
+        if !away {
+            let reaches = |id: &Id| {
+                state.credentials.get(id).is_some_and(|spec| model::reaches(state, spec, Cluster::Member))
+            };
+            self.reached.retain(reaches);
+        }
         self.adopt_orphans(state, seen, away);
         self.forget(state, seen, away);
     }
@@ -267,7 +294,10 @@ impl History {
             .secrets
             .iter()
             .filter(|(place, secret)| {
-                !secret.is_marked() && !untouchable.contains_key(*place) && self.was_released(place)
+                state.namespaces.contains_key(&place.namespace)
+                    && !secret.is_marked()
+                    && !untouchable.contains_key(*place)
+                    && self.was_released(place)
             })
             .map(|(place, secret)| (place.clone(), secret.exact.clone()))
             .collect();
@@ -289,21 +319,8 @@ impl History {
         state.leaving.retain(|id, _| away || owners.contains(id) || seen.credentials.contains_key(id));
         let known = |id: &Id| state.credentials.contains_key(id) || state.leaving.contains_key(id);
         let known = |id: &Id| known(id) || owners.contains(id) || self.orphaned.contains(id);
-        self.contents.retain(|id, _| known(id));
         self.names.retain(|id, _| known(id));
-        for (id, contents) in &mut self.contents {
-            let current = state.credentials.get(id).map(|spec| model::content(state, id, spec));
-            if let Some(None) = current {
-                // The last good one, whichever that was, still counts.
-                continue;
-            }
-            let current = current.flatten();
-            let of = || copies.iter().filter(|(owner, _)| owner == id);
-            contents.retain(|content| {
-                current.as_ref() == Some(content)
-                    || of().any(|(_, seen)| content.difference(&seen.type_, &seen.data).is_none())
-            });
-        }
+        self.contents.settle(state, self.names.keys(), &copies, |id| self.orphaned.contains(id));
         state.going.retain(|at| seen.namespaces.contains(at));
         state.member.was_cut = state.member.cut;
     }

@@ -106,6 +106,17 @@ pub fn foreign(name: &str, variant: Variant) -> Value {
     json!({"metadata": metadata, "stringData": {"theirs": "kept"}})
 }
 
+/// The reason of conditions that the operator never wrote.
+pub const FORGED: &str = "Forged";
+
+pub fn forged_status(ready: &str) -> Value {
+    let condition = json!({
+        "type": "Ready", "status": ready, "reason": FORGED, "message": "written by hand",
+        "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1,
+    });
+    json!({"status": {"conditions": [condition], "clusters": [], "references": {"total": 3, "blocking": 3}}})
+}
+
 /// The merge patch by which a hand changes a copy.
 pub fn edit(copy: &Secret, edit: Edit) -> Value {
     let garbage = STANDARD.encode("changed by hand");

@@ -11,6 +11,8 @@
 mod check;
 mod choice;
 mod content;
+mod contents;
+mod coverage;
 mod dice;
 mod driver;
 mod fate;

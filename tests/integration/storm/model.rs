@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    content::{Content, Material, Source},
+    content::{Content, Material},
     names::{Cluster, Id, NamespaceName, Place},
     operation::{Recipe, Spec, TWO_USERS},
     selector::{Labels, OPT_OUT},
@@ -14,8 +14,6 @@ use super::{
 /// Where a credential wants to go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
-    /// Clusters that it means.
-    pub clusters: Vec<Cluster>,
     /// Copies that it may have.
     pub copies: BTreeSet<Place>,
     /// Copies that no policy allows.
@@ -28,8 +26,16 @@ pub struct Wish {
 
 impl Wish {
     /// Whether it wants a copy in a cluster, allowed or not.
-    pub fn reaches(&self, cluster: Cluster) -> bool {
+    pub fn wants(&self, cluster: Cluster) -> bool {
         self.copies.iter().chain(&self.refused).any(|place| place.cluster() == cluster)
+    }
+}
+
+/// Whether a credential means a cluster.
+pub fn reaches(state: &State, spec: &Spec, cluster: Cluster) -> bool {
+    match &spec.target.clusters {
+        None => cluster == Cluster::Hub,
+        Some(selector) => selector.means_cluster(cluster.name(), &state.cluster_labels(cluster)),
     }
 }
 
@@ -37,13 +43,8 @@ impl Wish {
 pub fn wish(state: &State, id: &Id, spec: &Spec) -> Wish {
     let target = &spec.target;
     let mut wish = Wish::default();
-    let clusters: Vec<Cluster> = Cluster::ALL
-        .into_iter()
-        .filter(|&cluster| match &target.clusters {
-            None => cluster == Cluster::Hub,
-            Some(selector) => selector.means_cluster(cluster.name(), &state.cluster_labels(cluster)),
-        })
-        .collect();
+    let clusters: Vec<Cluster> =
+        Cluster::ALL.into_iter().filter(|&cluster| reaches(state, spec, cluster)).collect();
     for (at, labels) in state.namespaces.iter().filter(|(at, _)| clusters.contains(&at.cluster)) {
         let meant = match &target.namespaces {
             None => at.name == id.namespace,
@@ -64,11 +65,11 @@ pub fn wish(state: &State, id: &Id, spec: &Spec) -> Wish {
     let named = target.clusters.iter().flat_map(|selector| &selector.names);
     wish.unknown_cluster = named.into_iter().any(|name| !known.contains(&name.as_str()));
     let named = target.namespaces.iter().flat_map(|selector| &selector.names);
-    wish.unknown_namespace = named.into_iter().any(|name| {
+    let exists = |name: &String| {
         let mut places = clusters.iter().map(|&cluster| NamespaceName { cluster, name: name.clone() });
-        !places.any(|at| state.namespaces.contains_key(&at))
-    });
-    wish.clusters = clusters;
+        places.any(|at| state.namespaces.contains_key(&at))
+    };
+    wish.unknown_namespace = !clusters.is_empty() && named.into_iter().any(|name| !exists(name));
     wish
 }
 
@@ -106,15 +107,19 @@ pub fn claims(wishes: &BTreeMap<Id, Wish>) -> BTreeMap<Place, BTreeSet<Id>> {
 
 /// What the copies of a credential hold; `None` while a source is missing or bad.
 pub fn content(state: &State, id: &Id, spec: &Spec) -> Option<Content> {
-    let source = |name: &str| -> Option<&Source> {
+    render(&spec.recipe, |name| {
         let (source, _) = state.sources.get(&(id.namespace.clone(), name.to_owned()))?;
-        source.fault.is_none().then_some(source)
-    };
-    let login = |name: &str| match &source(name)?.material {
+        source.fault.is_none().then_some(&source.material)
+    })
+}
+
+/// What is made of source Secrets.
+pub fn render<'a>(recipe: &Recipe, source: impl Fn(&str) -> Option<&'a Material>) -> Option<Content> {
+    let login = |name: &str| match source(name)? {
         Material::Login { username, password } => Some((username.clone(), password.clone())),
         Material::Pair(_) => None,
     };
-    Some(match &spec.recipe {
+    Some(match recipe {
         Recipe::Registry { server, username, source } => {
             let (found, password) = login(source)?;
             let username = username.map_or(found, str::to_owned);
@@ -128,7 +133,7 @@ pub fn content(state: &State, id: &Id, spec: &Spec) -> Option<Content> {
             let names = TWO_USERS.map(str::to_owned);
             Content::Users { format: *format, passwords: names.into_iter().zip(passwords).collect() }
         }
-        Recipe::Tls { source: name } => match &source(name)?.material {
+        Recipe::Tls { source: name } => match source(name)? {
             Material::Pair(pair) => Content::Tls(pair.clone()),
             Material::Login { .. } => return None,
         },

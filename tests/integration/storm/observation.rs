@@ -23,6 +23,7 @@ pub const OWNER: &str = "claviger.dev/owner";
 pub const SOURCE: &str = "claviger.dev/source";
 pub const HUB: &str = "claviger.dev/hub";
 pub const REVISION: &str = "claviger.dev/revision";
+pub const DELETION_POLICY: &str = "claviger.dev/deletion-policy";
 
 #[derive(Clone, Debug, Default)]
 pub struct Observation {

@@ -87,6 +87,11 @@ pub enum Operation {
     TakeFinalizer {
         id: Id,
     },
+    /// A hand writes into the status.
+    ForgeStatus {
+        id: Id,
+        ready: &'static str,
+    },
     Fate(Fate),
 }
 
@@ -186,6 +191,16 @@ pub enum Recipe {
     Tls {
         source: &'static str,
     },
+}
+
+impl Recipe {
+    /// The names of its source Secrets.
+    pub fn sources(&self) -> (&'static str, Option<&'static str>) {
+        match *self {
+            Self::Registry { source, .. } | Self::Tls { source } => (source, None),
+            Self::Users { first, second, .. } => (first, second),
+        }
+    }
 }
 
 /// Names of the users of a [`Recipe::Users`] with two sources.

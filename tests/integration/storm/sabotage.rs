@@ -36,7 +36,7 @@ impl Storm {
         }
         println!("the check noticed each of {done} kinds of sabotage");
         self.runner.operator().signal("CONT")?;
-        self.settle().await
+        self.settle().await.map(drop)
     }
 
     async fn assert_noticed(&self, place: &Place, what: &str) -> Result<()> {

@@ -135,6 +135,7 @@ impl State {
             Operation::TakeFinalizer { id } => {
                 self.leaving.entry(id).and_modify(|leaving| leaving.abandoned = true);
             }
+            Operation::ForgeStatus { .. } => {}
             Operation::Fate(fate) => self.record_fate(fate),
             secret => self.record_secret(secret, outcome),
         }

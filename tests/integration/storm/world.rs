@@ -27,7 +27,7 @@ use crate::{
     support::{
         ControlPlane, Error, FaultProxy, Result,
         environment::{OPERATOR_NAMESPACE, prepare},
-        operator_binary, wait_for,
+        operator_binary, random_name, wait_for,
     },
 };
 
@@ -146,8 +146,7 @@ impl World {
                 self.create_foreign(at, *variant, *usurp).await
             }
             Operation::EditForeign { at } => {
-                let patch =
-                    Patch::Merge(json!({"stringData": {"theirs": "changed"}, "data": {"note": null}}));
+                let patch = Patch::Merge(json!({"stringData": {"theirs": random_name("value")}}));
                 let changed = self.secrets(at).patch(&at.name, &PatchParams::default(), &patch).await?;
                 Ok(Outcome::Wrote(exact(&changed)))
             }
@@ -209,6 +208,13 @@ impl World {
             }
             Operation::TakeFinalizer { id } => {
                 merge(&self.credential(id), &id.name, json!({"metadata": {"finalizers": null}})).await
+            }
+            Operation::ForgeStatus { id, ready } => {
+                let patch = Patch::Merge(manifests::forged_status(ready));
+                match self.credential(id).patch_status(&id.name, &PatchParams::default(), &patch).await {
+                    Ok(_) => Ok(Outcome::Done),
+                    Err(error) => nothing(error),
+                }
             }
             other => Err(Error::new(format!("not about a credential: {other:?}"))),
         }

@@ -1,4 +1,4 @@
-//! Specs of credentials and policies.
+//! Credentials, and specs of them and of policies.
 
 use std::collections::BTreeSet;
 
@@ -6,16 +6,65 @@ use super::{
     super::{
         check::EXTRA_LABELS,
         content::{Format, SOURCES},
-        names::Kind,
-        operation::{DeletionPolicy, Policy, Recipe, Target},
+        names::{Id, Kind},
+        operation::{DeletionPolicy, Operation, Policy, Recipe, Spec, Target},
         selector::{Labels, Requirement, Selector},
         state::CLUSTER_LABEL,
     },
-    Chooser,
+    Chooser, What,
 };
 
+/// The most credentials that a tenant has at once.
+const MOST_CREDENTIALS: usize = 5;
+
 impl Chooser<'_> {
-    pub(super) fn deletion(&mut self) -> DeletionPolicy {
+    pub(super) fn credential(&mut self, home: &str) -> Option<Id> {
+        let all: Vec<&Id> = self.state.credentials.keys().filter(|id| id.namespace == home).collect();
+        self.dice.pick(&all).map(|id| (*id).clone())
+    }
+
+    pub(super) fn leaving(&mut self, home: &str) -> Option<Id> {
+        let all: Vec<&Id> = self.state.leaving.keys().filter(|id| id.namespace == home).collect();
+        self.dice.pick(&all).map(|id| (*id).clone())
+    }
+
+    pub(super) fn create_credential(&mut self, home: &str) -> Option<Operation> {
+        let own: BTreeSet<&Id> = self.state.credentials.keys().filter(|id| id.namespace == home).collect();
+        if own.len() >= MOST_CREDENTIALS {
+            return None;
+        }
+        let kind = self.dice.weighted(&[(4, Kind::Registry), (3, Kind::BasicAuth), (2, Kind::Tls)]);
+        let letter = self.dice.one_of(["a", "b"]);
+        let short = match kind {
+            Kind::Registry => "reg",
+            Kind::BasicAuth => "web",
+            Kind::Tls => "tls",
+        };
+        let id = Id { kind, namespace: home.to_owned(), name: format!("t{}-{short}-{letter}", self.tenant) };
+        // One of a name that is being deleted has to wait until that is done.
+        let again = self.state.leaving.contains_key(&id) && !self.dice.percent(20);
+        if own.contains(&id) || again {
+            return None;
+        }
+        let spec = Spec { recipe: self.recipe(kind, None), target: self.target(), deletion: self.deletion() };
+        Some(Operation::CreateCredential { id, spec })
+    }
+
+    pub(super) fn change_credential(&mut self, what: What, home: &str) -> Option<Operation> {
+        let id = self.credential(home)?;
+        let mut spec = self.state.credentials.get(&id)?.clone();
+        match what {
+            What::Retarget => spec.target = self.target(),
+            What::ChangeRecipe => {
+                let format = if let Recipe::Users { format, .. } = spec.recipe { Some(format) } else { None };
+                spec.recipe = self.recipe(id.kind, format);
+            }
+            _ => spec.deletion = self.deletion(),
+        }
+        Some(Operation::ChangeCredential { id, spec })
+    }
+
+    fn deletion(&mut self) -> DeletionPolicy {
         self.dice.weighted(&[
             (6, DeletionPolicy::Protect),
             (2, DeletionPolicy::Orphan),
@@ -24,7 +73,7 @@ impl Chooser<'_> {
     }
 
     /// The format of a credential never changes.
-    pub(super) fn recipe(&mut self, kind: Kind, format: Option<Format>) -> Recipe {
+    fn recipe(&mut self, kind: Kind, format: Option<Format>) -> Recipe {
         let source = self.dice.one_of([SOURCES[0], SOURCES[1]]);
         match kind {
             Kind::Registry => Recipe::Registry {
@@ -60,7 +109,7 @@ impl Chooser<'_> {
         }
     }
 
-    pub(super) fn target(&mut self) -> Target {
+    fn target(&mut self) -> Target {
         let mut labels = Labels::new();
         for key in EXTRA_LABELS {
             if self.dice.percent(15) {
@@ -101,7 +150,7 @@ impl Chooser<'_> {
 
     fn requirements(&mut self) -> Vec<Requirement> {
         let text = str::to_owned;
-        match self.dice.below(8) {
+        match self.dice.below(9) {
             0 | 1 => vec![Requirement::Is(text("team"), text("a"))],
             2 => vec![Requirement::Is(text("tier"), text("gold"))],
             3 => vec![Requirement::In(text("team"), vec![text("a"), text("b")])],
@@ -138,8 +187,8 @@ impl Chooser<'_> {
             0 => Selector::labelled(self.requirements()),
             _ => Selector::named(&[home]),
         };
-        let to = match self.dice.below(3) {
-            0 => Selector::all(),
+        let to = match self.dice.below(4) {
+            0 | 1 => Selector::all(),
             _ => self.namespaces(),
         };
         let clusters = self.dice.percent(70).then(|| self.clusters());
