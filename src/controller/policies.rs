@@ -72,14 +72,21 @@ impl Policies {
     }
 
     pub fn unreadable(&self) -> usize {
-        self.read().policies.values().filter(|policy| policy.is_none()).count()
+        self.read().unreadable()
     }
 
-    /// The policies that cover credentials of a kind in a namespace.
-    pub fn covering(&self, kind: CredentialKind, namespace: &str, seen: &Namespace) -> Vec<Arc<Policy>> {
+    /// The policies that cover credentials of a kind in a namespace, and whether that is all of them: whether each
+    /// policy could be read.
+    pub fn covering(
+        &self,
+        kind: CredentialKind,
+        namespace: &str,
+        seen: &Namespace,
+    ) -> (Vec<Arc<Policy>>, bool) {
         let inner = self.read();
         let readable = inner.policies.values().flatten();
-        readable.filter(|policy| policy.covers(kind, namespace, seen)).cloned().collect()
+        let covering = readable.filter(|policy| policy.covers(kind, namespace, seen)).cloned().collect();
+        (covering, inner.unreadable() == 0)
     }
 
     /// Whether a lack of consent takes copies away by now: of a credential of a kind in a namespace.
@@ -89,8 +96,7 @@ impl Policies {
         let changed = covering.map(|(changed, _)| *changed).chain(inner.unreadable_until).max();
         // At the start nobody knows what has just changed.
         let quiet = changed.unwrap_or(self.began).elapsed();
-        let unreadable = inner.policies.values().filter(|policy| policy.is_none()).count();
-        Consent::judge(quiet, self.grace, unreadable)
+        Consent::judge(quiet, self.grace, inner.unreadable())
     }
 
     pub fn listed(&self) {
@@ -117,6 +123,10 @@ impl Policies {
 }
 
 impl Inner {
+    fn unreadable(&self) -> usize {
+        self.policies.values().filter(|policy| policy.is_none()).count()
+    }
+
     /// A policy is not what it was any more. One that is new takes nothing away.
     fn remember(&mut self, before: Option<Arc<Policy>>, grace: Duration) {
         self.recent.retain(|(changed, _)| changed.elapsed() < grace);

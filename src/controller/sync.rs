@@ -159,8 +159,14 @@ impl Sync<'_> {
         member.condition().or_else(paused).or_else(pause)
     }
 
+    /// Whether what has no consent is taken away by now.
+    fn withdraws(&self) -> bool {
+        self.published.withdraws(self.context.consent(&self.published.id))
+    }
+
     /// What has to be looked at: everything for a new state, else what is dirty or outstanding.
     fn begin(&mut self, mut dirty: Dirty) -> Dirty {
+        let withdraws = self.withdraws();
         let memory = &mut *self.memory;
         if memory.version != self.published.version {
             memory.version = self.published.version;
@@ -172,7 +178,7 @@ impl Sync<'_> {
             let refused = memory.refusals.drain().map(|(object, _)| object.namespace().clone());
             dirty.namespaces.extend(refused);
         }
-        if memory.state.deferred() > 0 && self.context.consent(&self.published.id) == Consent::Settled {
+        if memory.state.deferred() > 0 && withdraws {
             dirty = Dirty::all();
         }
         dirty.namespaces.extend(memory.outstanding.drain());
@@ -183,7 +189,7 @@ impl Sync<'_> {
     /// made.
     fn plan(&mut self, cluster: &Cluster, dirty: &Dirty) -> (Vec<Change>, Option<Duration>) {
         let targets = self.published.clusters.get(&self.key.cluster).map(|targets| &**targets);
-        let withdraw = self.context.consent(&self.published.id) == Consent::Settled;
+        let withdraw = self.withdraws();
         let mut plan = {
             let cache = cluster.read();
             let snapshot = cache.snapshot();

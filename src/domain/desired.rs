@@ -10,6 +10,7 @@ use super::{
     rendered::RenderedSecret,
     targets::ClusterTargets,
     validity::Validity,
+    withdrawal::Consent,
 };
 
 /// What one credential wants, everywhere.
@@ -37,12 +38,45 @@ pub(crate) struct DesiredState {
     pub validity: Option<Validity>,
     /// The clusters that the credential wants, by name.
     pub clusters: BTreeMap<Arc<str>, Arc<ClusterTargets>>,
+    /// Whether all policies could be read when the clusters were worked out; without that, what merely has no consent
+    /// in them may well have it.
+    pub policies_readable: bool,
     /// Clusters that the credential names and that do not exist.
     pub unknown_clusters: Vec<Arc<str>>,
     /// Set while the credential is being deleted.
     pub removal: Option<Removal>,
     /// The request for a sync that was not answered yet.
     pub sync_request: Option<String>,
+}
+
+impl DesiredState {
+    /// A state that wants nothing yet.
+    pub fn blank(id: CredentialId) -> Self {
+        Self {
+            owner: id.owner(),
+            uid: String::new(),
+            generation: 0,
+            secret_name: id.name.clone(),
+            id,
+            revision: None,
+            metadata: Arc::default(),
+            secret: None,
+            source: SourceState::NotRead,
+            content: None,
+            validity: None,
+            clusters: BTreeMap::new(),
+            policies_readable: true,
+            unknown_clusters: Vec::new(),
+            removal: None,
+            sync_request: None,
+        }
+    }
+
+    /// Whether what has no consent is taken away by now. A state that was worked out while a policy could not be read
+    /// takes nothing away, even if all can be read by now: the state that knows them is on its way.
+    pub fn withdraws(&self, consent: Consent) -> bool {
+        self.policies_readable && consent == Consent::Settled
+    }
 }
 
 /// What is known of the source.
@@ -73,6 +107,7 @@ pub(crate) fn accepted(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::CredentialKind;
 
     #[test]
     fn a_bad_value_never_replaces_a_good_one() {
@@ -91,5 +126,22 @@ mod tests {
         assert_eq!(accepted(Some(&missing()), Some(&good)), Some(good.clone()));
         assert_eq!(accepted(None, Some(&good)), Some(good));
         assert_eq!(accepted(Some(&missing()), None), None);
+    }
+
+    #[test]
+    fn a_state_without_all_policies_takes_nothing_away() {
+        let id = CredentialId {
+            kind: CredentialKind::RegistryCredential,
+            namespace: "team-a".into(),
+            name: "quay".into(),
+        };
+        let blank = DesiredState::blank(id);
+        let state = |policies_readable| DesiredState { policies_readable, ..blank.clone() };
+        assert!(state(true).withdraws(Consent::Settled));
+        assert!(!state(true).withdraws(Consent::Unknown));
+        assert!(
+            !state(false).withdraws(Consent::Settled),
+            "policies can be read by now, and this does not know them"
+        );
     }
 }

@@ -119,10 +119,6 @@ impl Want<'_> {
             Arc::new(RenderedSecret::new(id, hub, name, metadata.clone(), content, print(text)))
         });
         DesiredState {
-            id: id("quay"),
-            owner: id("quay").owner(),
-            uid: "u".into(),
-            generation: 1,
             secret_name: self.name.into(),
             revision: Some(1),
             metadata,
@@ -131,12 +127,8 @@ impl Want<'_> {
                 true => SourceState::UnreadableSpec("unknown field".into()),
                 false => SourceState::Resolved(Vec::new()),
             },
-            content: None,
-            validity: None,
-            clusters: BTreeMap::new(),
-            unknown_clusters: Vec::new(),
             removal: self.removal.clone(),
-            sync_request: None,
+            ..DesiredState::blank(id("quay"))
         }
     }
 }

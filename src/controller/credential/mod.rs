@@ -20,7 +20,6 @@ use super::{
 };
 use crate::{
     domain::{
-        consent::Policy,
         content::{Content, SourceError},
         credential::CredentialSpec,
         declared::Declared,
@@ -136,7 +135,7 @@ impl CredentialLoop {
         let id = &declared.id;
         let owner = id.owner();
         let members = context.clusters.all();
-        let targets = self.targets(declared, spec, &members);
+        let (targets, policies_readable) = self.targets(declared, spec, &members);
         let copies = self.copies(&members, &owner, &id.namespace);
         let request = declared.sync_request();
         self.resolve(declared, spec, memory, &members, &targets, &copies, now).await;
@@ -190,6 +189,7 @@ impl CredentialLoop {
             content,
             validity,
             clusters: targets,
+            policies_readable,
             unknown_clusters: unknown.map(|name| canonical(name).into()).collect(),
             sync_request: request.map(str::to_owned),
             ..blank(declared)
@@ -255,30 +255,29 @@ impl CredentialLoop {
         }
     }
 
-    /// What the credential wants of each cluster, and may have there.
+    /// What the credential wants of each cluster, and may have there; and whether all policies could be read.
     fn targets(
         &self,
         declared: &Declared,
         spec: &Arc<dyn CredentialSpec>,
         members: &[Member],
-    ) -> BTreeMap<Arc<str>, Arc<ClusterTargets>> {
+    ) -> (BTreeMap<Arc<str>, Arc<ClusterTargets>>, bool) {
         let (id, target) = (&declared.id, spec.target());
         let policies = &self.context.stores.policies;
         let own = self.own_namespace(declared).unwrap_or_default();
-        let covering: Vec<Arc<Policy>> = policies.covering(id.kind, &id.namespace, &own);
+        let (covering, readable) = policies.covering(id.kind, &id.namespace, &own);
         let selector = target.namespaces.as_ref();
         let selector =
             selector.map(|selector| Arc::new(NamespaceMatcher::new(selector, policies.operator_namespace())));
         let wanted = members.iter().filter(|member| member.is_wanted(target));
-        wanted
-            .map(|member| {
-                let covering = covering.iter().map(|policy| &**policy);
-                let labels = &member.settings.labels;
-                let targets =
-                    ClusterTargets::new(&id.namespace, selector.clone(), covering, &member.name, labels);
-                (member.name.clone(), Arc::new(targets))
-            })
-            .collect()
+        let targets = wanted.map(|member| {
+            let covering = covering.iter().map(|policy| &**policy);
+            let labels = &member.settings.labels;
+            let targets =
+                ClusterTargets::new(&id.namespace, selector.clone(), covering, &member.name, labels);
+            (member.name.clone(), Arc::new(targets))
+        });
+        (targets.collect(), readable)
     }
 
     fn own_namespace(&self, declared: &Declared) -> Option<Namespace> {
@@ -356,21 +355,11 @@ impl CredentialLoop {
 /// A state that wants nothing yet.
 fn blank(declared: &Declared) -> DesiredState {
     DesiredState {
-        id: declared.id.clone(),
-        owner: declared.id.owner(),
         uid: declared.uid().to_owned(),
         generation: declared.generation(),
         secret_name: declared.secret_name(),
         revision: declared.status.as_ref().and_then(|status| status.revision),
-        metadata: Arc::default(),
-        secret: None,
-        source: SourceState::NotRead,
-        content: None,
-        validity: None,
-        clusters: BTreeMap::new(),
-        unknown_clusters: Vec::new(),
-        removal: None,
-        sync_request: None,
+        ..DesiredState::blank(declared.id.clone())
     }
 }
 

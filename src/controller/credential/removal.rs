@@ -52,16 +52,16 @@ impl CredentialLoop {
             // As it was wanted last, so that what was a target then is told from what was none.
             Some(published) => DesiredState { sync_request: None, ..DesiredState::clone(published) },
             None => {
-                let targets = declared.spec.as_ref().ok().map(|spec| self.targets(declared, spec, &members));
-                let source = match &declared.spec {
-                    Ok(_) => SourceState::NotRead,
-                    Err(unreadable) => SourceState::UnreadableSpec(unreadable.error.clone()),
-                };
-                DesiredState {
-                    source,
-                    clusters: targets.unwrap_or_default(),
-                    validity: validity(declared, memory),
-                    ..blank(declared)
+                let blank = DesiredState { validity: validity(declared, memory), ..blank(declared) };
+                match &declared.spec {
+                    Ok(spec) => {
+                        let (clusters, policies_readable) = self.targets(declared, spec, &members);
+                        DesiredState { clusters, policies_readable, ..blank }
+                    }
+                    Err(unreadable) => {
+                        let source = SourceState::UnreadableSpec(unreadable.error.clone());
+                        DesiredState { source, ..blank }
+                    }
                 }
             }
         };

@@ -33,21 +33,11 @@ fn id() -> CredentialId {
 /// A credential of revision 7 with a good source.
 fn desired() -> DesiredState {
     DesiredState {
-        id: id(),
-        owner: id().owner(),
-        uid: "u".into(),
         generation: 3,
-        secret_name: "quay".into(),
         revision: Some(7),
         metadata: Arc::new(Metadata::desired(&id(), "hub", 7, &Target::default(), DeletionPolicy::Protect)),
-        secret: None,
         source: SourceState::Resolved(Vec::new()),
-        content: None,
-        validity: None,
-        clusters: BTreeMap::new(),
-        unknown_clusters: Vec::new(),
-        removal: None,
-        sync_request: None,
+        ..DesiredState::blank(id())
     }
 }
 
