@@ -204,7 +204,8 @@ async fn a_leader_that_slept_longer_than_its_lease_writes_nothing() -> Result<()
     led.leader.signal("CONT")?;
     let status = wait_for(SOON, "its end", async || led.leader.exit_status().ok().flatten()).await?;
     let copies = crate::lab::copies(&led.test).await?.items.len();
-    let late = led.written_after(lost)?;
+    // A request that was on its way when it fell asleep may reach the server late, and is refused by its deadline.
+    let late: Vec<_> = led.written_after(lost)?.into_iter().filter(|event| event.code < 300).collect();
     assert!(late.is_empty() && copies == 0, "{copies} copies, written after it woke: {late:#?}");
     led.assert_ended(lost, (status, Timestamp::now())).await
 }
