@@ -267,6 +267,30 @@ fn what_is_orphaned_stays_without_marks_and_what_is_forced_goes() {
 }
 
 #[test]
+fn a_user_of_what_was_no_target_any_more_holds_no_deletion() {
+    let web = place(Cluster::Hub, "web");
+    let at = web.namespace.clone();
+    let opt_out = Operation::LabelNamespace { at, key: OPT_OUT, value: Some("true") };
+    let delete = Operation::DeleteCredential { id: id() };
+    let goes = |case: &mut Case| {
+        case.seen.credentials.clear();
+        case.seen.secrets.retain(|place, _| place.name != "reg" || *place == web);
+    };
+    let mut case = protected();
+    case.users_do(opt_out.clone(), Outcome::Done);
+    case.users_do(delete.clone(), Outcome::Done);
+    goes(&mut case);
+    assert_eq!(case.wrong(), "");
+
+    let mut case = protected();
+    case.users_do(delete, Outcome::Done);
+    goes(&mut case);
+    assert!(case.wrong().contains("it went although a Pod uses a copy"), "{}", case.wrong());
+    case.users_do(opt_out, Outcome::Done);
+    assert_eq!(case.wrong(), "", "it was a target for a while only");
+}
+
+#[test]
 fn ready_is_neither_said_too_early_nor_too_late() {
     let ready = |case: &mut Case, status: &str| {
         case.seen.credentials.get_mut(&id()).expect("the credential").ready.status = status.to_owned();

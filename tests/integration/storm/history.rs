@@ -63,7 +63,15 @@ impl History {
         if !matches!(outcome, Outcome::Nothing) {
             self.loosen(state, operation, outcome);
         }
+        let targets = |state: &State, id: &Id| state.leaving.get(id).map(|leaving| leaving.targets.len());
+        let before: Vec<_> = state.leaving.keys().map(|id| (id.clone(), targets(state, id))).collect();
         state.record(operation, outcome);
+        for (id, before) in before {
+            if targets(state, &id) != before {
+                // It may have been a target that held the deletion.
+                self.release(&id);
+            }
+        }
         self.contents.note(state);
         for (id, spec) in &state.credentials {
             let name = spec.secret_name(id);
@@ -202,7 +210,10 @@ impl History {
         match spec.deletion {
             // While one is in use, all stay: unless a cluster is away, for which nobody waits long.
             DeletionPolicy::Protect => {
-                if away || !self.pinned.values().any(|pin| pin.kept.owner == *id) {
+                let targets = model::wish(state, id, spec).places();
+                let holds =
+                    |(place, pin): (&Place, &Pinned)| pin.kept.owner == *id && targets.contains(place);
+                if away || !self.pinned.iter().any(holds) {
                     self.release(id);
                 }
             }

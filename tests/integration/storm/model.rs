@@ -25,6 +25,11 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// All copies that it wants, allowed or not.
+    pub fn places(self) -> BTreeSet<Place> {
+        self.copies.into_iter().chain(self.refused).collect()
+    }
+
     /// Whether it wants a copy in a cluster, allowed or not.
     pub fn wants(&self, cluster: Cluster) -> bool {
         self.copies.iter().chain(&self.refused).any(|place| place.cluster() == cluster)

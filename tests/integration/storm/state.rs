@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     content::Source,
+    model,
     names::{Cluster, Id, NamespaceName, Place},
     operation::{Edit, Exact, Fate, Operation, Outcome, Policy, Spec},
     selector::Labels,
@@ -43,6 +44,10 @@ pub struct Leaving {
     pub abandoned: bool,
     /// The member did not answer meanwhile: a deletion does not wait for it for long.
     pub unsure: bool,
+    /// Where it has wanted copies all the time since it was deleted: only there users hold it.
+    pub targets: BTreeSet<Place>,
+    /// Where it has wanted copies at any time since then.
+    pub once_targets: BTreeSet<Place>,
 }
 
 /// How things stand with the member.
@@ -94,6 +99,20 @@ impl State {
             return;
         }
         self.counter += 1;
+        self.take_in(operation, outcome);
+        let targets: Vec<(Id, BTreeSet<Place>)> = self
+            .leaving
+            .iter()
+            .map(|(id, leaving)| (id.clone(), model::wish(self, id, &leaving.spec).places()))
+            .collect();
+        for (id, targets) in targets {
+            let Some(leaving) = self.leaving.get_mut(&id) else { continue };
+            leaving.targets.retain(|place| targets.contains(place));
+            leaving.once_targets.extend(targets);
+        }
+    }
+
+    fn take_in(&mut self, operation: &Operation, outcome: &Outcome) {
         match operation.clone() {
             Operation::CreateNamespace { at, mut labels } => {
                 labels.insert("kubernetes.io/metadata.name".to_owned(), at.name.clone());
@@ -201,8 +220,16 @@ impl State {
 
     fn leave(&mut self, id: &Id, abandoned: bool) {
         if let Some(spec) = self.credentials.remove(id) {
-            let unsure = self.member.was_cut;
-            self.leaving.insert(id.clone(), Leaving { spec, forced: false, abandoned, unsure });
+            let targets = model::wish(self, id, &spec).places();
+            let leaving = Leaving {
+                spec,
+                forced: false,
+                abandoned,
+                unsure: self.member.was_cut,
+                once_targets: targets.clone(),
+                targets,
+            };
+            self.leaving.insert(id.clone(), leaving);
         }
     }
 }
