@@ -41,6 +41,15 @@ impl Namespace {
         self.labels.get(key).map(String::as_str)
     }
 
+    /// The labels that differ; `None` when more than labels does.
+    pub fn changed_labels<'a>(before: Option<&'a Self>, after: Option<&'a Self>) -> Option<Vec<&'a str>> {
+        let (before, after) = before.zip(after)?;
+        let others = |seen: &Self| (seen.terminating, seen.has_name_label);
+        let differs = |key: &&String| before.labels.get(*key) != after.labels.get(*key);
+        let keys = before.labels.keys().chain(after.labels.keys()).filter(differs);
+        (others(before) == others(after)).then(|| keys.map(String::as_str).collect())
+    }
+
     /// Whether it refuses credentials of other namespaces.
     pub fn opted_out(&self) -> bool {
         self.labels.get(LABEL_OPT_OUT).is_some_and(|value| value == "true")

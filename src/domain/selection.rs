@@ -66,6 +66,14 @@ impl NamespaceMatcher {
                     .is_some_and(|selector| matches(selector, |key| namespace.label(name, key))))
     }
 
+    /// Whether it asks for one of these labels.
+    pub fn asks_for(&self, labels: &[&str]) -> bool {
+        self.selector.as_ref().is_some_and(|selector| {
+            let keys = selector.match_expressions.iter().map(|requirement| &requirement.key);
+            selector.match_labels.keys().chain(keys).any(|key| labels.contains(&key.as_str()))
+        })
+    }
+
     /// Whether the selector lists a name and does not exclude it.
     pub fn lists(&self, name: &str) -> bool {
         self.names.contains(name) && !self.exclude.contains(name)

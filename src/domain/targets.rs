@@ -7,6 +7,7 @@ use super::{
     namespace::Namespace,
     selection::{LOCAL, NamespaceMatcher},
 };
+use crate::api::LABEL_OPT_OUT;
 
 /// What a credential wants of one cluster, and may have there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +61,12 @@ impl ClusterTargets {
         } else {
             Verdict::NotPermitted
         }
+    }
+
+    /// Whether a verdict can depend on one of these labels of a namespace.
+    pub fn depends_on(&self, labels: &[&str]) -> bool {
+        labels.contains(&LABEL_OPT_OUT)
+            || self.selector.iter().chain(&self.grants).any(|matcher| matcher.asks_for(labels))
     }
 
     /// Whether a change of a namespace is none for the credential.

@@ -85,9 +85,12 @@ impl EventHandler for Router {
         before: Option<&Namespace>,
         after: Option<&Namespace>,
     ) {
+        // Most changes are of labels that nobody asks for: that is told without a verdict for each credential.
+        let labels = Namespace::changed_labels(before, after);
         self.stores.desired.each(|owner, published| {
             let Some(targets) = published.clusters.get(cluster) else { return };
-            if !targets.ignores(name, before, after) {
+            let concerned = labels.as_ref().is_none_or(|labels| targets.depends_on(labels));
+            if concerned && !targets.ignores(name, before, after) {
                 self.queues.sync(owner, cluster, Dirty::namespace(name.clone()));
             }
         });
