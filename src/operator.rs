@@ -21,7 +21,7 @@ use crate::{
     controller::{
         Context,
         clusters::ClusterRegistry,
-        context::{Finalized, Stores},
+        context::Stores,
         credential::CredentialLoop,
         credentials::Credentials,
         desired::DesiredStates,
@@ -325,7 +325,6 @@ impl Process {
             policies: Policies::new(&settings.namespace, settings.consent_grace_period),
             desired: DesiredStates::default(),
             outcomes: Outcomes::default(),
-            finalized: Finalized::default(),
         });
         let router = Arc::new(Router::new(stores.clone(), queues.clone(), kubeconfigs.clone()));
         let mut random = [0; 32];

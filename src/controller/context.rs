@@ -1,10 +1,6 @@
 //! What all loops share.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
@@ -15,9 +11,7 @@ use super::{
 use crate::{
     cluster::{Cluster, Connector},
     domain::{
-        fingerprint::FingerprintKey,
-        identity::{CredentialId, OwnerId},
-        ownership::Hub,
+        fingerprint::FingerprintKey, identity::CredentialId, namespace::Namespace, ownership::Hub,
         withdrawal::Consent,
     },
     supervisor::Supervisor,
@@ -30,7 +24,6 @@ pub(crate) struct Stores {
     pub policies: Policies,
     pub desired: DesiredStates,
     pub outcomes: Outcomes,
-    pub finalized: Finalized,
 }
 
 /// What all loops share.
@@ -68,32 +61,17 @@ impl Context {
 
     /// Whether a lack of consent takes copies of a credential away by now.
     pub fn consent(&self, id: &CredentialId) -> Consent {
-        let own = self.local().read().snapshot().namespaces.get(&id.namespace).cloned();
-        self.stores.policies.consent(id.kind, &id.namespace, &own.unwrap_or_default())
+        let own = self.own_namespace(id).unwrap_or_default();
+        self.stores.policies.consent(id.kind, &id.namespace, &own)
+    }
+
+    /// The namespace of a credential, as it was seen last.
+    pub fn own_namespace(&self, id: &CredentialId) -> Option<Namespace> {
+        self.local().read().snapshot().namespaces.get(&id.namespace).cloned()
     }
 
     /// The cluster that the operator runs in.
     pub fn local(&self) -> &Arc<Cluster> {
         self.clusters.local()
-    }
-}
-
-/// Owners whose credential went through our finalizer in this process: what is left of their copies goes without a
-/// quiet period.
-#[derive(Default)]
-pub(crate) struct Finalized(Mutex<HashSet<OwnerId>>);
-
-impl Finalized {
-    pub fn insert(&self, owner: OwnerId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(owner);
-    }
-
-    pub fn contains(&self, owner: &OwnerId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(owner)
-    }
-
-    /// The credential is there again, or nothing is left of it.
-    pub fn remove(&self, owner: &OwnerId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(owner);
     }
 }

@@ -20,9 +20,11 @@ pub(crate) struct Credentials(RwLock<Inner>);
 #[derive(Default)]
 struct Inner {
     by_owner: HashMap<OwnerId, Arc<Declared>>,
-    by_namespace: HashMap<Arc<str>, HashSet<OwnerId>>,
     sources: HashMap<NamespacedName, Source>,
     listed: HashSet<CredentialKind>,
+    /// Owners whose credential went through our finalizer in this process: what is left of their copies goes without
+    /// a quiet period.
+    finalized: HashSet<OwnerId>,
 }
 
 /// A Secret that credentials read.
@@ -67,7 +69,9 @@ impl Credentials {
 
     /// The credentials in a namespace.
     pub fn within(&self, namespace: &str) -> Vec<OwnerId> {
-        self.read().by_namespace.get(namespace).into_iter().flatten().cloned().collect()
+        let inner = self.read();
+        let within = inner.by_owner.iter().filter(|(_, declared)| *declared.id.namespace == *namespace);
+        within.map(|(owner, _)| owner.clone()).collect()
     }
 
     /// Whether all credentials of all kinds are known, so that one that is not known is not there.
@@ -85,7 +89,6 @@ impl Credentials {
         let owner = declared.id.owner();
         let mut inner = self.write();
         inner.set_sources(&owner, declared.source_secrets());
-        inner.by_namespace.entry(declared.id.namespace.clone()).or_default().insert(owner.clone());
         let declared = Arc::new(declared);
         match inner.by_owner.insert(owner, declared.clone()) {
             Some(before) if !before.differs(&declared) => {
@@ -100,14 +103,21 @@ impl Credentials {
     pub fn remove(&self, owner: &OwnerId) {
         let mut inner = self.write();
         inner.set_sources(owner, Vec::new());
-        if let Some(declared) = inner.by_owner.remove(owner)
-            && let Some(owners) = inner.by_namespace.get_mut(&declared.id.namespace)
-        {
-            owners.remove(owner);
-            if owners.is_empty() {
-                inner.by_namespace.remove(&declared.id.namespace);
-            }
-        }
+        inner.by_owner.remove(owner);
+    }
+
+    /// Our finalizer comes off.
+    pub fn finalized(&self, owner: OwnerId) {
+        self.write().finalized.insert(owner);
+    }
+
+    pub fn is_finalized(&self, owner: &OwnerId) -> bool {
+        self.read().finalized.contains(owner)
+    }
+
+    /// The credential is there again.
+    pub fn revived(&self, owner: &OwnerId) {
+        self.write().finalized.remove(owner);
     }
 
     /// Counts the changes of sources, to tell whether they changed since they were read.

@@ -55,20 +55,19 @@ impl DesiredStates {
         }
     }
 
-    /// Puts a state in the place of the last one. Returns the one before when it differs, or that there was none.
-    pub fn publish(&self, state: DesiredState) -> Option<Option<Arc<Published>>> {
+    /// Puts a state in the place of the last one. Returns whether it differs from that.
+    pub fn publish(&self, state: DesiredState) -> bool {
         let mut states = self.write();
         if states.get(&state.owner).is_some_and(|published| published.state == state) {
-            return None;
+            return false;
         }
         let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
         let owner = state.owner.clone();
         let published = Published { state, version, since: Instant::now(), replaced: AtomicBool::new(false) };
-        let before = states.insert(owner, Arc::new(published));
-        if let Some(before) = &before {
+        if let Some(before) = states.insert(owner, Arc::new(published)) {
             before.replaced.store(true, Ordering::Relaxed);
         }
-        Some(before)
+        true
     }
 
     /// The credential is gone.

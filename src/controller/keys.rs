@@ -1,4 +1,4 @@
-//! The keys of the loops, and their queues.
+//! The keys of the loops, and their queues. The credential and the status loop work on owners.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,20 +14,12 @@ use crate::{
     queue::{Key, Queue, Work},
 };
 
-/// A key of the credential loop and of the status loop.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct CredentialKey(pub OwnerId);
-
 /// A key of the sync loop.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SyncKey {
     pub owner: OwnerId,
     pub cluster: Arc<str>,
 }
-
-/// A key of the member loop: the name of a member.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct MemberKey(pub Arc<str>);
 
 /// A key of the adoption loop: a Secret of another tool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,7 +66,7 @@ macro_rules! ungrouped {
     };
 }
 
-ungrouped!(CredentialKey, MemberKey, AdoptionKey);
+ungrouped!(OwnerId, Arc<str>, AdoptionKey);
 
 impl Key for SyncKey {
     /// No cluster takes another's workers.
@@ -87,10 +79,11 @@ impl Key for SyncKey {
 
 /// The queues of all loops.
 pub(crate) struct Queues {
-    pub credential: Arc<Queue<CredentialKey, ()>>,
+    pub credential: Arc<Queue<OwnerId, ()>>,
     pub sync: Arc<Queue<SyncKey, Dirty>>,
-    pub status: Arc<Queue<CredentialKey, ()>>,
-    pub member: Arc<Queue<MemberKey, ()>>,
+    pub status: Arc<Queue<OwnerId, ()>>,
+    /// By the name of the member.
+    pub member: Arc<Queue<Arc<str>, ()>>,
     pub adoption: Arc<Queue<AdoptionKey, ()>>,
 }
 
@@ -108,11 +101,17 @@ impl Default for Queues {
 
 impl Queues {
     pub fn credential(&self, owner: &OwnerId) {
-        self.credential.add(CredentialKey(owner.clone()), ());
+        self.credential.add(owner.clone(), ());
+    }
+
+    pub fn credentials(&self, owners: impl IntoIterator<Item = OwnerId>) {
+        for owner in owners {
+            self.credential.add(owner, ());
+        }
     }
 
     pub fn status(&self, owner: &OwnerId) {
-        self.status.add(CredentialKey(owner.clone()), ());
+        self.status.add(owner.clone(), ());
     }
 
     pub fn sync(&self, owner: &OwnerId, cluster: &Arc<str>, dirty: Dirty) {
@@ -120,7 +119,13 @@ impl Queues {
     }
 
     pub fn member(&self, name: &str) {
-        self.member.add(MemberKey(name.into()), ());
+        self.member.add(name.into(), ());
+    }
+
+    pub fn members(&self, names: impl IntoIterator<Item = Arc<str>>) {
+        for name in names {
+            self.member.add(name, ());
+        }
     }
 
     /// Lets nothing new begin.

@@ -22,6 +22,7 @@ pub(crate) struct Policies {
     listed: watch::Sender<bool>,
 }
 
+#[derive(Default)]
 struct Inner {
     /// `None` where one cannot be read.
     policies: BTreeMap<String, Option<Arc<Policy>>>,
@@ -38,11 +39,7 @@ impl Policies {
             operator_namespace: operator_namespace.into(),
             grace,
             began: Instant::now(),
-            inner: RwLock::new(Inner {
-                policies: BTreeMap::new(),
-                recent: Vec::new(),
-                unreadable_until: None,
-            }),
+            inner: RwLock::default(),
             listed: watch::Sender::new(false),
         }
     }
@@ -107,10 +104,6 @@ impl Policies {
     pub async fn wait_until_listed(&self) {
         // The sender lives as long as this does.
         let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
-    }
-
-    pub fn operator_namespace(&self) -> &Arc<str> {
-        &self.operator_namespace
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner> {

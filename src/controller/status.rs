@@ -5,16 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use k8s_openapi::{
+    api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp,
+};
 use serde_json::{Map, Value};
 use tracing::warn;
 
 use super::{
     Context, Error,
     desired::Published,
-    events::About,
-    keys::{CredentialKey, Memories},
-    patch::{Finalizers, Target},
+    events,
+    keys::Memories,
+    patch::{Target, fields},
 };
 use crate::{
     api::CredentialStatus,
@@ -62,7 +64,7 @@ impl StatusLoop {
     }
 
     /// Tells how one credential stands.
-    pub async fn tell(&self, CredentialKey(owner): CredentialKey) -> Next {
+    pub async fn tell(&self, owner: OwnerId) -> Next {
         let stores = &self.context.stores;
         let declared = stores.credentials.get(&owner);
         let published = stores.desired.get(&owner);
@@ -146,8 +148,13 @@ impl Turn<'_> {
             memory.since_news.get_or_insert_with(Instant::now);
             return Ok(Next::After(wait));
         }
-        let before = previous.map(|status| fields(status, recorded)).transpose()?;
-        let all = fields(&next, &details)?;
+        let all = |status: &CredentialStatus, details: &Map<String, Value>| -> Result<_, Error> {
+            let mut all = fields(status)?;
+            all.extend(details.clone());
+            Ok(all)
+        };
+        let before = previous.map(|status| all(status, recorded)).transpose()?;
+        let all = all(&next, &details)?;
         let notes = event::transitions(previous, &next);
         let answered = previous.and_then(|status| status.sync.as_ref()) != next.sync.as_ref();
         let rotated = previous.and_then(|status| status.revision) != next.revision;
@@ -186,10 +193,8 @@ impl Turn<'_> {
     /// Takes our finalizer off: nothing is left.
     async fn release(&self, outcomes: &Outcomes) -> Result<Next, Error> {
         let (context, owner) = (self.context, &self.published.owner);
-        let list = self.declared.meta.finalizers.as_deref().unwrap_or_default();
-        let finalizers = Finalizers { list, resource_version: self.declared.resource_version() };
-        context.stores.finalized.insert(owner.clone());
-        self.target().remove_finalizer(finalizers).await?;
+        context.stores.credentials.finalized(owner.clone());
+        self.target().remove_finalizer(&self.declared.meta).await?;
         let about = self.about();
         let Some(removal) = &self.published.removal else { return Ok(Next::Done) };
         for cluster in &removal.left_behind {
@@ -220,13 +225,11 @@ impl Turn<'_> {
     }
 
     fn target(&self) -> Target {
-        let id = &self.declared.id;
-        let client = self.context.local().connection.client();
-        Target::new(client, &id.kind.resource(), &id.namespace, &id.name)
+        Target::credential(self.context.local().connection.client(), &self.declared.id)
     }
 
-    fn about(&self) -> About {
-        About::new(&self.declared.id.kind.resource(), &self.declared.meta)
+    fn about(&self) -> ObjectReference {
+        events::about(self.declared, &self.declared.id.kind.resource())
     }
 
     fn gauge(&self, status: &CredentialStatus) {
@@ -252,16 +255,6 @@ impl Turn<'_> {
             expires: status.expiration_time.as_ref().map(|time| time.0),
         };
         self.context.metrics.credentials().set(id.kind.name(), &id.namespace, &id.name, row);
-    }
-}
-
-fn fields(status: &CredentialStatus, details: &Map<String, Value>) -> Result<Map<String, Value>, Error> {
-    match serde_json::to_value(status) {
-        Ok(Value::Object(mut fields)) => {
-            fields.extend(details.clone());
-            Ok(fields)
-        }
-        _ => Err(Error::Json { what: "the status" }),
     }
 }
 

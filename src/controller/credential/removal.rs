@@ -8,7 +8,7 @@ use super::{CredentialLoop, Memory, blank, validity};
 use crate::{
     domain::{
         declared::Declared,
-        desired::{DesiredState, SourceState},
+        desired::DesiredState,
         removal::{ClusterFacts, Removal, Request},
     },
     queue::Next,
@@ -42,7 +42,7 @@ impl CredentialLoop {
         let request = Request {
             policy: declared.deletion_policy(),
             annotated: declared.is_forced(),
-            namespace_terminating: self.own_namespace(declared).is_none_or(|seen| seen.terminating),
+            namespace_terminating: context.own_namespace(&declared.id).is_none_or(|seen| seen.terminating),
             deleted: declared.meta.deletion_timestamp.as_ref().map_or(now, |time| time.0),
             grace: context.unreachable_grace,
         };
@@ -52,17 +52,11 @@ impl CredentialLoop {
             // As it was wanted last, so that what was a target then is told from what was none.
             Some(published) => DesiredState { sync_request: None, ..DesiredState::clone(published) },
             None => {
-                let blank = DesiredState { validity: validity(declared, memory), ..blank(declared) };
-                match &declared.spec {
-                    Ok(spec) => {
-                        let (clusters, policies_readable) = self.targets(declared, spec, &members);
-                        DesiredState { clusters, policies_readable, ..blank }
-                    }
-                    Err(unreadable) => {
-                        let source = SourceState::UnreadableSpec(unreadable.error.clone());
-                        DesiredState { source, ..blank }
-                    }
+                let mut state = DesiredState { validity: validity(declared, memory), ..blank(declared) };
+                if let Ok(spec) = &declared.spec {
+                    (state.clusters, state.policies_readable) = self.targets(declared, spec, &members);
                 }
+                state
             }
         };
         let state = DesiredState {

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use kube::{Api, Resource, ResourceExt, runtime::watcher};
+use kube::{Resource, ResourceExt, runtime::watcher};
 use tracing::warn;
 
+use super::follow;
 use crate::{
     api::MemberCluster,
     cluster::{
         Guarded,
-        reflector::{self, Store, reflect},
+        reflector::{self, Store},
     },
     controller::{Context, member::MemberIndex},
     domain::{identity::NamespacedName, selection::LOCAL},
@@ -23,10 +24,7 @@ pub(crate) fn watch(
     context: &Arc<Context>,
     index: &Arc<MemberIndex>,
 ) -> Result<impl Future<Output = ()> + Send + use<>, kube::Error> {
-    let beat = context.freshness.register(LOCAL, "memberclusters");
-    let api: Api<Guarded<MemberCluster>> = Api::all(context.connector.client(Some(beat))?);
-    let config = reflector::config(context.connector.timeouts().watch);
-    Ok(reflect(api, config, Members { context: context.clone(), index: index.clone() }))
+    follow(context, &(), Members { context: context.clone(), index: index.clone() })
 }
 
 struct Members {
@@ -71,7 +69,7 @@ impl Store for Members {
     }
 
     fn known(&self) -> Vec<NamespacedName> {
-        self.index.names().into_iter().map(|name| NamespacedName { namespace: "".into(), name }).collect()
+        self.index.names().into_iter().map(|name| NamespacedName::new("", name)).collect()
     }
 
     fn vanished(&mut self, name: &NamespacedName) {
@@ -80,9 +78,7 @@ impl Store for Members {
 
     fn complete(&mut self) {
         self.context.metrics.set_unreadable("MemberCluster", self.index.unreadable());
-        for name in self.index.names() {
-            self.context.queues.member(&name);
-        }
+        self.context.queues.members(self.index.names());
         self.index.listed();
     }
 

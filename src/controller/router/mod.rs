@@ -13,14 +13,20 @@ use std::{
     sync::{Arc, OnceLock, Weak},
 };
 
+use kube::{Api, Resource};
+
 use super::{
+    Context,
     clusters::ClusterRegistry,
     context::Stores,
     keys::{Dirty, Queues},
     kubeconfigs::Kubeconfigs,
 };
 use crate::{
-    cluster::{EventHandler, Touched},
+    cluster::{
+        EventHandler, Touched,
+        reflector::{self, Store, reflect},
+    },
     domain::{
         identity::{NamespacedName, OwnerId},
         namespace::Namespace,
@@ -63,12 +69,20 @@ impl Router {
         }
         owners
     }
+}
 
-    fn wake_all_credentials(&self) {
-        for owner in self.stores.credentials.owners() {
-            self.queues.credential(&owner);
-        }
-    }
+/// Follows all objects of one kind in `local` for as long as it is polled.
+///
+/// # Errors
+/// When a client cannot be made.
+fn follow<S: Store>(
+    context: &Context,
+    kind: &<S::Object as Resource>::DynamicType,
+    store: S,
+) -> Result<impl Future<Output = ()> + Send + use<S>, kube::Error> {
+    let beat = context.freshness.register(LOCAL, &S::Object::plural(kind));
+    let api = Api::all_with(context.connector.client(Some(beat))?, kind);
+    Ok(reflect(api, reflector::config(context.connector.timeouts().watch), store))
 }
 
 impl EventHandler for Router {
@@ -93,9 +107,7 @@ impl EventHandler for Router {
         });
         if &**cluster == LOCAL {
             // Policies look at the labels of a credential's own namespace, and a deletion at whether it goes.
-            for owner in self.stores.credentials.within(name) {
-                self.queues.credential(&owner);
-            }
+            self.queues.credentials(self.stores.credentials.within(name));
         }
     }
 
@@ -107,20 +119,14 @@ impl EventHandler for Router {
 
     fn connectivity_changed(&self, cluster: &Arc<str>) {
         self.queues.member(cluster);
-        for owner in self.owners_in(cluster) {
-            self.queues.sync(&owner, cluster, Dirty::all());
-        }
+        self.relisted(cluster);
         // A member may be selected by its labels, and attests what a hub that was rebuilt has forgotten.
-        self.wake_all_credentials();
+        self.queues.credentials(self.stores.credentials.owners());
     }
 
     fn secret_changed(&self, name: &NamespacedName, resource_version: Option<&str>) {
-        for owner in self.stores.credentials.source_changed(name, resource_version) {
-            self.queues.credential(&owner);
-        }
-        for member in self.kubeconfigs.readers(name) {
-            self.queues.member(&member);
-        }
+        self.queues.credentials(self.stores.credentials.source_changed(name, resource_version));
+        self.queues.members(self.kubeconfigs.readers(name));
     }
 
     fn secrets_listing(&self) {
@@ -128,11 +134,7 @@ impl EventHandler for Router {
     }
 
     fn secrets_listed(&self) {
-        for owner in self.stores.credentials.sources_listed() {
-            self.queues.credential(&owner);
-        }
-        for member in self.kubeconfigs.all() {
-            self.queues.member(&member);
-        }
+        self.queues.credentials(self.stores.credentials.sources_listed());
+        self.queues.members(self.kubeconfigs.all());
     }
 }

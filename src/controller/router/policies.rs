@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use kube::{Api, Resource, ResourceExt, runtime::watcher};
+use kube::{ResourceExt, runtime::watcher};
 use tracing::warn;
 
+use super::follow;
 use crate::{
     api::DistributionPolicy,
     cluster::{
         Guarded,
-        reflector::{self, Store, reflect},
+        reflector::{self, Store},
     },
-    controller::{Context, events::About, keys::Dirty},
+    controller::{Context, events::about, keys::Dirty},
     domain::{
         event::{Action, Note},
         identity::NamespacedName,
@@ -25,10 +26,7 @@ use crate::{
 /// # Errors
 /// When a client cannot be made.
 pub(crate) fn watch(context: &Arc<Context>) -> Result<impl Future<Output = ()> + Send + use<>, kube::Error> {
-    let beat = context.freshness.register(LOCAL, "distributionpolicies");
-    let api: Api<Guarded<DistributionPolicy>> = Api::all(context.connector.client(Some(beat))?);
-    let config = reflector::config(context.connector.timeouts().watch);
-    Ok(reflect(api, config, Policies { context: context.clone(), changed: false }))
+    follow(context, &(), Policies { context: context.clone(), changed: false })
 }
 
 struct Policies {
@@ -41,9 +39,7 @@ impl Policies {
     fn changed(&self) {
         let unreadable = self.context.stores.policies.unreadable();
         self.context.metrics.set_unreadable("DistributionPolicy", unreadable);
-        for owner in self.context.stores.credentials.owners() {
-            self.context.queues.credential(&owner);
-        }
+        self.context.queues.credentials(self.context.stores.credentials.owners());
         // What waits for policies to be readable again.
         for (owner, cluster) in self.context.stores.outcomes.deferred() {
             self.context.queues.sync(&owner, &cluster, Dirty::default());
@@ -55,7 +51,7 @@ impl Policies {
             "this version of Claviger cannot read the policy, so that it allows nothing; nothing is withdrawn for lack of consent meanwhile: {error}; upgrade Claviger, or fix the spec"
         );
         let note = Note::warning(Reason::UnsupportedSpec, Action::Read, text);
-        let about = About::object(object);
+        let about = about(object, &());
         let events = self.context.events.clone();
         self.context.supervisor.spawn("event of an unreadable policy", async move {
             events.publish(&about, &note).await;
@@ -80,8 +76,7 @@ impl Store for Policies {
     }
 
     fn remove(&mut self, object: Self::Object) {
-        let name = object.meta().name.clone().unwrap_or_default();
-        if self.context.stores.policies.remove(&name) {
+        if self.context.stores.policies.remove(&object.name_any()) {
             self.changed();
         }
     }
@@ -103,7 +98,6 @@ impl Store for Policies {
     }
 
     fn failed(&mut self, error: &watcher::Error) {
-        let watch = "distributionpolicies";
-        warn!(cluster = LOCAL, watch, "{}", reflector::describe_failure(error));
+        warn!(cluster = LOCAL, watch = "distributionpolicies", "{}", reflector::describe_failure(error));
     }
 }
