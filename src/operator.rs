@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{SetOnce, mpsc, watch},
     task::JoinSet,
 };
 use tracing::{info, warn};
@@ -359,7 +359,7 @@ impl Process {
             metrics: self.metrics.clone(),
             freshness: self.freshness.clone(),
             supervisor: self.supervisor.clone(),
-            members_known: watch::Sender::new(false),
+            members_known: SetOnce::new(),
             resync_interval: settings.resync_interval,
             unreachable_grace: settings.unreachable_grace_period,
             sweep_grace: settings.sweep_grace_period,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
 
 use super::{
     clusters::ClusterRegistry, credentials::Credentials, desired::DesiredStates, events::Events,
@@ -41,8 +41,8 @@ pub(crate) struct Context {
     pub metrics: Arc<Metrics>,
     pub freshness: Freshness,
     pub supervisor: Supervisor,
-    /// Turns true when the members are known that there were at the start, and each was listed or does not answer.
-    pub members_known: watch::Sender<bool>,
+    /// Set when the members are known that there were at the start, and each was listed or does not answer.
+    pub members_known: SetOnce<()>,
     pub resync_interval: Duration,
     /// How long a cluster that does not answer holds a deletion up.
     pub unreachable_grace: Duration,
@@ -51,11 +51,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Waits until everything that the loops look at was listed once, but for members that do not answer.
+    /// Waits until everything that the loops read was listed once, except in members that do not answer.
     pub async fn filled(&self) {
-        self.stores.policies.wait_until_listed().await;
-        // The sender lives as long as this does.
-        let _ = self.members_known.subscribe().wait_for(|known| *known).await;
+        self.stores.policies.listed.wait().await;
+        self.members_known.wait().await;
         self.local().connectivity.filled().await;
     }
 

@@ -4,13 +4,16 @@ use std::{
     collections::HashMap,
     ops::Deref,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
 
-use crate::domain::{desired::DesiredState, identity::OwnerId};
+use crate::{
+    domain::{desired::DesiredState, identity::OwnerId},
+    lock::Lock,
+};
 
 /// A desired state, until another one takes its place.
 pub(crate) struct Published {
@@ -39,25 +42,25 @@ impl Deref for Published {
 /// What each credential wants.
 #[derive(Default)]
 pub(crate) struct DesiredStates {
-    states: RwLock<HashMap<OwnerId, Arc<Published>>>,
+    states: Lock<HashMap<OwnerId, Arc<Published>>>,
     version: AtomicU64,
 }
 
 impl DesiredStates {
     pub fn get(&self, owner: &OwnerId) -> Option<Arc<Published>> {
-        self.read().get(owner).cloned()
+        self.states.read().get(owner).cloned()
     }
 
     /// Looks at each.
     pub fn each(&self, mut look: impl FnMut(&OwnerId, &Published)) {
-        for (owner, published) in self.read().iter() {
+        for (owner, published) in self.states.read().iter() {
             look(owner, published);
         }
     }
 
     /// Puts a state in the place of the last one. Returns whether it differs from that.
     pub fn publish(&self, state: DesiredState) -> bool {
-        let mut states = self.write();
+        let mut states = self.states.write();
         if states.get(&state.owner).is_some_and(|published| published.state == state) {
             return false;
         }
@@ -72,16 +75,8 @@ impl DesiredStates {
 
     /// The credential is gone.
     pub fn remove(&self, owner: &OwnerId) {
-        if let Some(before) = self.write().remove(owner) {
+        if let Some(before) = self.states.write().remove(owner) {
             before.replaced.store(true, Ordering::Relaxed);
         }
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<OwnerId, Arc<Published>>> {
-        self.states.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<OwnerId, Arc<Published>>> {
-        self.states.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    hash::Hash,
+    sync::Arc,
 };
 
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
         identity::{NamespacedName, OwnerId},
         schedule::{RECONCILE_RETRY, WORKERS, WORKERS_PER_CLUSTER},
     },
+    lock::Lock,
     queue::{Key, Queue, Work},
 };
 
@@ -140,28 +142,24 @@ impl Queues {
 
 /// What a loop remembers of its keys between two turns. A key is never worked on twice at once, so that it can be
 /// taken out meanwhile.
-pub(crate) struct Memories<K, V>(Mutex<HashMap<K, V>>);
+pub(crate) struct Memories<K, V>(Lock<HashMap<K, V>>);
 
 impl<K, V> Default for Memories<K, V> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Lock::default())
     }
 }
 
-impl<K: Clone + Eq + std::hash::Hash, V: Default> Memories<K, V> {
+impl<K: Eq + Hash, V: Default> Memories<K, V> {
     pub fn take(&self, key: &K) -> V {
-        self.lock().remove(key).unwrap_or_default()
+        self.0.write().remove(key).unwrap_or_default()
     }
 
     pub fn put(&self, key: K, value: V) {
-        self.lock().insert(key, value);
+        self.0.write().insert(key, value);
     }
 
     pub fn forget(&self, key: &K) {
-        self.lock().remove(key);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, V>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.write().remove(key);
     }
 }

@@ -26,7 +26,7 @@ use crate::{
         identity::OwnerId,
         outcome::{ClusterOutcome, Outcomes},
         reason::Reason,
-        removal::Disposition,
+        removal::{Disposition, Removal},
         schedule::STATUS_ECHO,
         status::{Writing, compute, when_to_write},
     },
@@ -98,7 +98,7 @@ impl StatusLoop {
     }
 }
 
-/// One look at one credential.
+/// One turn of the loop for one credential.
 struct Turn<'a> {
     context: &'a Context,
     declared: &'a Declared,
@@ -113,15 +113,17 @@ impl Turn<'_> {
             // That one will wake this when it has said how it stands.
             return Ok(Next::Done);
         }
-        let removal = self.published.removal.as_ref();
-        if removal.is_some_and(|removal| removal.is_complete(self.published.version, &outcomes)) {
-            return self.release(&outcomes).await;
+        if let Some(removal) = &self.published.removal
+            && removal.is_complete(self.published.version, &outcomes)
+        {
+            self.release(removal, &outcomes).await?;
+            return Ok(Next::Done);
         }
         for outcome in outcomes.values_mut().filter(|outcome| outcome.version != self.published.version) {
             // It is about what was wanted before.
             *outcome = Arc::new(ClusterOutcome { in_progress: true, ..ClusterOutcome::clone(outcome) });
         }
-        self.believe_the_watch(memory);
+        self.forget_shown(memory);
         let written = memory.written.clone();
         // The status that the server has.
         let (previous, recorded) = match &written {
@@ -172,7 +174,7 @@ impl Turn<'_> {
     }
 
     /// Forgets what was written last once the watch shows it or something newer.
-    fn believe_the_watch(&self, memory: &mut Memory) {
+    fn forget_shown(&self, memory: &mut Memory) {
         let number = |version: &str| version.parse::<u64>().ok();
         let shown = |written: &Arc<Written>| {
             number(self.declared.resource_version()) >= number(&written.resource_version)
@@ -191,12 +193,11 @@ impl Turn<'_> {
     }
 
     /// Takes our finalizer off: nothing is left.
-    async fn release(&self, outcomes: &Outcomes) -> Result<Next, Error> {
+    async fn release(&self, removal: &Removal, outcomes: &Outcomes) -> Result<(), Error> {
         let (context, owner) = (self.context, &self.published.owner);
         context.stores.credentials.finalized(owner.clone());
         self.target().remove_finalizer(&self.declared.meta).await?;
         let about = self.about();
-        let Some(removal) = &self.published.removal else { return Ok(Next::Done) };
         for cluster in &removal.left_behind {
             let outcome = outcomes.get(cluster);
             let count = outcome.map_or(0, |outcome| outcome.synced.max(outcome.remaining));
@@ -210,7 +211,7 @@ impl Turn<'_> {
         }
         context.events.publish(&about, &deletion_note(removal.disposition)).await;
         context.queues.credential(owner);
-        Ok(Next::Done)
+        Ok(())
     }
 
     async fn publish(&self, notes: Vec<Note>, rotated: bool) {

@@ -35,7 +35,7 @@ pub(super) struct Memory {
     failures: u32,
 }
 
-/// Has the copies of all owners without a credential looked at, from time to time and at the start.
+/// Queues all owners without a credential, at the start and then at each `interval`.
 pub(crate) async fn run(context: Arc<Context>, interval: Duration) {
     loop {
         wake_all(&context);
@@ -43,7 +43,7 @@ pub(crate) async fn run(context: Arc<Context>, interval: Duration) {
     }
 }
 
-/// Has the copies of all owners without a credential looked at.
+/// Queues all owners without a credential.
 pub(crate) fn wake_all(context: &Context) {
     for member in context.clusters.all() {
         let Some(cluster) = member.up() else { continue };

@@ -100,8 +100,7 @@ impl Sync<'_> {
             return (Next::Done, false);
         };
         let Some(cluster) = member.seen().cloned() else {
-            let condition = member.condition().unwrap_or(ClusterCondition::Connecting);
-            self.leave_unseen(&member, condition);
+            self.leave_unseen(&member);
             return (Next::Done, false);
         };
         let condition = self.condition(&member, &cluster);
@@ -236,7 +235,6 @@ impl Sync<'_> {
 
     /// Takes in what became of the changes, and looks at what they touched.
     fn follow_up(&mut self, cluster: &Cluster, applied: Applied, next: Next) -> Next {
-        let progress = applied.done > 0;
         for (object, failure) in applied.refusals {
             // What is told in the plan itself needs no other try.
             if !failure.is_final() {
@@ -259,7 +257,7 @@ impl Sync<'_> {
         if applied.condition.is_some() {
             return next;
         }
-        if applied.left > 0 || (progress && !again.is_empty()) {
+        if applied.left > 0 || (applied.done > 0 && !again.is_empty()) {
             self.memory.stale = 0;
             return Next::Again;
         }
@@ -299,10 +297,10 @@ impl Sync<'_> {
         }
     }
 
-    fn leave_unseen(&self, member: &Member, condition: ClusterCondition) {
+    fn leave_unseen(&self, member: &Member) {
+        let condition = member.condition().unwrap_or(ClusterCondition::Connecting);
         let declared = self.context.stores.credentials.get(&self.key.owner);
-        let rows = declared.as_ref().and_then(|declared| declared.status.as_ref());
-        let row = rows.and_then(|status| status.clusters.iter().find(|row| row.name == *member.name));
+        let row = declared.as_ref().and_then(|declared| declared.row(&member.name));
         let outcome = ClusterOutcome::unseen(row, condition, self.published.version);
         self.leave((self.targets().is_some() || row.is_some()).then_some(outcome));
     }

@@ -69,7 +69,7 @@ impl CredentialLoop {
         Self { context, memories: Memories::default() }
     }
 
-    /// Looks at one credential.
+    /// Reconciles one credential.
     pub async fn reconcile(&self, owner: OwnerId) -> Next {
         let began = Instant::now();
         let Some(declared) = self.context.stores.credentials.get(&owner) else {
@@ -81,7 +81,7 @@ impl CredentialLoop {
             memory = Memory { uid: declared.uid().to_owned(), ..Memory::default() };
         }
         let kind = declared.id.kind.name();
-        let (outcome, next) = match self.look(&declared, &mut memory).await {
+        let (outcome, next) = match self.reconcile_declared(&declared, &mut memory).await {
             Ok(Next::Retry) => (Outcome::Waiting, Next::Retry),
             Ok(next) => (Outcome::Synced, next),
             Err(error) => {
@@ -98,13 +98,13 @@ impl CredentialLoop {
         next
     }
 
-    async fn look(&self, declared: &Arc<Declared>, memory: &mut Memory) -> Result<Next, Error> {
+    async fn reconcile_declared(&self, declared: &Arc<Declared>, memory: &mut Memory) -> Result<Next, Error> {
         match Lifecycle::of(declared) {
             Lifecycle::Gone => {
                 self.forget(&declared.id.owner());
                 return Ok(Next::Done);
             }
-            Lifecycle::Deleting => return Ok(self.remove(declared, memory)),
+            Lifecycle::Deleting => return Ok(self.finalize(declared, memory)),
             Lifecycle::New => {
                 let client = self.context.local().connection.client();
                 Target::credential(client, &declared.id).add_finalizer(&declared.meta).await?;
@@ -112,7 +112,7 @@ impl CredentialLoop {
             Lifecycle::Kept => {}
         }
         match &declared.spec {
-            Ok(spec) => Ok(self.keep(declared, spec, memory).await),
+            Ok(spec) => Ok(self.update(declared, spec, memory).await),
             Err(_) => {
                 self.publish(blank(declared), false);
                 Ok(self.resync())
@@ -121,7 +121,7 @@ impl CredentialLoop {
     }
 
     /// Works out what a credential that stays wants.
-    async fn keep(&self, declared: &Declared, spec: &Arc<dyn CredentialSpec>, memory: &mut Memory) -> Next {
+    async fn update(&self, declared: &Declared, spec: &Arc<dyn CredentialSpec>, memory: &mut Memory) -> Next {
         let context = &self.context;
         let now = Timestamp::now();
         let id = &declared.id;
@@ -129,7 +129,7 @@ impl CredentialLoop {
         let (clusters, policies_readable) = self.targets(declared, spec, &members);
         let copies = copies(&members, id);
         let permitted = is_permitted_anywhere(&members, &clusters);
-        self.resolve(declared, spec, memory, permitted, &copies, now).await;
+        self.resolve_source(declared, spec, memory, permitted, &copies, now).await;
 
         let result = memory.candidate.as_ref().map(|candidate| &candidate.result);
         let content = accepted(result, memory.last_good.as_ref());
@@ -189,7 +189,7 @@ impl CredentialLoop {
     }
 
     /// Reads the source, if there is anywhere to write to and it was not read yet.
-    async fn resolve(
+    async fn resolve_source(
         &self,
         declared: &Declared,
         spec: &Arc<dyn CredentialSpec>,
@@ -269,9 +269,7 @@ impl CredentialLoop {
         }
         let states: Vec<_> = before.into_iter().chain(desired.get(&owner)).collect();
         let declared = context.stores.credentials.get(&owner);
-        let rows = declared.as_ref().and_then(|declared| declared.status.as_ref());
-        let told =
-            |name: &str| rows.is_some_and(|status| status.clusters.iter().any(|row| row.name == *name));
+        let told = |name: &str| declared.as_ref().is_some_and(|declared| declared.row(name).is_some());
         let outcomes = context.stores.outcomes.of(&owner);
         for member in context.clusters.all() {
             let name = &member.name;
@@ -304,7 +302,7 @@ impl CredentialLoop {
         context.queues.status(owner);
     }
 
-    /// Spread, so that not everybody looks in the same second.
+    /// Spread, so that not all credentials are looked at in the same second.
     fn resync(&self) -> Next {
         Next::After(self.context.resync_interval.mul_f64(0.9 + 0.2 * rand::random::<f64>()))
     }
@@ -345,10 +343,8 @@ fn copies(members: &[Member], id: &CredentialId) -> Vec<ClusterCopies> {
 }
 
 fn is_permitted_anywhere(members: &[Member], targets: &BTreeMap<Arc<str>, Arc<ClusterTargets>>) -> bool {
-    members.iter().any(|member| {
-        let (Some(targets), Some(cluster)) = (targets.get(&member.name), member.seen()) else {
-            return false;
-        };
+    let mut seen = members.iter().filter_map(|member| Some((targets.get(&member.name)?, member.seen()?)));
+    seen.any(|(targets, cluster)| {
         let cache = cluster.read();
         let mut namespaces = cache.snapshot().namespaces.iter();
         namespaces.any(|(name, seen)| targets.judge(name, seen) == Verdict::Permitted)

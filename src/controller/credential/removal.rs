@@ -15,14 +15,13 @@ use crate::{
 };
 
 impl CredentialLoop {
-    /// Decides how a deletion goes on.
-    pub(super) fn remove(&self, declared: &Declared, memory: &mut Memory) -> Next {
+    /// Decides how the deletion of a credential goes on.
+    pub(super) fn finalize(&self, declared: &Declared, memory: &mut Memory) -> Next {
         let context = &self.context;
         let owner = declared.id.owner();
         let now = Timestamp::now();
         let before = context.stores.desired.get(&owner);
         let outcomes = context.stores.outcomes.of(&owner);
-        let rows = declared.status.as_ref().map_or(&[][..], |status| &status.clusters);
         let members = context.clusters.all();
         let deleting = before.as_ref().filter(|published| published.removal.is_some());
         let facts: Vec<ClusterFacts<'_>> = members
@@ -36,7 +35,7 @@ impl CredentialLoop {
                     let current = deleting.is_some_and(|published| published.version == outcome.version);
                     (&**outcome, current)
                 }),
-                row: rows.iter().find(|row| row.name == *member.name),
+                row: declared.row(&member.name),
             })
             .collect();
         let request = Request {

@@ -136,7 +136,8 @@ impl MemberLoop {
             }
         };
         let _ = tokio::time::timeout(START_PATIENCE, settled).await;
-        self.context.members_known.send_replace(true);
+        // Once is enough.
+        let _ = self.context.members_known.set(());
     }
 
     /// Returns when to look again.

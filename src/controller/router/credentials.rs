@@ -4,16 +4,15 @@ use std::{borrow::Cow, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
-    Resource,
+    Api, Resource,
     core::{ApiResource, DynamicResourceScope},
     runtime::watcher,
 };
 use tracing::warn;
 
-use super::follow;
 use crate::{
     api::CredentialKind,
-    cluster::reflector::{self, Store},
+    cluster::reflector::{self, Store, reflect},
     controller::{Context, credentials::Difference, sweep},
     domain::{
         declared::Declared,
@@ -54,7 +53,11 @@ pub(crate) fn watch_kind(
     context: &Arc<Context>,
     kind: CredentialKind,
 ) -> Result<impl Future<Output = ()> + Send + use<>, kube::Error> {
-    follow(context, &kind.resource(), Kind { context: context.clone(), kind })
+    let resource = kind.resource();
+    let beat = context.freshness.register(LOCAL, &resource.plural);
+    let api: Api<Declared> = Api::all_with(context.connector.client(Some(beat))?, &resource);
+    let config = reflector::config(context.connector.timeouts().watch);
+    Ok(reflect(api, config, Kind { context: context.clone(), kind }))
 }
 
 struct Kind {

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use kube::{Resource, ResourceExt, runtime::watcher};
+use kube::{Api, Resource, ResourceExt, runtime::watcher};
 use tracing::warn;
 
-use super::follow;
 use crate::{
     api::MemberCluster,
     cluster::{
         Guarded,
-        reflector::{self, Store},
+        reflector::{self, Store, reflect},
     },
     controller::{Context, member::MemberIndex},
     domain::{identity::NamespacedName, selection::LOCAL},
@@ -24,7 +23,10 @@ pub(crate) fn watch(
     context: &Arc<Context>,
     index: &Arc<MemberIndex>,
 ) -> Result<impl Future<Output = ()> + Send + use<>, kube::Error> {
-    follow(context, &(), Members { context: context.clone(), index: index.clone() })
+    let beat = context.freshness.register(LOCAL, "memberclusters");
+    let api: Api<Guarded<MemberCluster>> = Api::all(context.connector.client(Some(beat))?);
+    let config = reflector::config(context.connector.timeouts().watch);
+    Ok(reflect(api, config, Members { context: context.clone(), index: index.clone() }))
 }
 
 struct Members {

@@ -13,20 +13,14 @@ use std::{
     sync::{Arc, OnceLock, Weak},
 };
 
-use kube::{Api, Resource};
-
 use super::{
-    Context,
     clusters::ClusterRegistry,
     context::Stores,
     keys::{Dirty, Queues},
     kubeconfigs::Kubeconfigs,
 };
 use crate::{
-    cluster::{
-        EventHandler, Touched,
-        reflector::{self, Store, reflect},
-    },
+    cluster::{EventHandler, Touched},
     domain::{
         identity::{NamespacedName, OwnerId},
         namespace::Namespace,
@@ -69,20 +63,6 @@ impl Router {
         }
         owners
     }
-}
-
-/// Follows all objects of one kind in `local` for as long as it is polled.
-///
-/// # Errors
-/// When a client cannot be made.
-fn follow<S: Store>(
-    context: &Context,
-    kind: &<S::Object as Resource>::DynamicType,
-    store: S,
-) -> Result<impl Future<Output = ()> + Send + use<S>, kube::Error> {
-    let beat = context.freshness.register(LOCAL, &S::Object::plural(kind));
-    let api = Api::all_with(context.connector.client(Some(beat))?, kind);
-    Ok(reflect(api, reflector::config(context.connector.timeouts().watch), store))
 }
 
 impl EventHandler for Router {

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use kube::{ResourceExt, runtime::watcher};
+use kube::{Api, ResourceExt, runtime::watcher};
 use tracing::warn;
 
-use super::follow;
 use crate::{
     api::DistributionPolicy,
     cluster::{
         Guarded,
-        reflector::{self, Store},
+        reflector::{self, Store, reflect},
     },
     controller::{Context, events::about, keys::Dirty},
     domain::{
@@ -26,7 +25,10 @@ use crate::{
 /// # Errors
 /// When a client cannot be made.
 pub(crate) fn watch(context: &Arc<Context>) -> Result<impl Future<Output = ()> + Send + use<>, kube::Error> {
-    follow(context, &(), Policies { context: context.clone(), changed: false })
+    let beat = context.freshness.register(LOCAL, "distributionpolicies");
+    let api: Api<Guarded<DistributionPolicy>> = Api::all(context.connector.client(Some(beat))?);
+    let config = reflector::config(context.connector.timeouts().watch);
+    Ok(reflect(api, config, Policies { context: context.clone(), changed: false }))
 }
 
 struct Policies {
@@ -91,7 +93,8 @@ impl Store for Policies {
     }
 
     fn complete(&mut self) {
-        self.context.stores.policies.listed();
+        // Once is enough.
+        let _ = self.context.stores.policies.listed.set(());
         if std::mem::take(&mut self.changed) {
             self.changed();
         }
