@@ -13,6 +13,7 @@
 //! | `controller` | the shell: the router, the three loops, members, the sweep |
 //! | [`operator`] | starts and stops all of it in one process |
 //! | `leader`, `supervisor` | which of several operators acts; the end of a task is noticed |
+//! | `lock` | a lock that a panic does not poison |
 //! | [`telemetry`], [`cli`] | logs, metrics, health; flags |
 
 #![warn(missing_docs)]
@@ -26,6 +27,7 @@ mod cluster;
 mod controller;
 mod domain;
 mod leader;
+mod lock;
 pub mod operator;
 mod queue;
 mod supervisor;

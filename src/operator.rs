@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{SetOnce, mpsc, watch},
     task::JoinSet,
 };
 use tracing::{info, warn};
@@ -21,7 +21,7 @@ use crate::{
     controller::{
         Context,
         clusters::ClusterRegistry,
-        context::{Finalized, Stores},
+        context::Stores,
         credential::CredentialLoop,
         credentials::Credentials,
         desired::DesiredStates,
@@ -325,7 +325,6 @@ impl Process {
             policies: Policies::new(&settings.namespace, settings.consent_grace_period),
             desired: DesiredStates::default(),
             outcomes: Outcomes::default(),
-            finalized: Finalized::default(),
         });
         let router = Arc::new(Router::new(stores.clone(), queues.clone(), kubeconfigs.clone()));
         let mut random = [0; 32];
@@ -360,7 +359,7 @@ impl Process {
             metrics: self.metrics.clone(),
             freshness: self.freshness.clone(),
             supervisor: self.supervisor.clone(),
-            members_known: watch::Sender::new(false),
+            members_known: SetOnce::new(),
             resync_interval: settings.resync_interval,
             unreachable_grace: settings.unreachable_grace_period,
             sweep_grace: settings.sweep_grace_period,

@@ -1,12 +1,8 @@
 //! What all loops share.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
 
 use super::{
     clusters::ClusterRegistry, credentials::Credentials, desired::DesiredStates, events::Events,
@@ -15,9 +11,7 @@ use super::{
 use crate::{
     cluster::{Cluster, Connector},
     domain::{
-        fingerprint::FingerprintKey,
-        identity::{CredentialId, OwnerId},
-        ownership::Hub,
+        fingerprint::FingerprintKey, identity::CredentialId, namespace::Namespace, ownership::Hub,
         withdrawal::Consent,
     },
     supervisor::Supervisor,
@@ -30,7 +24,6 @@ pub(crate) struct Stores {
     pub policies: Policies,
     pub desired: DesiredStates,
     pub outcomes: Outcomes,
-    pub finalized: Finalized,
 }
 
 /// What all loops share.
@@ -48,8 +41,8 @@ pub(crate) struct Context {
     pub metrics: Arc<Metrics>,
     pub freshness: Freshness,
     pub supervisor: Supervisor,
-    /// Turns true when the members are known that there were at the start, and each was listed or does not answer.
-    pub members_known: watch::Sender<bool>,
+    /// Set when the members are known that there were at the start, and each was listed or does not answer.
+    pub members_known: SetOnce<()>,
     pub resync_interval: Duration,
     /// How long a cluster that does not answer holds a deletion up.
     pub unreachable_grace: Duration,
@@ -58,42 +51,26 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Waits until everything that the loops look at was listed once, but for members that do not answer.
+    /// Waits until everything that the loops read was listed once, except in members that do not answer.
     pub async fn filled(&self) {
-        self.stores.policies.wait_until_listed().await;
-        // The sender lives as long as this does.
-        let _ = self.members_known.subscribe().wait_for(|known| *known).await;
+        self.stores.policies.listed.wait().await;
+        self.members_known.wait().await;
         self.local().connectivity.filled().await;
     }
 
     /// Whether a lack of consent takes copies of a credential away by now.
     pub fn consent(&self, id: &CredentialId) -> Consent {
-        let own = self.local().read().snapshot().namespaces.get(&id.namespace).cloned();
-        self.stores.policies.consent(id.kind, &id.namespace, &own.unwrap_or_default())
+        let own = self.own_namespace(id).unwrap_or_default();
+        self.stores.policies.consent(id.kind, &id.namespace, &own)
+    }
+
+    /// The namespace of a credential, as it was seen last.
+    pub fn own_namespace(&self, id: &CredentialId) -> Option<Namespace> {
+        self.local().read().snapshot().namespaces.get(&id.namespace).cloned()
     }
 
     /// The cluster that the operator runs in.
     pub fn local(&self) -> &Arc<Cluster> {
         self.clusters.local()
-    }
-}
-
-/// Owners whose credential went through our finalizer in this process: what is left of their copies goes without a
-/// quiet period.
-#[derive(Default)]
-pub(crate) struct Finalized(Mutex<HashSet<OwnerId>>);
-
-impl Finalized {
-    pub fn insert(&self, owner: OwnerId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(owner);
-    }
-
-    pub fn contains(&self, owner: &OwnerId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(owner)
-    }
-
-    /// The credential is there again, or nothing is left of it.
-    pub fn remove(&self, owner: &OwnerId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(owner);
     }
 }

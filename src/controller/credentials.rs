@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::Arc,
 };
 
 use crate::{
@@ -11,18 +11,21 @@ use crate::{
         declared::Declared,
         identity::{NamespacedName, OwnerId},
     },
+    lock::Lock,
 };
 
 /// All credentials, findable by what they depend on.
 #[derive(Default)]
-pub(crate) struct Credentials(RwLock<Inner>);
+pub(crate) struct Credentials(Lock<Inner>);
 
 #[derive(Default)]
 struct Inner {
     by_owner: HashMap<OwnerId, Arc<Declared>>,
-    by_namespace: HashMap<Arc<str>, HashSet<OwnerId>>,
     sources: HashMap<NamespacedName, Source>,
     listed: HashSet<CredentialKind>,
+    /// Owners whose credential went through our finalizer in this process: what is left of their copies goes without
+    /// a quiet period.
+    finalized: HashSet<OwnerId>,
 }
 
 /// A Secret that credentials read.
@@ -37,7 +40,7 @@ struct Source {
     shown: bool,
 }
 
-/// What the arrival of a credential changed.
+/// What differs from the credential as it was known before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Difference {
     /// More than the status.
@@ -49,43 +52,44 @@ pub(crate) enum Difference {
 
 impl Credentials {
     pub fn get(&self, owner: &OwnerId) -> Option<Arc<Declared>> {
-        self.read().by_owner.get(owner).cloned()
+        self.0.read().by_owner.get(owner).cloned()
     }
 
     pub fn has(&self, owner: &OwnerId) -> bool {
-        self.read().by_owner.contains_key(owner)
+        self.0.read().by_owner.contains_key(owner)
     }
 
     pub fn owners(&self) -> Vec<OwnerId> {
-        self.read().by_owner.keys().cloned().collect()
+        self.0.read().by_owner.keys().cloned().collect()
     }
 
     /// The credentials of one kind.
     pub fn of_kind(&self, kind: CredentialKind) -> Vec<Arc<Declared>> {
-        self.read().by_owner.values().filter(|declared| declared.id.kind == kind).cloned().collect()
+        self.0.read().by_owner.values().filter(|declared| declared.id.kind == kind).cloned().collect()
     }
 
     /// The credentials in a namespace.
     pub fn within(&self, namespace: &str) -> Vec<OwnerId> {
-        self.read().by_namespace.get(namespace).into_iter().flatten().cloned().collect()
+        let inner = self.0.read();
+        let within = inner.by_owner.iter().filter(|(_, declared)| *declared.id.namespace == *namespace);
+        within.map(|(owner, _)| owner.clone()).collect()
     }
 
     /// Whether all credentials of all kinds are known, so that one that is not known is not there.
     pub fn is_listed(&self) -> bool {
-        let inner = self.read();
+        let inner = self.0.read();
         CredentialKind::ALL.iter().all(|kind| inner.listed.contains(kind))
     }
 
     pub fn listed(&self, kind: CredentialKind) {
-        self.write().listed.insert(kind);
+        self.0.write().listed.insert(kind);
     }
 
     /// Puts a credential in.
     pub fn set(&self, declared: Declared) -> Difference {
         let owner = declared.id.owner();
-        let mut inner = self.write();
+        let mut inner = self.0.write();
         inner.set_sources(&owner, declared.source_secrets());
-        inner.by_namespace.entry(declared.id.namespace.clone()).or_default().insert(owner.clone());
         let declared = Arc::new(declared);
         match inner.by_owner.insert(owner, declared.clone()) {
             Some(before) if !before.differs(&declared) => {
@@ -98,38 +102,45 @@ impl Credentials {
 
     /// Takes a credential out.
     pub fn remove(&self, owner: &OwnerId) {
-        let mut inner = self.write();
+        let mut inner = self.0.write();
         inner.set_sources(owner, Vec::new());
-        if let Some(declared) = inner.by_owner.remove(owner)
-            && let Some(owners) = inner.by_namespace.get_mut(&declared.id.namespace)
-        {
-            owners.remove(owner);
-            if owners.is_empty() {
-                inner.by_namespace.remove(&declared.id.namespace);
-            }
-        }
+        inner.by_owner.remove(owner);
+    }
+
+    /// Our finalizer comes off.
+    pub fn finalized(&self, owner: OwnerId) {
+        self.0.write().finalized.insert(owner);
+    }
+
+    pub fn is_finalized(&self, owner: &OwnerId) -> bool {
+        self.0.read().finalized.contains(owner)
+    }
+
+    /// The credential is there again.
+    pub fn revived(&self, owner: &OwnerId) {
+        self.0.write().finalized.remove(owner);
     }
 
     /// Counts the changes of sources, to tell whether they changed since they were read.
     pub fn source_changes(&self, sources: &[NamespacedName]) -> u64 {
-        let inner = self.read();
+        let inner = self.0.read();
         sources.iter().filter_map(|name| inner.sources.get(name)).map(|source| source.changes).sum()
     }
 
     /// Notes that a source was read, so that an event about this very version is no news.
     pub fn source_read(&self, name: &NamespacedName, resource_version: Option<String>) {
-        if let Some(source) = self.write().sources.get_mut(name) {
+        if let Some(source) = self.0.write().sources.get_mut(name) {
             source.read = resource_version;
         }
     }
 
     /// A Secret came, changed or went. Returns those who read it.
     pub fn source_changed(&self, name: &NamespacedName, resource_version: Option<&str>) -> Vec<OwnerId> {
-        // By far the most Secrets are nobody's source.
-        if !self.read().sources.contains_key(name) {
+        // Most Secrets are nobody's source.
+        if !self.0.read().sources.contains_key(name) {
             return Vec::new();
         }
-        let mut inner = self.write();
+        let mut inner = self.0.write();
         let Some(source) = inner.sources.get_mut(name) else { return Vec::new() };
         source.shown |= resource_version.is_some();
         if resource_version.is_some() && source.read.as_deref() == resource_version {
@@ -140,24 +151,16 @@ impl Credentials {
 
     /// A complete list of Secrets begins.
     pub fn sources_listing(&self) {
-        for source in self.write().sources.values_mut() {
+        for source in self.0.write().sources.values_mut() {
             source.shown = false;
         }
     }
 
     /// A complete list of Secrets ended. Returns those whose source it did not show although it was read once.
     pub fn sources_listed(&self) -> HashSet<OwnerId> {
-        let mut inner = self.write();
+        let mut inner = self.0.write();
         let gone = inner.sources.values_mut().filter(|source| !source.shown && source.read.is_some());
         gone.flat_map(Source::changed).collect()
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Inner> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

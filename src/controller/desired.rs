@@ -4,13 +4,16 @@ use std::{
     collections::HashMap,
     ops::Deref,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
 
-use crate::domain::{desired::DesiredState, identity::OwnerId};
+use crate::{
+    domain::{desired::DesiredState, identity::OwnerId},
+    lock::Lock,
+};
 
 /// A desired state, until another one takes its place.
 pub(crate) struct Published {
@@ -39,50 +42,41 @@ impl Deref for Published {
 /// What each credential wants.
 #[derive(Default)]
 pub(crate) struct DesiredStates {
-    states: RwLock<HashMap<OwnerId, Arc<Published>>>,
+    states: Lock<HashMap<OwnerId, Arc<Published>>>,
     version: AtomicU64,
 }
 
 impl DesiredStates {
     pub fn get(&self, owner: &OwnerId) -> Option<Arc<Published>> {
-        self.read().get(owner).cloned()
+        self.states.read().get(owner).cloned()
     }
 
     /// Looks at each.
     pub fn each(&self, mut look: impl FnMut(&OwnerId, &Published)) {
-        for (owner, published) in self.read().iter() {
+        for (owner, published) in self.states.read().iter() {
             look(owner, published);
         }
     }
 
-    /// Puts a state in the place of the last one. Returns the one before when it differs, or that there was none.
-    pub fn publish(&self, state: DesiredState) -> Option<Option<Arc<Published>>> {
-        let mut states = self.write();
+    /// Puts a state in the place of the last one. Returns whether it differs from that.
+    pub fn publish(&self, state: DesiredState) -> bool {
+        let mut states = self.states.write();
         if states.get(&state.owner).is_some_and(|published| published.state == state) {
-            return None;
+            return false;
         }
         let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
         let owner = state.owner.clone();
         let published = Published { state, version, since: Instant::now(), replaced: AtomicBool::new(false) };
-        let before = states.insert(owner, Arc::new(published));
-        if let Some(before) = &before {
+        if let Some(before) = states.insert(owner, Arc::new(published)) {
             before.replaced.store(true, Ordering::Relaxed);
         }
-        Some(before)
+        true
     }
 
     /// The credential is gone.
     pub fn remove(&self, owner: &OwnerId) {
-        if let Some(before) = self.write().remove(owner) {
+        if let Some(before) = self.states.write().remove(owner) {
             before.replaced.store(true, Ordering::Relaxed);
         }
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<OwnerId, Arc<Published>>> {
-        self.states.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<OwnerId, Arc<Published>>> {
-        self.states.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,48 +8,40 @@ use crate::{
     domain::reason::Reason,
 };
 
-/// A reconcile that failed.
+/// A request that the API server did not fulfil, so that the reconcile failed.
 #[derive(Debug, Error)]
-pub(crate) enum Error {
-    /// The API server did not do what was asked of it.
-    #[error("{what}: {}", describe(.source))]
-    Api {
-        /// What was being done.
-        what: &'static str,
-        #[source]
-        source: Box<kube::Error>,
-    },
-    /// A value did not serialize.
-    #[error("{what} cannot be written as JSON")]
-    Json { what: &'static str },
+#[error("{what}: {}", describe(.source))]
+pub(crate) struct Error {
+    /// What was being done.
+    what: &'static str,
+    source: Box<kube::Error>,
 }
 
 impl Error {
     /// Wraps an error of kube's.
     pub fn api(what: &'static str) -> impl FnOnce(kube::Error) -> Self {
-        move |source| Self::Api { what, source: Box::new(source) }
+        move |source| Self { what, source: Box::new(source) }
+    }
+
+    /// Wraps an error of serde's: a value of ours that does not serialize, which is not expected.
+    pub fn json(what: &'static str) -> impl FnOnce(serde_json::Error) -> Self {
+        move |error| Self::api(what)(kube::Error::SerdeError(error))
     }
 
     /// The stable reason.
     pub fn reason(&self) -> Reason {
-        match self {
-            Self::Api { source, .. } => match WriteError::of(source) {
-                WriteError::AlreadyExists | WriteError::Changed => Reason::Conflict,
-                WriteError::Gone => Reason::NotFound,
-                WriteError::Refused { reason, .. } => reason,
-                WriteError::Throttled(_) => Reason::Throttled,
-                WriteError::Failing(_) => Reason::ServerError,
-                WriteError::Unreachable(_) => Reason::Unreachable,
-            },
-            Self::Json { .. } => Reason::Internal,
+        match WriteError::of(&self.source) {
+            WriteError::AlreadyExists | WriteError::Changed => Reason::Conflict,
+            WriteError::Gone => Reason::NotFound,
+            WriteError::Refused { reason, .. } => reason,
+            WriteError::Throttled(_) => Reason::Throttled,
+            WriteError::Failing(_) => Reason::ServerError,
+            WriteError::Unreachable(_) => Reason::Unreachable,
         }
     }
 
     /// Whether trying again is of use without a change.
     pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Api { source, .. } => WriteError::of(source) != WriteError::Gone,
-            Self::Json { .. } => false,
-        }
+        WriteError::of(&self.source) != WriteError::Gone
     }
 }

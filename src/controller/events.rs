@@ -4,14 +4,11 @@
 //! is worse than none, so each transition is an Event of its own here.
 
 use k8s_openapi::{
-    api::{
-        core::v1::{Namespace, ObjectReference},
-        events::v1::Event,
-    },
+    api::{core::v1::ObjectReference, events::v1::Event},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
     jiff::Timestamp,
 };
-use kube::{Api, Client, Resource, api::PostParams, core::ApiResource};
+use kube::{Api, Client, Resource, api::PostParams};
 use tracing::{info, warn};
 
 use crate::{
@@ -26,39 +23,10 @@ pub(crate) struct Events {
     instance: String,
 }
 
-/// What an Event is about.
-#[derive(Clone, Debug)]
-pub(crate) struct About {
-    api_version: String,
-    kind: String,
-    namespace: Option<String>,
-    name: String,
-    uid: Option<String>,
-    resource_version: Option<String>,
-}
-
-impl About {
-    pub fn new(resource: &ApiResource, meta: &ObjectMeta) -> Self {
-        Self {
-            api_version: resource.api_version.clone(),
-            kind: resource.kind.clone(),
-            namespace: meta.namespace.clone(),
-            name: meta.name.clone().unwrap_or_default(),
-            uid: meta.uid.clone(),
-            resource_version: meta.resource_version.clone(),
-        }
-    }
-
-    /// A namespace, of which not more than the name is known. Its Events are found in itself.
-    pub fn namespace(name: &str) -> Self {
-        let name = Some(name.to_owned());
-        let meta = ObjectMeta { namespace: name.clone(), name, ..ObjectMeta::default() };
-        Self::new(&ApiResource::erase::<Namespace>(&()), &meta)
-    }
-
-    pub fn object<K: Resource<DynamicType = ()>>(object: &K) -> Self {
-        Self::new(&ApiResource::erase::<K>(&()), object.meta())
-    }
+/// What an Event about an object refers to.
+pub(crate) fn about<K: Resource>(object: &K, resource: &K::DynamicType) -> ObjectReference {
+    let resource_version = object.meta().resource_version.clone();
+    ObjectReference { resource_version, ..object.object_ref(resource) }
 }
 
 impl Events {
@@ -69,9 +37,10 @@ impl Events {
 
     /// Publishes a note about an object, and logs it. A note that cannot be published is logged
     /// only: that must never fail a reconcile.
-    pub async fn publish(&self, about: &About, note: &Note) {
-        let own = about.namespace.as_deref().filter(|namespace| !namespace.is_empty());
-        let (kind, name, namespace) = (&*about.kind, &*about.name, own.unwrap_or_default());
+    pub async fn publish(&self, about: &ObjectReference, note: &Note) {
+        let kind = about.kind.as_deref().unwrap_or_default();
+        let name = about.name.as_deref().unwrap_or_default();
+        let namespace = about.namespace.as_deref().unwrap_or_default();
         let reason = note.reason.as_str();
         // Without a span, which would say once more what the fields say.
         if note.warning {
@@ -80,7 +49,7 @@ impl Events {
             info!(parent: None, kind, namespace, name, reason, "{}", note.note);
         }
         // Events of what belongs to no namespace are looked for in this one.
-        let namespace = own.unwrap_or("default");
+        let namespace = if namespace.is_empty() { "default" } else { namespace };
         let now = Timestamp::now();
         let event = Event {
             metadata: ObjectMeta {
@@ -96,15 +65,7 @@ impl Events {
             event_time: Some(MicroTime(now)),
             reporting_controller: Some("claviger.dev/claviger".to_owned()),
             reporting_instance: Some(truncated(&self.instance, 128).to_owned()),
-            regarding: Some(ObjectReference {
-                api_version: Some(about.api_version.clone()),
-                kind: Some(about.kind.clone()),
-                name: Some(about.name.clone()),
-                namespace: own.map(str::to_owned),
-                uid: about.uid.clone(),
-                resource_version: about.resource_version.clone(),
-                field_path: None,
-            }),
+            regarding: Some(about.clone()),
             ..Event::default()
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
@@ -118,9 +79,7 @@ impl Events {
 }
 
 fn truncated(text: &str, bytes: usize) -> &str {
-    if text.len() <= bytes {
-        return text;
-    }
-    let end = (0..=bytes).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    text.get(..end).unwrap_or_default()
+    let mut ends = (0..=bytes.min(text.len())).rev();
+    // Up to the last whole character.
+    ends.find_map(|end| text.get(..end)).unwrap_or_default()
 }

@@ -1,8 +1,9 @@
-//! The keys of the loops, and their queues.
+//! The keys of the loops, and their queues. The credential and the status loop work on owners.
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    hash::Hash,
+    sync::Arc,
 };
 
 use crate::{
@@ -11,12 +12,9 @@ use crate::{
         identity::{NamespacedName, OwnerId},
         schedule::{RECONCILE_RETRY, WORKERS, WORKERS_PER_CLUSTER},
     },
+    lock::Lock,
     queue::{Key, Queue, Work},
 };
-
-/// A key of the credential loop and of the status loop.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct CredentialKey(pub OwnerId);
 
 /// A key of the sync loop.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,10 +22,6 @@ pub(crate) struct SyncKey {
     pub owner: OwnerId,
     pub cluster: Arc<str>,
 }
-
-/// A key of the member loop: the name of a member.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct MemberKey(pub Arc<str>);
 
 /// A key of the adoption loop: a Secret of another tool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,7 +68,7 @@ macro_rules! ungrouped {
     };
 }
 
-ungrouped!(CredentialKey, MemberKey, AdoptionKey);
+ungrouped!(OwnerId, Arc<str>, AdoptionKey);
 
 impl Key for SyncKey {
     /// No cluster takes another's workers.
@@ -87,10 +81,11 @@ impl Key for SyncKey {
 
 /// The queues of all loops.
 pub(crate) struct Queues {
-    pub credential: Arc<Queue<CredentialKey, ()>>,
+    pub credential: Arc<Queue<OwnerId, ()>>,
     pub sync: Arc<Queue<SyncKey, Dirty>>,
-    pub status: Arc<Queue<CredentialKey, ()>>,
-    pub member: Arc<Queue<MemberKey, ()>>,
+    pub status: Arc<Queue<OwnerId, ()>>,
+    /// By the name of the member.
+    pub member: Arc<Queue<Arc<str>, ()>>,
     pub adoption: Arc<Queue<AdoptionKey, ()>>,
 }
 
@@ -108,11 +103,17 @@ impl Default for Queues {
 
 impl Queues {
     pub fn credential(&self, owner: &OwnerId) {
-        self.credential.add(CredentialKey(owner.clone()), ());
+        self.credential.add(owner.clone(), ());
+    }
+
+    pub fn credentials(&self, owners: impl IntoIterator<Item = OwnerId>) {
+        for owner in owners {
+            self.credential.add(owner, ());
+        }
     }
 
     pub fn status(&self, owner: &OwnerId) {
-        self.status.add(CredentialKey(owner.clone()), ());
+        self.status.add(owner.clone(), ());
     }
 
     pub fn sync(&self, owner: &OwnerId, cluster: &Arc<str>, dirty: Dirty) {
@@ -120,7 +121,13 @@ impl Queues {
     }
 
     pub fn member(&self, name: &str) {
-        self.member.add(MemberKey(name.into()), ());
+        self.member.add(name.into(), ());
+    }
+
+    pub fn members(&self, names: impl IntoIterator<Item = Arc<str>>) {
+        for name in names {
+            self.member.add(name, ());
+        }
     }
 
     /// Lets nothing new begin.
@@ -135,28 +142,24 @@ impl Queues {
 
 /// What a loop remembers of its keys between two turns. A key is never worked on twice at once, so that it can be
 /// taken out meanwhile.
-pub(crate) struct Memories<K, V>(Mutex<HashMap<K, V>>);
+pub(crate) struct Memories<K, V>(Lock<HashMap<K, V>>);
 
 impl<K, V> Default for Memories<K, V> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Lock::default())
     }
 }
 
-impl<K: Clone + Eq + std::hash::Hash, V: Default> Memories<K, V> {
+impl<K: Eq + Hash, V: Default> Memories<K, V> {
     pub fn take(&self, key: &K) -> V {
-        self.lock().remove(key).unwrap_or_default()
+        self.0.write().remove(key).unwrap_or_default()
     }
 
     pub fn put(&self, key: K, value: V) {
-        self.lock().insert(key, value);
+        self.0.write().insert(key, value);
     }
 
     pub fn forget(&self, key: &K) {
-        self.lock().remove(key);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, V>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.write().remove(key);
     }
 }

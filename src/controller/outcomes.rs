@@ -1,35 +1,35 @@
 //! How each credential stands in each cluster, as the sync loop has left it last.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
-};
+use std::{collections::HashMap, sync::Arc};
 
-use crate::domain::{
-    identity::OwnerId,
-    outcome::{ClusterOutcome, Outcomes as OfOne, Users},
+use crate::{
+    domain::{
+        identity::OwnerId,
+        outcome::{ClusterOutcome, Outcomes as OfOne, Users},
+    },
+    lock::Lock,
 };
 
 /// How each credential stands in each cluster.
 #[derive(Default)]
-pub(crate) struct Outcomes(RwLock<HashMap<OwnerId, OfOne>>);
+pub(crate) struct Outcomes(Lock<HashMap<OwnerId, OfOne>>);
 
 /// What a new outcome changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
     None,
-    /// Who uses the copies, and not whether anybody does.
+    /// Only who uses the copies, and not whether anybody blocks a deletion.
     Users,
     All,
 }
 
 impl Outcomes {
     pub fn of(&self, owner: &OwnerId) -> OfOne {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(owner).cloned().unwrap_or_default()
+        self.0.read().get(owner).cloned().unwrap_or_default()
     }
 
     pub fn set(&self, owner: &OwnerId, cluster: &Arc<str>, outcome: ClusterOutcome) -> News {
-        let mut all = self.write();
+        let mut all = self.0.write();
         let of_one = all.entry(owner.clone()).or_default();
         let news = of_one.get(cluster).map_or(News::All, |before| compare(before, &outcome));
         if news != News::None {
@@ -38,27 +38,25 @@ impl Outcomes {
         news
     }
 
-    /// Those who have something to tell of a cluster.
+    /// Owners with an outcome in a cluster.
     pub fn owners_in(&self, cluster: &str) -> Vec<OwnerId> {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter()
-            .filter(|(_, of_one)| of_one.contains_key(cluster))
-            .map(|(owner, _)| owner.clone())
-            .collect()
+        let all = self.0.read();
+        let there = all.iter().filter(|(_, of_one)| of_one.contains_key(cluster));
+        there.map(|(owner, _)| owner.clone()).collect()
     }
 
     /// Where copies without consent stay until policies have settled.
     pub fn deferred(&self) -> Vec<(OwnerId, Arc<str>)> {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.read();
         let each = all.iter().flat_map(|(owner, of_one)| of_one.iter().map(move |one| (owner, one)));
         each.filter(|(_, (_, outcome))| outcome.deferred > 0)
             .map(|(owner, (cluster, _))| (owner.clone(), cluster.clone()))
             .collect()
     }
 
-    /// There is nothing to tell of a cluster any more. Returns whether there was.
+    /// Removes the outcome of a cluster. Returns whether there was one.
     pub fn remove(&self, owner: &OwnerId, cluster: &str) -> bool {
-        let mut all = self.write();
+        let mut all = self.0.write();
         let Some(of_one) = all.get_mut(owner) else { return false };
         let removed = of_one.remove(cluster).is_some();
         if of_one.is_empty() {
@@ -69,11 +67,7 @@ impl Outcomes {
 
     /// The credential is gone.
     pub fn forget(&self, owner: &OwnerId) {
-        self.write().remove(owner);
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<OwnerId, OfOne>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.write().remove(owner);
     }
 }
 

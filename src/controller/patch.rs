@@ -1,21 +1,15 @@
 //! JSON patches of custom resources that hold only if nobody was faster.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api,
     api::{DynamicObject, Patch, PatchParams},
-    core::ApiResource,
 };
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::Error;
-use crate::api::FINALIZER;
-
-/// The finalizers of an object, and what the patch of them is guarded by.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Finalizers<'a> {
-    pub list: &'a [String],
-    pub resource_version: &'a str,
-}
+use crate::{api::FINALIZER, domain::identity::CredentialId};
 
 /// An object that is patched.
 pub(crate) struct Target {
@@ -24,27 +18,23 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// An object in a namespace, or without one.
-    pub fn new(client: kube::Client, resource: &ApiResource, namespace: &str, name: &str) -> Self {
-        let api = if namespace.is_empty() {
-            Api::all_with(client, resource)
-        } else {
-            Api::namespaced_with(client, namespace, resource)
-        };
-        Self { api, name: name.to_owned() }
+    /// A credential.
+    pub fn credential(client: kube::Client, id: &CredentialId) -> Self {
+        let api = Api::namespaced_with(client, &id.namespace, &id.kind.resource());
+        Self { api, name: id.name.to_string() }
     }
 
-    /// Puts our finalizer on.
+    /// Puts our finalizer on. `seen` is the metadata of the object, by which the patch is guarded.
     ///
     /// # Errors
     /// What the API server answered.
-    pub async fn add_finalizer(&self, finalizers: Finalizers<'_>) -> Result<(), Error> {
-        let change = if finalizers.list.is_empty() {
+    pub async fn add_finalizer(&self, seen: &ObjectMeta) -> Result<(), Error> {
+        let change = if seen.finalizers.as_ref().is_none_or(Vec::is_empty) {
             json!({"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER]})
         } else {
             json!({"op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER})
         };
-        self.patch_finalizers(finalizers, change, "add the finalizer").await
+        self.patch_finalizers(seen, change, "add the finalizer").await
     }
 
     /// Takes our finalizer off. kube's own helper does so whenever a cleanup returns Ok, also one that merely waits, so
@@ -52,29 +42,24 @@ impl Target {
     ///
     /// # Errors
     /// What the API server answered.
-    pub async fn remove_finalizer(&self, finalizers: Finalizers<'_>) -> Result<(), Error> {
-        let Some(at) = finalizers.list.iter().position(|finalizer| finalizer == FINALIZER) else {
-            return Ok(());
-        };
+    pub async fn remove_finalizer(&self, seen: &ObjectMeta) -> Result<(), Error> {
+        let mut finalizers = seen.finalizers.iter().flatten();
+        let Some(at) = finalizers.position(|finalizer| finalizer == FINALIZER) else { return Ok(()) };
         let change = json!({"op": "remove", "path": format!("/metadata/finalizers/{at}")});
-        self.patch_finalizers(finalizers, change, "remove the finalizer").await
+        self.patch_finalizers(seen, change, "remove the finalizer").await
     }
 
     async fn patch_finalizers(
         &self,
-        finalizers: Finalizers<'_>,
+        seen: &ObjectMeta,
         change: Value,
         what: &'static str,
     ) -> Result<(), Error> {
-        let test =
-            json!({"op": "test", "path": "/metadata/resourceVersion", "value": finalizers.resource_version});
-        let patch = parse(json!([test, change]), what)?;
-        match self.api.patch_metadata(&self.name, &PatchParams::default(), &patch).await {
-            Ok(_) => Ok(()),
-            // Gone is as good as done.
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(error) => Err(Error::api(what)(error)),
-        }
+        let version = seen.resource_version.as_deref().unwrap_or_default();
+        let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": version});
+        let patch = parse(vec![test, change], what)?;
+        let patched = self.api.patch_metadata(&self.name, &PatchParams::default(), &patch).await;
+        unless_gone(patched).map(drop).map_err(Error::api(what))
     }
 
     /// Writes those fields of a status that differ from the last ones. The uid is tested, so that the status of an
@@ -88,24 +73,42 @@ impl Target {
         before: Option<&Map<String, Value>>,
         next: &Map<String, Value>,
     ) -> Result<Option<String>, Error> {
-        let test = json!({"op": "test", "path": "/metadata/uid", "value": uid});
-        let mut patch = vec![test];
+        let what = "write the status";
+        let mut patch = vec![json!({"op": "test", "path": "/metadata/uid", "value": uid})];
         match before {
             Some(before) => patch.extend(differences(before, next)),
             None => patch.push(json!({"op": "add", "path": "/status", "value": next})),
         }
-        let patch = parse(Value::Array(patch), "write the status")?;
+        let patch = parse(patch, what)?;
         let written = self.api.patch_subresource("status", &self.name, &PatchParams::default(), &patch).await;
-        match written {
-            Ok(object) => Ok(object.metadata.resource_version),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
-            Err(error) => Err(Error::api("write the status")(error)),
-        }
+        let written = unless_gone(written).map_err(Error::api(what))?;
+        Ok(written.and_then(|object| object.metadata.resource_version))
     }
 }
 
-fn parse(patch: Value, what: &'static str) -> Result<Patch<()>, Error> {
-    serde_json::from_value(patch).map(Patch::Json).map_err(|_| Error::Json { what })
+/// The fields of a status.
+///
+/// # Errors
+/// When it does not serialize.
+pub(crate) fn fields(status: &impl Serialize) -> Result<Map<String, Value>, Error> {
+    let fields = serde_json::to_value(status).and_then(serde_json::from_value);
+    fields.map_err(Error::json("write the status"))
+}
+
+/// A patch of these operations.
+///
+/// # Errors
+/// When they do not serialize.
+pub(crate) fn parse(operations: Vec<Value>, what: &'static str) -> Result<Patch<()>, Error> {
+    serde_json::from_value(Value::Array(operations)).map(Patch::Json).map_err(Error::json(what))
+}
+
+/// What is gone needs no patch.
+fn unless_gone<T>(patched: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+    match patched {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        patched => patched.map(Some),
+    }
 }
 
 /// Operations that make one status of another, field by field, so that each field has one owner.

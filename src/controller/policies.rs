@@ -2,15 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
 
 use crate::{
     api::{CredentialKind, DistributionPolicySpec},
     domain::{consent::Policy, namespace::Namespace, withdrawal::Consent},
+    lock::Lock,
 };
 
 /// All DistributionPolicies.
@@ -18,16 +19,18 @@ pub(crate) struct Policies {
     operator_namespace: Arc<str>,
     grace: Duration,
     began: Instant,
-    inner: RwLock<Inner>,
-    listed: watch::Sender<bool>,
+    inner: Lock<Inner>,
+    /// Set when all policies were listed once.
+    pub listed: SetOnce<()>,
 }
 
+#[derive(Default)]
 struct Inner {
     /// `None` where one cannot be read.
     policies: BTreeMap<String, Option<Arc<Policy>>>,
-    /// Policies as they were before they changed or went, for as long as that was only a moment ago.
+    /// Policies as they were before a recent change or removal.
     recent: Vec<(Instant, Arc<Policy>)>,
-    /// When a policy that could not be read was replaced or went last: whom it was about nobody knows.
+    /// When a policy that could not be read was last replaced or removed: nobody knows whom it was about.
     unreadable_until: Option<Instant>,
 }
 
@@ -38,19 +41,15 @@ impl Policies {
             operator_namespace: operator_namespace.into(),
             grace,
             began: Instant::now(),
-            inner: RwLock::new(Inner {
-                policies: BTreeMap::new(),
-                recent: Vec::new(),
-                unreadable_until: None,
-            }),
-            listed: watch::Sender::new(false),
+            inner: Lock::default(),
+            listed: SetOnce::new(),
         }
     }
 
     /// Puts a policy in; `None` for one that cannot be read. Returns whether anything changed.
     pub fn set(&self, name: &str, spec: Option<&DistributionPolicySpec>) -> bool {
         let policy = spec.map(|spec| Arc::new(Policy::new(spec, &self.operator_namespace)));
-        let mut inner = self.write();
+        let mut inner = self.inner.write();
         if inner.policies.get(name) == Some(&policy) {
             return false;
         }
@@ -61,18 +60,18 @@ impl Policies {
     }
 
     pub fn remove(&self, name: &str) -> bool {
-        let mut inner = self.write();
+        let mut inner = self.inner.write();
         let Some(before) = inner.policies.remove(name) else { return false };
         inner.remember(before, self.grace);
         true
     }
 
     pub fn names(&self) -> Vec<String> {
-        self.read().policies.keys().cloned().collect()
+        self.inner.read().policies.keys().cloned().collect()
     }
 
     pub fn unreadable(&self) -> usize {
-        self.read().unreadable()
+        self.inner.read().unreadable()
     }
 
     /// The policies that cover credentials of a kind in a namespace, and whether that is all of them: whether each
@@ -83,7 +82,7 @@ impl Policies {
         namespace: &str,
         seen: &Namespace,
     ) -> (Vec<Arc<Policy>>, bool) {
-        let inner = self.read();
+        let inner = self.inner.read();
         let readable = inner.policies.values().flatten();
         let covering = readable.filter(|policy| policy.covers(kind, namespace, seen)).cloned().collect();
         (covering, inner.unreadable() == 0)
@@ -91,34 +90,12 @@ impl Policies {
 
     /// Whether a lack of consent takes copies away by now: of a credential of a kind in a namespace.
     pub fn consent(&self, kind: CredentialKind, namespace: &str, seen: &Namespace) -> Consent {
-        let inner = self.read();
+        let inner = self.inner.read();
         let covering = inner.recent.iter().filter(|(_, policy)| policy.covers(kind, namespace, seen));
         let changed = covering.map(|(changed, _)| *changed).chain(inner.unreadable_until).max();
         // At the start nobody knows what has just changed.
         let quiet = changed.unwrap_or(self.began).elapsed();
         Consent::judge(quiet, self.grace, inner.unreadable())
-    }
-
-    pub fn listed(&self) {
-        self.listed.send_replace(true);
-    }
-
-    /// Ends when all policies were listed once.
-    pub async fn wait_until_listed(&self) {
-        // The sender lives as long as this does.
-        let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
-    }
-
-    pub fn operator_namespace(&self) -> &Arc<str> {
-        &self.operator_namespace
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Inner> {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
-        self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,7 +104,7 @@ impl Inner {
         self.policies.values().filter(|policy| policy.is_none()).count()
     }
 
-    /// A policy is not what it was any more. One that is new takes nothing away.
+    /// Notes that a policy changed or went. One that is new takes nothing away.
     fn remember(&mut self, before: Option<Arc<Policy>>, grace: Duration) {
         self.recent.retain(|(changed, _)| changed.elapsed() < grace);
         let now = Instant::now();

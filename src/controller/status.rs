@@ -5,16 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use k8s_openapi::{
+    api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp,
+};
 use serde_json::{Map, Value};
 use tracing::warn;
 
 use super::{
     Context, Error,
     desired::Published,
-    events::About,
-    keys::{CredentialKey, Memories},
-    patch::{Finalizers, Target},
+    events,
+    keys::Memories,
+    patch::{Target, fields},
 };
 use crate::{
     api::CredentialStatus,
@@ -24,7 +26,7 @@ use crate::{
         identity::OwnerId,
         outcome::{ClusterOutcome, Outcomes},
         reason::Reason,
-        removal::Disposition,
+        removal::{Disposition, Removal},
         schedule::STATUS_ECHO,
         status::{Writing, compute, when_to_write},
     },
@@ -62,7 +64,7 @@ impl StatusLoop {
     }
 
     /// Tells how one credential stands.
-    pub async fn tell(&self, CredentialKey(owner): CredentialKey) -> Next {
+    pub async fn tell(&self, owner: OwnerId) -> Next {
         let stores = &self.context.stores;
         let declared = stores.credentials.get(&owner);
         let published = stores.desired.get(&owner);
@@ -96,7 +98,7 @@ impl StatusLoop {
     }
 }
 
-/// One look at one credential.
+/// One turn of the loop for one credential.
 struct Turn<'a> {
     context: &'a Context,
     declared: &'a Declared,
@@ -111,15 +113,17 @@ impl Turn<'_> {
             // That one will wake this when it has said how it stands.
             return Ok(Next::Done);
         }
-        let removal = self.published.removal.as_ref();
-        if removal.is_some_and(|removal| removal.is_complete(self.published.version, &outcomes)) {
-            return self.release(&outcomes).await;
+        if let Some(removal) = &self.published.removal
+            && removal.is_complete(self.published.version, &outcomes)
+        {
+            self.release(removal, &outcomes).await?;
+            return Ok(Next::Done);
         }
         for outcome in outcomes.values_mut().filter(|outcome| outcome.version != self.published.version) {
             // It is about what was wanted before.
             *outcome = Arc::new(ClusterOutcome { in_progress: true, ..ClusterOutcome::clone(outcome) });
         }
-        self.believe_the_watch(memory);
+        self.forget_shown(memory);
         let written = memory.written.clone();
         // The status that the server has.
         let (previous, recorded) = match &written {
@@ -146,8 +150,13 @@ impl Turn<'_> {
             memory.since_news.get_or_insert_with(Instant::now);
             return Ok(Next::After(wait));
         }
-        let before = previous.map(|status| fields(status, recorded)).transpose()?;
-        let all = fields(&next, &details)?;
+        let all = |status: &CredentialStatus, details: &Map<String, Value>| -> Result<_, Error> {
+            let mut all = fields(status)?;
+            all.extend(details.clone());
+            Ok(all)
+        };
+        let before = previous.map(|status| all(status, recorded)).transpose()?;
+        let all = all(&next, &details)?;
         let notes = event::transitions(previous, &next);
         let answered = previous.and_then(|status| status.sync.as_ref()) != next.sync.as_ref();
         let rotated = previous.and_then(|status| status.revision) != next.revision;
@@ -165,7 +174,7 @@ impl Turn<'_> {
     }
 
     /// Forgets what was written last once the watch shows it or something newer.
-    fn believe_the_watch(&self, memory: &mut Memory) {
+    fn forget_shown(&self, memory: &mut Memory) {
         let number = |version: &str| version.parse::<u64>().ok();
         let shown = |written: &Arc<Written>| {
             number(self.declared.resource_version()) >= number(&written.resource_version)
@@ -184,14 +193,11 @@ impl Turn<'_> {
     }
 
     /// Takes our finalizer off: nothing is left.
-    async fn release(&self, outcomes: &Outcomes) -> Result<Next, Error> {
+    async fn release(&self, removal: &Removal, outcomes: &Outcomes) -> Result<(), Error> {
         let (context, owner) = (self.context, &self.published.owner);
-        let list = self.declared.meta.finalizers.as_deref().unwrap_or_default();
-        let finalizers = Finalizers { list, resource_version: self.declared.resource_version() };
-        context.stores.finalized.insert(owner.clone());
-        self.target().remove_finalizer(finalizers).await?;
+        context.stores.credentials.finalized(owner.clone());
+        self.target().remove_finalizer(&self.declared.meta).await?;
         let about = self.about();
-        let Some(removal) = &self.published.removal else { return Ok(Next::Done) };
         for cluster in &removal.left_behind {
             let outcome = outcomes.get(cluster);
             let count = outcome.map_or(0, |outcome| outcome.synced.max(outcome.remaining));
@@ -205,7 +211,7 @@ impl Turn<'_> {
         }
         context.events.publish(&about, &deletion_note(removal.disposition)).await;
         context.queues.credential(owner);
-        Ok(Next::Done)
+        Ok(())
     }
 
     async fn publish(&self, notes: Vec<Note>, rotated: bool) {
@@ -220,13 +226,11 @@ impl Turn<'_> {
     }
 
     fn target(&self) -> Target {
-        let id = &self.declared.id;
-        let client = self.context.local().connection.client();
-        Target::new(client, &id.kind.resource(), &id.namespace, &id.name)
+        Target::credential(self.context.local().connection.client(), &self.declared.id)
     }
 
-    fn about(&self) -> About {
-        About::new(&self.declared.id.kind.resource(), &self.declared.meta)
+    fn about(&self) -> ObjectReference {
+        events::about(self.declared, &self.declared.id.kind.resource())
     }
 
     fn gauge(&self, status: &CredentialStatus) {
@@ -252,16 +256,6 @@ impl Turn<'_> {
             expires: status.expiration_time.as_ref().map(|time| time.0),
         };
         self.context.metrics.credentials().set(id.kind.name(), &id.namespace, &id.name, row);
-    }
-}
-
-fn fields(status: &CredentialStatus, details: &Map<String, Value>) -> Result<Map<String, Value>, Error> {
-    match serde_json::to_value(status) {
-        Ok(Value::Object(mut fields)) => {
-            fields.extend(details.clone());
-            Ok(fields)
-        }
-        _ => Err(Error::Json { what: "the status" }),
     }
 }
 

@@ -5,12 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use tracing::{info, warn};
 
 use super::{
     Context,
     clusters::Member,
-    events::About,
     keys::{Dirty, SyncKey},
 };
 use crate::{
@@ -35,7 +35,7 @@ pub(super) struct Memory {
     failures: u32,
 }
 
-/// Has the copies of all owners without a credential looked at, from time to time and at the start.
+/// Queues all owners without a credential, at the start and then at each `interval`.
 pub(crate) async fn run(context: Arc<Context>, interval: Duration) {
     loop {
         wake_all(&context);
@@ -43,19 +43,20 @@ pub(crate) async fn run(context: Arc<Context>, interval: Duration) {
     }
 }
 
-/// Has the copies of all owners without a credential looked at.
+/// Queues all owners without a credential.
 pub(crate) fn wake_all(context: &Context) {
     for member in context.clusters.all() {
         let Some(cluster) = member.up() else { continue };
-        let owners: Vec<OwnerId> = {
-            let cache = cluster.read();
-            let known = |owner: &OwnerId| context.stores.credentials.has(owner);
-            cache.snapshot().copies.owners().filter(|owner| !known(owner)).cloned().collect()
-        };
-        for owner in owners {
-            context.queues.sync(&owner, &member.name, Dirty::all());
+        for owner in cluster.read().snapshot().copies.owners() {
+            if !context.stores.credentials.has(owner) {
+                context.queues.sync(owner, &member.name, Dirty::all());
+            }
         }
-        tell_held(context, &member, cluster);
+        let (owners, missing) = count(context, cluster);
+        if !is_braked(owners, missing) {
+            // What `hold` said is not so any more.
+            context.metrics.set_sweep_held(&member.name, 0);
+        }
     }
 }
 
@@ -69,22 +70,18 @@ pub(super) async fn sweep(context: &Context, key: &SyncKey, memory: &mut Memory)
     let Some(member) = context.clusters.get(&key.cluster) else { return Next::Done };
     // Once it can be worked with, all is looked at.
     let Some(cluster) = member.up().filter(|_| !member.settings.paused) else { return Next::Done };
-    let id = {
-        let cache = cluster.read();
-        orphan(context, cache.snapshot(), &key.owner)
-    };
+    let id = orphan(context, cluster.read().snapshot(), &key.owner);
     let Some(id) = id else { return Next::Done };
     if !credentials.is_listed() || cluster.is_blind_to_users() {
         return Next::After(STALE_RETRY.limit);
     }
     let since = *memory.missing_since.get_or_insert_with(Instant::now);
     let (owners, missing) = count(context, cluster);
-    let braked = is_braked(owners, missing);
     let missing_owner = Missing {
         age: since.elapsed(),
-        finalized: context.stores.finalized.contains(&key.owner),
+        finalized: credentials.is_finalized(&key.owner),
         leaving: member.settings.leaving,
-        braked: braked && !is_allowed(context, &member),
+        braked: is_braked(owners, missing) && !is_allowed(context, &member),
     };
     match missing_owner.judge(context.sweep_grace) {
         Sweep::Wait(left) => Next::After(left),
@@ -106,11 +103,8 @@ async fn remove(
     let changes = plan_sweep(cluster.read().snapshot(), owner).changes;
     if changes.is_empty() {
         // What is in use is looked at again when that changes.
-        return if memory.missing_since.is_some() && cluster.read().snapshot().copies.has(owner) {
-            Next::After(SWEEP_HELD_RETRY)
-        } else {
-            Next::Done
-        };
+        let left = cluster.read().snapshot().copies.has(owner);
+        return if left { Next::After(SWEEP_HELD_RETRY) } else { Next::Done };
     }
     // Whether the credential came back is looked at in the moment of each write.
     let stop = || context.stores.credentials.has(owner);
@@ -121,7 +115,7 @@ async fn remove(
     if applied.done > 0 {
         info!(cluster = name, credential = %id, done = applied.done, left = applied.left, "swept Secrets whose credential is gone");
     }
-    for (_, failure) in applied.refusals.iter().take(1) {
+    if let Some((_, failure)) = applied.refusals.first() {
         let count = applied.refusals.len();
         warn!(cluster = name, credential = %id, count, reason = failure.reason().as_str(), "Secrets cannot be swept");
     }
@@ -152,11 +146,11 @@ fn orphan(context: &Context, snapshot: Snapshot<'_>, owner: &OwnerId) -> Option<
 fn count(context: &Context, cluster: &Cluster) -> (usize, usize) {
     let cache = cluster.read();
     let snapshot = cache.snapshot();
-    let mut owners = 0;
-    let mut missing = 0;
+    let credentials = &context.stores.credentials;
+    let (mut owners, mut missing) = (0, 0);
     for owner in snapshot.copies.owners() {
         owners += 1;
-        let gone = !context.stores.credentials.has(owner) && !context.stores.finalized.contains(owner);
+        let gone = !credentials.has(owner) && !credentials.is_finalized(owner);
         missing += usize::from(gone && orphan(context, snapshot, owner).is_some());
     }
     (owners, missing)
@@ -177,14 +171,14 @@ async fn hold(context: &Context, member: &Member, owners: usize, missing: usize)
         "the sweep of cluster '{}' has stopped: the credentials of {missing} of {owners} owners of Secrets there are missing, which looks like a mistake; if it is none, annotate namespace '{}' with {ANNOTATION_ALLOW_SWEEP}={}",
         member.name, context.namespace, member.name
     );
-    let about = About::namespace(&context.namespace);
+    // Events of the namespace are found in itself.
+    let namespace = Some(context.namespace.to_string());
+    let about = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Namespace".to_owned()),
+        name: namespace.clone(),
+        namespace,
+        ..ObjectReference::default()
+    };
     context.events.publish(&about, &Note::warning(Reason::SweepHeld, Action::Sweep, text)).await;
-}
-
-/// Takes back what [`hold`] said, once it is not so any more.
-fn tell_held(context: &Context, member: &Member, cluster: &Cluster) {
-    let (owners, missing) = count(context, cluster);
-    if !is_braked(owners, missing) {
-        context.metrics.set_sweep_held(&member.name, 0);
-    }
 }

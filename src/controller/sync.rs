@@ -10,7 +10,7 @@ use super::{
     Context,
     clusters::Member,
     desired::Published,
-    keys::{CredentialKey, Dirty, Memories, SyncKey},
+    keys::{Dirty, Memories, SyncKey},
     outcomes::News,
     sweep,
 };
@@ -36,7 +36,6 @@ pub(super) struct Memory {
     /// The desired state that `state` is about.
     version: u64,
     state: SyncState,
-    missing_namespaces: Vec<Arc<str>>,
     /// Namespaces with changes that were not made yet.
     outstanding: HashSet<Arc<str>>,
     /// Changes that were refused, and when they are tried again.
@@ -101,8 +100,7 @@ impl Sync<'_> {
             return (Next::Done, false);
         };
         let Some(cluster) = member.seen().cloned() else {
-            let condition = member.condition().unwrap_or(ClusterCondition::Connecting);
-            self.leave_unseen(&member, condition);
+            self.leave_unseen(&member);
             return (Next::Done, false);
         };
         let condition = self.condition(&member, &cluster);
@@ -112,42 +110,37 @@ impl Sync<'_> {
             cluster.writer.refresh(&self.key.owner).await;
             self.memory.refreshed = request;
         }
-        let mut next = Next::Done;
         let (mut changes, wait) = self.plan(&cluster, &dirty);
-        next = sooner(next, wait);
+        let mut next = Next::Done.or_after(wait);
         if !changes.is_empty() && cluster.is_blind_to_users() {
             // Who uses what is not known: nothing is deleted on a guess.
             changes.retain(|change| !matches!(change.action, Action::Delete { if_unused: true, .. }));
-            next = sooner(next, Some(STALE_RETRY.limit));
+            next = next.or_after(Some(STALE_RETRY.limit));
         }
         let mut stopped = condition;
         if stopped.is_none() && !changes.is_empty() {
-            self.memory.outstanding =
-                changes.iter().map(|change| change.object.namespace().clone()).collect();
+            self.memory.outstanding = namespaces(&changes).collect();
             // How it stands before the changes, for the others; it may take a while.
             self.leave(Some(self.outcome(&cluster, None)));
             let applied = self.apply(&cluster, changes).await;
             stopped.clone_from(&applied.condition);
             next = self.follow_up(&cluster, applied, next);
         } else if stopped.is_some() {
-            self.memory.outstanding.extend(changes.iter().map(|change| change.object.namespace().clone()));
+            self.memory.outstanding.extend(namespaces(&changes));
         } else {
             self.memory.stale = 0;
         }
-        if let Some(retry) = self.memory.retry {
-            next = sooner(next, Some(retry.saturating_duration_since(Instant::now())));
-        }
-        if let (true, Consent::Settling(left)) =
-            (self.memory.state.deferred() > 0, self.context.consent(&self.published.id))
+        next = next.or_after(self.memory.retry.map(|retry| retry.saturating_duration_since(Instant::now())));
+        if self.memory.state.deferred() > 0
+            && let Consent::Settling(left) = self.context.consent(&self.published.id)
         {
-            next = sooner(next, Some(left));
+            next = next.or_after(Some(left));
         }
-        if let Some((left, _)) = cluster.connectivity.pause() {
-            // Not all that wait at the same moment.
-            next = sooner(next, Some(left.mul_f64(1.0 + rand::random::<f64>())));
-        }
+        // Not all that wait at the same moment.
+        let pause = cluster.connectivity.pause().map(|(left, _)| left.mul_f64(1.0 + rand::random::<f64>()));
+        next = next.or_after(pause);
         let outcome = self.outcome(&cluster, stopped);
-        let keep = self.published.clusters.contains_key(&self.key.cluster) || outcome.is_worth_telling();
+        let keep = self.targets().is_some() || outcome.is_worth_telling();
         self.leave(keep.then_some(outcome));
         (next, keep)
     }
@@ -188,27 +181,21 @@ impl Sync<'_> {
     /// Plans under one lock, and notes how things stand. Returns the changes, and when a repair that has to wait may be
     /// made.
     fn plan(&mut self, cluster: &Cluster, dirty: &Dirty) -> (Vec<Change>, Option<Duration>) {
-        let targets = self.published.clusters.get(&self.key.cluster).map(|targets| &**targets);
         let withdraw = self.withdraws();
         let mut plan = {
             let cache = cluster.read();
-            let snapshot = cache.snapshot();
             let (repairs, now) = cluster.writer.repairs();
             let inputs = Inputs {
-                snapshot,
+                snapshot: cache.snapshot(),
                 desired: self.published,
-                targets,
+                targets: self.targets(),
                 withdraw,
                 refusals: &self.memory.refusals,
                 repairs: &repairs,
                 now,
             };
             let scope = if dirty.all { Scope::All } else { Scope::Namespaces(&dirty.namespaces) };
-            let plan = plan(inputs, scope);
-            missing(&mut self.memory.missing_namespaces, targets, dirty, |name| {
-                snapshot.namespaces.contains_key(name)
-            });
-            plan
+            plan(inputs, scope)
         };
         if dirty.all {
             self.memory.state.replace(&mut plan);
@@ -224,6 +211,11 @@ impl Sync<'_> {
             self.memory.outstanding.extend(self.memory.state.conflicts().cloned());
         }
         (changes, wait)
+    }
+
+    /// What the credential wants of the cluster, if anything.
+    fn targets(&self) -> Option<&ClusterTargets> {
+        self.published.clusters.get(&self.key.cluster).map(|targets| &**targets)
     }
 
     async fn apply(&self, cluster: &Cluster, changes: Vec<Change>) -> Applied {
@@ -243,7 +235,6 @@ impl Sync<'_> {
 
     /// Takes in what became of the changes, and looks at what they touched.
     fn follow_up(&mut self, cluster: &Cluster, applied: Applied, next: Next) -> Next {
-        let progress = applied.done > 0;
         for (object, failure) in applied.refusals {
             // What is told in the plan itself needs no other try.
             if !failure.is_final() {
@@ -261,12 +252,12 @@ impl Sync<'_> {
             self.memory.outstanding.remove(namespace);
         }
         let (again, wait) = self.plan(cluster, &Dirty { all: false, namespaces: applied.touched });
-        self.memory.outstanding.extend(again.iter().map(|change| change.object.namespace().clone()));
-        let next = sooner(next, wait);
+        self.memory.outstanding.extend(namespaces(&again));
+        let next = next.or_after(wait);
         if applied.condition.is_some() {
             return next;
         }
-        if applied.left > 0 || (progress && !again.is_empty()) {
+        if applied.left > 0 || (applied.done > 0 && !again.is_empty()) {
             self.memory.stale = 0;
             return Next::Again;
         }
@@ -278,13 +269,17 @@ impl Sync<'_> {
             return next;
         }
         self.memory.stale = self.memory.stale.saturating_add(1);
-        sooner(next, Some(STALE_RETRY.wait(self.memory.stale, rand::random())))
+        next.or_after(Some(STALE_RETRY.wait(self.memory.stale, rand::random())))
     }
 
     fn outcome(&self, cluster: &Cluster, condition: Option<ClusterCondition>) -> ClusterOutcome {
         let (memory, owner) = (&*self.memory, &self.key.owner);
         let cache = cluster.read();
         let snapshot = cache.snapshot();
+        let named = self.targets().into_iter().flat_map(ClusterTargets::names);
+        let mut missing_namespaces: Vec<_> =
+            named.filter(|name| !snapshot.namespaces.contains_key(*name)).cloned().collect();
+        missing_namespaces.sort();
         ClusterOutcome {
             version: self.published.version,
             desired: memory.state.desired(),
@@ -297,71 +292,45 @@ impl Sync<'_> {
             in_progress: condition.is_none() && !memory.outstanding.is_empty(),
             users: memory.state.users(snapshot, owner),
             condition,
-            missing_namespaces: memory.missing_namespaces.clone(),
+            missing_namespaces,
             refreshed: memory.refreshed.clone(),
         }
     }
 
-    fn leave_unseen(&self, member: &Member, condition: ClusterCondition) {
+    fn leave_unseen(&self, member: &Member) {
+        let condition = member.condition().unwrap_or(ClusterCondition::Connecting);
         let declared = self.context.stores.credentials.get(&self.key.owner);
-        let rows = declared.as_ref().and_then(|declared| declared.status.as_ref());
-        let row = rows.and_then(|status| status.clusters.iter().find(|row| row.name == *member.name));
-        let wanted = self.published.clusters.contains_key(&self.key.cluster);
+        let row = declared.as_ref().and_then(|declared| declared.row(&member.name));
         let outcome = ClusterOutcome::unseen(row, condition, self.published.version);
-        self.leave((wanted || row.is_some()).then_some(outcome));
+        self.leave((self.targets().is_some() || row.is_some()).then_some(outcome));
     }
 
     /// Leaves an outcome for the others, and wakes those whom it concerns.
     fn leave(&self, outcome: Option<ClusterOutcome>) {
         let (context, owner) = (self.context, &self.key.owner);
-        let permitted = self.memory.state.is_permitted();
         let news = match outcome {
             Some(outcome) => context.stores.outcomes.set(owner, &self.key.cluster, outcome),
             None if context.stores.outcomes.remove(owner, &self.key.cluster) => News::All,
             None => News::None,
         };
         // A deletion is decided by all outcomes, and a source is read once there is somewhere to write to.
-        let unread = matches!(self.published.source, SourceState::NotRead) && permitted;
-        if (news == News::All && self.published.removal.is_some())
-            || (unread && self.published.removal.is_none())
-        {
+        let concerned = match self.published.removal {
+            Some(_) => news == News::All,
+            None => self.published.source == SourceState::NotRead && self.memory.state.is_permitted(),
+        };
+        if concerned {
             context.queues.credential(owner);
         }
         match news {
             News::None => {}
             News::Users => {
-                let key = CredentialKey(owner.clone());
-                context.queues.status.add_after(key, (), Duration::from_millis(500));
+                context.queues.status.add_after(owner.clone(), (), Duration::from_millis(500));
             }
             News::All => context.queues.status(owner),
         }
     }
 }
 
-/// Keeps the names that the target lists and that do not exist.
-fn missing(
-    missing: &mut Vec<Arc<str>>,
-    targets: Option<&ClusterTargets>,
-    dirty: &Dirty,
-    exists: impl Fn(&str) -> bool,
-) {
-    let Some(targets) = targets else { return missing.clear() };
-    if dirty.all {
-        *missing = targets.names().filter(|name| !exists(name)).cloned().collect();
-        missing.sort();
-        return;
-    }
-    missing.retain(|name| !dirty.namespaces.contains(name));
-    let gone = dirty.namespaces.iter().filter(|name| targets.lists(name) && !exists(name));
-    missing.extend(gone.cloned());
-    missing.sort();
-}
-
-/// The sooner of a next time and a wait.
-fn sooner(next: Next, wait: Option<Duration>) -> Next {
-    match (next, wait) {
-        (Next::Done, Some(wait)) => Next::After(wait),
-        (Next::After(before), Some(wait)) => Next::After(before.min(wait)),
-        (next, _) => next,
-    }
+fn namespaces(changes: &[Change]) -> impl Iterator<Item = Arc<str>> {
+    changes.iter().map(|change| change.object.namespace().clone())
 }

@@ -13,8 +13,8 @@ use super::{
     validity::Validity,
 };
 use crate::api::{
-    ANNOTATION_FORCE_DELETE, ANNOTATION_SYNC, BasicAuthCredential, CredentialKind, CredentialStatus,
-    DeletionPolicy, FINALIZER, RegistryCredential, TlsCredential, for_all_kinds,
+    ANNOTATION_FORCE_DELETE, ANNOTATION_SYNC, BasicAuthCredential, ClusterStatus, CredentialKind,
+    CredentialStatus, DeletionPolicy, FINALIZER, RegistryCredential, TlsCredential, for_all_kinds,
 };
 
 /// A credential as the API server has it.
@@ -77,6 +77,11 @@ impl Declared {
         let asked = self.annotation(ANNOTATION_SYNC)?;
         let handled = self.status.as_ref().and_then(|status| status.sync.as_ref());
         (handled.map(|sync| sync.last_handled_request.as_str()) != Some(asked)).then_some(asked)
+    }
+
+    /// What the status says of a cluster.
+    pub fn row(&self, cluster: &str) -> Option<&ClusterStatus> {
+        self.status.as_ref()?.clusters.iter().find(|row| row.name == cluster)
     }
 
     /// The name of the produced Secrets.

@@ -31,3 +31,14 @@ pub(crate) enum Next {
     /// It failed: it is tried again after the key's back-off.
     Retry,
 }
+
+impl Next {
+    /// The same, but not later than after `wait`, where there is one.
+    pub fn or_after(self, wait: Option<Duration>) -> Self {
+        match (self, wait) {
+            (Self::Done, Some(wait)) => Self::After(wait),
+            (Self::After(before), Some(wait)) => Self::After(before.min(wait)),
+            (next, _) => next,
+        }
+    }
+}

@@ -15,19 +15,19 @@ use tracing::{debug, warn};
 use super::{
     Context, Error,
     clusters::Member,
-    keys::{CredentialKey, Dirty, Memories},
-    patch::{Finalizers, Target},
+    keys::{Dirty, Memories},
+    patch::Target,
 };
 use crate::{
+    cluster::Cluster,
     domain::{
         content::{Content, SourceError},
         credential::CredentialSpec,
         declared::Declared,
         desired::{DesiredState, SourceState, accepted},
         fingerprint::Fingerprint,
-        identity::OwnerId,
+        identity::{CredentialId, OwnerId},
         lifecycle::Lifecycle,
-        namespace::Namespace,
         ownership::Metadata,
         read_back::{self, ClusterCopies},
         rendered::RenderedSecret,
@@ -69,8 +69,8 @@ impl CredentialLoop {
         Self { context, memories: Memories::default() }
     }
 
-    /// Looks at one credential.
-    pub async fn reconcile(&self, CredentialKey(owner): CredentialKey) -> Next {
+    /// Reconciles one credential.
+    pub async fn reconcile(&self, owner: OwnerId) -> Next {
         let began = Instant::now();
         let Some(declared) = self.context.stores.credentials.get(&owner) else {
             self.forget(&owner);
@@ -80,10 +80,8 @@ impl CredentialLoop {
         if memory.uid != declared.uid() {
             memory = Memory { uid: declared.uid().to_owned(), ..Memory::default() };
         }
-        let result = self.look(&declared, &mut memory).await;
         let kind = declared.id.kind.name();
-        let (outcome, next) = match result {
-            Ok(next @ Next::Done) => (Outcome::Synced, next),
+        let (outcome, next) = match self.reconcile_declared(&declared, &mut memory).await {
             Ok(Next::Retry) => (Outcome::Waiting, Next::Retry),
             Ok(next) => (Outcome::Synced, next),
             Err(error) => {
@@ -100,49 +98,41 @@ impl CredentialLoop {
         next
     }
 
-    async fn look(&self, declared: &Arc<Declared>, memory: &mut Memory) -> Result<Next, Error> {
+    async fn reconcile_declared(&self, declared: &Arc<Declared>, memory: &mut Memory) -> Result<Next, Error> {
         match Lifecycle::of(declared) {
             Lifecycle::Gone => {
                 self.forget(&declared.id.owner());
                 return Ok(Next::Done);
             }
-            Lifecycle::Deleting => return Ok(self.remove(declared, memory)),
+            Lifecycle::Deleting => return Ok(self.finalize(declared, memory)),
             Lifecycle::New => {
                 let client = self.context.local().connection.client();
-                let id = &declared.id;
-                let list = declared.meta.finalizers.as_deref().unwrap_or_default();
-                let finalizers = Finalizers { list, resource_version: declared.resource_version() };
-                let target = Target::new(client, &id.kind.resource(), &id.namespace, &id.name);
-                target.add_finalizer(finalizers).await?;
+                Target::credential(client, &declared.id).add_finalizer(&declared.meta).await?;
             }
             Lifecycle::Kept => {}
         }
         match &declared.spec {
-            Ok(spec) => Ok(self.keep(declared, spec, memory).await),
-            Err(unreadable) => {
-                let mut state = blank(declared);
-                state.source = SourceState::UnreadableSpec(unreadable.error.clone());
-                self.publish(state, false);
+            Ok(spec) => Ok(self.update(declared, spec, memory).await),
+            Err(_) => {
+                self.publish(blank(declared), false);
                 Ok(self.resync())
             }
         }
     }
 
     /// Works out what a credential that stays wants.
-    async fn keep(&self, declared: &Declared, spec: &Arc<dyn CredentialSpec>, memory: &mut Memory) -> Next {
+    async fn update(&self, declared: &Declared, spec: &Arc<dyn CredentialSpec>, memory: &mut Memory) -> Next {
         let context = &self.context;
         let now = Timestamp::now();
         let id = &declared.id;
-        let owner = id.owner();
         let members = context.clusters.all();
-        let (targets, policies_readable) = self.targets(declared, spec, &members);
-        let copies = self.copies(&members, &owner, &id.namespace);
-        let request = declared.sync_request();
-        self.resolve(declared, spec, memory, &members, &targets, &copies, now).await;
+        let (clusters, policies_readable) = self.targets(declared, spec, &members);
+        let copies = copies(&members, id);
+        let permitted = is_permitted_anywhere(&members, &clusters);
+        self.resolve_source(declared, spec, memory, permitted, &copies, now).await;
 
-        let candidate = memory.candidate.as_ref();
-        let content = accepted(candidate.map(|candidate| &candidate.result), memory.last_good.as_ref());
-        memory.last_good.clone_from(&content);
+        let result = memory.candidate.as_ref().map(|candidate| &candidate.result);
+        let content = accepted(result, memory.last_good.as_ref());
         let recorded = declared.status.as_ref().and_then(|status| status.revision);
         let fingerprint = content.as_ref().map(|content| context.fingerprints.of(content));
         let revision = match fingerprint {
@@ -153,33 +143,22 @@ impl CredentialLoop {
             }
             None => recorded.max(memory.assigned.map(|(revision, _)| revision)),
         };
-        let hub = &context.hub;
-        let metadata = Arc::new(Metadata::desired(
-            id,
-            hub.id(),
-            revision.unwrap_or(0),
-            spec.target(),
-            spec.deletion_policy(),
-        ));
-        let secret_name = declared.secret_name();
-        let secret = content.as_ref().zip(fingerprint).map(|(content, fingerprint)| {
-            Arc::new(RenderedSecret::new(
-                id.clone(),
-                hub.clone(),
-                secret_name.clone(),
-                metadata.clone(),
-                content.clone(),
-                fingerprint,
-            ))
+        let (hub, target, policy) = (&context.hub, spec.target(), spec.deletion_policy());
+        let metadata = Metadata::desired(id, hub.id(), revision.unwrap_or(0), target, policy);
+        let metadata = Arc::new(metadata);
+        let secret = content.clone().zip(fingerprint).map(|(content, fingerprint)| {
+            let (id, hub, name) = (id.clone(), hub.clone(), declared.secret_name());
+            Arc::new(RenderedSecret::new(id, hub, name, metadata.clone(), content, fingerprint))
         });
-        let source = match candidate.map(|candidate| &candidate.result) {
+        let source = match result {
             Some(Ok(content)) => SourceState::Resolved(content.notes.clone()),
             Some(Err(error)) => SourceState::Failed(error.clone()),
             None => SourceState::NotRead,
         };
         let unreadable = matches!(source, SourceState::Failed(SourceError::Unreadable { .. }));
+        memory.last_good.clone_from(&content);
         let validity = validity(declared, memory);
-        let named = spec.target().clusters.iter().flat_map(|clusters| &clusters.names);
+        let named = target.clusters.iter().flat_map(|clusters| &clusters.names);
         let unknown = named.filter(|name| context.clusters.get(name).is_none());
         let state = DesiredState {
             revision,
@@ -188,10 +167,10 @@ impl CredentialLoop {
             source,
             content,
             validity,
-            clusters: targets,
+            clusters,
             policies_readable,
             unknown_clusters: unknown.map(|name| canonical(name).into()).collect(),
-            sync_request: request.map(str::to_owned),
+            sync_request: declared.sync_request().map(str::to_owned),
             ..blank(declared)
         };
         let due = memory.resynced.is_none_or(|at| at.elapsed() >= context.resync_interval.mul_f64(0.8));
@@ -206,27 +185,22 @@ impl CredentialLoop {
         let changes = validity.and_then(|validity| validity.next_change(now));
         let next = changes.into_iter().chain(until).min();
         let wait = next.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
-        match (self.resync(), wait) {
-            (Next::After(resync), Some(wait)) => Next::After(resync.min(wait)),
-            (next, _) => next,
-        }
+        self.resync().or_after(wait)
     }
 
     /// Reads the source, if there is anywhere to write to and it was not read yet.
-    #[allow(clippy::too_many_arguments)]
-    async fn resolve(
+    async fn resolve_source(
         &self,
         declared: &Declared,
         spec: &Arc<dyn CredentialSpec>,
         memory: &mut Memory,
-        members: &[Member],
-        targets: &BTreeMap<Arc<str>, Arc<ClusterTargets>>,
+        permitted: bool,
         copies: &[ClusterCopies],
         now: Timestamp,
     ) {
         let context = &self.context;
-        // What may go nowhere is not even read.
-        if !is_permitted_anywhere(members, targets) {
+        if !permitted {
+            // What may go nowhere is not even read.
             memory.candidate = None;
         } else {
             let changes = context.stores.credentials.source_changes(&declared.source_secrets());
@@ -241,8 +215,7 @@ impl CredentialLoop {
                     (true, Some(content)) => Some(content.as_copy(&declared.id.name)),
                     (true, None) => source::read_back(context, &read_back::newest(copies)).await,
                 };
-                let candidate = source::read(context, declared, spec, existing, now).await;
-                memory.candidate = Some(candidate);
+                memory.candidate = Some(source::read(context, declared, spec, existing, now).await);
             }
         }
         let failed = memory.candidate.as_ref().is_some_and(|candidate| candidate.result.is_err());
@@ -264,11 +237,11 @@ impl CredentialLoop {
     ) -> (BTreeMap<Arc<str>, Arc<ClusterTargets>>, bool) {
         let (id, target) = (&declared.id, spec.target());
         let policies = &self.context.stores.policies;
-        let own = self.own_namespace(declared).unwrap_or_default();
+        let own = self.context.own_namespace(id).unwrap_or_default();
         let (covering, readable) = policies.covering(id.kind, &id.namespace, &own);
         let selector = target.namespaces.as_ref();
         let selector =
-            selector.map(|selector| Arc::new(NamespaceMatcher::new(selector, policies.operator_namespace())));
+            selector.map(|selector| Arc::new(NamespaceMatcher::new(selector, &self.context.namespace)));
         let wanted = members.iter().filter(|member| member.is_wanted(target));
         let targets = wanted.map(|member| {
             let covering = covering.iter().map(|policy| &**policy);
@@ -280,47 +253,30 @@ impl CredentialLoop {
         (targets.collect(), readable)
     }
 
-    fn own_namespace(&self, declared: &Declared) -> Option<Namespace> {
-        let cache = self.context.local().read();
-        cache.snapshot().namespaces.get(&declared.id.namespace).cloned()
-    }
-
-    /// What the clusters have of the credential. One lock at a time.
-    fn copies(&self, members: &[Member], owner: &OwnerId, home: &str) -> Vec<ClusterCopies> {
-        let seen = members.iter().filter_map(|member| Some((member, member.seen()?)));
-        seen.map(|(member, cluster)| ClusterCopies::of(&member.name, cluster.read().snapshot(), owner, home))
-            .filter(|copies| !copies.digests.is_empty())
-            .collect()
-    }
-
     /// Leaves a state for the other loops, and wakes those that it concerns: all clusters for a new one, or when `all`
     /// is to be looked at.
     fn publish(&self, state: DesiredState, all: bool) {
         let context = &self.context;
         let owner = state.owner.clone();
         if state.removal.is_none() {
-            context.stores.finalized.remove(&owner);
+            context.stores.credentials.revived(&owner);
         }
-        let wanted: Vec<Arc<str>> = state.clusters.keys().cloned().collect();
-        let published = context.stores.desired.publish(state);
-        if published.is_none() && !all {
+        let desired = &context.stores.desired;
+        let before = desired.get(&owner);
+        if !desired.publish(state) && !all {
             // The row of a cluster that is away may still be missing.
             return context.queues.status(&owner);
         }
-        let before = published.flatten().map(|before| before.clusters.keys().cloned().collect::<Vec<_>>());
-        let rows = context.stores.credentials.get(&owner).and_then(|declared| declared.status.clone());
-        let told = |name: &str| {
-            rows.as_ref().is_some_and(|status| status.clusters.iter().any(|row| row.name == *name))
-        };
+        let states: Vec<_> = before.into_iter().chain(desired.get(&owner)).collect();
+        let declared = context.stores.credentials.get(&owner);
+        let told = |name: &str| declared.as_ref().is_some_and(|declared| declared.row(name).is_some());
+        let outcomes = context.stores.outcomes.of(&owner);
         for member in context.clusters.all() {
             let name = &member.name;
-            let has_copies = |member: &Member| {
-                member.seen().is_some_and(|cluster| cluster.read().snapshot().copies.has(&owner))
-            };
-            if wanted.contains(name)
-                || before.iter().flatten().any(|before| before == name)
-                || has_copies(&member)
-                || context.stores.outcomes.of(&owner).contains_key(name)
+            let has_copies = |cluster: &Arc<Cluster>| cluster.read().snapshot().copies.has(&owner);
+            if states.iter().any(|state| state.clusters.contains_key(name))
+                || outcomes.contains_key(name)
+                || member.seen().is_some_and(has_copies)
                 || (told(name) && member.up().is_none())
             {
                 context.queues.sync(&owner, name, Dirty::all());
@@ -346,7 +302,7 @@ impl CredentialLoop {
         context.queues.status(owner);
     }
 
-    /// Spread, so that not everybody looks in the same second.
+    /// Spread, so that not all credentials are looked at in the same second.
     fn resync(&self) -> Next {
         Next::After(self.context.resync_interval.mul_f64(0.9 + 0.2 * rand::random::<f64>()))
     }
@@ -354,7 +310,12 @@ impl CredentialLoop {
 
 /// A state that wants nothing yet.
 fn blank(declared: &Declared) -> DesiredState {
+    let source = match &declared.spec {
+        Ok(_) => SourceState::NotRead,
+        Err(unreadable) => SourceState::UnreadableSpec(unreadable.error.clone()),
+    };
     DesiredState {
+        source,
         uid: declared.uid().to_owned(),
         generation: declared.generation(),
         secret_name: declared.secret_name(),
@@ -369,18 +330,21 @@ fn validity(declared: &Declared, memory: &Memory) -> Option<Validity> {
         Some(content) => content.validity,
         None => declared.recorded_validity(),
     };
-    let of_source = || match &memory.candidate.as_ref()?.result {
-        Ok(content) => content.validity,
-        Err(error) => error.validity(),
-    };
-    distributed.or_else(of_source)
+    distributed.or_else(|| source::validity(&memory.candidate.as_ref()?.result))
+}
+
+/// What the clusters have of a credential. One lock at a time.
+fn copies(members: &[Member], id: &CredentialId) -> Vec<ClusterCopies> {
+    let (owner, home) = (id.owner(), &id.namespace);
+    let seen = members.iter().filter_map(Member::seen);
+    seen.map(|cluster| ClusterCopies::of(cluster.name(), cluster.read().snapshot(), &owner, home))
+        .filter(|copies| !copies.digests.is_empty())
+        .collect()
 }
 
 fn is_permitted_anywhere(members: &[Member], targets: &BTreeMap<Arc<str>, Arc<ClusterTargets>>) -> bool {
-    members.iter().any(|member| {
-        let (Some(targets), Some(cluster)) = (targets.get(&member.name), member.seen()) else {
-            return false;
-        };
+    let mut seen = members.iter().filter_map(|member| Some((targets.get(&member.name)?, member.seen()?)));
+    seen.any(|(targets, cluster)| {
         let cache = cluster.read();
         let mut namespaces = cache.snapshot().namespaces.iter();
         namespaces.any(|(name, seen)| targets.judge(name, seen) == Verdict::Permitted)

@@ -8,21 +8,20 @@ use super::{CredentialLoop, Memory, blank, validity};
 use crate::{
     domain::{
         declared::Declared,
-        desired::{DesiredState, SourceState},
+        desired::DesiredState,
         removal::{ClusterFacts, Removal, Request},
     },
     queue::Next,
 };
 
 impl CredentialLoop {
-    /// Decides how a deletion goes on.
-    pub(super) fn remove(&self, declared: &Declared, memory: &mut Memory) -> Next {
+    /// Decides how the deletion of a credential goes on.
+    pub(super) fn finalize(&self, declared: &Declared, memory: &mut Memory) -> Next {
         let context = &self.context;
         let owner = declared.id.owner();
         let now = Timestamp::now();
         let before = context.stores.desired.get(&owner);
         let outcomes = context.stores.outcomes.of(&owner);
-        let rows = declared.status.as_ref().map_or(&[][..], |status| &status.clusters);
         let members = context.clusters.all();
         let deleting = before.as_ref().filter(|published| published.removal.is_some());
         let facts: Vec<ClusterFacts<'_>> = members
@@ -36,13 +35,13 @@ impl CredentialLoop {
                     let current = deleting.is_some_and(|published| published.version == outcome.version);
                     (&**outcome, current)
                 }),
-                row: rows.iter().find(|row| row.name == *member.name),
+                row: declared.row(&member.name),
             })
             .collect();
         let request = Request {
             policy: declared.deletion_policy(),
             annotated: declared.is_forced(),
-            namespace_terminating: self.own_namespace(declared).is_none_or(|seen| seen.terminating),
+            namespace_terminating: context.own_namespace(&declared.id).is_none_or(|seen| seen.terminating),
             deleted: declared.meta.deletion_timestamp.as_ref().map_or(now, |time| time.0),
             grace: context.unreachable_grace,
         };
@@ -52,17 +51,11 @@ impl CredentialLoop {
             // As it was wanted last, so that what was a target then is told from what was none.
             Some(published) => DesiredState { sync_request: None, ..DesiredState::clone(published) },
             None => {
-                let blank = DesiredState { validity: validity(declared, memory), ..blank(declared) };
-                match &declared.spec {
-                    Ok(spec) => {
-                        let (clusters, policies_readable) = self.targets(declared, spec, &members);
-                        DesiredState { clusters, policies_readable, ..blank }
-                    }
-                    Err(unreadable) => {
-                        let source = SourceState::UnreadableSpec(unreadable.error.clone());
-                        DesiredState { source, ..blank }
-                    }
+                let mut state = DesiredState { validity: validity(declared, memory), ..blank(declared) };
+                if let Ok(spec) = &declared.spec {
+                    (state.clusters, state.policies_readable) = self.targets(declared, spec, &members);
                 }
+                state
             }
         };
         let state = DesiredState {

@@ -1,15 +1,12 @@
 //! Reading sources: once per change, not once per reconcile.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, select_ok},
-};
+use futures::{StreamExt, stream::FuturesUnordered};
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 
 use crate::{
-    cluster::{Cluster, describe},
+    cluster::describe,
     controller::Context,
     domain::{
         SecretBytes,
@@ -19,6 +16,8 @@ use crate::{
         identity::NamespacedName,
         read_back::Place,
         schedule::READ_BACK,
+        selection::LOCAL,
+        validity::Validity,
     },
 };
 
@@ -60,12 +59,16 @@ pub(super) async fn read(
         Ok(sources) => render(spec, sources, existing, now).await.map(Arc::new),
         Err(error) => Err(error),
     };
-    let validity = match &result {
+    let until = validity(&result).and_then(|validity| validity.next_change(now));
+    Candidate { generation: declared.generation(), changes, until, result }
+}
+
+/// When what the source gave is valid.
+pub(super) fn validity(result: &Result<Arc<Content>, SourceError>) -> Option<Validity> {
+    match result {
         Ok(content) => content.validity,
         Err(error) => error.validity(),
-    };
-    let until = validity.and_then(|validity| validity.next_change(now));
-    Candidate { generation: declared.generation(), changes, until, result }
+    }
 }
 
 async fn fetch_all(context: &Context, names: &[NamespacedName]) -> Result<Sources, SourceError> {
@@ -110,46 +113,41 @@ async fn render(
 }
 
 /// Reads a content back from copies: from `local` where one is there, else from whichever member answers first. No
-/// member is waited for long. A copy that has changed since it was seen is not believed.
+/// member is waited for long.
 pub(super) async fn read_back(context: &Context, places: &[Place]) -> Option<SourceSecret> {
-    let read = |place: &Place| -> Option<BoxFuture<'static, Result<SourceSecret, ()>>> {
-        let member = context.clusters.get(&place.cluster)?;
-        let cluster = member.up()?.clone();
-        let (place, fingerprints) = (place.clone(), context.fingerprints.clone());
-        let read = async move {
-            let secret = fetch(&cluster, &place.name).await.ok_or(())?;
-            let seen = fingerprints.of_secret(&secret);
-            if seen == place.content { Ok(secret) } else { Err(()) }
-        };
-        Some(read.boxed())
-    };
     let (local, members): (Vec<&Place>, Vec<&Place>) =
-        places.iter().partition(|place| *place.cluster == **context.local().name());
-    if let Some(own) = local.first().and_then(|place| read(place))
-        && let Ok(found) = own.await
-    {
-        return Some(found);
+        places.iter().partition(|place| *place.cluster == *LOCAL);
+    for place in local {
+        if let Some(found) = read_copy(context, place).await {
+            return Some(found);
+        }
     }
-    let others: Vec<_> = members.into_iter().filter_map(read).collect();
-    if others.is_empty() {
-        return None;
-    }
-    let first = tokio::time::timeout(READ_BACK, select_ok(others)).await;
-    first.ok()?.ok().map(|(secret, _)| secret)
+    let mut reads: FuturesUnordered<_> = members.iter().map(|place| read_copy(context, place)).collect();
+    let first = async {
+        while let Some(read) = reads.next().await {
+            if read.is_some() {
+                return read;
+            }
+        }
+        None
+    };
+    tokio::time::timeout(READ_BACK, first).await.ok().flatten()
 }
 
-async fn fetch(cluster: &Cluster, name: &NamespacedName) -> Option<SourceSecret> {
-    let found = cluster.connection.secret(&name.namespace, &name.name).await.ok()??;
-    Some(take(&name.name, found))
+/// Reads a copy. One that has changed since it was seen is not believed.
+async fn read_copy(context: &Context, Place { cluster, name, content }: &Place) -> Option<SourceSecret> {
+    let member = context.clusters.get(cluster)?;
+    let found = member.up()?.connection.secret(&name.namespace, &name.name).await.ok()??;
+    let copy = take(&name.name, found);
+    (context.fingerprints.of_secret(&copy) == *content).then_some(copy)
 }
 
 /// A Secret with its values where they are wiped.
 fn take(name: &str, secret: Secret) -> SourceSecret {
-    let data: BTreeMap<String, SecretBytes> = secret
-        .data
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(key, value)| (key, SecretBytes::new(value.0)))
-        .collect();
-    SourceSecret { name: name.to_owned(), type_: secret.type_.unwrap_or_else(|| "Opaque".to_owned()), data }
+    let data = secret.data.unwrap_or_default();
+    SourceSecret {
+        name: name.to_owned(),
+        type_: secret.type_.unwrap_or_else(|| "Opaque".to_owned()),
+        data: data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect(),
+    }
 }

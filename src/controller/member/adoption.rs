@@ -9,7 +9,7 @@ use std::{
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, ObjectMeta, PatchParams, PostParams, Preconditions},
     core::PartialObjectMeta,
     runtime::watcher,
 };
@@ -20,7 +20,7 @@ use super::{MemberLoop, access_secret};
 use crate::{
     api::{AdoptedFrom, ClusterTool, LABEL_MANAGED_BY, MANAGER, MemberCluster, MemberClusterSpec},
     cluster::reflector::{self, Store, reflect},
-    controller::{Error, events::About, keys::AdoptionKey},
+    controller::{Error, events::about, keys::AdoptionKey, patch},
     domain::{
         access,
         adoption::{ARGOCD_SKIP, Scope, member_labels, member_name},
@@ -252,14 +252,12 @@ impl Adoption {
     }
 
     async fn relabel(&self, member: &MemberCluster, wanted: &Wanted) -> Result<(), Error> {
-        let patch = json!([
-            {"op": "test", "path": "/metadata/uid", "value": member.uid()},
-            {"op": "add", "path": "/metadata/labels", "value": wanted.labels},
-        ]);
-        let patch: json_patch::Patch =
-            serde_json::from_value(patch).map_err(|_| Error::Json { what: "the labels" })?;
-        let done = self.api().patch(&wanted.name, &PatchParams::default(), &Patch::Json::<()>(patch)).await;
-        done.map(drop).map_err(Error::api("change the labels of a MemberCluster"))
+        let what = "change the labels of a MemberCluster";
+        let test = json!({"op": "test", "path": "/metadata/uid", "value": member.uid()});
+        let labels = json!({"op": "add", "path": "/metadata/labels", "value": wanted.labels});
+        let patch = patch::parse(vec![test, labels], what)?;
+        let done = self.api().patch(&wanted.name, &PatchParams::default(), &patch).await;
+        done.map(drop).map_err(Error::api(what))
     }
 
     /// Says, once, that a MemberCluster which people wrote is in the way.
@@ -274,7 +272,7 @@ impl Adoption {
                 return;
             }
         }
-        let about = About::object(&Secret { metadata: secret, ..Secret::default() });
+        let about = about(&Secret { metadata: secret, ..Secret::default() }, &());
         let note = Note::warning(Reason::NameTaken, Action::Adopt, text);
         self.members.context.events.publish(&about, &note).await;
     }

@@ -12,16 +12,15 @@ use std::{
 };
 
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
-use kube::{Resource, ResourceExt, core::ApiResource};
+use kube::{Api, ResourceExt, core::ApiResource};
 use serde_json::Value;
 use tracing::{debug, warn};
 
 use super::{
     Context, Error,
     clusters::{Link, MemberSettings},
-    events::About,
-    keys::MemberKey,
-    patch::{Finalizers, Target},
+    events::about,
+    patch::{Target, fields},
 };
 use crate::{
     api::{ANNOTATION_FORCE_DELETE, FINALIZER, MemberCluster},
@@ -78,7 +77,7 @@ impl MemberLoop {
     }
 
     /// Looks at one member.
-    pub async fn reconcile(&self, MemberKey(name): MemberKey) -> Next {
+    pub async fn reconcile(&self, name: Arc<str>) -> Next {
         let began = Instant::now();
         let clusters = &self.context.clusters;
         let Some(entry) = self.index.get(&name) else {
@@ -137,21 +136,18 @@ impl MemberLoop {
             }
         };
         let _ = tokio::time::timeout(START_PATIENCE, settled).await;
-        self.context.members_known.send_replace(true);
+        // Once is enough.
+        let _ = self.context.members_known.set(());
     }
 
     /// Returns when to look again.
     async fn look(&self, name: &Arc<str>, object: &MemberCluster, entry: &Entry) -> Result<Duration, Error> {
         let deleted = object.metadata.deletion_timestamp.as_ref().map(|time| time.0);
         let held = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-        let finalizers = Finalizers {
-            list: object.finalizers(),
-            resource_version: object.metadata.resource_version.as_deref().unwrap_or_default(),
-        };
         match (deleted, held) {
             (Some(_), false) => return Ok(MEMBER_RESYNC),
             // Before the first copy, so that none can be left behind.
-            (None, false) => self.target(name).add_finalizer(finalizers).await?,
+            (None, false) => self.target(name).add_finalizer(&object.metadata).await?,
             (_, true) => {}
         }
         let access = self.access(name, object, entry).await;
@@ -174,8 +170,8 @@ impl MemberLoop {
         let deletion = match removal.judge(now) {
             Leave::Now(note) => {
                 // When the object is gone, it is taken out of the registry.
-                self.target(name).remove_finalizer(finalizers).await?;
-                self.context.events.publish(&About::object(object), &note).await;
+                self.target(name).remove_finalizer(&object.metadata).await?;
+                self.context.events.publish(&about(object, &()), &note).await;
                 return Ok(MEMBER_RESYNC);
             }
             Leave::Wait(deletion) => deletion,
@@ -337,12 +333,9 @@ impl MemberLoop {
         if !member::worth_writing(previous, &next) {
             return Ok(());
         }
-        let Ok(Value::Object(fields)) = serde_json::to_value(&next) else {
-            return Err(Error::Json { what: "the status" });
-        };
-        let version = self.target(name).status(entry.uid(), None, &fields).await?;
+        let version = self.target(name).status(entry.uid(), None, &fields(&next)?).await?;
         for note in member::notes(previous, &next) {
-            self.context.events.publish(&About::object(object), &note).await;
+            self.context.events.publish(&about(object, &()), &note).await;
         }
         self.index.change(name, entry.uid(), |entry| entry.written = version.map(|version| (version, next)));
         Ok(())
@@ -377,7 +370,7 @@ impl MemberLoop {
         }
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
         target.status(uid, Some(&before).filter(|before| !before.is_empty()), &fields).await?;
-        let about = About::new(&ApiResource::erase::<MemberCluster>(&()), object.meta());
+        let about = about(&object, &ApiResource::erase::<MemberCluster>(&()));
         let note = Note::warning(Reason::UnsupportedSpec, Action::Read, message);
         self.context.events.publish(&about, &note).await;
         Ok(())
@@ -385,7 +378,8 @@ impl MemberLoop {
 
     fn target(&self, name: &str) -> Target {
         let client = self.context.local().connection.client();
-        Target::new(client, &ApiResource::erase::<MemberCluster>(&()), "", name)
+        let api = Api::all_with(client, &ApiResource::erase::<MemberCluster>(&()));
+        Target { api, name: name.to_owned() }
     }
 
     /// What the object alone says of its deletion.

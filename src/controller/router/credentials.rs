@@ -1,13 +1,13 @@
 //! The watch of one kind of credential.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Resource,
     core::{ApiResource, DynamicResourceScope},
     runtime::watcher,
 };
-use serde::Deserialize;
 use tracing::warn;
 
 use crate::{
@@ -16,37 +16,32 @@ use crate::{
     controller::{Context, credentials::Difference, sweep},
     domain::{
         declared::Declared,
-        identity::{CredentialId, NamespacedName},
+        identity::{CredentialId, NamespacedName, OwnerId},
         selection::LOCAL,
     },
 };
 
-/// A credential as the reflector takes it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(transparent)]
-struct Object(Declared);
-
-impl Resource for Object {
+impl Resource for Declared {
     type DynamicType = ApiResource;
     type Scope = DynamicResourceScope;
 
-    fn kind(dynamic: &ApiResource) -> std::borrow::Cow<'_, str> {
+    fn kind(dynamic: &ApiResource) -> Cow<'_, str> {
         dynamic.kind.as_str().into()
     }
-    fn group(dynamic: &ApiResource) -> std::borrow::Cow<'_, str> {
+    fn group(dynamic: &ApiResource) -> Cow<'_, str> {
         dynamic.group.as_str().into()
     }
-    fn version(dynamic: &ApiResource) -> std::borrow::Cow<'_, str> {
+    fn version(dynamic: &ApiResource) -> Cow<'_, str> {
         dynamic.version.as_str().into()
     }
-    fn plural(dynamic: &ApiResource) -> std::borrow::Cow<'_, str> {
+    fn plural(dynamic: &ApiResource) -> Cow<'_, str> {
         dynamic.plural.as_str().into()
     }
-    fn meta(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
-        &self.0.meta
+    fn meta(&self) -> &ObjectMeta {
+        &self.meta
     }
-    fn meta_mut(&mut self) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
-        &mut self.0.meta
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.meta
     }
 }
 
@@ -60,7 +55,7 @@ pub(crate) fn watch_kind(
 ) -> Result<impl Future<Output = ()> + Send + use<>, kube::Error> {
     let resource = kind.resource();
     let beat = context.freshness.register(LOCAL, &resource.plural);
-    let api: Api<Object> = Api::all_with(context.connector.client(Some(beat))?, &resource);
+    let api: Api<Declared> = Api::all_with(context.connector.client(Some(beat))?, &resource);
     let config = reflector::config(context.connector.timeouts().watch);
     Ok(reflect(api, config, Kind { context: context.clone(), kind }))
 }
@@ -71,28 +66,28 @@ struct Kind {
 }
 
 impl Kind {
+    fn declared(&self) -> Vec<Arc<Declared>> {
+        self.context.stores.credentials.of_kind(self.kind)
+    }
+
     fn count_unreadable(&self) {
-        let of_kind = self.context.stores.credentials.of_kind(self.kind);
-        let unreadable = of_kind.iter().filter(|declared| declared.spec.is_err()).count();
+        let unreadable = self.declared().iter().filter(|declared| declared.spec.is_err()).count();
         self.context.metrics.set_unreadable(self.kind.name(), unreadable);
     }
 
-    fn gone(&self, name: &NamespacedName) {
-        let id = CredentialId { kind: self.kind, namespace: name.namespace.clone(), name: name.name.clone() };
-        let owner = id.owner();
-        self.context.stores.credentials.remove(&owner);
-        self.context.queues.credential(&owner);
+    fn gone(&self, owner: &OwnerId) {
+        self.context.stores.credentials.remove(owner);
+        self.context.queues.credential(owner);
     }
 }
 
 impl Store for Kind {
-    type Object = Object;
+    type Object = Declared;
 
-    fn upsert(&mut self, Object(declared): Object, listed: bool) {
+    fn upsert(&mut self, declared: Declared, listed: bool) {
         let owner = declared.id.owner();
         let unreadable = declared.spec.is_err();
-        let difference = self.context.stores.credentials.set(declared);
-        match difference {
+        match self.context.stores.credentials.set(declared) {
             Difference::Credential => {
                 self.context.queues.credential(&owner);
                 if unreadable || !listed {
@@ -108,34 +103,28 @@ impl Store for Kind {
         }
     }
 
-    fn remove(&mut self, Object(declared): Object) {
+    fn remove(&mut self, declared: Declared) {
         let owner = declared.id.owner();
         let known = self.context.stores.credentials.get(&owner);
         // The end of an older object of this name says nothing of the one that is there now.
         if known.is_none_or(|known| known.uid() == declared.uid()) {
-            self.gone(&NamespacedName { namespace: declared.id.namespace, name: declared.id.name });
+            self.gone(&owner);
         }
     }
 
     fn known(&self) -> Vec<NamespacedName> {
-        let of_kind = self.context.stores.credentials.of_kind(self.kind);
-        let name = |declared: &Arc<Declared>| NamespacedName {
-            namespace: declared.id.namespace.clone(),
-            name: declared.id.name.clone(),
-        };
-        of_kind.iter().map(name).collect()
+        self.declared().iter().map(|declared| reflector::name_of(&declared.meta)).collect()
     }
 
     fn vanished(&mut self, name: &NamespacedName) {
-        self.gone(name);
+        let NamespacedName { namespace, name } = name.clone();
+        self.gone(&CredentialId { kind: self.kind, namespace, name }.owner());
     }
 
     fn complete(&mut self) {
         self.context.stores.credentials.listed(self.kind);
         self.count_unreadable();
-        for declared in self.context.stores.credentials.of_kind(self.kind) {
-            self.context.queues.credential(&declared.id.owner());
-        }
+        self.context.queues.credentials(self.declared().iter().map(|declared| declared.id.owner()));
         sweep::wake_all(&self.context);
     }
 

@@ -71,7 +71,7 @@ impl Store for Members {
     }
 
     fn known(&self) -> Vec<NamespacedName> {
-        self.index.names().into_iter().map(|name| NamespacedName { namespace: "".into(), name }).collect()
+        self.index.names().into_iter().map(|name| NamespacedName::new("", name)).collect()
     }
 
     fn vanished(&mut self, name: &NamespacedName) {
@@ -80,9 +80,7 @@ impl Store for Members {
 
     fn complete(&mut self) {
         self.context.metrics.set_unreadable("MemberCluster", self.index.unreadable());
-        for name in self.index.names() {
-            self.context.queues.member(&name);
-        }
+        self.context.queues.members(self.index.names());
         self.index.listed();
     }
 

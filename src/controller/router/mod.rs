@@ -63,12 +63,6 @@ impl Router {
         }
         owners
     }
-
-    fn wake_all_credentials(&self) {
-        for owner in self.stores.credentials.owners() {
-            self.queues.credential(&owner);
-        }
-    }
 }
 
 impl EventHandler for Router {
@@ -96,9 +90,7 @@ impl EventHandler for Router {
         });
         if &**cluster == LOCAL {
             // Policies look at the labels of a credential's own namespace, and a deletion at whether it goes.
-            for owner in self.stores.credentials.within(name) {
-                self.queues.credential(&owner);
-            }
+            self.queues.credentials(self.stores.credentials.within(name));
         }
     }
 
@@ -110,20 +102,14 @@ impl EventHandler for Router {
 
     fn connectivity_changed(&self, cluster: &Arc<str>) {
         self.queues.member(cluster);
-        for owner in self.owners_in(cluster) {
-            self.queues.sync(&owner, cluster, Dirty::all());
-        }
+        self.relisted(cluster);
         // A member may be selected by its labels, and attests what a hub that was rebuilt has forgotten.
-        self.wake_all_credentials();
+        self.queues.credentials(self.stores.credentials.owners());
     }
 
     fn secret_changed(&self, name: &NamespacedName, resource_version: Option<&str>) {
-        for owner in self.stores.credentials.source_changed(name, resource_version) {
-            self.queues.credential(&owner);
-        }
-        for member in self.kubeconfigs.readers(name) {
-            self.queues.member(&member);
-        }
+        self.queues.credentials(self.stores.credentials.source_changed(name, resource_version));
+        self.queues.members(self.kubeconfigs.readers(name));
     }
 
     fn secrets_listing(&self) {
@@ -131,11 +117,7 @@ impl EventHandler for Router {
     }
 
     fn secrets_listed(&self) {
-        for owner in self.stores.credentials.sources_listed() {
-            self.queues.credential(&owner);
-        }
-        for member in self.kubeconfigs.all() {
-            self.queues.member(&member);
-        }
+        self.queues.credentials(self.stores.credentials.sources_listed());
+        self.queues.members(self.kubeconfigs.all());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kube::{Api, Resource, ResourceExt, runtime::watcher};
+use kube::{Api, ResourceExt, runtime::watcher};
 use tracing::warn;
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         Guarded,
         reflector::{self, Store, reflect},
     },
-    controller::{Context, events::About, keys::Dirty},
+    controller::{Context, events::about, keys::Dirty},
     domain::{
         event::{Action, Note},
         identity::NamespacedName,
@@ -41,9 +41,7 @@ impl Policies {
     fn changed(&self) {
         let unreadable = self.context.stores.policies.unreadable();
         self.context.metrics.set_unreadable("DistributionPolicy", unreadable);
-        for owner in self.context.stores.credentials.owners() {
-            self.context.queues.credential(&owner);
-        }
+        self.context.queues.credentials(self.context.stores.credentials.owners());
         // What waits for policies to be readable again.
         for (owner, cluster) in self.context.stores.outcomes.deferred() {
             self.context.queues.sync(&owner, &cluster, Dirty::default());
@@ -55,7 +53,7 @@ impl Policies {
             "this version of Claviger cannot read the policy, so that it allows nothing; nothing is withdrawn for lack of consent meanwhile: {error}; upgrade Claviger, or fix the spec"
         );
         let note = Note::warning(Reason::UnsupportedSpec, Action::Read, text);
-        let about = About::object(object);
+        let about = about(object, &());
         let events = self.context.events.clone();
         self.context.supervisor.spawn("event of an unreadable policy", async move {
             events.publish(&about, &note).await;
@@ -80,8 +78,7 @@ impl Store for Policies {
     }
 
     fn remove(&mut self, object: Self::Object) {
-        let name = object.meta().name.clone().unwrap_or_default();
-        if self.context.stores.policies.remove(&name) {
+        if self.context.stores.policies.remove(&object.name_any()) {
             self.changed();
         }
     }
@@ -96,14 +93,14 @@ impl Store for Policies {
     }
 
     fn complete(&mut self) {
-        self.context.stores.policies.listed();
+        // Once is enough.
+        let _ = self.context.stores.policies.listed.set(());
         if std::mem::take(&mut self.changed) {
             self.changed();
         }
     }
 
     fn failed(&mut self, error: &watcher::Error) {
-        let watch = "distributionpolicies";
-        warn!(cluster = LOCAL, watch, "{}", reflector::describe_failure(error));
+        warn!(cluster = LOCAL, watch = "distributionpolicies", "{}", reflector::describe_failure(error));
     }
 }
