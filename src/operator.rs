@@ -99,7 +99,7 @@ impl From<TaskEnded> for Error {
 pub async fn run(settings: Settings) -> Result<(), Error> {
     let stop = stop_signal().map_err(Error::Signals)?;
     let (supervisor, mut failures) = Supervisor::new();
-    let freshness = Freshness::new();
+    let freshness = Freshness::default();
     let metrics = Arc::new(Metrics::new(freshness.clone()));
     let health = Arc::new(Health::new(freshness.clone(), settings.stale_after()));
     let listener = TcpListener::bind(settings.listen_address)
@@ -179,7 +179,7 @@ impl Process {
         failures: &mut mpsc::UnboundedReceiver<TaskEnded>,
     ) -> Result<Option<Option<Leadership>>, Error> {
         let Some(election) = &self.settings.leader_election else { return Ok(Some(None)) };
-        self.health.set_ready(true, "standing by: another replica leads");
+        self.health.set_ready(Ok(()));
         let client = self.connector.client(None)?;
         let mut elector = Elector::new(
             client,
@@ -221,7 +221,7 @@ impl Process {
         stop: watch::Receiver<bool>,
         failures: &mut mpsc::UnboundedReceiver<TaskEnded>,
     ) -> Result<Option<Running>, Error> {
-        self.health.set_ready(false, "caches are being filled");
+        self.health.set_ready(Err("caches are being filled"));
         let hub = tokio::select! {
             hub = self.hub() => Arc::new(hub?),
             () = stopped(stop) => return Ok(None),
@@ -305,7 +305,7 @@ impl Process {
             while !context.stores.credentials.is_listed() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            health.set_ready(true, "caches are filled");
+            health.set_ready(Ok(()));
             info!("ready");
         });
         Ok(Some(Running { queues, loops }))

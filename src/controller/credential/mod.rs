@@ -334,8 +334,7 @@ impl CredentialLoop {
         let context = &self.context;
         self.memories.forget(owner);
         if let Some(published) = context.stores.desired.get(owner) {
-            let id = &published.id;
-            context.metrics.credentials().remove(id.kind.name(), &id.namespace, &id.name);
+            context.metrics.credentials().remove(&published.id);
         }
         context.stores.desired.remove(owner);
         context.stores.outcomes.forget(owner);
