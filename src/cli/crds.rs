@@ -136,7 +136,7 @@ fn check(directory: &Path, files: &BTreeMap<String, String>) -> Result<(), CrdsE
     Err(CrdsError::Differ { directory: directory.to_owned(), differences })
 }
 
-/// Files of our making for types that are no more. Other files there are none of our business.
+/// Files that this program made for types that are gone. Other files in the directory are left alone.
 fn leftovers(directory: &Path, files: &BTreeMap<String, String>) -> Result<Vec<String>, CrdsError> {
     let io = |source| CrdsError::io(directory, source);
     let entries = match std::fs::read_dir(directory) {

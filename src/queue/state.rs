@@ -25,6 +25,7 @@ struct Group<K> {
     line: VecDeque<K>,
 }
 
+#[derive(Default)]
 struct Entry<W> {
     work: W,
     state: Place,
@@ -33,8 +34,9 @@ struct Entry<W> {
     failures: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
+    #[default]
     Idle,
     InLine,
     Running,
@@ -124,12 +126,7 @@ impl<K: Key, W: Work> State<K, W> {
     }
 
     fn entry(&mut self, key: &K) -> &mut Entry<W> {
-        self.entries.entry(key.clone()).or_insert_with(|| Entry {
-            work: W::default(),
-            state: Place::Idle,
-            due: None,
-            failures: 0,
-        })
+        self.entries.entry(key.clone()).or_default()
     }
 
     fn get_in_line(&mut self, key: K) {

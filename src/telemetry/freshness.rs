@@ -1,4 +1,4 @@
-//! When each watch last had a good answer: the operator must never go silently deaf.
+//! When each watch last had a good answer, so that a watch that gets none any more is noticed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -16,8 +16,8 @@ pub struct Health {
 
 impl Health {
     /// Not ready yet ("starting"). `limit` is how old the last good answer of a watch of cluster
-    /// `local` may grow before the process counts as deaf and should be restarted. A member cluster that went quiet is
-    /// that member's state, no more.
+    /// `local` may grow before the process should be restarted. A member cluster that does not answer is
+    /// shown in the state of that member only.
     #[must_use]
     pub fn new(freshness: Freshness, limit: Duration) -> Self {
         Self { freshness, limit, ready: Mutex::new(Err("starting")) }

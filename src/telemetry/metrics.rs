@@ -30,7 +30,7 @@ const REQUEST_BUCKETS: [f64; 13] =
 pub enum Outcome {
     /// Everything is as wanted.
     Synced,
-    /// Something is still to come, as for a held deletion; no fault.
+    /// It waits for something, such as a deletion that is held back; this is no error.
     Waiting,
     /// It failed; [`Metrics::reconcile_failed`] says why.
     Failed,
@@ -52,7 +52,7 @@ pub enum WriteOperation {
 pub enum WriteResult {
     /// It is done.
     Ok,
-    /// Somebody else's Secret stands there, or another write was faster.
+    /// Somebody else has a Secret of that name, or another write was faster.
     Conflict,
     /// The server refused it: permission, quota, an admission policy.
     Refused,

@@ -42,20 +42,16 @@ impl Drop for RequestReport {
 }
 
 /// Resources that we ask for; every other is `other`, which keeps the label bounded.
-const RESOURCES: [&str; 14] = [
+const RESOURCES: [&str; 10] = [
     "basicauthcredentials",
-    "configmaps",
-    "customresourcedefinitions",
     "distributionpolicies",
     "events",
-    "ingresses",
     "leases",
     "memberclusters",
     "namespaces",
     "pods",
     "registrycredentials",
     "secrets",
-    "serviceaccounts",
     "tlscredentials",
 ];
 
