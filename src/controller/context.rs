@@ -59,7 +59,7 @@ pub(crate) struct Context {
 
 impl Context {
     /// Waits until everything that the loops look at was listed once, but for members that do not answer.
-    pub async fn filled(&self) {
+    pub async fn filled(self: Arc<Self>) {
         self.stores.policies.wait_until_listed().await;
         // The sender lives as long as this does.
         let _ = self.members_known.subscribe().wait_for(|known| *known).await;

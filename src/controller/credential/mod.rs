@@ -70,7 +70,7 @@ impl CredentialLoop {
     }
 
     /// Looks at one credential.
-    pub async fn reconcile(&self, CredentialKey(owner): CredentialKey) -> Next {
+    pub async fn reconcile(self: Arc<Self>, CredentialKey(owner): CredentialKey) -> Next {
         let began = Instant::now();
         let Some(declared) = self.context.stores.credentials.get(&owner) else {
             self.forget(&owner);

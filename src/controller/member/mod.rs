@@ -78,7 +78,7 @@ impl MemberLoop {
     }
 
     /// Looks at one member.
-    pub async fn reconcile(&self, MemberKey(name): MemberKey) -> Next {
+    pub async fn reconcile(self: Arc<Self>, MemberKey(name): MemberKey) -> Next {
         let began = Instant::now();
         let clusters = &self.context.clusters;
         let Some(entry) = self.index.get(&name) else {
@@ -127,7 +127,7 @@ impl MemberLoop {
     }
 
     /// Ends when all members that there were at the start are known, and each was listed or does not answer.
-    pub async fn started(&self) {
+    pub async fn started(self: Arc<Self>) {
         self.index.started().await;
         let settled = async {
             for member in self.context.clusters.all() {
