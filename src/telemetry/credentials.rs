@@ -132,7 +132,7 @@ impl Collector for Credentials {
 type Put<'a> = dyn FnMut(&[(&str, &str)], i64) -> Result<(), Error> + 'a;
 
 fn seconds(time: &Time) -> i64 {
-    time.0.as_second()
+    time.0.as_second().max(0)
 }
 
 #[cfg(test)]
