@@ -1,22 +1,25 @@
 //! One process, from its start to its end: health, leadership, clusters, loops.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared, pending},
+};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{SetOnce, mpsc, watch},
+    sync::SetOnce,
     task::JoinSet,
 };
 use tracing::{info, warn};
 
 use crate::{
     api::CredentialKind,
-    cli::{Settings, SettingsError},
+    cli::{LeaderElection, Settings, SettingsError},
     cluster::{ClusterOptions, Connector, Timeouts, describe},
     controller::{
         Context,
@@ -45,9 +48,15 @@ use crate::{
     },
     leader::{self, Elector, Leadership},
     queue::{Key, Next, Queue, Work},
-    supervisor::{Supervisor, TaskEnded},
+    supervisor::Supervisor,
     telemetry::{Freshness, Health, Metrics, server},
 };
+
+/// The name of the Lease.
+const LEASE: &str = "claviger";
+
+/// Resolves at SIGTERM or SIGINT.
+type Stop = Shared<BoxFuture<'static, ()>>;
 
 /// Why the operator ended.
 #[derive(Debug, Error)]
@@ -56,7 +65,7 @@ pub enum Error {
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// Why not.
         source: io::Error,
     },
@@ -68,7 +77,7 @@ pub enum Error {
     Settings(#[from] SettingsError),
     /// A client cannot be made.
     #[error("cannot connect: {}", describe(.0))]
-    Client(Box<kube::Error>),
+    Client(#[from] kube::Error),
     /// The lease could not be used.
     #[error("leader election: {0}")]
     Leader(#[from] leader::Error),
@@ -80,18 +89,6 @@ pub enum Error {
     Task(String),
 }
 
-impl From<kube::Error> for Error {
-    fn from(error: kube::Error) -> Self {
-        Self::Client(Box::new(error))
-    }
-}
-
-impl From<TaskEnded> for Error {
-    fn from(ended: TaskEnded) -> Self {
-        Self::Task(ended.to_string())
-    }
-}
-
 /// Runs until a signal to stop, the loss of leadership, or the end of a task that must not end.
 ///
 /// # Errors
@@ -99,34 +96,34 @@ impl From<TaskEnded> for Error {
 pub async fn run(settings: Settings) -> Result<(), Error> {
     let stop = stop_signal().map_err(Error::Signals)?;
     let (supervisor, mut failures) = Supervisor::new();
-    let freshness = Freshness::new();
+    let freshness = Freshness::default();
     let metrics = Arc::new(Metrics::new(freshness.clone()));
     let health = Arc::new(Health::new(freshness.clone(), settings.stale_after()));
-    let listener = TcpListener::bind(settings.listen_address)
-        .await
-        .map_err(|source| Error::Listen { address: settings.listen_address, source })?;
-    let serve = server::serve(listener, health.clone(), metrics.clone(), stopped(stop.clone()));
+    let address = settings.listen_address;
+    let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    let serve = server::serve(listener, health.clone(), metrics.clone(), stop.clone());
     supervisor.spawn("server of health and metrics", serve);
-    info!(version = env!("CARGO_PKG_VERSION"), address = %settings.listen_address, "started");
+    info!(version = env!("CARGO_PKG_VERSION"), %address, "started");
 
     let timeouts = Timeouts { watch: settings.watch_timeout, request: settings.request_timeout };
     let connector = Connector::new(settings.local_config().await?, timeouts, LOCAL.into(), metrics.clone());
     let process = Process { settings, connector, freshness, metrics, health, supervisor };
-    let Some(leadership) = process.become_leader(stop.clone(), &mut failures).await? else { return Ok(()) };
-    process.metrics.set_leader(true);
-    let leads = leadership.as_ref().map(Leadership::guard);
-    let may_write: Arc<dyn Fn() -> bool + Send + Sync> =
-        Arc::new(move || leads.as_ref().is_none_or(|leads| leads()));
-    let Some(mut work) = process.start(may_write, stop.clone(), &mut failures).await? else { return Ok(()) };
-    let lost: BoxFuture<'_, ()> = match &leadership {
-        Some(leadership) => Box::pin(leadership.lost()),
-        None => Box::pin(std::future::pending()),
+    let started = tokio::select! {
+        started = process.start(stop.clone()) => started?,
+        Some(ended) = failures.recv() => return Err(Error::Task(ended)),
+    };
+    let Some(Running { leadership, queues, mut loops }) = started else { return Ok(()) };
+    let lost = async {
+        match &leadership {
+            Some(leadership) => leadership.lost().await,
+            None => pending().await,
+        }
     };
     let outcome = tokio::select! {
-        () = stopped(stop) => Ok(()),
+        () = stop => Ok(()),
         () = lost => Err(Error::LeadershipLost),
-        ended = failures.recv() => Err(ended_task(ended)),
-        Some(ended) = work.loops.join_next() => Err(Error::Task(match ended {
+        Some(ended) = failures.recv() => Err(Error::Task(ended)),
+        Some(ended) = loops.join_next() => Err(Error::Task(match ended {
             Err(error) if error.is_panic() => format!("a loop panicked: {error}"),
             _ => "a loop came to its end".to_owned(),
         })),
@@ -134,15 +131,15 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     process.metrics.set_leader(false);
     if let Err(error) = outcome {
         // Whoever leads now is at work already: stop on the spot, not in an orderly manner.
-        work.loops.abort_all();
+        loops.abort_all();
         return Err(error);
     }
     info!("stopping");
-    work.queues.close();
-    let finish = async { while work.loops.join_next().await.is_some() {} };
+    queues.close();
+    let finish = async { while loops.join_next().await.is_some() {} };
     if tokio::time::timeout(SHUTDOWN_GRACE, finish).await.is_err() {
         warn!("work in progress did not end in time");
-        work.loops.abort_all();
+        loops.abort_all();
     }
     if let Some(leadership) = leadership {
         leadership.release().await;
@@ -151,12 +148,10 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     Ok(())
 }
 
-fn ended_task(ended: Option<TaskEnded>) -> Error {
-    ended.map_or_else(|| Error::Task("the supervisor ended".to_owned()), Error::from)
-}
-
 /// What the leader does.
 struct Running {
+    /// None when there is no election.
+    leadership: Option<Leadership>,
     queues: Arc<Queues>,
     loops: JoinSet<()>,
 }
@@ -171,29 +166,6 @@ struct Process {
 }
 
 impl Process {
-    /// Waits for leadership. The outer `None` means that the signal to stop came first; the inner
-    /// one that there is no election.
-    async fn become_leader(
-        &self,
-        stop: watch::Receiver<bool>,
-        failures: &mut mpsc::UnboundedReceiver<TaskEnded>,
-    ) -> Result<Option<Option<Leadership>>, Error> {
-        let Some(election) = &self.settings.leader_election else { return Ok(Some(None)) };
-        self.health.set_ready(true, "standing by: another replica leads");
-        let client = self.connector.client(None)?;
-        let mut elector = Elector::new(
-            client,
-            &self.settings.namespace,
-            &election.lease,
-            &election.identity,
-            election.timing,
-        );
-        tokio::select! {
-            acquired = Leadership::acquire(&mut elector, stopped(stop)) => Ok(acquired?.map(Some)),
-            ended = failures.recv() => Err(ended_task(ended)),
-        }
-    }
-
     /// Who we are on copies: the id that was set, else the uid of `kube-system`. What carries that uid is ours in any
     /// case, so that an id can be set later.
     async fn hub(&self) -> Result<Hub, Error> {
@@ -201,31 +173,42 @@ impl Process {
         let mut failures = 0;
         let uid = loop {
             match namespaces.get_metadata("kube-system").await {
-                Ok(namespace) if namespace.metadata.uid.is_some() => break namespace.metadata.uid,
-                Ok(_) => {}
+                Ok(namespace) => {
+                    if let Some(uid) = namespace.metadata.uid {
+                        break uid;
+                    }
+                }
                 Err(error) => warn!("the uid of namespace kube-system cannot be read: {}", describe(&error)),
             }
             failures += 1;
             tokio::time::sleep(WATCH_RETRY.wait(failures, rand::random())).await;
         };
-        let uid = uid.unwrap_or_default();
         let id = self.settings.hub_id.clone().unwrap_or_else(|| uid.clone());
         let former = self.settings.former_hub_ids.iter().cloned().chain([uid]);
         Ok(Hub::new(&id, former))
     }
 
-    /// Starts everything that the leader does; `None` when the signal to stop came first.
-    async fn start(
-        &self,
-        may_write: Arc<dyn Fn() -> bool + Send + Sync>,
-        stop: watch::Receiver<bool>,
-        failures: &mut mpsc::UnboundedReceiver<TaskEnded>,
-    ) -> Result<Option<Running>, Error> {
-        self.health.set_ready(false, "caches are being filled");
+    /// Waits for leadership, then starts everything that the leader does; `None` when the signal to stop came first.
+    async fn start(&self, stop: Stop) -> Result<Option<Running>, Error> {
+        let mut leadership = None;
+        if let Some(LeaderElection { identity, timing }) = &self.settings.leader_election {
+            self.health.set_ready(Ok(()));
+            let client = self.connector.client(None)?;
+            let mut elector = Elector::new(client, &self.settings.namespace, LEASE, identity, *timing);
+            leadership = Leadership::acquire(&mut elector, stop.clone()).await?;
+            if leadership.is_none() {
+                return Ok(None);
+            }
+        }
+        self.metrics.set_leader(true);
+        self.health.set_ready(Err("caches are being filled"));
         let hub = tokio::select! {
             hub = self.hub() => Arc::new(hub?),
-            () = stopped(stop) => return Ok(None),
-            ended = failures.recv() => return Err(ended_task(ended)),
+            () = stop => return Ok(None),
+        };
+        let may_write: Arc<dyn Fn() -> bool + Send + Sync> = match &leadership {
+            Some(leadership) => Arc::new(leadership.guard()),
+            None => Arc::new(|| true),
         };
         let queues = Arc::new(Queues::default());
         let kubeconfigs = Arc::new(Kubeconfigs::default());
@@ -238,77 +221,43 @@ impl Process {
         let members = Arc::new(MemberLoop::new(context.clone(), options, index.clone()));
         let adoption = Arc::new(Adoption::new(members.clone()));
 
-        let endless = |name: &str, task: BoxFuture<'static, ()>| self.supervisor.spawn_endless(name, task);
-        endless("watch of DistributionPolicy", Box::pin(router::watch_policies(&context)?));
-        endless("watch of MemberCluster", Box::pin(router::watch_members(&context, &index)?));
+        let supervisor = &self.supervisor;
+        supervisor.spawn_endless("watch of DistributionPolicy", router::watch_policies(&context)?);
+        supervisor.spawn_endless("watch of MemberCluster", router::watch_members(&context, &index)?);
         for kind in CredentialKind::ALL {
-            let watch = router::watch_kind(&context, *kind)?;
-            endless(&format!("watch of {}", kind.name()), Box::pin(watch));
+            supervisor
+                .spawn_endless(format!("watch of {}", kind.name()), router::watch_kind(&context, *kind)?);
         }
         for (name, watch) in adoption.watches()? {
-            endless(&format!("watch of {name}"), Box::pin(watch));
+            supervisor.spawn_endless(format!("watch of {name}"), watch);
         }
+        supervisor.spawn("start of members", members.clone().started());
 
-        let mut loops = JoinSet::new();
-        let started = members.clone();
-        self.supervisor.spawn("start of members", async move { started.started().await });
-        // The hub must be known before members are told from it.
-        let ready = context.clone();
-        let hub_known = move || {
-            let context = ready.clone();
-            async move { context.local().connectivity.filled().await }
-        };
-        run_loop(&mut loops, &queues.member, hub_known, move |key, ()| {
-            let members = members.clone();
-            async move { members.reconcile(key).await }
-        });
-        run_loop(
-            &mut loops,
-            &queues.adoption,
-            || async {},
-            move |key, ()| {
-                let adoption = adoption.clone();
-                async move { adoption.reconcile(key).await }
-            },
-        );
-        let ready = context.clone();
-        let filled = move || {
-            let context = ready.clone();
-            async move { context.filled().await }
-        };
         let credentials = Arc::new(CredentialLoop::new(context.clone()));
-        run_loop(&mut loops, &queues.credential, filled.clone(), move |key, ()| {
-            let credentials = credentials.clone();
-            async move { credentials.reconcile(key).await }
-        });
         let syncs = Arc::new(SyncLoop::new(context.clone()));
-        run_loop(&mut loops, &queues.sync, filled.clone(), move |key, dirty| {
-            let syncs = syncs.clone();
-            async move { syncs.sync(key, dirty).await }
-        });
         let statuses = Arc::new(StatusLoop::new(context.clone()));
-        run_loop(&mut loops, &queues.status, filled, move |key, ()| {
-            let statuses = statuses.clone();
-            async move { statuses.tell(key).await }
-        });
-        let (sweeping, interval) = (context.clone(), self.settings.sweep_interval);
-        endless(
-            "sweep",
-            Box::pin(async move {
-                sweeping.filled().await;
-                sweep::run(sweeping, interval).await;
-            }),
-        );
+        let local = context.local().connectivity.clone();
+        // The hub must be known before members are told from it.
+        let hub_known = async move { local.filled().await };
+        let filled = || context.clone().filled();
+        let mut loops = JoinSet::new();
+        run_loop(&mut loops, &queues.member, hub_known, move |key, ()| members.clone().reconcile(key));
+        run_loop(&mut loops, &queues.adoption, async {}, move |key, ()| adoption.clone().reconcile(key));
+        run_loop(&mut loops, &queues.credential, filled(), move |key, ()| credentials.clone().reconcile(key));
+        run_loop(&mut loops, &queues.sync, filled(), move |key, dirty| syncs.clone().sync(key, dirty));
+        run_loop(&mut loops, &queues.status, filled(), move |key, ()| statuses.clone().tell(key));
+        let (filled, sweep) = (filled(), sweep::run(context.clone(), self.settings.sweep_interval));
+        supervisor.spawn_endless("sweep", filled.then(|()| sweep));
         let health = self.health.clone();
-        self.supervisor.spawn("start", async move {
-            context.filled().await;
+        supervisor.spawn("start", async move {
+            context.clone().filled().await;
             while !context.stores.credentials.is_listed() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            health.set_ready(true, "caches are filled");
+            health.set_ready(Ok(()));
             info!("ready");
         });
-        Ok(Some(Running { queues, loops }))
+        Ok(Some(Running { leadership, queues, loops }))
     }
 
     /// What all loops share.
@@ -327,9 +276,7 @@ impl Process {
             outcomes: Outcomes::default(),
         });
         let router = Arc::new(Router::new(stores.clone(), queues.clone(), kubeconfigs.clone()));
-        let mut random = [0; 32];
-        rand::fill(&mut random);
-        let fingerprints = Arc::new(FingerprintKey::new(random));
+        let fingerprints = Arc::new(FingerprintKey::new(rand::random()));
         let options = ClusterOptions {
             concurrency: settings.concurrency,
             may_write,
@@ -369,45 +316,29 @@ impl Process {
 
 /// Works a queue off, once everything that its keys need is there. Until then there is nothing to finish, and what a
 /// finish would wait for may never come.
-fn run_loop<K: Key, W: Work, H, F, R, S>(
+fn run_loop<K: Key, W: Work, F: Future<Output = Next> + Send + 'static>(
     loops: &mut JoinSet<()>,
     queue: &Arc<Queue<K, W>>,
-    ready: R,
-    handle: H,
-) where
-    H: Fn(K, W) -> F + Send + Sync + 'static,
-    F: Future<Output = Next> + Send + 'static,
-    R: FnOnce() -> S + Send + 'static,
-    S: Future<Output = ()> + Send + 'static,
-{
+    ready: impl Future<Output = ()> + Send + 'static,
+    handle: impl Fn(K, W) -> F + Send + Sync + 'static,
+) {
     let queue = queue.clone();
     loops.spawn(async move {
         tokio::select! {
-            () = ready() => {}
+            () = ready => {}
             () = queue.closed() => return,
         }
         queue.run(handle).await;
     });
 }
 
-/// Turns true at SIGTERM or SIGINT.
-fn stop_signal() -> io::Result<watch::Receiver<bool>> {
-    let (sender, receiver) = watch::channel(false);
+fn stop_signal() -> io::Result<Stop> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
+    let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        sender.send_replace(true);
-        // Held to the end: a receiver whose sender is gone waits for nothing.
-        std::future::pending::<()>().await;
-    });
-    Ok(receiver)
-}
-
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    if stop.wait_for(|down| *down).await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    };
+    Ok(stop.boxed().shared())
 }

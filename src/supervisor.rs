@@ -1,27 +1,17 @@
-//! Tasks of the background: the end of one that must not end is noticed, and ends the process.
+//! Background tasks. When a task ends that must not, the process ends.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::{any::Any, panic::AssertUnwindSafe};
 
 use futures::FutureExt;
-use thiserror::Error;
 use tokio::{sync::mpsc, task::AbortHandle};
 
-/// A task ended that must not.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("task '{task}' {end}")]
-pub(crate) struct TaskEnded {
-    pub task: Arc<str>,
-    /// How, as the end of a sentence.
-    pub end: String,
-}
-
-/// Starts tasks, and learns how they end. Clones report to the same place.
+/// Starts tasks, and tells, as a sentence, of each that ended and must not. Clones report to the same place.
 #[derive(Clone, Debug)]
-pub(crate) struct Supervisor(mpsc::UnboundedSender<TaskEnded>);
+pub(crate) struct Supervisor(mpsc::UnboundedSender<String>);
 
 impl Supervisor {
     /// A supervisor, and where it reports.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<TaskEnded>) {
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<String>) {
         let (send, receive) = mpsc::unbounded_channel();
         (Self(send), receive)
     }
@@ -29,7 +19,7 @@ impl Supervisor {
     /// Starts a task that may come to its end, but not by a panic.
     pub fn spawn(
         &self,
-        name: impl Into<Arc<str>>,
+        name: impl Into<String>,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> AbortHandle {
         self.start(name.into(), task, false)
@@ -38,7 +28,7 @@ impl Supervisor {
     /// Starts a task that goes on until it is aborted.
     pub fn spawn_endless(
         &self,
-        name: impl Into<Arc<str>>,
+        name: impl Into<String>,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> AbortHandle {
         self.start(name.into(), task, true)
@@ -46,19 +36,19 @@ impl Supervisor {
 
     fn start(
         &self,
-        task: Arc<str>,
-        future: impl Future<Output = ()> + Send + 'static,
+        name: String,
+        task: impl Future<Output = ()> + Send + 'static,
         endless: bool,
     ) -> AbortHandle {
         let reports = self.0.clone();
         let supervised = async move {
-            let end = match AssertUnwindSafe(future).catch_unwind().await {
+            let end = match AssertUnwindSafe(task).catch_unwind().await {
                 Ok(()) if !endless => return,
                 Ok(()) => "came to its end".to_owned(),
                 Err(panic) => format!("panicked: {}", text(&*panic)),
             };
             // Nobody listens any more only when the process is about to end.
-            let _ = reports.send(TaskEnded { task, end });
+            let _ = reports.send(format!("task '{name}' {end}"));
         };
         tokio::spawn(supervised).abort_handle()
     }
@@ -78,9 +68,9 @@ mod tests {
         let (supervisor, mut reports) = Supervisor::new();
         supervisor.spawn("short", async {});
         supervisor.spawn_endless("watch of pods", async {});
-        assert_eq!(reports.recv().await.unwrap().to_string(), "task 'watch of pods' came to its end");
+        assert_eq!(reports.recv().await.unwrap(), "task 'watch of pods' came to its end");
         supervisor.spawn("sweep", async { panic!("index {} of 3", 7) });
-        assert_eq!(reports.recv().await.unwrap().to_string(), "task 'sweep' panicked: index 7 of 3");
+        assert_eq!(reports.recv().await.unwrap(), "task 'sweep' panicked: index 7 of 3");
         assert!(reports.try_recv().is_err());
     }
 

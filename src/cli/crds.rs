@@ -55,6 +55,12 @@ pub enum CrdsError {
     },
 }
 
+impl CrdsError {
+    fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+}
+
 /// Carries out `claviger crds` on the definitions of this program.
 ///
 /// # Errors
@@ -67,7 +73,7 @@ pub fn run(args: &CrdsArgs, definitions: &[CustomResourceDefinition]) -> Result<
         write(directory, &files)
     } else {
         print_all(&mut io::stdout().lock(), &files)
-            .map_err(|source| CrdsError::Io { path: "stdout".into(), source })
+            .map_err(|source| CrdsError::io(Path::new("stdout"), source))
     }
 }
 
@@ -76,17 +82,16 @@ pub fn run(args: &CrdsArgs, definitions: &[CustomResourceDefinition]) -> Result<
 /// # Errors
 /// A definition that has no YAML form.
 pub fn files(definitions: &[CustomResourceDefinition]) -> Result<BTreeMap<String, String>, CrdsError> {
-    definitions
-        .iter()
-        .map(|definition| {
-            let spec = &definition.spec;
-            let name = format!("{}_{}.yaml", spec.group, spec.names.plural);
-            match to_yaml(definition) {
-                Ok(yaml) => Ok((name, format!("{HEADER}{yaml}"))),
-                Err(source) => Err(CrdsError::Yaml { name, source }),
-            }
-        })
-        .collect()
+    let mut files = BTreeMap::new();
+    for definition in definitions {
+        let spec = &definition.spec;
+        let name = format!("{}_{}.yaml", spec.group, spec.names.plural);
+        match to_yaml(definition) {
+            Ok(yaml) => files.insert(name, format!("{HEADER}{yaml}")),
+            Err(source) => return Err(CrdsError::Yaml { name, source }),
+        };
+    }
+    Ok(files)
 }
 
 fn print_all(out: &mut impl Write, files: &BTreeMap<String, String>) -> io::Result<()> {
@@ -94,18 +99,14 @@ fn print_all(out: &mut impl Write, files: &BTreeMap<String, String>) -> io::Resu
 }
 
 fn write(directory: &Path, files: &BTreeMap<String, String>) -> Result<(), CrdsError> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| CrdsError::Io { path, source }
-    };
-    std::fs::create_dir_all(directory).map_err(io(directory))?;
+    std::fs::create_dir_all(directory).map_err(|source| CrdsError::io(directory, source))?;
     for (name, yaml) in files {
         let path = directory.join(name);
-        std::fs::write(&path, yaml).map_err(io(&path))?;
+        std::fs::write(&path, yaml).map_err(|source| CrdsError::io(&path, source))?;
     }
     for name in leftovers(directory, files)? {
         let path = directory.join(name);
-        std::fs::remove_file(&path).map_err(io(&path))?;
+        std::fs::remove_file(&path).map_err(|source| CrdsError::io(&path, source))?;
     }
     Ok(())
 }
@@ -135,9 +136,9 @@ fn check(directory: &Path, files: &BTreeMap<String, String>) -> Result<(), CrdsE
     Err(CrdsError::Differ { directory: directory.to_owned(), differences })
 }
 
-/// Files of our making for types that are no more. Other files there are none of our business.
+/// Files that this program made for types that are gone. Other files in the directory are left alone.
 fn leftovers(directory: &Path, files: &BTreeMap<String, String>) -> Result<Vec<String>, CrdsError> {
-    let io = |source| CrdsError::Io { path: directory.to_owned(), source };
+    let io = |source| CrdsError::io(directory, source);
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(io)?,

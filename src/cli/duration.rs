@@ -13,7 +13,7 @@ pub(super) fn at_least(
     move |text| {
         let duration = parse(text)?;
         if duration < shortest {
-            return Err(format!("must be at least {}", show(shortest)));
+            return Err(format!("must be at least {shortest:?}"));
         }
         if duration > LONGEST {
             return Err("must be at most a week, 168h".to_owned());
@@ -23,17 +23,9 @@ pub(super) fn at_least(
 }
 
 fn parse(text: &str) -> Result<Duration, String> {
-    const EXAMPLES: &str = "write a duration such as 90s, 10m or 1h30m";
-    let parsed: SignedDuration = text.trim().parse().map_err(|_| EXAMPLES.to_owned())?;
-    Duration::try_from(parsed).map_err(|_| EXAMPLES.to_owned())
-}
-
-fn show(duration: Duration) -> String {
-    if duration.subsec_millis() == 0 {
-        format!("{}s", duration.as_secs())
-    } else {
-        format!("{}ms", duration.as_millis())
-    }
+    let parsed = text.trim().parse::<SignedDuration>().ok();
+    let duration = parsed.and_then(|parsed| Duration::try_from(parsed).ok());
+    duration.ok_or_else(|| "write a duration such as 90s, 10m or 1h30m".to_owned())
 }
 
 #[cfg(test)]

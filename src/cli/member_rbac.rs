@@ -8,6 +8,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 use kube::api::ObjectMeta;
 
 use super::yaml::{print, to_yaml};
+use crate::domain::labels::is_dns_label;
 
 /// The default of `--namespace`.
 const NAMESPACE: &str = "claviger-system";
@@ -15,30 +16,18 @@ const NAMESPACE: &str = "claviger-system";
 /// The default of `--service-account`.
 const SERVICE_ACCOUNT: &str = "claviger-member";
 
-const LABEL: (&str, &str) = ("app.kubernetes.io/part-of", "claviger");
-
 /// Prints manifests for a member cluster on stdout: a service account with the rights that the operator needs
 /// there, and a token.
 #[derive(Clone, Debug, Args)]
 pub struct MemberRbacArgs {
     /// Where the service account and its token stand, in the member
-    #[arg(
-        long,
-        env = "CLAVIGER_MEMBER_NAMESPACE",
-        value_name = "NAME",
-        default_value = NAMESPACE,
-        value_parser = label
-    )]
+    #[arg(long, env = "CLAVIGER_MEMBER_NAMESPACE", value_name = "NAME")]
+    #[arg(default_value = NAMESPACE, value_parser = label)]
     pub namespace: String,
 
     /// Who the operator is in the member; another name for each operator that pushes there
-    #[arg(
-        long,
-        env = "CLAVIGER_MEMBER_SERVICE_ACCOUNT",
-        value_name = "NAME",
-        default_value = SERVICE_ACCOUNT,
-        value_parser = label
-    )]
+    #[arg(long, env = "CLAVIGER_MEMBER_SERVICE_ACCOUNT", value_name = "NAME")]
+    #[arg(default_value = SERVICE_ACCOUNT, value_parser = label)]
     pub service_account: String,
 }
 
@@ -89,7 +78,7 @@ fn metadata(name: &str, namespace: Option<&str>) -> ObjectMeta {
         name: Some(name.to_owned()),
         namespace: namespace.map(str::to_owned),
         // Not `managed-by: claviger`, which marks the copies.
-        labels: Some([(LABEL.0.to_owned(), LABEL.1.to_owned())].into()),
+        labels: Some([("app.kubernetes.io/part-of".to_owned(), "claviger".to_owned())].into()),
         ..ObjectMeta::default()
     }
 }
@@ -157,11 +146,7 @@ fn token(args: &MemberRbacArgs) -> Secret {
 
 /// A name as Namespaces have it.
 fn label(text: &str) -> Result<String, String> {
-    let fits = (1..=63).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-');
-    if fits {
+    if is_dns_label(text) {
         return Ok(text.to_owned());
     }
     Err("write 1 to 63 lower-case letters, digits and '-', beginning and ending with a letter or digit"

@@ -3,15 +3,13 @@
 pub mod crds;
 mod duration;
 pub mod member_rbac;
-mod run;
 mod settings;
 mod words;
 mod yaml;
 
 use clap::{Parser, Subcommand};
 
-pub use run::RunArgs;
-pub use settings::{LeaderElection, Settings, SettingsError};
+pub use settings::{LeaderElection, RunArgs, Settings, SettingsError};
 
 /// Keeps registry, basic-auth and TLS credentials, declared once, in every namespace of every
 /// cluster that should have them.

@@ -1,74 +1,187 @@
-//! What the operator is told to do: the flags, checked against each other.
+//! What the operator is told to do: the flags of `claviger run`, checked against each other.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::{NonZeroUsize, ParseIntError};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
+use clap::{ArgAction, Args};
 use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-use super::run::RunArgs;
+use super::duration::at_least;
+use super::words;
 use crate::domain::adoption::{Adopt, Scope};
 use crate::leader;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, logs};
 
-/// The name of the Lease.
-const LEASE: &str = "claviger";
+const SECOND: Duration = Duration::from_secs(1);
 
-/// The settings of a running operator.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The flags of `claviger run`, as given; [`Settings`] is what they come to.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    flags: Settings,
+}
+
+/// The settings of a running operator: its flags, and what some of them come to together.
+#[derive(Clone, Debug, Args)]
 pub struct Settings {
-    /// The operator's own namespace.
+    /// The operator's own namespace: its lease, its keys and the kubeconfigs of member clusters
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME")]
+    #[arg(default_value = "claviger-system", value_parser = NonEmptyStringValueParser::new())]
     pub namespace: String,
-    /// Where health and metrics are served.
+
+    /// A name that no other running operator has; a random one when not set
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    identity: Option<String>,
+
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long, env = "CLAVIGER_LISTEN_ADDRESS", value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
     pub listen_address: SocketAddr,
-    /// How log lines look.
+
+    /// How log lines look
+    #[arg(long, env = "CLAVIGER_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
-    /// What is logged.
+
+    /// What is logged: a level, or levels per module such as info,claviger=debug
+    #[arg(long = "log", env = "CLAVIGER_LOG", value_name = "FILTER")]
+    #[arg(default_value = "info", value_parser = logs::check)]
     pub log_filter: String,
-    /// None: act at once, without a lease.
-    pub leader_election: Option<LeaderElection>,
-    /// Writes in flight at once, per cluster. At least 1.
+
+    /// Act only while holding the lease, so that several operators can run
+    #[arg(long, env = "CLAVIGER_LEADER_ELECT", value_name = "BOOL")]
+    #[arg(action = ArgAction::Set, default_value_t = true)]
+    #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    leader_elect: bool,
+
+    /// How long a standby waits, after the last sign of the leader, before it takes over
+    #[arg(long, env = "CLAVIGER_LEASE_DURATION", value_name = "DURATION")]
+    #[arg(default_value = "15s", value_parser = at_least(SECOND))]
+    lease_duration: Duration,
+
+    /// A leader that could not renew its lease for this long stops
+    #[arg(long, env = "CLAVIGER_LEASE_RENEW_DEADLINE", value_name = "DURATION")]
+    #[arg(default_value = "10s", value_parser = at_least(SECOND / 10))]
+    lease_renew_deadline: Duration,
+
+    /// Between two tries to acquire or renew the lease
+    #[arg(long, env = "CLAVIGER_LEASE_RETRY_PERIOD", value_name = "DURATION")]
+    #[arg(default_value = "2s", value_parser = at_least(SECOND / 100))]
+    lease_retry_period: Duration,
+
+    /// Writes in flight at once, per cluster
+    #[arg(long, env = "CLAVIGER_CONCURRENCY", value_name = "COUNT")]
+    #[arg(default_value = "32", value_parser = count)]
     pub concurrency: usize,
-    /// How long one watch request lasts. At least 5 s.
+
+    /// How long one watch request lasts; a watch silent for longer is taken for dead
+    #[arg(long, env = "CLAVIGER_WATCH_TIMEOUT", value_name = "DURATION")]
+    #[arg(default_value = "60s", value_parser = at_least(5 * SECOND))]
     pub watch_timeout: Duration,
-    /// How long any other request may take.
+
+    /// How long any other request to an API server may take
+    #[arg(long, env = "CLAVIGER_REQUEST_TIMEOUT", value_name = "DURATION")]
+    #[arg(default_value = "10s", value_parser = at_least(SECOND))]
     pub request_timeout: Duration,
-    /// How often every credential is gone through in full.
+
+    /// How often every credential is gone through in full, also when nothing happened
+    #[arg(long, env = "CLAVIGER_RESYNC_INTERVAL", value_name = "DURATION")]
+    #[arg(default_value = "10m", value_parser = at_least(SECOND))]
     pub resync_interval: Duration,
-    /// How often copies without a credential are swept.
-    pub sweep_interval: Duration,
-    /// The quiet period after a change of policies, before a lack of consent takes copies away.
+
+    /// How often copies whose credential is gone are swept; also done at start [default: as often
+    /// as the resync]
+    #[arg(long = "sweep-interval", env = "CLAVIGER_SWEEP_INTERVAL", value_name = "DURATION")]
+    #[arg(value_parser = at_least(SECOND))]
+    own_sweep_interval: Option<Duration>,
+
+    /// How long a DistributionPolicy must have been gone or changed before copies are taken back for
+    /// lack of consent; also counted from the start
+    #[arg(long, env = "CLAVIGER_CONSENT_GRACE_PERIOD", value_name = "DURATION")]
+    #[arg(default_value = "30s", value_parser = at_least(Duration::ZERO))]
     pub consent_grace_period: Duration,
-    /// How long an owner must have been missing before its copies are swept.
+
+    /// How long a credential must have been missing before its copies are swept
+    #[arg(long, env = "CLAVIGER_SWEEP_GRACE_PERIOD", value_name = "DURATION")]
+    #[arg(default_value = "10m", value_parser = at_least(Duration::ZERO))]
     pub sweep_grace_period: Duration,
-    /// Threads of the runtime. At least 1.
+
+    /// Threads that run the operator [default: 2, or 1 on a single core]
+    #[arg(long, env = "CLAVIGER_WORKER_THREADS", value_name = "COUNT")]
+    #[arg(default_value_t = default_threads(), hide_default_value = true, value_parser = count)]
     pub worker_threads: usize,
-    /// The kubeconfig of the cluster `local`, where one was named.
+
+    /// The kubeconfig of the cluster named local [default: $KUBECONFIG or ~/.kube/config, else the
+    /// Pod's service account]
+    #[arg(long, env = "CLAVIGER_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// The context in the kubeconfig, where one was named.
+
+    /// The context in that kubeconfig [default: its current one]
+    #[arg(long, env = "CLAVIGER_CONTEXT", value_name = "NAME")]
     pub context: Option<String>,
-    /// What the cluster `local` is called on every copy; none: the uid of its namespace `kube-system`.
+
+    /// What this cluster is called on every copy, as the one that they come from; keep it when the
+    /// cluster is rebuilt [default: the uid of its namespace kube-system]
+    #[arg(long, env = "CLAVIGER_HUB_ID", value_name = "ID", value_parser = words::id)]
     pub hub_id: Option<String>,
-    /// Ids that copies of this hub may still carry.
+
+    /// Ids under which this cluster has written copies before: they are taken over, and get the
+    /// present id: a,b
+    #[arg(long, env = "CLAVIGER_FORMER_HUB_IDS", value_name = "IDS")]
+    #[arg(value_delimiter = ',', value_parser = words::id)]
     pub former_hub_ids: Vec<String>,
-    /// Labels of the cluster `local`.
+
+    /// Labels of the cluster named local, for cluster selectors: tier=hub,region=eu
+    #[arg(long, env = "CLAVIGER_CLUSTER_LABELS", value_name = "KEY=VALUE,..")]
+    #[arg(default_value = "", hide_default_value = true, value_parser = words::labels)]
     pub cluster_labels: BTreeMap<String, String>,
-    /// How long a member must have been unreachable before deletions go on without it.
+
+    /// How long a member cluster must have been unreachable before deletions go on without it
+    #[arg(long, env = "CLAVIGER_UNREACHABLE_GRACE_PERIOD", value_name = "DURATION")]
+    #[arg(default_value = "1h", value_parser = at_least(SECOND))]
     pub unreachable_grace_period: Duration,
-    /// How often the API server of a member is asked whether it is there.
+
+    /// How often the API server of a member cluster is asked whether it is there
+    #[arg(long, env = "CLAVIGER_MEMBER_PROBE_INTERVAL", value_name = "DURATION")]
+    #[arg(default_value = "10s", value_parser = at_least(SECOND))]
     pub member_probe_interval: Duration,
-    /// Whose clusters become members by themselves.
-    pub adopt: Adopt,
-    /// Whether members may be reached without checking who answers.
+
+    /// Make a MemberCluster of each cluster that Argo CD knows, by its Secrets in this namespace
+    #[arg(long, env = "CLAVIGER_ADOPT_ARGOCD_CLUSTERS", value_name = "NAMESPACE")]
+    #[arg(value_parser = words::namespace)]
+    adopt_argocd_clusters: Option<String>,
+
+    /// Make a MemberCluster of each cluster that Cluster API made, by its kubeconfig Secrets in this
+    /// namespace; * means all namespaces
+    #[arg(long, env = "CLAVIGER_ADOPT_CLUSTER_API", value_name = "NAMESPACE")]
+    #[arg(value_parser = words::namespace_or_all)]
+    adopt_cluster_api: Option<String>,
+
+    /// Take kubeconfigs with insecure-skip-tls-verify or http:// too: whoever stands between reads
+    /// every credential
+    #[arg(long, env = "CLAVIGER_ALLOW_INSECURE_MEMBERS", value_name = "BOOL")]
+    #[arg(action = ArgAction::Set, default_value_t = false)]
+    #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
     pub allow_insecure_members: bool,
+
+    /// None: act at once, without a lease.
+    #[arg(skip)]
+    pub leader_election: Option<LeaderElection>,
+
+    /// How often copies without a credential are swept.
+    #[arg(skip)]
+    pub sweep_interval: Duration,
+
+    /// Whose clusters become members by themselves.
+    #[arg(skip)]
+    pub adopt: Adopt,
 }
 
 /// How this process runs for leadership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaderElection {
-    /// The Lease's name, in the operator's namespace.
-    pub lease: String,
     /// Who we are: unique among running operators.
     pub identity: String,
     /// Durations of lease, renewal and retry.
@@ -79,8 +192,8 @@ pub struct LeaderElection {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The times of leader election contradict each other.
-    #[error(transparent)]
-    Timing(#[from] leader::Error),
+    #[error("leader election: {0}")]
+    Timing(&'static str),
     /// The kubeconfig that was named cannot be used.
     #[error("kubeconfig: {0}")]
     Kubeconfig(#[from] KubeconfigError),
@@ -119,48 +232,32 @@ impl Settings {
 impl TryFrom<RunArgs> for Settings {
     type Error = SettingsError;
 
-    fn try_from(args: RunArgs) -> Result<Self, SettingsError> {
-        let timing = leader::Timing {
-            lease_duration: args.lease_duration,
-            renew_deadline: args.lease_renew_deadline,
-            retry_period: args.lease_retry_period,
+    fn try_from(RunArgs { flags: mut settings }: RunArgs) -> Result<Self, SettingsError> {
+        if settings.leader_elect {
+            let timing = leader::Timing {
+                lease_duration: settings.lease_duration,
+                renew_deadline: settings.lease_renew_deadline,
+                retry_period: settings.lease_retry_period,
+            };
+            timing.check().map_err(SettingsError::Timing)?;
+            let identity = settings.identity.take().filter(|i| !i.is_empty()).unwrap_or_else(random_identity);
+            settings.leader_election = Some(LeaderElection { identity, timing });
+        }
+        settings.sweep_interval = settings.own_sweep_interval.unwrap_or(settings.resync_interval);
+        // A chart sets empty variables for values that are not given.
+        settings.context = settings.context.filter(|context| !context.is_empty());
+        settings.hub_id = settings.hub_id.filter(|id| !id.is_empty());
+        settings.former_hub_ids.retain(|id| !id.is_empty());
+        settings.adopt = Adopt {
+            argocd: settings.adopt_argocd_clusters.take().filter(|namespace| !namespace.is_empty()),
+            cluster_api: settings.adopt_cluster_api.as_deref().and_then(Scope::of),
         };
-        let leader_election = if args.leader_elect {
-            timing.check()?;
-            let identity = args.identity.filter(|i| !i.is_empty()).unwrap_or_else(random_identity);
-            Some(LeaderElection { lease: LEASE.to_owned(), identity, timing })
-        } else {
-            None
-        };
-        Ok(Self {
-            namespace: args.namespace,
-            listen_address: args.listen_address,
-            log_format: args.log_format,
-            log_filter: args.log,
-            leader_election,
-            concurrency: args.concurrency.get(),
-            watch_timeout: args.watch_timeout,
-            request_timeout: args.request_timeout,
-            resync_interval: args.resync_interval,
-            sweep_interval: args.sweep_interval.unwrap_or(args.resync_interval),
-            consent_grace_period: args.consent_grace_period,
-            sweep_grace_period: args.sweep_grace_period,
-            worker_threads: args.worker_threads.map_or_else(default_threads, usize::from),
-            // A chart sets empty variables for values that are not given.
-            kubeconfig: args.kubeconfig.filter(|path| !path.as_os_str().is_empty()),
-            context: args.context.filter(|context| !context.is_empty()),
-            hub_id: args.hub_id.filter(|id| !id.is_empty()),
-            former_hub_ids: args.former_hub_ids.into_iter().filter(|id| !id.is_empty()).collect(),
-            cluster_labels: args.cluster_labels,
-            unreachable_grace_period: args.unreachable_grace_period,
-            member_probe_interval: args.member_probe_interval,
-            adopt: Adopt {
-                argocd: args.adopt_argocd_clusters.filter(|namespace| !namespace.is_empty()),
-                cluster_api: args.adopt_cluster_api.as_deref().and_then(Scope::of),
-            },
-            allow_insecure_members: args.allow_insecure_members,
-        })
+        Ok(settings)
     }
+}
+
+fn count(text: &str) -> Result<usize, ParseIntError> {
+    text.parse().map(NonZeroUsize::get)
 }
 
 /// For processes outside a Pod, several of which may share a host.

@@ -5,21 +5,17 @@ use std::io::{self, Write};
 /// As `kubectl` reads it, which still is YAML 1.1: `Off` and `y` come in quotes.
 pub(super) fn to_yaml(value: &impl serde::Serialize) -> Result<String, serde_saphyr::SerializeError> {
     let yaml = serde_saphyr::to_string(value)?;
-    // The serializer indents the empty lines of a text, which editors and `git diff --check` mend.
+    // The serializer indents empty lines of a text. Editors strip that, and `git diff --check` reports it.
     let mut tidy = String::with_capacity(yaml.len());
     for line in yaml.lines() {
         tidy.push_str(if line.trim().is_empty() { "" } else { line });
         tidy.push('\n');
     }
-    Ok(if same(&yaml, &tidy) { tidy } else { yaml })
+    let read = |yaml: &str| serde_saphyr::from_str::<serde_json::Value>(yaml).ok();
+    Ok(if read(&yaml) == read(&tidy) { tidy } else { yaml })
 }
 
-fn same(one: &str, other: &str) -> bool {
-    let read = |yaml| serde_saphyr::from_str::<serde_json::Value>(yaml).ok();
-    read(one) == read(other)
-}
-
-/// Writes, and takes it for done when the reader has seen enough, as `head` has.
+/// Writes. A reader that closes the pipe early, as `head` does, is no error.
 pub(super) fn print<W: Write>(out: &mut W, write: impl FnOnce(&mut W) -> io::Result<()>) -> io::Result<()> {
     match write(out).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

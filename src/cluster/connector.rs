@@ -16,9 +16,9 @@ use kube::{
     client::{Body, ClientBuilder},
 };
 use thiserror::Error;
-use tower::{BoxError, Layer, Service};
+use tower::{BoxError, Service, layer::layer_fn};
 
-use crate::telemetry::{Beat, Metrics, RequestMetricsLayer};
+use crate::telemetry::{Beat, Metrics, RequestReport};
 
 /// Time that the answer to a watch may be late beyond the time that was asked for.
 const WATCH_MARGIN: Duration = Duration::from_secs(10);
@@ -60,11 +60,14 @@ impl Connector {
     /// # Errors
     /// When the configuration cannot be used, such as a certificate that does not parse.
     pub fn client(&self, beat: Option<Beat>) -> Result<Client, kube::Error> {
-        let bound = BoundLayer { deadline: self.timeouts.request, beat };
-        let metrics = RequestMetricsLayer::new(self.metrics.clone(), self.cluster.clone());
-        let client =
-            ClientBuilder::try_from(self.config.clone())?.with_layer(&bound).with_layer(&metrics).build();
-        Ok(client)
+        let bound = layer_fn(|inner| Bound {
+            inner,
+            deadline: self.timeouts.request,
+            beat: beat.clone(),
+            metrics: self.metrics.clone(),
+            cluster: self.cluster.clone(),
+        });
+        Ok(ClientBuilder::try_from(self.config.clone())?.with_layer(&bound).build())
     }
 
     /// Whether another one leads to the same server, whoever asks.
@@ -85,26 +88,15 @@ impl Connector {
 #[error("no answer within {} s", .0.as_secs_f32())]
 pub struct DeadlineExceeded(Duration);
 
-#[derive(Clone)]
-struct BoundLayer {
-    deadline: Duration,
-    beat: Option<Beat>,
-}
-
-impl<S> Layer<S> for BoundLayer {
-    type Service = Bound<S>;
-
-    fn layer(&self, inner: S) -> Bound<S> {
-        Bound { inner, deadline: self.deadline, beat: self.beat.clone() }
-    }
-}
-
-/// Ends a request whose answer does not begin in time, and marks good answers.
+/// Ends a request whose answer does not begin in time, marks good answers, and reports each request, timed to the
+/// answer's headers.
 #[derive(Clone)]
 struct Bound<S> {
     inner: S,
     deadline: Duration,
     beat: Option<Beat>,
+    metrics: Arc<Metrics>,
+    cluster: Arc<str>,
 }
 
 impl<S, B> Service<Request<Body>> for Bound<S>
@@ -123,18 +115,73 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (metrics, cluster) = (self.metrics.clone(), self.cluster.clone());
+        let mut report = RequestReport::new(metrics, cluster, request.method(), request.uri());
         let answer = self.inner.call(request);
         let (deadline, beat) = (self.deadline, self.beat.clone());
         async move {
-            let answer = tokio::time::timeout(deadline, answer)
-                .await
-                .map_err(|_| BoxError::from(DeadlineExceeded(deadline)))?
-                .map_err(Into::into)?;
-            if let Some(beat) = beat.filter(|_| answer.status().is_success()) {
+            let answer = match tokio::time::timeout(deadline, answer).await {
+                Ok(answer) => answer.map_err(Into::into),
+                Err(_) => Err(DeadlineExceeded(deadline).into()),
+            };
+            let status = answer.as_ref().ok().map(Response::status);
+            report.ended(status);
+            if let (Some(beat), true) = (beat, status.is_some_and(|status| status.is_success())) {
                 beat.mark();
             }
-            Ok(answer)
+            answer
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Freshness;
+
+    struct Server(Option<u16>);
+
+    impl Service<Request<Body>> for Server {
+        type Response = Response<()>;
+        type Error = std::io::Error;
+        type Future = BoxFuture<'static, Result<Response<()>, Self::Error>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            let code = self.0;
+            Box::pin(async move {
+                let Some(code) = code else { return std::future::pending().await };
+                if code == 0 {
+                    return Err(std::io::Error::other("refused"));
+                }
+                let mut response = Response::new(());
+                *response.status_mut() = http::StatusCode::from_u16(code).unwrap();
+                Ok(response)
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn counts_answers_failures_and_callers_that_gave_up() {
+        let metrics = Arc::new(Metrics::new(Freshness::default()));
+        for server in [Server(Some(409)), Server(Some(0)), Server(None)] {
+            let mut bound = Bound {
+                inner: server,
+                deadline: Duration::from_secs(10),
+                beat: None,
+                metrics: metrics.clone(),
+                cluster: "local".into(),
+            };
+            let call = bound.call(Request::new(Body::empty()));
+            let _ = tokio::time::timeout(Duration::from_millis(5), call).await;
+        }
+        let text = metrics.encode();
+        for code in ["409", "error", "cancelled"] {
+            assert!(text.contains(&format!("code=\"{code}\"}} 1")), "{code}: {text}");
+        }
     }
 }

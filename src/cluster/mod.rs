@@ -32,7 +32,7 @@ pub(crate) use writer::{Applied, Job, Writer};
 
 use std::{
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::task::AbortHandle;
@@ -44,7 +44,7 @@ use crate::{
         ownership::Hub, selection::LOCAL,
     },
     supervisor::Supervisor,
-    telemetry::{Freshness, Metrics},
+    telemetry::{Freshness, Metrics, Watch},
 };
 use observation::{Observation, Shared};
 use probe::Probed;
@@ -172,8 +172,7 @@ impl Cluster {
 
     /// Whether the watch of Pods has been without a good answer for too long to delete anything by it.
     pub fn is_blind_to_users(&self) -> bool {
-        let stale = self.options.freshness.stale(&self.name, self.options.stale_after);
-        stale.iter().any(|(kind, _)| &**kind == WatchedKind::Pods.name())
+        self.stale_watches().iter().any(|watch| &*watch.kind == WatchedKind::Pods.name())
     }
 
     /// Goes on with other credentials, or at another address; what is known stays until the new
@@ -244,9 +243,13 @@ impl Cluster {
 
     /// Which watch has been without a good answer for too long, though the server answers.
     fn silent_watch(&self) -> Option<ConnectionError> {
-        let stale = self.options.freshness.stale(&self.name, self.options.stale_after);
-        let (kind, age) = stale.first()?;
-        Some(format!("the watch of {kind} has had no answer for {} s", age.as_secs()).as_str().into())
+        let watch = self.stale_watches().into_iter().next()?;
+        let (kind, age) = (watch.kind, watch.age.as_secs());
+        Some(format!("the watch of {kind} has had no answer for {age} s").as_str().into())
+    }
+
+    fn stale_watches(&self) -> Vec<Watch> {
+        self.options.freshness.stale(&self.name, self.options.stale_after, Instant::now())
     }
 
     fn connectivity_changed(&self) {

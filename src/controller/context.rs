@@ -52,7 +52,7 @@ pub(crate) struct Context {
 
 impl Context {
     /// Waits until everything that the loops read was listed once, except in members that do not answer.
-    pub async fn filled(&self) {
+    pub async fn filled(self: Arc<Self>) {
         self.stores.policies.listed.wait().await;
         self.members_known.wait().await;
         self.local().connectivity.filled().await;

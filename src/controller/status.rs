@@ -5,9 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::{
-    api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp,
-};
+use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use serde_json::{Map, Value};
 use tracing::warn;
 
@@ -31,7 +29,7 @@ use crate::{
         status::{Writing, compute, when_to_write},
     },
     queue::Next,
-    telemetry::{ClusterRow, ConditionState, CredentialRow, Outcome},
+    telemetry::Outcome,
 };
 
 /// What is remembered of a status between two turns.
@@ -64,7 +62,7 @@ impl StatusLoop {
     }
 
     /// Tells how one credential stands.
-    pub async fn tell(&self, owner: OwnerId) -> Next {
+    pub async fn tell(self: Arc<Self>, owner: OwnerId) -> Next {
         let stores = &self.context.stores;
         let declared = stores.credentials.get(&owner);
         let published = stores.desired.get(&owner);
@@ -234,28 +232,8 @@ impl Turn<'_> {
     }
 
     fn gauge(&self, status: &CredentialStatus) {
-        let id = &self.declared.id;
-        let number = |n: i64| u64::try_from(n).unwrap_or(0);
-        let state = |condition: &Condition| ConditionState::from(condition.status.as_str());
-        let row = CredentialRow {
-            provider: self.declared.spec.as_ref().ok().map(|spec| spec.provider().into()),
-            revision: status.revision.unwrap_or(0),
-            conditions: status.conditions.iter().map(|c| (c.type_.clone().into(), state(c))).collect(),
-            clusters: status
-                .clusters
-                .iter()
-                .map(|cluster| ClusterRow {
-                    cluster: cluster.name.as_str().into(),
-                    desired: number(cluster.namespaces.desired),
-                    synced: number(cluster.namespaces.synced),
-                    failed: number(cluster.namespaces.failed),
-                    last_sync: cluster.last_sync_time.as_ref().map(|time| time.0),
-                })
-                .collect(),
-            references: status.references.as_ref().map_or(0, |references| number(references.total)),
-            expires: status.expiration_time.as_ref().map(|time| time.0),
-        };
-        self.context.metrics.credentials().set(id.kind.name(), &id.namespace, &id.name, row);
+        let provider = self.declared.spec.as_ref().map_or("", |spec| spec.provider());
+        self.context.metrics.credentials().set(&self.declared.id, provider, status);
     }
 }
 

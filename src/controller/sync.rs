@@ -62,7 +62,7 @@ impl SyncLoop {
     }
 
     /// Syncs one credential in one cluster.
-    pub async fn sync(&self, key: SyncKey, dirty: Dirty) -> Next {
+    pub async fn sync(self: Arc<Self>, key: SyncKey, dirty: Dirty) -> Next {
         let context = &self.context;
         let mut memory = self.memories.take(&key);
         let Some(published) = context.stores.desired.get(&key.owner) else {

@@ -1,70 +1,55 @@
 //! Who leads, as a pure function of what was seen. Clocks of other machines are never read: a
 //! holder's time is up when its record has not changed for the lease's duration on our clock.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::LeaseSpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::Timing;
 
-/// The lease's record, and since when, on our clock, it has not changed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen<'a> {
-    pub(super) spec: &'a LeaseSpec,
+/// A lease as it was seen, and since when, on our clock, its record has not changed.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) metadata: ObjectMeta,
+    pub(super) spec: LeaseSpec,
     pub(super) since: Instant,
-}
-
-/// What we are at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    Candidate,
-    /// Since `renewed`, the start of the last write that went through.
-    Leader {
-        renewed: Instant,
-    },
 }
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// Nobody holds it: write ourselves in as a new holder.
-    Acquire,
-    /// It is ours: write the renewal.
-    Renew,
+    /// It is ours, or nobody holds it: write ourselves in.
+    Write,
     /// It is another's for at least this long.
     Wait(Duration),
     /// We led and do not any more.
     Lost,
 }
 
+/// `renewed` is the start of our last write that went through; none for a candidate.
 pub(super) fn decide(
-    seen: Option<Seen<'_>>,
+    seen: Option<&Seen>,
     identity: &str,
-    role: Role,
+    renewed: Option<Instant>,
     now: Instant,
     timing: &Timing,
 ) -> Decision {
-    let leading = match role {
-        Role::Candidate => false,
-        Role::Leader { renewed } => {
-            if now.saturating_duration_since(renewed) >= timing.renew_deadline {
-                return Decision::Lost;
-            }
-            true
-        }
-    };
-    let Some(seen) = seen else { return Decision::Acquire };
+    if renewed.is_some_and(|renewed| now.saturating_duration_since(renewed) >= timing.renew_deadline) {
+        return Decision::Lost;
+    }
+    let Some(seen) = seen else { return Decision::Write };
     match seen.spec.holder_identity.as_deref() {
-        None | Some("") => Decision::Acquire,
+        None | Some("") => Decision::Write,
         // Also for a candidate: its container was started anew in the same Pod.
-        Some(holder) if holder == identity => Decision::Renew,
-        Some(_) if leading => Decision::Lost,
+        Some(holder) if holder == identity => Decision::Write,
+        Some(_) if renewed.is_some() => Decision::Lost,
         Some(_) => {
             let held = now.saturating_duration_since(seen.since);
-            match duration_of(seen.spec, timing).checked_sub(held) {
-                None | Some(Duration::ZERO) => Decision::Acquire,
+            match duration_of(&seen.spec, timing).checked_sub(held) {
+                None | Some(Duration::ZERO) => Decision::Write,
                 Some(left) => Decision::Wait(left),
             }
         }
@@ -81,10 +66,8 @@ pub(super) fn held_by_us(
     let mut spec = previous.cloned().unwrap_or_default();
     if spec.holder_identity.as_deref() != Some(identity) {
         spec.acquire_time = Some(MicroTime(now));
-        spec.lease_transitions = Some(match previous {
-            None => 0,
-            Some(previous) => previous.lease_transitions.unwrap_or(0).saturating_add(1),
-        });
+        spec.lease_transitions =
+            Some(previous.map_or(0, |previous| previous.lease_transitions.unwrap_or(0).saturating_add(1)));
     }
     spec.holder_identity = Some(identity.to_owned());
     spec.lease_duration_seconds =
@@ -125,26 +108,29 @@ mod tests {
         }
     }
 
+    fn seen(spec: &LeaseSpec, since: Instant) -> Seen {
+        Seen { metadata: ObjectMeta::default(), spec: spec.clone(), since }
+    }
+
     fn candidate(spec: &LeaseSpec, held: Duration) -> Decision {
         let since = Instant::now();
-        let seen = Seen { spec, since };
-        decide(Some(seen), "me", Role::Candidate, since + held, &Timing::default())
+        decide(Some(&seen(spec, since)), "me", None, since + held, &Timing::default())
     }
 
     #[test]
     fn a_candidate_takes_what_nobody_holds() {
         let now = Instant::now();
-        let decision = decide(None, "me", Role::Candidate, now, &Timing::default());
-        assert_eq!(decision, Decision::Acquire);
-        assert_eq!(candidate(&spec(""), Duration::ZERO), Decision::Acquire);
-        assert_eq!(candidate(&LeaseSpec::default(), Duration::ZERO), Decision::Acquire);
+        let decision = decide(None, "me", None, now, &Timing::default());
+        assert_eq!(decision, Decision::Write);
+        assert_eq!(candidate(&spec(""), Duration::ZERO), Decision::Write);
+        assert_eq!(candidate(&LeaseSpec::default(), Duration::ZERO), Decision::Write);
     }
 
     #[test]
     fn a_candidate_waits_as_long_as_the_record_was_seen_unchanged_for_less_than_its_duration() {
         assert_eq!(candidate(&spec("other"), Duration::ZERO), Decision::Wait(15 * SECOND));
         assert_eq!(candidate(&spec("other"), 14 * SECOND), Decision::Wait(SECOND));
-        assert_eq!(candidate(&spec("other"), 15 * SECOND), Decision::Acquire);
+        assert_eq!(candidate(&spec("other"), 15 * SECOND), Decision::Write);
         let longer = LeaseSpec { lease_duration_seconds: Some(60), ..spec("other") };
         assert_eq!(candidate(&longer, 15 * SECOND), Decision::Wait(45 * SECOND));
         for broken in [None, Some(0), Some(-5)] {
@@ -164,19 +150,19 @@ mod tests {
     fn a_leader_renews_until_another_holds_it_or_its_deadline_passes() {
         let renewed = Instant::now();
         let leader = |spec: Option<&LeaseSpec>, after: Duration| {
-            let seen = spec.map(|spec| Seen { spec, since: renewed });
-            decide(seen, "me", Role::Leader { renewed }, renewed + after, &Timing::default())
+            let seen = spec.map(|spec| seen(spec, renewed));
+            decide(seen.as_ref(), "me", Some(renewed), renewed + after, &Timing::default())
         };
-        assert_eq!(leader(Some(&spec("me")), 9 * SECOND), Decision::Renew);
+        assert_eq!(leader(Some(&spec("me")), 9 * SECOND), Decision::Write);
         assert_eq!(leader(Some(&spec("me")), 10 * SECOND), Decision::Lost);
         assert_eq!(leader(Some(&spec("other")), SECOND), Decision::Lost);
-        assert_eq!(leader(None, SECOND), Decision::Acquire, "deleted under us: made anew");
+        assert_eq!(leader(None, SECOND), Decision::Write, "deleted under us: made anew");
         assert_eq!(leader(None, 10 * SECOND), Decision::Lost);
     }
 
     #[test]
     fn a_restart_under_the_same_name_resumes() {
-        assert_eq!(candidate(&spec("me"), Duration::ZERO), Decision::Renew);
+        assert_eq!(candidate(&spec("me"), Duration::ZERO), Decision::Write);
     }
 
     #[test]

@@ -5,9 +5,6 @@ use std::time::Duration;
 /// Why there is no leadership to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The times contradict each other.
-    #[error("leader election: {0}")]
-    Timing(&'static str),
     /// The API server cannot be reached or refuses.
     #[error("lease {lease}: {source}")]
     Api {

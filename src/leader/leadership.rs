@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::decision::Role;
 use super::elector::{Elector, Round};
 use super::error::Error;
 
@@ -15,55 +15,81 @@ use super::error::Error;
 /// work has stopped.
 #[derive(Debug)]
 pub struct Leadership {
-    state: watch::Receiver<State>,
+    /// When it was renewed; none when it is lost.
+    renewed: watch::Receiver<Option<Instant>>,
     release: oneshot::Sender<()>,
     task: JoinHandle<()>,
     renew_deadline: Duration,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct State {
-    renewed: Instant,
-    lost: bool,
-}
-
 impl Leadership {
-    /// Waits until this process leads. `None` when `shutdown` resolved first.
+    /// Waits until this process leads. `None` when `shutdown` resolved first. A server that does not answer or refuses
+    /// is asked again, with a warning in the log.
     ///
     /// # Errors
-    /// Times that contradict each other, or a lease that the server calls invalid.
+    /// A lease that the server calls invalid.
     pub async fn acquire(
         elector: &mut Elector,
         shutdown: impl Future<Output = ()>,
     ) -> Result<Option<Self>, Error> {
-        Ok(elector.acquire(shutdown).await?.map(|renewed| Self::start(elector.clone(), renewed)))
+        tokio::pin!(shutdown);
+        loop {
+            // Not cut short by the shutdown: a write on its way could leave a lease that nobody
+            // uses. Each call has its own deadline.
+            let retry = elector.timing.jittered_retry();
+            let pause = match elector.round(None).await {
+                Ok(Round::Held(renewed)) => {
+                    if shutdown.as_mut().now_or_never().is_some() {
+                        elector.give_up().await;
+                        return Ok(None);
+                    }
+                    tracing::info!(lease = %elector.lease, identity = %elector.identity, "leading");
+                    return Ok(Some(Self::start(elector.clone(), renewed)));
+                }
+                Ok(Round::Wait(left)) => {
+                    let holder = elector.holder();
+                    tracing::debug!(lease = %elector.lease, %holder, "standing by");
+                    left.min(retry)
+                }
+                Ok(Round::Lost) => retry,
+                Err(error) if error.is_final() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot run for leadership, trying again");
+                    retry
+                }
+            };
+            tokio::select! {
+                () = &mut shutdown => return Ok(None),
+                () = sleep(pause) => {}
+            }
+        }
     }
 
     fn start(elector: Elector, renewed: Instant) -> Self {
         let renew_deadline = elector.timing.renew_deadline;
-        let (told, state) = watch::channel(State { renewed, lost: false });
+        let (told, state) = watch::channel(Some(renewed));
         let (release, asked) = oneshot::channel();
-        let task = tokio::spawn(renew(elector, told, asked));
-        Self { state, release, task, renew_deadline }
+        let task = tokio::spawn(renew(elector, renewed, told, asked));
+        Self { renewed: state, release, task, renew_deadline }
     }
 
     /// Resolves when leadership is lost: all writing must stop at once. The future owns what it
     /// needs and may be moved to other tasks.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut state = self.state.clone();
+        let mut state = self.renewed.clone();
         async move {
             // An error means that the renewing task is gone, and leadership with it.
-            let _ = state.wait_for(|state| state.lost).await;
+            let _ = state.wait_for(Option::is_none).await;
         }
     }
 
     /// Tells whether this process leads at a moment, also judged by the clock: only within the
     /// renew deadline of the last renewal, even if the renewing task got no time to run.
     pub fn guard(&self) -> impl Fn() -> bool + Send + Sync + use<> {
-        let (state, deadline) = (self.state.clone(), self.renew_deadline);
+        let (state, deadline) = (self.renewed.clone(), self.renew_deadline);
         move || {
-            let now = *state.borrow();
-            !now.lost && state.has_changed().is_ok() && now.renewed.elapsed() < deadline
+            let renewed = *state.borrow();
+            renewed.is_some_and(|renewed| renewed.elapsed() < deadline) && state.has_changed().is_ok()
         }
     }
 
@@ -76,14 +102,18 @@ impl Leadership {
 }
 
 /// Renews until leadership is lost, or `asked` to release; a dropped sender just stops it.
-async fn renew(mut elector: Elector, told: watch::Sender<State>, mut asked: oneshot::Receiver<()>) {
+async fn renew(
+    mut elector: Elector,
+    mut renewed: Instant,
+    told: watch::Sender<Option<Instant>>,
+    mut asked: oneshot::Receiver<()>,
+) {
     let timing = elector.timing;
-    let mut renewed = told.borrow().renewed;
     let mut next = Instant::now() + timing.retry_period;
     loop {
         tokio::select! {
             answer = &mut asked => {
-                told.send_modify(|state| state.lost = true);
+                told.send_replace(None);
                 if answer.is_ok() {
                     elector.give_up().await;
                 }
@@ -92,26 +122,26 @@ async fn renew(mut elector: Elector, told: watch::Sender<State>, mut asked: ones
             () = sleep_until(next) => {}
         }
         let deadline = renewed + timing.renew_deadline;
-        let role = Role::Leader { renewed: renewed.into_std() };
-        let round = timeout_at(deadline, elector.round(role)).await;
+        let round = timeout_at(deadline, elector.round(Some(renewed))).await;
+        let in_time = Instant::now() < deadline;
         let reason = match round {
             Ok(Ok(Round::Held(at))) => {
                 renewed = at;
-                told.send_modify(|state| state.renewed = at);
+                told.send_replace(Some(at));
                 None
             }
-            Ok(Ok(Round::Lost)) if Instant::now() < deadline => Some("another operator leads"),
-            Ok(Err(error)) if Instant::now() < deadline => {
+            Ok(Ok(Round::Lost)) if in_time => Some("another operator leads"),
+            Ok(Ok(Round::Wait(_))) if in_time => None,
+            Ok(Err(error)) if in_time => {
                 tracing::warn!(%error, "cannot renew the lease, trying again");
                 None
             }
-            Ok(Ok(Round::Wait(_))) if Instant::now() < deadline => None,
             _ => Some("the lease could not be renewed in time"),
         };
         if let Some(reason) = reason {
             let holder = elector.holder();
-            tracing::error!(lease = %elector.lease(), %holder, "leadership lost: {reason}");
-            told.send_modify(|state| state.lost = true);
+            tracing::error!(lease = %elector.lease, %holder, "leadership lost: {reason}");
+            told.send_replace(None);
             return;
         }
         next = (Instant::now() + timing.retry_period).min(renewed + timing.renew_deadline);

@@ -253,11 +253,3 @@ async fn metadata_of_others_survives_a_renewal() {
     assert_eq!(state.leases["claviger"]["metadata"]["labels"]["team"], "platform");
     assert!(state.writes > 3);
 }
-
-#[tokio::test]
-async fn contradicting_times_are_refused() {
-    let timing = Timing { renew_deadline: Duration::from_secs(60), ..Timing::default() };
-    let error =
-        Leadership::acquire(&mut Server::default().elector("x", timing), std::future::pending()).await;
-    assert!(matches!(error, Err(Error::Timing(_))));
-}

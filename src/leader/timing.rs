@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use super::Error;
-
 /// So that candidates do not ask in step.
 const JITTER: f64 = 0.2;
 
@@ -18,34 +16,23 @@ pub struct Timing {
     pub retry_period: Duration,
 }
 
-impl Default for Timing {
-    /// 15 s, 10 s, 2 s: the values of Kubernetes' own components.
-    fn default() -> Self {
-        Self {
-            lease_duration: Duration::from_secs(15),
-            renew_deadline: Duration::from_secs(10),
-            retry_period: Duration::from_secs(2),
-        }
-    }
-}
-
 impl Timing {
     /// Checks that a leader stops before others may take over, and gets to retry before that.
     ///
     /// # Errors
     /// Names the two values that do not fit.
-    pub fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), &'static str> {
         if self.lease_duration < Duration::from_secs(1) {
-            return Err(Error::Timing("the lease duration must be at least 1s"));
+            return Err("the lease duration must be at least 1s");
         }
         if self.lease_duration <= self.renew_deadline {
-            return Err(Error::Timing("the lease duration must be longer than the renew deadline"));
+            return Err("the lease duration must be longer than the renew deadline");
         }
         if self.renew_deadline <= self.retry_period.mul_f64(1.0 + JITTER) {
-            return Err(Error::Timing("the renew deadline must be longer than 1.2 times the retry period"));
+            return Err("the renew deadline must be longer than 1.2 times the retry period");
         }
         if self.retry_period.is_zero() {
-            return Err(Error::Timing("the retry period must be longer than 0s"));
+            return Err("the retry period must be longer than 0s");
         }
         Ok(())
     }
@@ -63,6 +50,17 @@ impl Timing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Default for Timing {
+        /// 15 s, 10 s, 2 s: the values of Kubernetes' own components, and the defaults of our flags.
+        fn default() -> Self {
+            Self {
+                lease_duration: Duration::from_secs(15),
+                renew_deadline: Duration::from_secs(10),
+                retry_period: Duration::from_secs(2),
+            }
+        }
+    }
 
     #[test]
     fn times_that_would_let_two_lead_are_refused() {

@@ -1,7 +1,7 @@
 //! What a queue knows of its keys: values, and no waiting.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -16,8 +16,7 @@ pub(super) struct State<K: Key, W: Work> {
     entries: HashMap<K, Entry<W>>,
     groups: HashMap<K::Group, Group<K>>,
     /// Keys that wait for a time, by that time and then by number.
-    delayed: BTreeSet<(Instant, u64)>,
-    numbers: HashMap<u64, K>,
+    delayed: BTreeMap<(Instant, u64), K>,
     next_number: u64,
 }
 
@@ -26,6 +25,7 @@ struct Group<K> {
     line: VecDeque<K>,
 }
 
+#[derive(Default)]
 struct Entry<W> {
     work: W,
     state: Place,
@@ -34,8 +34,9 @@ struct Entry<W> {
     failures: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
+    #[default]
     Idle,
     InLine,
     Running,
@@ -50,8 +51,7 @@ impl<K: Key, W: Work> State<K, W> {
             backoff,
             entries: HashMap::new(),
             groups: HashMap::new(),
-            delayed: BTreeSet::new(),
-            numbers: HashMap::new(),
+            delayed: BTreeMap::new(),
             next_number: 0,
         }
     }
@@ -77,14 +77,10 @@ impl<K: Key, W: Work> State<K, W> {
 
     /// Keys whose turn it is, with what is to be done; and when the next one comes by itself.
     pub fn take(&mut self, now: Instant) -> (Vec<(K, W)>, Option<Instant>) {
-        while let Some(&(due, number)) = self.delayed.first().filter(|(due, _)| *due <= now) {
-            self.delayed.remove(&(due, number));
-            if let Some(key) = self.numbers.remove(&number) {
-                if let Some(entry) = self.entries.get_mut(&key) {
-                    entry.due = None;
-                }
-                self.get_in_line(key);
-            }
+        while let Some(first) = self.delayed.first_entry().filter(|first| first.key().0 <= now) {
+            let key = first.remove();
+            self.entry(&key).due = None;
+            self.get_in_line(key);
         }
         let mut ready = Vec::new();
         for group in self.groups.values_mut() {
@@ -97,7 +93,7 @@ impl<K: Key, W: Work> State<K, W> {
                 ready.push((key, std::mem::take(&mut entry.work)));
             }
         }
-        (ready, self.delayed.first().map(|(due, _)| *due))
+        (ready, self.delayed.keys().next().map(|(due, _)| *due))
     }
 
     pub fn done(&mut self, key: &K, next: Next, now: Instant, jitter: f64) {
@@ -130,12 +126,7 @@ impl<K: Key, W: Work> State<K, W> {
     }
 
     fn entry(&mut self, key: &K) -> &mut Entry<W> {
-        self.entries.entry(key.clone()).or_insert_with(|| Entry {
-            work: W::default(),
-            state: Place::Idle,
-            due: None,
-            failures: 0,
-        })
+        self.entries.entry(key.clone()).or_default()
     }
 
     fn get_in_line(&mut self, key: K) {
@@ -150,10 +141,9 @@ impl<K: Key, W: Work> State<K, W> {
         }
         if let Some(due) = entry.due.take() {
             self.delayed.remove(&due);
-            self.numbers.remove(&due.1);
         }
-        let group = key.group();
-        let group = self.groups.entry(group).or_insert(Group { running: 0, line: VecDeque::new() });
+        let group = self.groups.entry(key.group());
+        let group = group.or_insert_with(|| Group { running: 0, line: VecDeque::new() });
         group.line.push_back(key);
     }
 
@@ -162,10 +152,8 @@ impl<K: Key, W: Work> State<K, W> {
         let place = (due, self.next_number);
         if let Some(before) = self.entry(&key).due.replace(place) {
             self.delayed.remove(&before);
-            self.numbers.remove(&before.1);
         }
-        self.delayed.insert(place);
-        self.numbers.insert(place.1, key);
+        self.delayed.insert(place, key);
     }
 
     /// A key of which nothing is to be remembered takes no memory.
@@ -179,9 +167,6 @@ impl<K: Key, W: Work> State<K, W> {
 
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-            && self.groups.is_empty()
-            && self.delayed.is_empty()
-            && self.numbers.is_empty()
+        self.entries.is_empty() && self.groups.is_empty() && self.delayed.is_empty()
     }
 }

@@ -1,36 +1,32 @@
 //! Liveness and readiness.
 
-use std::fmt::Write;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::freshness::Freshness;
-
-/// The cluster whose watches decide about liveness: the one the operator runs in. A member
-/// cluster that went quiet is that member's state, no more.
-const LOCAL: &str = "local";
+use crate::domain::selection::LOCAL;
 
 /// What `/healthz` and `/readyz` answer.
 #[derive(Debug)]
 pub struct Health {
     freshness: Freshness,
     limit: Duration,
-    ready: RwLock<Result<(), String>>,
+    ready: Mutex<Result<(), &'static str>>,
 }
 
 impl Health {
     /// Not ready yet ("starting"). `limit` is how old the last good answer of a watch of cluster
-    /// `local` may grow before the process counts as deaf and should be restarted.
+    /// `local` may grow before the process should be restarted. A member cluster that does not answer is
+    /// shown in the state of that member only.
     #[must_use]
     pub fn new(freshness: Freshness, limit: Duration) -> Self {
-        Self { freshness, limit, ready: RwLock::new(Err("starting".to_owned())) }
+        Self { freshness, limit, ready: Mutex::new(Err("starting")) }
     }
 
-    /// Says whether the process can do its work; `why` is shown while it cannot. A standby that
+    /// Says whether the process can do its work, and why not. A standby that
     /// waits to lead is ready: it would otherwise hold up every rollout.
-    pub fn set_ready(&self, ready: bool, why: &str) {
-        let state = if ready { Ok(()) } else { Err(why.to_owned()) };
-        *self.ready.write().unwrap_or_else(PoisonError::into_inner) = state;
+    pub fn set_ready(&self, ready: Result<(), &'static str>) {
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = ready;
     }
 
     /// Whether the process should live on.
@@ -44,28 +40,23 @@ impl Health {
     /// Whether the process can do its work.
     ///
     /// # Errors
-    /// The reason that [`Health::set_ready`] was given.
+    /// The reason that [`Health::set_ready`] was given, as a line.
     pub fn readiness(&self) -> Result<(), String> {
-        self.ready.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).map_err(|why| format!("{why}\n"))
     }
 
     fn liveness_at(&self, now: Instant) -> Result<(), String> {
-        let stale = self.freshness.stale_at(LOCAL, self.limit, now);
-        if stale.is_empty() {
-            return Ok(());
-        }
-        let mut lines = String::new();
-        for watch in stale {
+        let stale = self.freshness.stale(LOCAL, self.limit, now).into_iter().map(|watch| {
             let age = watch.age.as_secs();
             let what = if watch.answered {
                 format!("last good answer {age} s ago")
             } else {
                 format!("no good answer since it began {age} s ago")
             };
-            // Writing to a String cannot fail.
-            let _ = writeln!(lines, "watch of {} in cluster {}: {what}", watch.kind, watch.cluster);
-        }
-        Err(lines)
+            format!("watch of {} in cluster {}: {what}\n", watch.kind, watch.cluster)
+        });
+        let lines: String = stale.collect();
+        if lines.is_empty() { Ok(()) } else { Err(lines) }
     }
 }
 
@@ -75,7 +66,7 @@ mod tests {
 
     #[test]
     fn names_the_stale_watches_of_the_local_cluster_only() {
-        let freshness = Freshness::new();
+        let freshness = Freshness::default();
         let health = Health::new(freshness.clone(), Duration::from_secs(90));
         assert_eq!(health.liveness(), Ok(()));
         let start = Instant::now();
@@ -94,11 +85,11 @@ mod tests {
 
     #[test]
     fn starts_unready_and_says_why() {
-        let health = Health::new(Freshness::new(), Duration::from_secs(1));
-        assert_eq!(health.readiness(), Err("starting".to_owned()));
-        health.set_ready(true, "");
+        let health = Health::new(Freshness::default(), Duration::from_secs(1));
+        assert_eq!(health.readiness(), Err("starting\n".to_owned()));
+        health.set_ready(Ok(()));
         assert_eq!(health.readiness(), Ok(()));
-        health.set_ready(false, "listing secrets of cluster local");
-        assert_eq!(health.readiness(), Err("listing secrets of cluster local".to_owned()));
+        health.set_ready(Err("listing secrets of cluster local"));
+        assert_eq!(health.readiness(), Err("listing secrets of cluster local\n".to_owned()));
     }
 }

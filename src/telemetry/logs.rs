@@ -2,8 +2,8 @@
 
 use std::io::IsTerminal;
 
-use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{FilterExt, FilterFn, ParseError, filter_fn};
+use tracing::{Level, Subscriber};
+use tracing_subscriber::filter::{FilterExt, ParseError, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -93,12 +93,9 @@ where
             .boxed(),
         LogFormat::Text => fmt::layer().with_ansi(colour).with_writer(writer).boxed(),
     };
-    Ok(registry().with(lines.with_filter(chosen.and(no_bodies()))))
-}
-
-/// Not a directive of the user's filter: a more specific one there would win over it.
-fn no_bodies() -> FilterFn<fn(&Metadata<'_>) -> bool> {
-    filter_fn(|meta| meta.target() != BODY_TARGET || *meta.level() == Level::ERROR)
+    // Not a directive of the user's filter: a more specific one there would win over it.
+    let no_bodies = filter_fn(|meta| meta.target() != BODY_TARGET || *meta.level() == Level::ERROR);
+    Ok(registry().with(lines.with_filter(chosen.and(no_bodies))))
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 //! Labels are bounded: kinds, outcomes and reasons are fixed words; clusters and credentials leave
 //! when they go. No user name and nothing of a Secret's content is ever a label.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -19,7 +19,7 @@ use prometheus_client::registry::Registry;
 use super::credentials::Credentials;
 use super::freshness::Freshness;
 use super::process::Process;
-use super::tracked::{OfCluster, Tracked};
+use super::tracked::{Labels, Tracked};
 
 const RECONCILE_BUCKETS: [f64; 12] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0];
 const REQUEST_BUCKETS: [f64; 13] =
@@ -30,7 +30,7 @@ const REQUEST_BUCKETS: [f64; 13] =
 pub enum Outcome {
     /// Everything is as wanted.
     Synced,
-    /// Something is still to come, as for a held deletion; no fault.
+    /// It waits for something, such as a deletion that is held back; this is no error.
     Waiting,
     /// It failed; [`Metrics::reconcile_failed`] says why.
     Failed,
@@ -52,7 +52,7 @@ pub enum WriteOperation {
 pub enum WriteResult {
     /// It is done.
     Ok,
-    /// Somebody else's Secret stands there, or another write was faster.
+    /// Somebody else has a Secret of that name, or another write was faster.
     Conflict,
     /// The server refused it: permission, quota, an admission policy.
     Refused,
@@ -64,96 +64,18 @@ pub enum WriteResult {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    reconciles: Family<Reconciled, Counter>,
-    durations: Family<OfKind, Histogram>,
-    errors: Family<Failed, Counter>,
-    requests: Tracked<Requested, Counter>,
-    latencies: Tracked<Latency, Histogram>,
-    writes: Tracked<Written, Counter>,
-    repairs: Tracked<InCluster, Counter>,
-    up: Tracked<InCluster, Gauge>,
-    sweep_held: Tracked<InCluster, Gauge>,
-    unreadable: Family<OfKind, Gauge>,
+    reconciles: Family<Labels<2>, Counter>,
+    durations: Family<Labels<1>, Histogram>,
+    errors: Family<Labels<2>, Counter>,
+    requests: Tracked<3, Counter>,
+    latencies: Tracked<1, Histogram>,
+    writes: Tracked<2, Counter>,
+    repairs: Tracked<0, Counter>,
+    up: Tracked<0, Gauge>,
+    sweep_held: Tracked<0, Gauge>,
+    unreadable: Family<Labels<1>, Gauge>,
     leader: Gauge,
     credentials: Credentials,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reconciled {
-    kind: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfKind {
-    kind: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Failed {
-    kind: &'static str,
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Requested {
-    cluster: Arc<str>,
-    verb: &'static str,
-    resource: &'static str,
-    code: Code,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Latency {
-    cluster: Arc<str>,
-    verb: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Written {
-    cluster: Arc<str>,
-    operation: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct InCluster {
-    cluster: Arc<str>,
-}
-
-macro_rules! of_cluster {
-    ($($labels:ty),+) => {
-        $(impl OfCluster for $labels {
-            fn cluster(&self) -> &Arc<str> {
-                &self.cluster
-            }
-        })+
-    };
-}
-of_cluster!(Requested, Latency, Written, InCluster);
-
-/// How an API request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Code {
-    /// The server answered with this HTTP status.
-    Status(u16),
-    /// No answer: the connection failed.
-    Error,
-    /// The caller gave up, as at a deadline.
-    Cancelled,
-}
-
-impl prometheus_client::encoding::EncodeLabelValue for Code {
-    fn encode(
-        &self,
-        encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
-    ) -> Result<(), std::fmt::Error> {
-        match self {
-            Self::Status(code) => code.encode(encoder),
-            Self::Error => "error".encode(encoder),
-            Self::Cancelled => "cancelled".encode(encoder),
-        }
-    }
 }
 
 impl Metrics {
@@ -245,31 +167,28 @@ impl Metrics {
             Outcome::Waiting => "waiting",
             Outcome::Failed => "failed",
         };
-        self.reconciles.get_or_create(&Reconciled { kind, outcome }).inc();
-        self.durations.get_or_create(&OfKind { kind }).observe(took.as_secs_f64());
+        self.reconciles.get_or_create(&[("kind", kind.into()), ("outcome", outcome.into())]).inc();
+        self.durations.get_or_create(&[("kind", kind.into())]).observe(took.as_secs_f64());
     }
 
     /// A reconcile failed, for a stable `PascalCase` reason.
     pub fn reconcile_failed(&self, kind: &'static str, reason: &'static str) {
-        self.errors.get_or_create(&Failed { kind, reason }).inc();
+        self.errors.get_or_create(&[("kind", kind.into()), ("reason", reason.into())]).inc();
     }
 
-    /// One request to a cluster's API server ended. [`super::RequestMetricsLayer`] calls it.
+    /// One request to a cluster's API server ended. `code` is the HTTP status, `error` when there was no answer, or
+    /// `cancelled` when the caller gave up, as at a deadline. [`super::RequestReport`] calls it.
     pub fn api_request(
         &self,
         cluster: &str,
         verb: &'static str,
         resource: &'static str,
-        code: Code,
+        code: Cow<'static, str>,
         took: Duration,
     ) {
-        let cluster: Arc<str> = cluster.into();
-        let labels = Requested { cluster: Arc::clone(&cluster), verb, resource, code };
-        self.requests.with(&labels, |counter| {
-            counter.inc();
-        });
-        let labels = Latency { cluster, verb };
-        self.latencies.with(&labels, |histogram| histogram.observe(took.as_secs_f64()));
+        let labels = [("verb", verb.into()), ("resource", resource.into()), ("code", code)];
+        self.requests.of(cluster, labels).inc();
+        self.latencies.of(cluster, [("verb", verb.into())]).observe(took.as_secs_f64());
     }
 
     /// One write of a produced Secret ended.
@@ -285,38 +204,30 @@ impl Metrics {
             WriteResult::Refused => "refused",
             WriteResult::Error => "error",
         };
-        let labels = Written { cluster: cluster.into(), operation, result };
-        self.writes.with(&labels, |counter| {
-            counter.inc();
-        });
+        self.writes.of(cluster, [("operation", operation.into()), ("result", result.into())]).inc();
     }
 
     /// A copy that somebody had changed or deleted was put right.
     pub fn drift_repaired(&self, cluster: &str) {
-        self.repairs.with(&InCluster { cluster: cluster.into() }, |counter| {
-            counter.inc();
-        });
+        self.repairs.of(cluster, []).inc();
     }
 
     /// Whether a cluster can be worked with.
     pub fn set_cluster_up(&self, cluster: &str, up: bool) {
-        self.up.with(&InCluster { cluster: cluster.into() }, |gauge| {
-            gauge.set(i64::from(up));
-        });
+        self.up.of(cluster, []).set(i64::from(up));
     }
 
     /// How many owners are missing in a cluster whose sweep has stopped. Returns whether it had not stopped before.
     pub(crate) fn set_sweep_held(&self, cluster: &str, owners: usize) -> bool {
-        let mut before = 0;
         let owners = i64::try_from(owners).unwrap_or(i64::MAX);
-        self.sweep_held.with(&InCluster { cluster: cluster.into() }, |gauge| before = gauge.set(owners));
+        let before = self.sweep_held.of(cluster, []).set(owners);
         before == 0 && owners > 0
     }
 
     /// How many objects of a kind this version cannot read.
     pub(crate) fn set_unreadable(&self, kind: &'static str, objects: usize) {
         let objects = i64::try_from(objects).unwrap_or(i64::MAX);
-        self.unreadable.get_or_create(&OfKind { kind }).set(objects);
+        self.unreadable.get_or_create(&[("kind", kind.into())]).set(objects);
     }
 
     /// Whether this process acts (or stands by).
@@ -325,8 +236,7 @@ impl Metrics {
     }
 
     /// The table behind the `claviger_credential_*` gauges.
-    #[must_use]
-    pub fn credentials(&self) -> &Credentials {
+    pub(crate) fn credentials(&self) -> &Credentials {
         &self.credentials
     }
 
@@ -366,8 +276,7 @@ impl Collector for WatchAges {
         )?;
         for watch in self.0.watches(Instant::now()) {
             let labels = [("cluster", &*watch.cluster), ("kind", &*watch.kind)];
-            let age = ConstGauge::new(watch.age.as_secs_f64());
-            age.encode(ages.encode_family(&labels)?)?;
+            ConstGauge::new(watch.age.as_secs_f64()).encode(ages.encode_family(&labels)?)?;
         }
         Ok(())
     }
@@ -379,14 +288,14 @@ mod tests {
 
     #[test]
     fn every_metric_carries_the_name_and_labels_of_the_manual() {
-        let freshness = Freshness::new();
+        let freshness = Freshness::default();
         freshness.register("local", "pods");
         let metrics = Metrics::new(freshness);
         let took = Duration::from_millis(3);
         metrics.reconciled("RegistryCredential", Outcome::Synced, took);
         metrics.reconcile_failed("RegistryCredential", "SourceMissing");
-        metrics.api_request("local", "create", "secrets", Code::Status(201), took);
-        metrics.api_request("local", "create", "secrets", Code::Cancelled, took);
+        metrics.api_request("local", "create", "secrets", "201".into(), took);
+        metrics.api_request("local", "create", "secrets", "cancelled".into(), took);
         metrics.secret_write("local", WriteOperation::Create, WriteResult::Ok);
         metrics.drift_repaired("local");
         metrics.set_cluster_up("local", true);
@@ -415,9 +324,9 @@ mod tests {
 
     #[test]
     fn a_cluster_that_left_takes_its_series_along() {
-        let metrics = Metrics::new(Freshness::new());
+        let metrics = Metrics::new(Freshness::default());
         for cluster in ["east", "west"] {
-            metrics.api_request(cluster, "list", "pods", Code::Error, Duration::ZERO);
+            metrics.api_request(cluster, "list", "pods", "error".into(), Duration::ZERO);
             metrics.secret_write(cluster, WriteOperation::Delete, WriteResult::Error);
             metrics.drift_repaired(cluster);
         }

@@ -1,6 +1,6 @@
 //! What the operator tells about itself: logs, metrics, health.
 
-pub mod credentials;
+mod credentials;
 pub mod freshness;
 pub mod health;
 pub mod logs;
@@ -10,9 +10,9 @@ pub mod requests;
 pub mod server;
 mod tracked;
 
-pub use credentials::{ClusterRow, ConditionState, CredentialRow, Credentials};
+pub(crate) use freshness::Watch;
 pub use freshness::{Beat, Freshness};
 pub use health::Health;
 pub use logs::LogFormat;
 pub use metrics::{Metrics, Outcome, WriteOperation, WriteResult};
-pub use requests::RequestMetricsLayer;
+pub use requests::RequestReport;

@@ -4,7 +4,6 @@ use std::fmt::Error;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
@@ -18,22 +17,19 @@ impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         // Elsewhere than on Linux the files are not there, and neither are the metrics.
         let read = |file: &str| std::fs::read_to_string(format!("/proc/self/{file}")).ok();
+        let mut put = |name, help, metric: &dyn EncodeMetric| {
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+        };
         if let Some(bytes) = read("status").as_deref().and_then(resident_bytes) {
-            let name = "process_resident_memory_bytes";
             let help = "Resident memory size in bytes";
-            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            ConstGauge::new(bytes).encode(metric)?;
+            put("process_resident_memory_bytes", help, &ConstGauge::new(bytes))?;
         }
         if let Some(seconds) = read("stat").as_deref().and_then(cpu_seconds) {
-            let name = "process_cpu_seconds";
             let help = "Total user and system CPU time spent in seconds";
-            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            ConstCounter::new(seconds).encode(metric)?;
+            put("process_cpu_seconds", help, &ConstCounter::new(seconds))?;
         }
         if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
-            let help = "Number of open file descriptors";
-            let metric = encoder.encode_descriptor("process_open_fds", help, None, MetricType::Gauge)?;
-            ConstGauge::new(files.count()).encode(metric)?;
+            put("process_open_fds", "Number of open file descriptors", &ConstGauge::new(files.count()))?;
         }
         Ok(())
     }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +46,7 @@ pub async fn serve(
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     tokio::pin!(shutdown);
     loop {
-        let accepted: std::io::Result<(TcpStream, SocketAddr)> = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut shutdown => break,
             // Keeps the set from collecting finished tasks while nobody connects.
             Some(_) = connections.join_next() => continue,
@@ -95,7 +94,7 @@ async fn connection(stream: TcpStream, health: Arc<Health>, metrics: Arc<Metrics
 
 fn answer<B>(request: &Request<B>, health: &Health, metrics: &Metrics) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
-        let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n".into());
+        let mut refused = respond(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET is served here\n");
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
         return refused;
     }
@@ -103,28 +102,19 @@ fn answer<B>(request: &Request<B>, health: &Health, metrics: &Metrics) -> Respon
         "/healthz" => verdict(health.liveness()),
         "/readyz" => verdict(health.readiness()),
         "/metrics" => respond(StatusCode::OK, OPEN_METRICS, metrics.encode()),
-        _ => text(StatusCode::NOT_FOUND, "served here: /healthz, /readyz, /metrics\n".into()),
+        _ => respond(StatusCode::NOT_FOUND, PLAIN, "served here: /healthz, /readyz, /metrics\n"),
     }
 }
 
 fn verdict(state: Result<(), String>) -> Response<Full<Bytes>> {
     match state {
-        Ok(()) => text(StatusCode::OK, "ok\n".into()),
-        Err(mut why) => {
-            if !why.ends_with('\n') {
-                why.push('\n');
-            }
-            text(StatusCode::SERVICE_UNAVAILABLE, why)
-        }
+        Ok(()) => respond(StatusCode::OK, PLAIN, "ok\n"),
+        Err(why) => respond(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why),
     }
 }
 
-fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    respond(status, PLAIN, body)
-}
-
-fn respond(status: StatusCode, kind: HeaderValue, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn respond(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
@@ -133,7 +123,7 @@ fn respond(status: StatusCode, kind: HeaderValue, body: String) -> Response<Full
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::TcpStream as Client;
+    use std::net::{SocketAddr, TcpStream as Client};
 
     use tokio::sync::oneshot;
     use tokio::task::JoinHandle;
@@ -149,7 +139,7 @@ mod tests {
     }
 
     async fn start() -> Running {
-        let freshness = Freshness::new();
+        let freshness = Freshness::default();
         let health = Arc::new(Health::new(freshness.clone(), Duration::from_millis(50)));
         freshness.register("local", "pods").mark();
         let metrics = Arc::new(Metrics::new(freshness));
@@ -185,7 +175,7 @@ mod tests {
         let get = |path: &str| ask(server.address, &format!("GET {path} HTTP/1.1\r\nhost: x"));
         let ready = get("/readyz");
         assert!(ready.starts_with("HTTP/1.1 503") && ready.ends_with("starting\n"), "{ready}");
-        server.health.set_ready(true, "");
+        server.health.set_ready(Ok(()));
         assert!(get("/readyz").starts_with("HTTP/1.1 200"));
         let metrics = get("/metrics");
         assert!(metrics.contains("openmetrics-text") && metrics.ends_with("# EOF\n"), "{metrics}");

@@ -1,44 +1,45 @@
 //! A metric family whose series leave with their cluster, so that clusters which come and go do
 //! not add up for ever.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::fmt::Debug;
-use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::metrics::family::Family;
 
-/// Labels that name a cluster.
-pub(super) trait OfCluster: Clone + Eq + Hash + Debug {
-    fn cluster(&self) -> &Arc<str>;
-}
+/// Labels, each with its value.
+pub(super) type Labels<const N: usize> = [(&'static str, Cow<'static, str>); N];
+
+/// The label of the cluster, then `N` others.
+type ClusterLabels<const N: usize> = ([(&'static str, Arc<str>); 1], Labels<N>);
 
 #[derive(Debug)]
-pub(super) struct Tracked<L, M> {
-    family: Family<L, M>,
-    series: Mutex<HashMap<Arc<str>, HashSet<L>>>,
+pub(super) struct Tracked<const N: usize, M> {
+    family: Family<ClusterLabels<N>, M>,
+    series: Mutex<HashMap<Arc<str>, HashSet<ClusterLabels<N>>>>,
 }
 
-impl<L: OfCluster, M: Clone> Tracked<L, M> {
+impl<const N: usize, M: Clone> Tracked<N, M> {
     pub(super) fn new(constructor: fn() -> M) -> Self {
-        let family = Family::new_with_constructor(constructor);
-        Self { family, series: Mutex::default() }
+        Self { family: Family::new_with_constructor(constructor), series: Mutex::default() }
     }
 
     /// The family to register; it shares its series with this one.
-    pub(super) fn family(&self) -> Family<L, M> {
+    pub(super) fn family(&self) -> Family<ClusterLabels<N>, M> {
         self.family.clone()
     }
 
-    pub(super) fn with(&self, labels: &L, update: impl FnOnce(&M)) {
-        if let Some(metric) = self.family.get(labels) {
-            update(&metric);
-            return;
+    /// The metric of one cluster and these labels.
+    pub(super) fn of(&self, cluster: &str, labels: Labels<N>) -> M {
+        let cluster: Arc<str> = cluster.into();
+        let labels = ([("cluster", cluster.clone())], labels);
+        if let Some(metric) = self.family.get(&labels) {
+            return metric.clone();
         }
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        series.entry(Arc::clone(labels.cluster())).or_default().insert(labels.clone());
+        series.entry(cluster).or_default().insert(labels.clone());
         drop(series);
-        update(&self.family.get_or_create(labels));
+        self.family.get_or_create_owned(&labels)
     }
 
     pub(super) fn forget(&self, cluster: &str) {

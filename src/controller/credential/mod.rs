@@ -70,7 +70,7 @@ impl CredentialLoop {
     }
 
     /// Reconciles one credential.
-    pub async fn reconcile(&self, owner: OwnerId) -> Next {
+    pub async fn reconcile(self: Arc<Self>, owner: OwnerId) -> Next {
         let began = Instant::now();
         let Some(declared) = self.context.stores.credentials.get(&owner) else {
             self.forget(&owner);
@@ -290,8 +290,7 @@ impl CredentialLoop {
         let context = &self.context;
         self.memories.forget(owner);
         if let Some(published) = context.stores.desired.get(owner) {
-            let id = &published.id;
-            context.metrics.credentials().remove(id.kind.name(), &id.namespace, &id.name);
+            context.metrics.credentials().remove(&published.id);
         }
         context.stores.desired.remove(owner);
         context.stores.outcomes.forget(owner);

@@ -101,7 +101,7 @@ impl Adoption {
     }
 
     /// Makes, changes or deletes the member of one Secret.
-    pub async fn reconcile(&self, key: AdoptionKey) -> Next {
+    pub async fn reconcile(self: Arc<Self>, key: AdoptionKey) -> Next {
         // What is there already must be known before anything is made or deleted.
         self.members.index.started().await;
         let covered = self.members.options.adopt.covers(key.tool, &key.secret.namespace);

@@ -77,7 +77,7 @@ impl MemberLoop {
     }
 
     /// Looks at one member.
-    pub async fn reconcile(&self, name: Arc<str>) -> Next {
+    pub async fn reconcile(self: Arc<Self>, name: Arc<str>) -> Next {
         let began = Instant::now();
         let clusters = &self.context.clusters;
         let Some(entry) = self.index.get(&name) else {
@@ -126,7 +126,7 @@ impl MemberLoop {
     }
 
     /// Ends when all members that there were at the start are known, and each was listed or does not answer.
-    pub async fn started(&self) {
+    pub async fn started(self: Arc<Self>) {
         self.index.started().await;
         let settled = async {
             for member in self.context.clusters.all() {
