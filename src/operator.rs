@@ -27,8 +27,7 @@ use crate::{
         desired::DesiredStates,
         events::Events,
         keys::Queues,
-        kubeconfigs::Kubeconfigs,
-        member::{Adoption, MemberIndex, MemberLoop, MemberOptions},
+        member::{Adoption, MemberIndex, MemberLoop},
         outcomes::Outcomes,
         policies::Policies,
         router::{self, Router},
@@ -37,7 +36,6 @@ use crate::{
         sync::SyncLoop,
     },
     domain::{
-        access::Tolerance,
         fingerprint::FingerprintKey,
         ownership::Hub,
         schedule::{SHUTDOWN_GRACE, WATCH_RETRY},
@@ -228,14 +226,10 @@ impl Process {
             ended = failures.recv() => return Err(ended_task(ended)),
         };
         let queues = Arc::new(Queues::default());
-        let kubeconfigs = Arc::new(Kubeconfigs::default());
-        let context = self.context(hub, may_write, &queues, &kubeconfigs)?;
-        let index = Arc::new(MemberIndex::new(queues.clone(), kubeconfigs));
-        let options = MemberOptions {
-            adopt: self.settings.adopt.clone(),
-            tolerance: Tolerance { insecure: self.settings.allow_insecure_members },
-        };
-        let members = Arc::new(MemberLoop::new(context.clone(), options, index.clone()));
+        let index = Arc::new(MemberIndex::new(queues.clone()));
+        let context = self.context(hub, may_write, &queues, &index)?;
+        let (adopt, allow_insecure) = (self.settings.adopt.clone(), self.settings.allow_insecure_members);
+        let members = Arc::new(MemberLoop::new(context.clone(), index.clone(), adopt, allow_insecure));
         let adoption = Arc::new(Adoption::new(members.clone()));
 
         let endless = |name: &str, task: BoxFuture<'static, ()>| self.supervisor.spawn_endless(name, task);
@@ -317,7 +311,7 @@ impl Process {
         hub: Arc<Hub>,
         may_write: Arc<dyn Fn() -> bool + Send + Sync>,
         queues: &Arc<Queues>,
-        kubeconfigs: &Arc<Kubeconfigs>,
+        index: &Arc<MemberIndex>,
     ) -> Result<Arc<Context>, Error> {
         let settings = &self.settings;
         let stores = Arc::new(Stores {
@@ -327,7 +321,7 @@ impl Process {
             outcomes: Outcomes::default(),
             finalized: Finalized::default(),
         });
-        let router = Arc::new(Router::new(stores.clone(), queues.clone(), kubeconfigs.clone()));
+        let router = Arc::new(Router::new(stores.clone(), queues.clone(), index.clone()));
         let mut random = [0; 32];
         rand::fill(&mut random);
         let fingerprints = Arc::new(FingerprintKey::new(random));

@@ -68,7 +68,7 @@ impl Target {
     ) -> Result<(), Error> {
         let test =
             json!({"op": "test", "path": "/metadata/resourceVersion", "value": finalizers.resource_version});
-        let patch = parse(json!([test, change]), what)?;
+        let patch = json_patch(json!([test, change]), what)?;
         match self.api.patch_metadata(&self.name, &PatchParams::default(), &patch).await {
             Ok(_) => Ok(()),
             // Gone is as good as done.
@@ -94,7 +94,7 @@ impl Target {
             Some(before) => patch.extend(differences(before, next)),
             None => patch.push(json!({"op": "add", "path": "/status", "value": next})),
         }
-        let patch = parse(Value::Array(patch), "write the status")?;
+        let patch = json_patch(Value::Array(patch), "write the status")?;
         let written = self.api.patch_subresource("status", &self.name, &PatchParams::default(), &patch).await;
         match written {
             Ok(object) => Ok(object.metadata.resource_version),
@@ -104,7 +104,8 @@ impl Target {
     }
 }
 
-fn parse(patch: Value, what: &'static str) -> Result<Patch<()>, Error> {
+/// A JSON patch of its operations.
+pub(crate) fn json_patch(patch: Value, what: &'static str) -> Result<Patch<()>, Error> {
     serde_json::from_value(patch).map(Patch::Json).map_err(|_| Error::Json { what })
 }
 

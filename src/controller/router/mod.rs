@@ -17,7 +17,7 @@ use super::{
     clusters::ClusterRegistry,
     context::Stores,
     keys::{Dirty, Queues},
-    kubeconfigs::Kubeconfigs,
+    member::MemberIndex,
 };
 use crate::{
     cluster::{EventHandler, Touched},
@@ -33,13 +33,12 @@ pub(crate) struct Router {
     stores: Arc<Stores>,
     queues: Arc<Queues>,
     clusters: OnceLock<Weak<ClusterRegistry>>,
-    /// Secrets of `local` that members read, and the members.
-    kubeconfigs: Arc<Kubeconfigs>,
+    members: Arc<MemberIndex>,
 }
 
 impl Router {
-    pub fn new(stores: Arc<Stores>, queues: Arc<Queues>, kubeconfigs: Arc<Kubeconfigs>) -> Self {
-        Self { stores, queues, clusters: OnceLock::new(), kubeconfigs }
+    pub fn new(stores: Arc<Stores>, queues: Arc<Queues>, members: Arc<MemberIndex>) -> Self {
+        Self { stores, queues, clusters: OnceLock::new(), members }
     }
 
     /// Sets the clusters; once, as they are made with this.
@@ -118,7 +117,7 @@ impl EventHandler for Router {
         for owner in self.stores.credentials.source_changed(name, resource_version) {
             self.queues.credential(&owner);
         }
-        for member in self.kubeconfigs.readers(name) {
+        for member in self.members.readers(|read| read == name) {
             self.queues.member(&member);
         }
     }
@@ -131,7 +130,7 @@ impl EventHandler for Router {
         for owner in self.stores.credentials.sources_listed() {
             self.queues.credential(&owner);
         }
-        for member in self.kubeconfigs.all() {
+        for member in self.members.readers(|_| true) {
             self.queues.member(&member);
         }
     }
