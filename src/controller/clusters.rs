@@ -47,7 +47,7 @@ pub(crate) enum Link {
     Unknown,
 }
 
-/// How a cluster is to be treated.
+/// What the operator is told of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MemberSettings {
     /// Its labels, which selectors look at.
@@ -56,7 +56,7 @@ pub(crate) struct MemberSettings {
     pub paused: bool,
     /// Whether it is being removed, so that no credential wants anything there.
     pub leaving: bool,
-    /// Whether it is known to be no other one: not the hub, nor another member under a second name.
+    /// Whether it is known not to be the hub, or another member under a second name.
     pub identified: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Members for the clusters that other tools know: one MemberCluster for each of their Secrets, for as long as
-//! that is there. The Secrets themselves are never written to.
+//! Members for the clusters that other tools know: one MemberCluster for each of their Secrets, for as long as the
+//! Secret exists. The Secrets themselves are never written to.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -56,7 +56,7 @@ struct Known {
     told: Option<String>,
 }
 
-/// What is to become of a Secret.
+/// The member that a Secret asks for.
 #[derive(Clone)]
 struct Wanted {
     name: String,
@@ -86,7 +86,7 @@ impl Adoption {
         let mut watches = Vec::new();
         for (tool, name, scope, labels) in tools {
             let Some(scope) = scope else { continue };
-            // Its age is told, and liveness fails, as of any watch.
+            // As of any watch, its age is a metric, and liveness fails when it is too old.
             let beat = context.freshness.register(LOCAL, name);
             let client = context.connector.client(Some(beat))?;
             let api: Api<PartialObjectMeta<Secret>> = match &scope {
@@ -99,9 +99,9 @@ impl Adoption {
         Ok(watches)
     }
 
-    /// Makes, changes or deletes the member of one Secret.
+    /// Creates, changes or deletes the member of one Secret.
     pub async fn reconcile(&self, key: AdoptionKey) -> Next {
-        // What is there already must be known before anything is made or deleted.
+        // All existing members must be known before any is created or deleted.
         self.members.index.started().await;
         let covered = self.members.adopt.covers(key.tool, &key.secret.namespace);
         let (listed, known) = {
@@ -169,7 +169,7 @@ impl Adoption {
                 self.name_taken(key, secret, &wanted.name).await;
                 return Ok(());
             }
-            // Made anew when it is gone: its deletion wakes this.
+            // It is created again when the old one is gone: that deletion wakes this.
             Some(member) if member.metadata.deletion_timestamp.is_some() => return Ok(()),
             Some(member) if member.labels() != &wanted.labels => self.relabel(&member, &wanted).await?,
             Some(_) => {}
@@ -181,7 +181,7 @@ impl Adoption {
         Ok(())
     }
 
-    /// What a Secret asks for; nothing when it is no other cluster.
+    /// The member that a Secret asks for; none when it is not about another cluster.
     async fn wanted(&self, key: &AdoptionKey, secret: &ObjectMeta) -> Result<Option<Wanted>, Error> {
         let labels = secret.labels.clone().unwrap_or_default();
         let name = match key.tool {
@@ -211,7 +211,7 @@ impl Adoption {
         Ok(Some(Wanted { name: member_name(&name), labels: member_labels(&labels) }))
     }
 
-    /// Deletes what was made of a Secret, but for the member of this name.
+    /// Deletes the members that were made of a Secret, except the one of the name `but`.
     async fn retire(&self, key: &AdoptionKey, but: Option<&str>) -> Result<(), Error> {
         for member in self.members.index.adopted() {
             let name = member.name_any();
@@ -239,7 +239,7 @@ impl Adoption {
         done.map(drop).map_err(Error::api("change the labels of a MemberCluster"))
     }
 
-    /// Says, once, that a MemberCluster which people wrote is in the way.
+    /// Publishes, once, that a MemberCluster that people wrote has the name already.
     async fn name_taken(&self, key: &AdoptionKey, secret: ObjectMeta, name: &str) {
         let text = format!(
             "the cluster is not adopted: there is a MemberCluster '{name}' already that was not made of this Secret; rename one of the two"
@@ -320,7 +320,7 @@ impl Store for Secrets {
 
     fn complete(&mut self) {
         self.adoption.lock().listed.insert(self.tool);
-        // Those whose Secret went while nobody watched, too.
+        // Also those whose Secret was deleted while nothing watched.
         let adopted = self.adoption.members.index.adopted();
         let adopted = adopted.iter().filter_map(|member| member.spec.adopted_from.as_ref());
         let adopted = adopted.map(AdoptionKey::of).filter(|key| key.tool == self.tool);

@@ -39,7 +39,7 @@ pub(crate) struct Entry {
     pub reads: Option<NamespacedName>,
     /// The id of its cluster.
     pub id: Option<String>,
-    /// At which address that was seen.
+    /// The address at which that was seen.
     pub seen_at: Option<String>,
     /// The status as it was written last, and its resourceVersion, until the watch shows it.
     pub written: Option<(String, MemberClusterStatus)>,
@@ -91,7 +91,7 @@ impl MemberIndex {
         let object = Arc::new(object);
         let mut inner = self.lock();
         let before = inner.entries.get(&name);
-        // What another hand wrote into the status is put right.
+        // A status that somebody else wrote is corrected.
         let changed =
             before.is_none_or(|before| differs(&before.object, &object) || before.status() != shown(&object));
         let mut entry = match before {

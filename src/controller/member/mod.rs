@@ -82,7 +82,7 @@ impl MemberLoop {
         }
         self.index.looked_at(&name);
         if self.index.get(&name).is_none() {
-            // It went while it was looked at.
+            // It was deleted while it was looked at.
             clusters.remove(&name);
         }
         let (outcome, next) = match result {
@@ -236,7 +236,7 @@ impl MemberLoop {
             None => config.map(Ok),
         };
         if let Some(access) = access {
-            // Nothing is written to a cluster of which nobody knows yet whether it is another member's too.
+            // Nothing is written to a cluster as long as it may be another member's too.
             let identified = id.is_some();
             let (labels, paused) = (object.labels().clone(), object.spec.paused);
             clusters.set(name, MemberSettings { labels, paused, leaving, identified }, access);
@@ -294,7 +294,7 @@ impl MemberLoop {
             && !seen.deleting
             && member::told_how_connecting_ended(previous, seen.generation, seen.server.as_deref())
         {
-            // After a restart, or with new credentials: how this ends is told in a moment.
+            // After a restart, or with new credentials: the result follows in a moment.
             return Ok(());
         }
         let next = member::status(&seen, previous, Timestamp::now());
@@ -351,7 +351,7 @@ impl MemberLoop {
     }
 }
 
-/// A Secret, with its values where they are wiped.
+/// A Secret with values that are wiped from memory when dropped.
 fn access_secret(secret: Secret) -> AccessSecret {
     let data = secret.data.unwrap_or_default();
     AccessSecret {
