@@ -30,8 +30,7 @@ use crate::{
         desired::DesiredStates,
         events::Events,
         keys::Queues,
-        kubeconfigs::Kubeconfigs,
-        member::{Adoption, MemberIndex, MemberLoop, MemberOptions},
+        member::{Adoption, MemberIndex, MemberLoop},
         outcomes::Outcomes,
         policies::Policies,
         router::{self, Router},
@@ -40,7 +39,6 @@ use crate::{
         sync::SyncLoop,
     },
     domain::{
-        access::Tolerance,
         fingerprint::FingerprintKey,
         ownership::Hub,
         schedule::{SHUTDOWN_GRACE, WATCH_RETRY},
@@ -211,14 +209,10 @@ impl Process {
             None => Arc::new(|| true),
         };
         let queues = Arc::new(Queues::default());
-        let kubeconfigs = Arc::new(Kubeconfigs::default());
-        let context = self.context(hub, may_write, &queues, &kubeconfigs)?;
-        let index = Arc::new(MemberIndex::new(queues.clone(), kubeconfigs));
-        let options = MemberOptions {
-            adopt: self.settings.adopt.clone(),
-            tolerance: Tolerance { insecure: self.settings.allow_insecure_members },
-        };
-        let members = Arc::new(MemberLoop::new(context.clone(), options, index.clone()));
+        let index = Arc::new(MemberIndex::new(queues.clone()));
+        let context = self.context(hub, may_write, &queues, &index)?;
+        let (adopt, allow_insecure) = (self.settings.adopt.clone(), self.settings.allow_insecure_members);
+        let members = Arc::new(MemberLoop::new(context.clone(), index.clone(), adopt, allow_insecure));
         let adoption = Arc::new(Adoption::new(members.clone()));
 
         let supervisor = &self.supervisor;
@@ -266,7 +260,7 @@ impl Process {
         hub: Arc<Hub>,
         may_write: Arc<dyn Fn() -> bool + Send + Sync>,
         queues: &Arc<Queues>,
-        kubeconfigs: &Arc<Kubeconfigs>,
+        index: &Arc<MemberIndex>,
     ) -> Result<Arc<Context>, Error> {
         let settings = &self.settings;
         let stores = Arc::new(Stores {
@@ -275,7 +269,7 @@ impl Process {
             desired: DesiredStates::default(),
             outcomes: Outcomes::default(),
         });
-        let router = Arc::new(Router::new(stores.clone(), queues.clone(), kubeconfigs.clone()));
+        let router = Arc::new(Router::new(stores.clone(), queues.clone(), index.clone()));
         let fingerprints = Arc::new(FingerprintKey::new(rand::random()));
         let options = ClusterOptions {
             concurrency: settings.concurrency,

@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use k8s_openapi::jiff::Timestamp;
 use kube::Config;
 
 use crate::{
@@ -12,7 +13,6 @@ use crate::{
     cluster::{Cluster, ClusterOptions, Connector, Timeouts, describe},
     domain::{
         cluster_condition::ClusterCondition,
-        connectivity::Reach,
         selection::{LOCAL, canonical, selects_cluster},
     },
 };
@@ -22,14 +22,9 @@ pub(crate) struct ClusterRegistry {
     options: ClusterOptions,
     timeouts: Timeouts,
     local: Arc<Cluster>,
-    local_settings: Arc<MemberSettings>,
-    members: RwLock<BTreeMap<Arc<str>, Entry>>,
-}
-
-struct Entry {
-    member: Member,
-    /// Changes whenever the configuration does.
-    version: u64,
+    /// `local`, as one of the clusters.
+    hub: Member,
+    members: Mutex<BTreeMap<Arc<str>, Member>>,
 }
 
 /// One of the clusters.
@@ -43,15 +38,16 @@ pub(crate) struct Member {
 /// The connection to a cluster.
 #[derive(Clone)]
 pub(crate) enum Link {
-    /// There is one; whether the cluster answers is another question.
-    Connected(Arc<Cluster>),
+    /// There is one; whether the cluster answers is another question. The version changes whenever the configuration
+    /// does.
+    Connected { cluster: Arc<Cluster>, version: u64 },
     /// There is none; why, as a phrase.
     Broken(String),
     /// It is not known yet whether there is one.
     Unknown,
 }
 
-/// How a cluster is to be treated.
+/// What the operator is told of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MemberSettings {
     /// Its labels, which selectors look at.
@@ -60,17 +56,22 @@ pub(crate) struct MemberSettings {
     pub paused: bool,
     /// Whether it is being removed, so that no credential wants anything there.
     pub leaving: bool,
-    /// Whether it is known to be no other one: not the hub, nor another member under a second name.
+    /// Whether it is known not to be the hub, or another member under a second name.
     pub identified: bool,
 }
 
 impl Member {
+    /// The cluster, when there is a connection to it.
+    pub fn cluster(&self) -> Option<&Arc<Cluster>> {
+        match &self.link {
+            Link::Connected { cluster, .. } => Some(cluster),
+            Link::Broken(_) | Link::Unknown => None,
+        }
+    }
+
     /// The cluster, when it was seen at some time by this process.
     pub fn seen(&self) -> Option<&Arc<Cluster>> {
-        match &self.link {
-            Link::Connected(cluster) if cluster.connectivity.was_seen() => Some(cluster),
-            _ => None,
-        }
+        self.cluster().filter(|cluster| cluster.connectivity.was_seen())
     }
 
     /// The cluster, when it can be worked with.
@@ -80,25 +81,17 @@ impl Member {
 
     /// What prevents work with it.
     pub fn condition(&self) -> Option<ClusterCondition> {
+        let unidentified = || (!self.settings.identified).then_some(ClusterCondition::Connecting);
         match &self.link {
-            Link::Connected(cluster) => match cluster.connectivity.reach().condition() {
-                None if !self.settings.identified => Some(ClusterCondition::Connecting),
-                condition => condition,
-            },
+            Link::Connected { cluster, .. } => cluster.connectivity.reach().condition().or_else(unidentified),
             Link::Broken(why) => Some(ClusterCondition::Unreachable(why.clone())),
             Link::Unknown => Some(ClusterCondition::Connecting),
         }
     }
 
     /// Since when it does not answer.
-    pub fn down_since(&self) -> Option<k8s_openapi::jiff::Timestamp> {
-        match &self.link {
-            Link::Connected(cluster) => match cluster.connectivity.reach() {
-                Reach::Down { since, .. } => Some(since),
-                Reach::Connecting(_) | Reach::Up => None,
-            },
-            Link::Broken(_) | Link::Unknown => None,
-        }
+    pub fn down_since(&self) -> Option<Timestamp> {
+        self.cluster()?.connectivity.reach().down_since()
     }
 
     /// Whether a credential wants anything there.
@@ -120,90 +113,89 @@ impl ClusterRegistry {
         let timeouts = connector.timeouts();
         let local = Cluster::start(LOCAL, connector, options.clone())?;
         let settings = MemberSettings { labels, identified: true, ..MemberSettings::default() };
-        Ok(Self { options, timeouts, local, local_settings: Arc::new(settings), members: RwLock::default() })
+        let hub = Member {
+            name: LOCAL.into(),
+            settings: Arc::new(settings),
+            link: Link::Connected { cluster: local.clone(), version: 0 },
+        };
+        Ok(Self { options, timeouts, local, hub, members: Mutex::default() })
     }
 
     /// Adds a member, or changes it. A new configuration swaps the clients of one that is connected, and what
-    /// is known of it stays. `version` is any number that changes whenever the configuration does; an error says
-    /// why there is no connection to the cluster.
+    /// is known of it stays. `access` is the configuration and its version, or why there is no connection.
     pub fn set(&self, name: &str, settings: MemberSettings, access: Result<(Config, u64), String>) {
         let before = self.get(name);
-        let version = access.as_ref().map_or(0, |(_, version)| *version);
-        let known = self.version(name);
         let link = match (access, before.as_ref().map(|member| &member.link)) {
-            (Ok(_), Some(link @ Link::Connected(_))) if known == Some(version) => link.clone(),
-            (Ok((config, _)), link) => self.connect(name, config, link),
+            (Ok((_, new)), Some(link @ Link::Connected { version, .. })) if new == *version => link.clone(),
+            (Ok((config, version)), _) => self.connect(name, config, version, before.as_ref()),
             (Err(why), _) => Link::Broken(why),
         };
-        let member = Member { name: name.into(), settings: Arc::new(settings), link };
         let changed = before.as_ref().is_none_or(|before| {
-            before.settings != member.settings
-                || match (&before.link, &member.link) {
-                    (Link::Connected(a), Link::Connected(b)) => !Arc::ptr_eq(a, b),
+            *before.settings != settings
+                || match (&before.link, &link) {
+                    (Link::Connected { cluster: a, .. }, Link::Connected { cluster: b, .. }) => {
+                        !Arc::ptr_eq(a, b)
+                    }
                     (Link::Broken(a), Link::Broken(b)) => a != b,
                     _ => true,
                 }
         });
-        if let (Some(Member { link: Link::Connected(cluster), .. }), Link::Broken(_)) =
-            (&before, &member.link)
-        {
+        if let (Some(cluster), Link::Broken(_)) = (before.as_ref().and_then(Member::cluster), &link) {
             cluster.retire();
         }
-        self.write().insert(member.name.clone(), Entry { member: member.clone(), version });
-        if changed {
-            self.options.handler.connectivity_changed(&member.name);
-        }
+        self.put(name, settings, link, changed);
     }
 
-    /// Lets it be known that there is a member of this name, before anybody has looked how to reach it: a credential that
-    /// wants to go there is not to be called complete without it.
+    /// Adds a member before it is known how to reach it: a credential that selects it must not count as complete
+    /// without it.
     pub fn announce(&self, name: &str, labels: &BTreeMap<String, String>) {
-        if self.get(name).is_some() {
-            return;
+        if self.get(name).is_none() {
+            let settings = MemberSettings { labels: labels.clone(), ..MemberSettings::default() };
+            self.put(name, settings, Link::Unknown, true);
         }
-        let settings = MemberSettings { labels: labels.clone(), ..MemberSettings::default() };
-        let member = Member { name: name.into(), settings: Arc::new(settings), link: Link::Unknown };
-        self.write().insert(member.name.clone(), Entry { member: member.clone(), version: 0 });
-        self.options.handler.connectivity_changed(&member.name);
     }
 
-    fn connect(&self, name: &str, config: Config, before: Option<&Link>) -> Link {
+    fn put(&self, name: &str, settings: MemberSettings, link: Link, changed: bool) {
+        let name: Arc<str> = name.into();
+        let member = Member { name: name.clone(), settings: Arc::new(settings), link };
+        self.lock().insert(name.clone(), member);
+        if changed {
+            self.options.handler.connectivity_changed(&name);
+        }
+    }
+
+    fn connect(&self, name: &str, config: Config, version: u64, before: Option<&Member>) -> Link {
         let connector = Connector::new(config, self.timeouts, name.into(), self.options.metrics.clone());
-        let connected = match before {
-            Some(Link::Connected(cluster)) => cluster.reconnect(connector).map(|()| cluster.clone()),
-            _ => Cluster::start(name, connector, self.options.clone()),
+        let connected = match before.and_then(Member::cluster) {
+            Some(cluster) => cluster.reconnect(connector).map(|()| cluster.clone()),
+            None => Cluster::start(name, connector, self.options.clone()),
         };
-        connected.map_or_else(|error| Link::Broken(describe(&error)), Link::Connected)
+        match connected {
+            Ok(cluster) => Link::Connected { cluster, version },
+            Err(error) => Link::Broken(describe(&error)),
+        }
     }
 
     /// Takes a member out; its watches end.
     pub fn remove(&self, name: &str) {
-        let removed = self.write().remove(name);
-        if let Some(Entry { member, .. }) = removed {
-            if let Link::Connected(cluster) = &member.link {
-                cluster.retire();
-            }
-            self.options.handler.connectivity_changed(&member.name);
+        let Some(member) = self.lock().remove(name) else { return };
+        if let Some(cluster) = member.cluster() {
+            cluster.retire();
         }
+        self.options.handler.connectivity_changed(&member.name);
     }
 
     /// A cluster by its name; `local` has two.
     pub fn get(&self, name: &str) -> Option<Member> {
         match canonical(name) {
-            LOCAL => Some(self.hub()),
-            name => self.read().get(name).map(|entry| entry.member.clone()),
+            LOCAL => Some(self.hub.clone()),
+            name => self.lock().get(name).cloned(),
         }
-    }
-
-    /// The version of the configuration by which a member is connected.
-    pub fn version(&self, name: &str) -> Option<u64> {
-        self.read().get(name).map(|entry| entry.version)
     }
 
     /// All clusters, `local` first.
     pub fn all(&self) -> Vec<Member> {
-        let members = self.read();
-        std::iter::once(self.hub()).chain(members.values().map(|entry| entry.member.clone())).collect()
+        std::iter::once(&self.hub).chain(self.lock().values()).cloned().collect()
     }
 
     /// The cluster that the operator runs in.
@@ -211,20 +203,7 @@ impl ClusterRegistry {
         &self.local
     }
 
-    /// `local`, as one of the clusters.
-    fn hub(&self) -> Member {
-        Member {
-            name: self.local.name().clone(),
-            settings: self.local_settings.clone(),
-            link: Link::Connected(self.local.clone()),
-        }
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Arc<str>, Entry>> {
-        self.members.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Arc<str>, Entry>> {
-        self.members.write().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Member>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    api::ClusterTool,
+    api::{AdoptedFrom, ClusterTool},
     domain::{
         identity::{NamespacedName, OwnerId},
         schedule::{RECONCILE_RETRY, WORKERS, WORKERS_PER_CLUSTER},
@@ -28,6 +28,13 @@ pub(crate) struct SyncKey {
 pub(crate) struct AdoptionKey {
     pub tool: ClusterTool,
     pub secret: NamespacedName,
+}
+
+impl AdoptionKey {
+    pub fn of(from: &AdoptedFrom) -> Self {
+        let secret = NamespacedName::new(from.namespace.as_str(), from.name.as_str());
+        Self { tool: from.tool, secret }
+    }
 }
 
 /// What has to be looked at in a cluster.

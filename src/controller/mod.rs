@@ -18,7 +18,6 @@ pub(crate) mod desired;
 mod error;
 pub(crate) mod events;
 pub(crate) mod keys;
-pub(crate) mod kubeconfigs;
 pub(crate) mod member;
 pub(crate) mod outcomes;
 mod patch;

@@ -54,6 +54,14 @@ pub(crate) enum Reach {
 }
 
 impl Reach {
+    /// Since when it does not answer.
+    pub fn down_since(&self) -> Option<Timestamp> {
+        match self {
+            Self::Down { since, .. } => Some(*since),
+            Self::Connecting(_) | Self::Up => None,
+        }
+    }
+
     /// What is wrong, when it is not up.
     pub fn condition(&self) -> Option<ClusterCondition> {
         match self {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 /// Secret bytes: wiped when dropped, and never shown by `Debug`. There is no `Display`.
@@ -33,6 +34,13 @@ impl fmt::Debug for SecretBytes {
 impl From<&str> for SecretBytes {
     fn from(text: &str) -> Self {
         Self::new(text.as_bytes().to_vec())
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretBytes {
+    /// Reads a text.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self::new(text.into_bytes()))
     }
 }
 

@@ -1,5 +1,5 @@
-//! Members for the clusters that other tools know: one MemberCluster for each of their Secrets, for as long as
-//! that is there. The Secrets themselves are never written to.
+//! Members for the clusters that other tools know: one MemberCluster for each of their Secrets, for as long as the
+//! Secret exists. The Secrets themselves are never written to.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -42,25 +42,25 @@ pub(crate) struct Adoption {
 
 #[derive(Default)]
 struct Inner {
-    secrets: HashMap<AdoptionKey, ObjectMeta>,
+    secrets: HashMap<AdoptionKey, Known>,
     listed: HashSet<ClusterTool>,
-    made: HashMap<AdoptionKey, Made>,
-    /// What was last said of a Secret that cannot be adopted.
-    told: HashMap<AdoptionKey, String>,
 }
 
-/// What is to become of a Secret.
+/// A Secret, and what became of it.
+#[derive(Clone, Default)]
+struct Known {
+    secret: ObjectMeta,
+    /// The member that was made of it, and of which version of it.
+    made: Option<(Wanted, Option<String>)>,
+    /// What was last said of why it cannot be adopted.
+    told: Option<String>,
+}
+
+/// The member that a Secret asks for.
 #[derive(Clone)]
 struct Wanted {
     name: String,
     labels: BTreeMap<String, String>,
-}
-
-/// What was made of a Secret, and of which version of it.
-#[derive(Clone)]
-struct Made {
-    version: Option<String>,
-    wanted: Wanted,
 }
 
 impl Adoption {
@@ -75,26 +75,25 @@ impl Adoption {
     pub fn watches(
         self: &Arc<Self>,
     ) -> Result<Vec<(&'static str, impl Future<Output = ()> + Send + use<>)>, kube::Error> {
-        let adopt = &self.members.options.adopt;
-        let argocd = adopt.argocd.clone().map(|namespace| {
-            let labels = format!("{ARGOCD_LABEL}={ARGOCD_CLUSTER}");
-            (ClusterTool::ArgoCD, "argocd-clusters", Scope::Namespace(namespace), labels)
-        });
-        let cluster_api = adopt.cluster_api.clone();
-        let cluster_api = cluster_api.map(|scope| {
-            (ClusterTool::ClusterAPI, "cluster-api-kubeconfigs", scope, CLUSTER_API_LABEL.to_owned())
-        });
+        let adopt = &self.members.adopt;
+        let (argocd, cluster_api) = (adopt.argocd.clone().map(Scope::Namespace), adopt.cluster_api.clone());
+        let argocd_label = format!("{ARGOCD_LABEL}={ARGOCD_CLUSTER}");
+        let tools = [
+            (ClusterTool::ArgoCD, "argocd-clusters", argocd, &*argocd_label),
+            (ClusterTool::ClusterAPI, "cluster-api-kubeconfigs", cluster_api, CLUSTER_API_LABEL),
+        ];
         let context = &self.members.context;
         let mut watches = Vec::new();
-        for (tool, name, scope, labels) in argocd.into_iter().chain(cluster_api) {
-            // Its age is told, and liveness fails, as of any watch.
+        for (tool, name, scope, labels) in tools {
+            let Some(scope) = scope else { continue };
+            // As of any watch, its age is a metric, and liveness fails when it is too old.
             let beat = context.freshness.register(LOCAL, name);
             let client = context.connector.client(Some(beat))?;
             let api: Api<PartialObjectMeta<Secret>> = match &scope {
                 Scope::All => Api::all(client),
                 Scope::Namespace(namespace) => Api::namespaced(client, namespace),
             };
-            let config = reflector::config(context.connector.timeouts().watch).labels(&labels);
+            let config = reflector::config(context.connector.timeouts().watch).labels(labels);
             watches.push((name, reflect(api, config, Secrets { adoption: self.clone(), tool })));
         }
         Ok(watches)
@@ -104,64 +103,48 @@ impl Adoption {
     pub async fn reconcile(self: Arc<Self>, key: AdoptionKey) -> Next {
         // What is there already must be known before anything is made or deleted.
         self.members.index.started().await;
-        let covered = self.members.options.adopt.covers(key.tool, &key.secret.namespace);
-        let (known, secret) = {
+        let covered = self.members.adopt.covers(key.tool, &key.secret.namespace);
+        let (listed, known) = {
             let inner = self.lock();
             (inner.listed.contains(&key.tool), inner.secrets.get(&key).cloned())
         };
-        if !known || !covered {
+        if !listed || !covered {
             return Next::Done;
         }
-        let skipped = |secret: &ObjectMeta| {
-            let notes = secret.annotations.as_ref();
-            key.tool == ClusterTool::ArgoCD
-                && notes.and_then(|notes| notes.get(ARGOCD_SKIP)).is_some_and(|value| value == "true")
+        let result = match known {
+            Some(known) if is_skipped(&key, &known.secret) || self.is_made(&key, &known) => Ok(()),
+            Some(known) => self.ensure(&key, known.secret).await,
+            None => self.retire(&key, None).await,
         };
-        let result = match secret {
-            Some(secret) if skipped(&secret) || self.is_made(&key, &secret) => Ok(()),
-            Some(secret) => self.ensure(&key, secret).await,
-            None => {
-                self.forget(&key);
-                self.retire(&key, None).await
-            }
-        };
-        match result {
-            Ok(()) => Next::Done,
-            Err(error) => {
-                warn!(
-                    namespace = &*key.secret.namespace,
-                    name = &*key.secret.name,
-                    "cluster not adopted: {error}"
-                );
-                Next::After(ADOPTION_RETRY)
-            }
-        }
+        let Err(error) = result else { return Next::Done };
+        let NamespacedName { namespace, name } = &key.secret;
+        warn!(namespace = &**namespace, name = &**name, "cluster not adopted: {error}");
+        Next::After(ADOPTION_RETRY)
     }
 
-    fn forget(&self, key: &AdoptionKey) {
-        let mut inner = self.lock();
-        inner.made.remove(key);
-        inner.told.remove(key);
+    /// Changes what is known of a Secret, if it still exists.
+    fn change(&self, key: &AdoptionKey, change: impl FnOnce(&mut Known)) {
+        if let Some(known) = self.lock().secrets.get_mut(key) {
+            change(known);
+        }
     }
 
     /// Whether the member that was made of this version of the Secret is as it was made.
-    fn is_made(&self, key: &AdoptionKey, secret: &ObjectMeta) -> bool {
-        let made = self.lock().made.get(key).cloned();
-        let Some(made) = made.filter(|made| made.version == secret.resource_version) else { return false };
-        let found = self.members.index.get(&made.wanted.name);
-        found.is_some_and(|found| match &found.object.0 {
-            Ok(member) => {
-                member.labels() == &made.wanted.labels
-                    && is_of(member, key)
-                    && member.metadata.deletion_timestamp.is_none()
-            }
-            Err(_) => true,
-        })
+    fn is_made(&self, key: &AdoptionKey, known: &Known) -> bool {
+        let Some((wanted, version)) = &known.made else { return false };
+        let as_made = |member: &MemberCluster| {
+            member.labels() == &wanted.labels
+                && is_of(member, key)
+                && member.metadata.deletion_timestamp.is_none()
+        };
+        let found = self.members.index.get(&wanted.name);
+        *version == known.secret.resource_version
+            && found.is_some_and(|found| found.object.0.as_ref().map_or(true, as_made))
     }
 
     async fn ensure(&self, key: &AdoptionKey, secret: ObjectMeta) -> Result<(), Error> {
         let Some(wanted) = self.wanted(key, &secret).await? else {
-            self.lock().made.remove(key);
+            self.change(key, |known| known.made = None);
             return self.retire(key, None).await;
         };
         self.retire(key, Some(&wanted.name)).await?;
@@ -182,30 +165,25 @@ impl Adoption {
                 made.map_err(Error::api("create a MemberCluster"))?;
                 info!(kind = "MemberCluster", name = wanted.name, secret = %key.secret, "adopted");
             }
-            // Made anew when it is gone: its deletion wakes this.
-            Some(member) if is_of(&member, key) && member.metadata.deletion_timestamp.is_some() => {
-                return Ok(());
-            }
-            Some(member) if is_of(&member, key) => {
-                if member.labels() != &wanted.labels {
-                    self.relabel(&member, &wanted).await?;
-                }
-            }
-            Some(_) => {
+            Some(member) if !is_of(&member, key) => {
                 self.name_taken(key, secret, &wanted.name).await;
                 return Ok(());
             }
+            // It is created again when the old one is gone: that deletion wakes this.
+            Some(member) if member.metadata.deletion_timestamp.is_some() => return Ok(()),
+            Some(member) if member.labels() != &wanted.labels => self.relabel(&member, &wanted).await?,
+            Some(_) => {}
         }
-        let mut inner = self.lock();
-        inner.told.remove(key);
-        inner.made.insert(key.clone(), Made { version: secret.resource_version, wanted });
+        self.change(key, |known| {
+            known.told = None;
+            known.made = Some((wanted, secret.resource_version));
+        });
         Ok(())
     }
 
-    /// What a Secret asks for; nothing when it is no other cluster.
+    /// The member that a Secret asks for; none when it is not about another cluster.
     async fn wanted(&self, key: &AdoptionKey, secret: &ObjectMeta) -> Result<Option<Wanted>, Error> {
-        let none = BTreeMap::new();
-        let labels = secret.labels.as_ref().unwrap_or(&none);
+        let labels = secret.labels.clone().unwrap_or_default();
         let name = match key.tool {
             ClusterTool::ClusterAPI => {
                 let cluster = labels.get(CLUSTER_API_LABEL).cloned().unwrap_or_default();
@@ -230,10 +208,10 @@ impl Adoption {
                 name.filter(|name| !name.is_empty()).unwrap_or_else(|| key.secret.name.to_string())
             }
         };
-        Ok(Some(Wanted { name: member_name(&name), labels: member_labels(labels) }))
+        Ok(Some(Wanted { name: member_name(&name), labels: member_labels(&labels) }))
     }
 
-    /// Deletes what was made of a Secret, but for the member of this name.
+    /// Deletes the members that were made of a Secret, except the one of the name `but`.
     async fn retire(&self, key: &AdoptionKey, but: Option<&str>) -> Result<(), Error> {
         for member in self.members.index.adopted() {
             let name = member.name_any();
@@ -260,29 +238,25 @@ impl Adoption {
         done.map(drop).map_err(Error::api(what))
     }
 
-    /// Says, once, that a MemberCluster which people wrote is in the way.
+    /// Publishes, once, that a MemberCluster that people wrote has the name already.
     async fn name_taken(&self, key: &AdoptionKey, secret: ObjectMeta, name: &str) {
         let text = format!(
             "the cluster is not adopted: there is a MemberCluster '{name}' already that was not made of this Secret; rename one of the two"
         );
-        {
-            let mut inner = self.lock();
-            inner.made.remove(key);
-            if inner.told.insert(key.clone(), text.clone()).as_ref() == Some(&text) {
-                return;
-            }
+        let mut is_news = false;
+        self.change(key, |known| {
+            known.made = None;
+            is_news = known.told.replace(text.clone()).as_ref() != Some(&text);
+        });
+        if is_news {
+            let about = about(&Secret { metadata: secret, ..Secret::default() }, &());
+            let note = Note::warning(Reason::NameTaken, Action::Adopt, text);
+            self.members.context.events.publish(&about, &note).await;
         }
-        let about = about(&Secret { metadata: secret, ..Secret::default() }, &());
-        let note = Note::warning(Reason::NameTaken, Action::Adopt, text);
-        self.members.context.events.publish(&about, &note).await;
     }
 
     fn api(&self) -> Api<MemberCluster> {
         Api::all(self.members.context.local().connection.client())
-    }
-
-    fn wake(&self, key: AdoptionKey) {
-        self.members.context.queues.adoption.add(key, ());
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -293,11 +267,13 @@ impl Adoption {
 /// Whether a member was made of a Secret, and not by people.
 fn is_of(member: &MemberCluster, key: &AdoptionKey) -> bool {
     member.labels().get(LABEL_MANAGED_BY).is_some_and(|manager| manager == MANAGER)
-        && member.spec.adopted_from.as_ref().is_some_and(|from| {
-            from.tool == key.tool
-                && *from.namespace == *key.secret.namespace
-                && *from.name == *key.secret.name
-        })
+        && member.spec.adopted_from.as_ref().is_some_and(|from| AdoptionKey::of(from) == *key)
+}
+
+/// Whether Argo CD was told to leave the cluster of a Secret alone.
+fn is_skipped(key: &AdoptionKey, secret: &ObjectMeta) -> bool {
+    let skip = secret.annotations.as_ref().and_then(|annotations| annotations.get(ARGOCD_SKIP));
+    key.tool == ClusterTool::ArgoCD && skip.is_some_and(|value| value == "true")
 }
 
 /// The Secrets of one tool.
@@ -310,6 +286,10 @@ impl Secrets {
     fn key(&self, secret: NamespacedName) -> AdoptionKey {
         AdoptionKey { tool: self.tool, secret }
     }
+
+    fn wake(&self, key: AdoptionKey) {
+        self.adoption.members.context.queues.adoption.add(key, ());
+    }
 }
 
 impl Store for Secrets {
@@ -317,8 +297,8 @@ impl Store for Secrets {
 
     fn upsert(&mut self, object: Self::Object, _: bool) {
         let key = self.key(reflector::name_of(&object.metadata));
-        self.adoption.lock().secrets.insert(key.clone(), object.metadata);
-        self.adoption.wake(key);
+        self.adoption.lock().secrets.entry(key.clone()).or_default().secret = object.metadata;
+        self.wake(key);
     }
 
     fn remove(&mut self, object: Self::Object) {
@@ -334,19 +314,17 @@ impl Store for Secrets {
     fn vanished(&mut self, name: &NamespacedName) {
         let key = self.key(name.clone());
         self.adoption.lock().secrets.remove(&key);
-        self.adoption.wake(key);
+        self.wake(key);
     }
 
     fn complete(&mut self) {
         self.adoption.lock().listed.insert(self.tool);
-        // Those whose Secret went while nobody watched.
-        for from in self.adoption.members.index.adopted().into_iter().filter_map(|m| m.spec.adopted_from) {
-            if from.tool == self.tool {
-                self.adoption.wake(self.key(NamespacedName::new(from.namespace, from.name)));
-            }
-        }
-        for name in self.known() {
-            self.adoption.wake(self.key(name));
+        // Also those whose Secret was deleted while nothing watched.
+        let adopted = self.adoption.members.index.adopted();
+        let adopted = adopted.iter().filter_map(|member| member.spec.adopted_from.as_ref());
+        let adopted = adopted.map(AdoptionKey::of).filter(|key| key.tool == self.tool);
+        for key in adopted.chain(self.known().into_iter().map(|name| self.key(name))) {
+            self.wake(key);
         }
     }
 

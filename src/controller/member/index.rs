@@ -1,4 +1,4 @@
-//! What is known of members between two looks, and who is concerned by a change.
+//! What is known of members between two looks, and which of them a change concerns.
 
 use std::{
     collections::HashMap,
@@ -10,12 +10,9 @@ use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 
 use crate::{
-    api::{AdoptedFrom, MemberCluster, MemberClusterStatus},
+    api::{ANNOTATION_FORCE_DELETE, MemberCluster, MemberClusterStatus},
     cluster::Guarded,
-    controller::{
-        keys::{AdoptionKey, Queues},
-        kubeconfigs::Kubeconfigs,
-    },
+    controller::keys::{AdoptionKey, Queues},
     domain::identity::NamespacedName,
 };
 
@@ -25,7 +22,6 @@ pub(crate) struct MemberIndex {
     /// Turns true when each member that there was at the start has been looked at.
     started: watch::Sender<bool>,
     queues: Arc<Queues>,
-    kubeconfigs: Arc<Kubeconfigs>,
 }
 
 #[derive(Default)]
@@ -39,10 +35,11 @@ struct Inner {
 pub(crate) struct Entry {
     pub object: Arc<Guarded<MemberCluster>>,
     looked_at: bool,
-    reads: Option<NamespacedName>,
-    /// What the cluster is known by.
+    /// The Secret of `local` that says how to reach it.
+    pub reads: Option<NamespacedName>,
+    /// The id of its cluster.
     pub id: Option<String>,
-    /// At which address that was seen.
+    /// The address at which that was seen.
     pub seen_at: Option<String>,
     /// The status as it was written last, and its resourceVersion, until the watch shows it.
     pub written: Option<(String, MemberClusterStatus)>,
@@ -52,8 +49,8 @@ pub(crate) struct Entry {
 
 impl Entry {
     fn new(object: Arc<Guarded<MemberCluster>>) -> Self {
-        let status = object.0.as_ref().ok().and_then(|object| object.status.as_ref());
-        let (id, seen_at) = status.map(|s| (s.cluster_id.clone(), s.server.clone())).unwrap_or_default();
+        let (id, seen_at) =
+            shown(&object).map(|s| (s.cluster_id.clone(), s.server.clone())).unwrap_or_default();
         Self { object, looked_at: false, reads: None, id, seen_at, written: None, settled: false }
     }
 
@@ -81,15 +78,11 @@ impl Entry {
     fn created(&self) -> Option<Timestamp> {
         self.object.meta().creation_timestamp.as_ref().map(|time| time.0)
     }
-
-    fn adopted_from(&self) -> Option<&AdoptedFrom> {
-        self.object.0.as_ref().ok()?.spec.adopted_from.as_ref()
-    }
 }
 
 impl MemberIndex {
-    pub fn new(queues: Arc<Queues>, kubeconfigs: Arc<Kubeconfigs>) -> Self {
-        Self { inner: Mutex::default(), started: watch::Sender::new(false), queues, kubeconfigs }
+    pub fn new(queues: Arc<Queues>) -> Self {
+        Self { inner: Mutex::default(), started: watch::Sender::new(false), queues }
     }
 
     /// Puts a member in. Returns whether more changed than its status.
@@ -98,15 +91,14 @@ impl MemberIndex {
         let object = Arc::new(object);
         let mut inner = self.lock();
         let before = inner.entries.get(&name);
-        // What another hand wrote into the status is put right.
+        // A status that somebody else wrote is corrected.
         let changed =
             before.is_none_or(|before| differs(&before.object, &object) || before.status() != shown(&object));
         let mut entry = match before {
-            Some(before) if before.uid() == object.meta().uid.as_deref().unwrap_or_default() => {
+            Some(before) if before.object.meta().uid == object.meta().uid => {
                 Entry { object, ..before.clone() }
             }
-            // A Secret that the one before it read is forgotten when this one's is noted.
-            before => Entry { reads: before.and_then(|b| b.reads.clone()), ..Entry::new(object) },
+            _ => Entry::new(object),
         };
         entry.believe_the_watch();
         self.tell_adopted(&entry);
@@ -117,13 +109,11 @@ impl MemberIndex {
     /// Takes a member out.
     pub fn remove(&self, name: &str) {
         let mut inner = self.lock();
-        let Some((name, entry)) = inner.entries.remove_entry(name) else { return };
+        let Some(entry) = inner.entries.remove(name) else { return };
         self.tell_adopted(&entry);
-        self.kubeconfigs.set(&name, entry.reads.as_ref(), None);
         // Another member of the same cluster may have waited for this.
-        let twins = inner.entries.iter().filter(|(_, twin)| twin.id.is_some() && twin.id == entry.id);
-        for (twin, _) in twins {
-            self.queues.member(twin);
+        if let Some(id) = &entry.id {
+            self.wake_twins(&inner, name, id);
         }
         self.check_start(&inner);
     }
@@ -177,33 +167,25 @@ impl MemberIndex {
         self.check_start(&inner);
     }
 
-    /// Notes which Secret a member reads, so that it is looked at when that changes.
-    pub fn reads(&self, name: &Arc<str>, uid: &str, secret: Option<NamespacedName>) {
-        let mut before = None;
-        self.change(name, uid, |entry| before = std::mem::replace(&mut entry.reads, secret.clone()));
-        if before != secret {
-            self.kubeconfigs.set(name, before.as_ref(), secret.as_ref());
-        }
+    /// The members that read a Secret of `local` for which this is true.
+    pub fn readers(&self, is_meant: impl Fn(&NamespacedName) -> bool) -> Vec<Arc<str>> {
+        let inner = self.lock();
+        let readers = inner.entries.iter().filter(|(_, entry)| entry.reads.as_ref().is_some_and(&is_meant));
+        readers.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Notes what a member's cluster is known by, as seen at an address.
+    /// Notes the id of a member's cluster, as seen at an address.
     pub fn seen(&self, name: &str, uid: &str, id: &str, server: Option<String>) {
         let mut inner = self.lock();
         let Some(entry) = inner.entries.get_mut(name).filter(|entry| entry.uid() == uid) else { return };
-        let new = entry.id.as_deref() != Some(id);
-        (entry.id, entry.seen_at) = (Some(id.to_owned()), server);
-        if new {
-            let twins = inner
-                .entries
-                .iter()
-                .filter(|(other, twin)| &***other != name && twin.id.as_deref() == Some(id));
-            for (twin, _) in twins {
-                self.queues.member(twin);
-            }
+        entry.seen_at = server;
+        if entry.id.as_deref() != Some(id) {
+            entry.id = Some(id.to_owned());
+            self.wake_twins(&inner, name, id);
         }
     }
 
-    /// The member that a cluster of this id belongs to, if that is one that was there before `name`.
+    /// The member that a cluster of this id belongs to, if that is another one that was created before `name`.
     pub fn elder(&self, name: &str, id: &str) -> Option<String> {
         let inner = self.lock();
         let own = inner.entries.get_key_value(name).map(|(name, entry)| (entry.created(), name))?;
@@ -217,16 +199,25 @@ impl MemberIndex {
             .map(|(_, other)| other.to_string())
     }
 
+    /// Wakes the other members of a cluster.
+    fn wake_twins(&self, inner: &Inner, name: &str, id: &str) {
+        for (twin, entry) in &inner.entries {
+            if &**twin != name && entry.id.as_deref() == Some(id) {
+                self.queues.member(twin);
+            }
+        }
+    }
+
     fn tell_adopted(&self, entry: &Entry) {
-        if let Some(from) = entry.adopted_from() {
-            let secret = NamespacedName::new(from.namespace.as_str(), from.name.as_str());
-            self.queues.adoption.add(AdoptionKey { tool: from.tool, secret }, ());
+        let member = entry.object.0.as_ref().ok();
+        if let Some(from) = member.and_then(|member| member.spec.adopted_from.as_ref()) {
+            self.queues.adoption.add(AdoptionKey::of(from), ());
         }
     }
 
     fn check_start(&self, inner: &Inner) {
         if inner.listed && inner.entries.values().all(|entry| entry.looked_at) {
-            self.started.send_if_modified(|started| !std::mem::replace(started, true));
+            self.started.send_replace(true);
         }
     }
 
@@ -242,18 +233,12 @@ fn shown(object: &Guarded<MemberCluster>) -> Option<&MemberClusterStatus> {
 
 /// Whether something changed that concerns the member loop: all but the status and annotations of others.
 fn differs(before: &Guarded<MemberCluster>, after: &Guarded<MemberCluster>) -> bool {
-    use crate::api::ANNOTATION_FORCE_DELETE;
-    let concern = |object: &Guarded<MemberCluster>| {
-        let meta = object.meta();
-        let forced = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_FORCE_DELETE)).cloned();
-        (
-            meta.uid.clone(),
-            meta.generation,
-            meta.finalizers.clone(),
-            meta.labels.clone(),
-            meta.deletion_timestamp.clone(),
-            forced,
-        )
-    };
-    concern(before) != concern(after)
+    let (old, new) = (before.meta(), after.meta());
+    old.uid != new.uid
+        || old.generation != new.generation
+        || old.finalizers != new.finalizers
+        || old.labels != new.labels
+        || old.deletion_timestamp != new.deletion_timestamp
+        || before.annotations().get(ANNOTATION_FORCE_DELETE)
+            != after.annotations().get(ANNOTATION_FORCE_DELETE)
 }

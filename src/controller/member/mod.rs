@@ -13,12 +13,13 @@ use std::{
 
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kube::{Api, ResourceExt, core::ApiResource};
+use serde::Deserialize;
 use serde_json::Value;
 use tracing::{debug, warn};
 
 use super::{
     Context, Error,
-    clusters::{Link, MemberSettings},
+    clusters::{Link, Member, MemberSettings},
     events::about,
     patch::{Target, fields},
 };
@@ -27,14 +28,11 @@ use crate::{
     cluster::{Unreadable, configuration, describe},
     domain::{
         SecretBytes,
-        access::{Access, Tolerance},
+        access::Access,
         adoption::Adopt,
         condition::{self, ConditionStatus, ConditionType, Verdict},
         event::{Action, Note},
-        member::{
-            self, AccessSecret, Connect, Deletion, Leave, MemberError, MemberRemoval, MemberState,
-            Observation,
-        },
+        member::{self, AccessSecret, Leave, MemberError, MemberRemoval, MemberState, Observation},
         reason::Reason,
         schedule::{MEMBER_EMPTYING, MEMBER_RESYNC, MEMBER_TROUBLED, START_PATIENCE},
         selection::LOCAL,
@@ -44,36 +42,19 @@ use crate::{
 };
 use index::Entry;
 
-/// What the operator was told of members.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct MemberOptions {
-    /// Whose clusters become members by themselves.
-    pub adopt: Adopt,
-    /// What is accepted although it is not safe.
-    pub tolerance: Tolerance,
-}
-
 /// The member loop.
 pub(crate) struct MemberLoop {
-    pub(super) context: Arc<Context>,
-    pub(super) options: MemberOptions,
-    pub(crate) index: Arc<MemberIndex>,
-}
-
-/// How a member stands, and what was seen of it.
-struct Seen {
-    state: MemberState,
-    server: Option<String>,
-    id: Option<String>,
-    version: Option<String>,
-    probed: Option<Timestamp>,
-    down: Option<Timestamp>,
-    copies: Option<(usize, usize)>,
+    context: Arc<Context>,
+    index: Arc<MemberIndex>,
+    /// Whose clusters become members by themselves.
+    adopt: Adopt,
+    /// Whether servers whose identity is not checked are accepted.
+    allow_insecure: bool,
 }
 
 impl MemberLoop {
-    pub fn new(context: Arc<Context>, options: MemberOptions, index: Arc<MemberIndex>) -> Self {
-        Self { context, options, index }
+    pub fn new(context: Arc<Context>, index: Arc<MemberIndex>, adopt: Adopt, allow_insecure: bool) -> Self {
+        Self { context, index, adopt, allow_insecure }
     }
 
     /// Looks at one member.
@@ -90,25 +71,17 @@ impl MemberLoop {
             Ok(object) => self.look(&name, object, &entry).await,
             Err(bad) => {
                 let why = "this version of Claviger cannot read its MemberCluster";
-                if clusters.get(&name).is_none_or(|member| matches!(member.link, Link::Unknown)) {
-                    let labels = bad.metadata.labels.clone().unwrap_or_default();
-                    let settings = MemberSettings { labels, ..MemberSettings::default() };
-                    clusters.set(&name, settings, Err(why.to_owned()));
-                }
+                self.set_broken_if_unknown(&name, &entry, why);
                 self.tell_unreadable(&name, bad).await.map(|()| MEMBER_RESYNC)
             }
         };
-        let known = clusters.get(&name).is_some_and(|member| !matches!(member.link, Link::Unknown));
-        if result.is_err() && !known {
-            // Not known is not the same as not there.
-            let labels = entry.object.labels().clone();
-            let settings = MemberSettings { labels, ..MemberSettings::default() };
-            let why = "the API server of the hub did not do what was asked of it".to_owned();
-            clusters.set(&name, settings, Err(why));
+        if result.is_err() {
+            let why = "the API server of the hub did not do what was asked of it";
+            self.set_broken_if_unknown(&name, &entry, why);
         }
         self.index.looked_at(&name);
         if self.index.get(&name).is_none() {
-            // It went while it was looked at.
+            // It was deleted while it was looked at.
             clusters.remove(&name);
         }
         let (outcome, next) = match result {
@@ -125,12 +98,23 @@ impl MemberLoop {
         next
     }
 
+    /// Puts a member into the registry that has no connection, unless more is known of it: a member that is not known
+    /// must not be taken for one that does not exist.
+    fn set_broken_if_unknown(&self, name: &str, entry: &Entry, why: &str) {
+        let clusters = &self.context.clusters;
+        if clusters.get(name).is_none_or(|member| matches!(member.link, Link::Unknown)) {
+            let labels = entry.object.labels().clone();
+            let settings = MemberSettings { labels, ..MemberSettings::default() };
+            clusters.set(name, settings, Err(why.to_owned()));
+        }
+    }
+
     /// Ends when all members that there were at the start are known, and each was listed or does not answer.
     pub async fn started(self: Arc<Self>) {
         self.index.started().await;
         let settled = async {
-            for member in self.context.clusters.all() {
-                if let (Link::Connected(cluster), true) = (&member.link, &*member.name != LOCAL) {
+            for member in self.context.clusters.all().iter().filter(|member| &*member.name != LOCAL) {
+                if let Some(cluster) = member.cluster() {
                     cluster.connectivity.settled().await;
                 }
             }
@@ -150,41 +134,42 @@ impl MemberLoop {
             (None, false) => self.target(name).add_finalizer(&object.metadata).await?,
             (_, true) => {}
         }
+        let forced = object.annotations().get(ANNOTATION_FORCE_DELETE).is_some_and(|value| value == "true");
+        let leaving = deleted.is_some() && member::takes_back(&object.spec, forced);
         let access = self.access(name, object, entry).await;
-        let removal = deleted.map(|deleted| self.removal(object, deleted));
-        let leaving = removal.as_ref().is_some_and(MemberRemoval::takes_back);
-        let seen = self.connect(name, object, entry, access, leaving);
-        let Some(removal) = removal else {
-            self.tell(name, object, entry, &seen, None).await?;
-            return Ok(if seen.state == MemberState::Up { MEMBER_RESYNC } else { MEMBER_TROUBLED });
+        let mut seen = self.connect(name, object, entry, access, leaving);
+        let up = seen.state == MemberState::Up;
+        let Some(deleted) = deleted else {
+            self.tell(name, object, entry, seen).await?;
+            return Ok(if up { MEMBER_RESYNC } else { MEMBER_TROUBLED });
         };
-        let (up, now) = (seen.state == MemberState::Up, Timestamp::now());
         let removal = MemberRemoval {
-            duplicate: matches!(seen.state, MemberState::Duplicate { .. }),
-            up,
-            copies: seen.copies,
+            spec: &object.spec,
+            forced,
+            seen: &seen,
             settled: entry.settled,
-            down: seen.down,
-            ..removal
+            deleted,
+            grace: self.context.unreachable_grace,
         };
-        let deletion = match removal.judge(now) {
+        let now = Timestamp::now();
+        seen.awaited_until = match removal.judge(now) {
             Leave::Now(note) => {
                 // When the object is gone, it is taken out of the registry.
                 self.target(name).remove_finalizer(&object.metadata).await?;
                 self.context.events.publish(&about(object, &()), &note).await;
                 return Ok(MEMBER_RESYNC);
             }
-            Leave::Wait(deletion) => deletion,
+            Leave::Wait(until) => until,
         };
         let settled = up && leaving && seen.copies.is_some_and(|(all, used)| all <= used);
         self.index.change(name, entry.uid(), |entry| entry.settled = settled);
-        let wait = match deletion.until {
+        let wait = match seen.awaited_until {
             None => MEMBER_EMPTYING,
             Some(until) => {
                 Duration::try_from(until.duration_since(now)).unwrap_or_default().min(MEMBER_TROUBLED)
             }
         };
-        self.tell(name, object, entry, &seen, Some(deletion)).await?;
+        self.tell(name, object, entry, seen).await?;
         Ok(wait)
     }
 
@@ -195,19 +180,20 @@ impl MemberLoop {
         object: &MemberCluster,
         entry: &Entry,
     ) -> Result<Access, MemberError> {
-        let place = member::place(&object.spec, &self.context.namespace, &self.options.adopt);
+        let place = member::place(&object.spec, &self.context.namespace, &self.adopt);
         // Before it is read, so that no change is missed.
-        self.index.reads(name, entry.uid(), place.as_ref().ok().cloned());
+        let reads = place.as_ref().ok().cloned();
+        self.index.change(name, entry.uid(), |entry| entry.reads = reads);
         let place = place?;
         let found = self.context.local().connection.secret(&place.namespace, &place.name).await;
         let secret = found.map_err(|error| MemberError::Unreadable {
             secret: place.to_string(),
             problem: describe(&error),
         })?;
-        member::read(&object.spec, &place, secret.map(access_secret).as_ref(), self.options.tolerance)
+        member::read(&object.spec, &place, secret.map(access_secret).as_ref(), self.allow_insecure)
     }
 
-    /// Puts the member into the registry, and tells how it stands there.
+    /// Puts the member into the registry, and looks at it there.
     fn connect(
         &self,
         name: &Arc<str>,
@@ -215,14 +201,14 @@ impl MemberLoop {
         entry: &Entry,
         access: Result<Access, MemberError>,
         leaving: bool,
-    ) -> Seen {
+    ) -> Observation {
         let clusters = &self.context.clusters;
         let server = access.as_ref().ok().map(|access| access.server.to_string());
-        let way = access.as_ref().ok().map(configuration);
+        let config = access.as_ref().ok().map(configuration);
         let before = clusters.get(name).map(|member| member.link);
-        let seen_now = match (&before, &way) {
-            (Some(Link::Connected(cluster)), Some((_, version)))
-                if clusters.version(name) == Some(*version) && cluster.connectivity.is_up() =>
+        let seen_now = match (&before, &config) {
+            (Some(Link::Connected { cluster, version }), Some((_, wanted)))
+                if version == wanted && cluster.connectivity.is_up() =>
             {
                 cluster.id()
             }
@@ -231,110 +217,88 @@ impl MemberLoop {
         if let Some(id) = &seen_now {
             self.index.seen(name, entry.uid(), id, server.clone());
         }
-        let id = match &access {
-            Ok(_) => member::identity(
-                seen_now.as_deref(),
-                entry.id.as_deref(),
-                entry.seen_at.as_deref(),
-                server.as_deref(),
-            ),
-            Err(_) => entry.id.clone(),
-        };
-        let duplicate = id.as_deref().filter(|_| access.is_ok()).and_then(|id| self.duplicate(name, id));
-        let settings = MemberSettings {
-            labels: object.labels().clone(),
-            paused: object.spec.paused,
-            leaving,
-            identified: id.is_some(),
-        };
-        let is_connected = matches!(before, Some(Link::Connected(_)));
-        let verdict = access.as_ref().map(drop);
-        match (member::connect(verdict, duplicate.as_deref(), is_connected, id.is_some()), way) {
-            (Connect::Keep, _) => {}
-            (Connect::Break(why), _) => {
-                clusters.set(name, MemberSettings { identified: false, ..settings }, Err(why));
+        let (id, seen_at) = (entry.id.as_deref(), entry.seen_at.as_deref());
+        let (id, refused) = match access {
+            Err(error) => (entry.id.clone(), Some(MemberState::Invalid(error))),
+            Ok(_) => {
+                let id = member::identity(seen_now.as_deref(), id, seen_at, server.as_deref());
+                let duplicate = id.as_deref().and_then(|id| self.duplicate(name, id));
+                (id, duplicate.map(|of| MemberState::Duplicate { of }))
             }
-            (Connect::To { identified }, Some(way)) => {
-                clusters.set(name, MemberSettings { identified, ..settings }, Ok(way));
-            }
-            (Connect::To { .. }, None) => {}
+        };
+        let is_connected = matches!(before, Some(Link::Connected { .. }));
+        let access = match &refused {
+            Some(state) => state.breaks_connection(is_connected).map(Err),
+            None => config.map(Ok),
+        };
+        if let Some(access) = access {
+            // Nothing is written to a cluster as long as it may be another member's too.
+            let identified = id.is_some();
+            let (labels, paused) = (object.labels().clone(), object.spec.paused);
+            clusters.set(name, MemberSettings { labels, paused, leaving, identified }, access);
         }
-        let mut seen = Seen {
-            state: MemberState::Connecting,
+        let mut seen = Observation {
+            generation: object.metadata.generation,
+            paused: object.spec.paused,
+            deleting: object.metadata.deletion_timestamp.is_some(),
+            source: member::source(&object.spec, &self.context.namespace),
             server,
-            id: id.clone(),
-            version: None,
-            probed: None,
-            down: None,
-            copies: None,
+            id,
+            ..Observation::default()
         };
-        seen.state = match (access, duplicate, clusters.get(name).map(|member| member.link)) {
-            (Err(error), ..) => MemberState::Invalid(error),
-            (Ok(_), Some(of), _) => MemberState::Duplicate { of },
-            (Ok(_), None, Some(Link::Connected(cluster))) => {
-                let connectivity = &cluster.connectivity;
-                let reach = connectivity.reach();
-                seen.version = connectivity.version().map(|version| version.to_string());
-                seen.probed = connectivity.last_probe();
-                seen.copies = connectivity.was_seen().then(|| cluster.copies());
-                seen.down = match &reach {
-                    crate::domain::connectivity::Reach::Down { since, .. } => Some(*since),
-                    _ => None,
-                };
-                let shows_id = cluster.id().is_some();
-                let state = member::connected(&reach, seen.probed.is_some(), id.is_some(), shows_id);
-                if state == MemberState::Connecting && connectivity.is_up() {
-                    self.context.queues.member(name);
-                }
-                state
-            }
-            (Ok(_), None, Some(Link::Broken(why))) => MemberState::Unusable(why),
-            (Ok(_), None, Some(Link::Unknown) | None) => MemberState::Connecting,
-        };
+        match (refused, clusters.get(name)) {
+            (Some(state), _) => seen.state = state,
+            (None, Some(Member { link: Link::Broken(why), .. })) => seen.state = MemberState::Unusable(why),
+            (None, Some(member)) => self.observe(&member, &mut seen),
+            (None, None) => {}
+        }
         seen
     }
 
-    /// Whose cluster it is besides: that of the operator, or of a member that was there before.
-    fn duplicate(&self, name: &str, id: &str) -> Option<String> {
-        let hub = self.context.local().id().is_some_and(|hub| &*hub == id);
-        if hub { Some(LOCAL.to_owned()) } else { self.index.elder(name, id) }
+    /// Looks at a member that may have a connection.
+    fn observe(&self, member: &Member, seen: &mut Observation) {
+        let Some(cluster) = member.cluster() else { return };
+        let connectivity = &cluster.connectivity;
+        let reach = connectivity.reach();
+        seen.version = connectivity.version().map(|version| version.to_string());
+        seen.probed = connectivity.last_probe();
+        seen.copies = connectivity.was_seen().then(|| cluster.copies());
+        seen.down = reach.down_since();
+        let (is_probed, is_identified) = (seen.probed.is_some(), seen.id.is_some());
+        seen.state = member::connected(&reach, is_probed, is_identified, cluster.id().is_some());
+        if seen.state == MemberState::Connecting && connectivity.is_up() {
+            self.context.queues.member(&member.name);
+        }
     }
 
-    /// Writes the status when it says anything new, and tells its transitions.
+    /// Who else has the cluster: the operator, or a member that was created before.
+    fn duplicate(&self, name: &str, id: &str) -> Option<String> {
+        let is_hub = self.context.local().id().is_some_and(|hub| &*hub == id);
+        if is_hub { Some(LOCAL.to_owned()) } else { self.index.elder(name, id) }
+    }
+
+    /// Writes the status when it says anything new, and publishes an Event when `Ready` changes.
     async fn tell(
         &self,
         name: &str,
         object: &MemberCluster,
         entry: &Entry,
-        seen: &Seen,
-        deletion: Option<Deletion>,
+        seen: Observation,
     ) -> Result<(), Error> {
         let previous = entry.status().filter(|status| !status.conditions.is_empty());
-        let generation = object.metadata.generation;
         if seen.state == MemberState::Connecting
-            && deletion.is_none()
-            && member::told_how_connecting_ended(previous, generation, seen.server.as_deref())
+            && !seen.deleting
+            && member::told_how_connecting_ended(previous, seen.generation, seen.server.as_deref())
         {
-            // After a restart, or with new credentials: how this ends is told in a moment.
+            // After a restart, or with new credentials: the result follows in a moment.
             return Ok(());
         }
-        let seen = Observation {
-            generation,
-            state: seen.state.clone(),
-            paused: object.spec.paused,
-            deletion,
-            source: member::source(&object.spec, &self.context.namespace),
-            server: seen.server.clone(),
-            id: seen.id.clone(),
-            version: seen.version.clone(),
-            probed: seen.probed,
-        };
         let next = member::status(&seen, previous, Timestamp::now());
         if !member::worth_writing(previous, &next) {
             return Ok(());
         }
         let version = self.target(name).status(entry.uid(), None, &fields(&next)?).await?;
-        for note in member::notes(previous, &next) {
+        if let Some(note) = member::note(previous, &next) {
             self.context.events.publish(&about(object, &()), &note).await;
         }
         self.index.change(name, entry.uid(), |entry| entry.written = version.map(|version| (version, next)));
@@ -351,17 +315,15 @@ impl MemberLoop {
             bad.error
         );
         let before = object.data.get("status").and_then(Value::as_object).cloned().unwrap_or_default();
-        let told: Vec<_> = before
-            .get("conditions")
-            .and_then(|conditions| serde_json::from_value(conditions.clone()).ok())
-            .unwrap_or_default();
+        let told = before.get("conditions").and_then(|conditions| Vec::deserialize(conditions).ok());
         let verdict = |status| Verdict::new(status, Reason::UnsupportedSpec, message.clone());
         let verdicts = [
             (ConditionType::Ready, verdict(ConditionStatus::False)),
             (ConditionType::Reconciling, verdict(ConditionStatus::False)),
             (ConditionType::Stalled, verdict(ConditionStatus::True)),
         ];
-        let conditions = condition::set(&told, verdicts, object.metadata.generation, Timestamp::now());
+        let conditions =
+            condition::set(&told.unwrap_or_default(), verdicts, object.metadata.generation, Timestamp::now());
         let mut fields = before.clone();
         fields.insert("observedGeneration".to_owned(), object.metadata.generation.into());
         fields.insert("conditions".to_owned(), serde_json::to_value(conditions).unwrap_or_default());
@@ -381,26 +343,9 @@ impl MemberLoop {
         let api = Api::all_with(client, &ApiResource::erase::<MemberCluster>(&()));
         Target { api, name: name.to_owned() }
     }
-
-    /// What the object alone says of its deletion.
-    fn removal(&self, object: &MemberCluster, deleted: Timestamp) -> MemberRemoval {
-        let forced = object.annotations().get(ANNOTATION_FORCE_DELETE).is_some_and(|value| value == "true");
-        MemberRemoval {
-            policy: object.spec.deletion_policy,
-            forced,
-            paused: object.spec.paused,
-            duplicate: false,
-            up: false,
-            copies: None,
-            settled: false,
-            deleted,
-            down: None,
-            grace: self.context.unreachable_grace,
-        }
-    }
 }
 
-/// A Secret, with its values where they are wiped.
+/// A Secret with values that are wiped from memory when dropped.
 fn access_secret(secret: Secret) -> AccessSecret {
     let data = secret.data.unwrap_or_default();
     AccessSecret {

@@ -17,7 +17,7 @@ use super::{
     clusters::ClusterRegistry,
     context::Stores,
     keys::{Dirty, Queues},
-    kubeconfigs::Kubeconfigs,
+    member::MemberIndex,
 };
 use crate::{
     cluster::{EventHandler, Touched},
@@ -33,13 +33,12 @@ pub(crate) struct Router {
     stores: Arc<Stores>,
     queues: Arc<Queues>,
     clusters: OnceLock<Weak<ClusterRegistry>>,
-    /// Secrets of `local` that members read, and the members.
-    kubeconfigs: Arc<Kubeconfigs>,
+    members: Arc<MemberIndex>,
 }
 
 impl Router {
-    pub fn new(stores: Arc<Stores>, queues: Arc<Queues>, kubeconfigs: Arc<Kubeconfigs>) -> Self {
-        Self { stores, queues, clusters: OnceLock::new(), kubeconfigs }
+    pub fn new(stores: Arc<Stores>, queues: Arc<Queues>, members: Arc<MemberIndex>) -> Self {
+        Self { stores, queues, clusters: OnceLock::new(), members }
     }
 
     /// Sets the clusters; once, as they are made with this.
@@ -109,7 +108,7 @@ impl EventHandler for Router {
 
     fn secret_changed(&self, name: &NamespacedName, resource_version: Option<&str>) {
         self.queues.credentials(self.stores.credentials.source_changed(name, resource_version));
-        self.queues.members(self.kubeconfigs.readers(name));
+        self.queues.members(self.members.readers(|read| read == name));
     }
 
     fn secrets_listing(&self) {
@@ -118,6 +117,6 @@ impl EventHandler for Router {
 
     fn secrets_listed(&self) {
         self.queues.credentials(self.stores.credentials.sources_listed());
-        self.queues.members(self.kubeconfigs.all());
+        self.queues.members(self.members.readers(|_| true));
     }
 }

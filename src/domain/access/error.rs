@@ -1,9 +1,10 @@
-//! Why a way to a cluster is not taken.
+//! Why a kubeconfig is not used.
 
 use thiserror::Error;
 
 /// Why a kubeconfig, or what Argo CD has in its place, is not used: a sentence that names the field and
-/// the remedy. Never quotes what stands there: parsers do, and any of it may be secret.
+/// the remedy. It never quotes a value, as any may be secret: all that it holds is static text and the number of a line.
+/// `field` is the field that it is about.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AccessError {
     /// No kubeconfig is that large.
@@ -11,93 +12,53 @@ pub enum AccessError {
         "is larger than 1 MiB; leave the context that is meant, and nothing else: kubectl config view --raw --minify --flatten"
     )]
     TooLarge,
-    /// Cannot be read at all.
-    #[error("is not a kubeconfig in YAML{}", at(*.line))]
-    Malformed {
-        /// Where reading ended, when that is known; else 0.
-        line: u64,
-    },
-    /// The `config` of Argo CD cannot be read at all.
-    #[error("is not what Argo CD writes there: an object in JSON{}", at(*.line))]
-    MalformedConfig {
-        /// Where reading ended.
-        line: u64,
-    },
+    /// Cannot be read at all: what it should be, and the line where reading ended, 0 when that is not known.
+    #[error("is not {expected}{}", at(*.line))]
+    Malformed { expected: &'static str, line: u64 },
     /// Nothing says which context is meant.
     #[error("has no `current-context`; choose one: kubectl config use-context")]
     NoContext,
-    /// The context, its cluster or its user is not there.
+    /// The context, its cluster or its user, which `field` names, is not in `list`.
     #[error(
         "`{field}` names something that `{list}` does not have; write it anew: kubectl config view --raw --minify --flatten"
     )]
-    Dangling {
-        /// What names it.
-        field: &'static str,
-        /// Where it should be.
-        list: &'static str,
-    },
+    Dangling { reason: &'static str, field: &'static str, list: &'static str },
     /// A command that would run in the operator's Pod.
     #[error(
         "`{field}` would run a command in the Pod of the operator, which never happens; use a token or a client certificate instead, such as those of `claviger member-rbac`"
     )]
-    Command {
-        /// The field.
-        field: &'static str,
-    },
+    Command { field: &'static str },
     /// A login to some cloud that would need its tools, and keys of the operator's Pod.
     #[error(
         "`{field}` needs a cloud's own login, which the operator does not have; use a token or a client certificate instead, such as those of `claviger member-rbac`"
     )]
-    Provider {
-        /// The field.
-        field: &'static str,
-    },
-    /// A file that would be one of the operator's Pod.
+    Provider { field: &'static str },
+    /// A file that would be one of the operator's Pod; `inline` is the field that holds the content itself.
     #[error(
         "`{field}` names a file, which would be one in the Pod of the operator; put its content there instead, as `{inline}`: kubectl config view --raw --minify --flatten"
     )]
-    File {
-        /// The field.
-        field: &'static str,
-        /// The field that holds the content.
-        inline: &'static str,
-    },
+    File { field: &'static str, inline: &'static str },
     /// Whoever answers would be believed.
     #[error(
         "`{field}` lets anybody who stands between read all credentials; give the authority of the API server instead, or allow it for all members with --allow-insecure-members"
     )]
-    Insecure {
-        /// The field.
-        field: &'static str,
-    },
+    Insecure { field: &'static str },
     /// Everybody on the way could read along.
     #[error(
-        "`{field}` begins with http://, so that anybody who stands between reads all credentials; use https://, or allow it for all members with --allow-insecure-members"
+        "`server` begins with http://, so that anybody who stands between reads all credentials; use https://, or allow it for all members with --allow-insecure-members"
     )]
-    PlainHttp {
-        /// The field.
-        field: &'static str,
-    },
+    PlainHttp,
     /// No server.
-    #[error("`{field}` is missing: the address of the API server, such as https://10.0.0.1:6443")]
-    ServerMissing {
-        /// The field.
-        field: &'static str,
-    },
+    #[error("`server` is missing: the address of the API server, such as https://10.0.0.1:6443")]
+    ServerMissing,
     /// No address of a server.
-    #[error("`{field}` is no address of an API server; write it as https://10.0.0.1:6443")]
-    InvalidServer {
-        /// The field.
-        field: &'static str,
-    },
+    #[error("`server` is no address of an API server; write it as https://10.0.0.1:6443")]
+    InvalidServer,
     /// A user in the address, which would be shown.
     #[error(
-        "`{field}` has a user or password in it; take them out, as addresses are shown to everybody, and use a token or a client certificate"
+        "`server` has a user or password in it; take them out, as addresses are shown to everybody, and use a token or a client certificate"
     )]
-    UserInServer {
-        /// The field.
-        field: &'static str,
-    },
+    UserInServer,
     /// The cluster that Argo CD runs in.
     #[error("`server` is the cluster that Argo CD runs in; it is no member but `local`")]
     InCluster,
@@ -108,72 +69,35 @@ pub enum AccessError {
     ServerName,
     /// A proxy on the way.
     #[error("`{field}` is not supported; give an address that the operator reaches without a proxy")]
-    Proxy {
-        /// The field.
-        field: &'static str,
-    },
+    Proxy { field: &'static str },
     /// Acting as somebody else.
     #[error(
         "`{field}` lets the operator act as somebody else, which it never does; give that user a token of its own"
     )]
-    Impersonation {
-        /// The field.
-        field: &'static str,
-    },
-    /// Nothing says who asks.
+    Impersonation { field: &'static str },
+    /// Nothing says who asks: neither a token, nor a certificate and its key.
     #[error("says nothing of who asks; give `{token}`, or `{certificate}` with `{key}`")]
-    NoCredentials {
-        /// The field of a token.
-        token: &'static str,
-        /// The field of a certificate.
-        certificate: &'static str,
-        /// The field of its key.
-        key: &'static str,
-    },
+    NoCredentials { token: &'static str, certificate: &'static str, key: &'static str },
     /// Two logins of which only one can be used.
-    #[error("has both `{token}` and `{username}`; leave one of them")]
-    TwoIdentities {
-        /// One field.
-        token: &'static str,
-        /// The other.
-        username: &'static str,
-    },
+    #[error("has both `{token}` and `username`; leave one of them")]
+    TwoIdentities { token: &'static str },
     /// A user without a password.
-    #[error("has `{username}` without a password; add `password`, or use a token")]
-    PasswordMissing {
-        /// The field.
-        username: &'static str,
-    },
-    /// Half of what belongs together.
+    #[error("has `username` without a password; add `password`, or use a token")]
+    PasswordMissing,
+    /// Half of what belongs together: `field` is there, `missing` is not.
     #[error("has `{field}` without `{missing}`; the two belong together")]
-    HalfPair {
-        /// What is there.
-        field: &'static str,
-        /// What is not.
-        missing: &'static str,
-    },
+    HalfPair { field: &'static str, missing: &'static str },
     /// Not base64.
     #[error("`{field}` is not base64; write it anew: kubectl config view --raw --minify --flatten")]
-    NotBase64 {
-        /// The field.
-        field: &'static str,
-    },
-    /// Not the certificate or key that it should be.
+    NotBase64 { field: &'static str },
+    /// Not the certificate or key that it should be; `problem` is the end of a sentence.
     #[error("`{field}` {problem}")]
-    Certificate {
-        /// The field.
-        field: &'static str,
-        /// What is wrong, as the end of a sentence.
-        problem: &'static str,
-    },
+    Certificate { field: &'static str, problem: &'static str },
     /// A token that cannot stand in a header.
     #[error(
         "`{field}` has spaces, line breaks or other characters that no token has; it may have been encoded twice or cut in two"
     )]
-    InvalidToken {
-        /// The field.
-        field: &'static str,
-    },
+    InvalidToken { field: &'static str },
 }
 
 impl AccessError {
@@ -182,23 +106,21 @@ impl AccessError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::TooLarge => "TooLarge",
-            Self::Malformed { .. } | Self::MalformedConfig { .. } => "Malformed",
+            Self::Malformed { .. } => "Malformed",
             Self::NoContext => "NoCurrentContext",
-            Self::Dangling { field: "current-context", .. } => "UnknownContext",
-            Self::Dangling { field: "cluster", .. } => "UnknownCluster",
-            Self::Dangling { .. } => "UnknownUser",
+            Self::Dangling { reason, .. } => reason,
             Self::Command { .. } => "ExecNotAllowed",
             Self::Provider { .. } => "AuthProviderNotAllowed",
             Self::File { .. } => "FileNotAllowed",
             Self::Insecure { .. } => "InsecureNotAllowed",
-            Self::PlainHttp { .. } => "PlainHttpNotAllowed",
-            Self::ServerMissing { .. } => "ServerMissing",
-            Self::InvalidServer { .. } | Self::ServerName => "InvalidServer",
-            Self::UserInServer { .. } => "CredentialsInServer",
+            Self::PlainHttp => "PlainHttpNotAllowed",
+            Self::ServerMissing => "ServerMissing",
+            Self::InvalidServer | Self::ServerName => "InvalidServer",
+            Self::UserInServer => "CredentialsInServer",
             Self::InCluster => "InCluster",
             Self::Proxy { .. } => "ProxyNotSupported",
             Self::Impersonation { .. } => "ImpersonationNotAllowed",
-            Self::NoCredentials { .. } | Self::PasswordMissing { .. } => "NoCredentials",
+            Self::NoCredentials { .. } | Self::PasswordMissing => "NoCredentials",
             Self::TwoIdentities { .. } => "TwoIdentities",
             Self::HalfPair { .. } => "IncompletePair",
             Self::NotBase64 { .. } => "InvalidBase64",

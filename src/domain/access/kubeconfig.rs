@@ -2,15 +2,13 @@
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Access, AccessError, Fields, MAX_BYTES, Raw, Tolerance, secret};
+use super::{Access, AccessError, Fields, MAX_BYTES, Raw, refuse};
 use crate::domain::sensitive::SecretBytes;
 
 const FIELDS: Fields = Fields {
-    server: "server",
     insecure: "insecure-skip-tls-verify",
     ca: "certificate-authority-data",
     token: "token",
-    username: "username",
     certificate: "client-certificate-data",
     key: "client-key-data",
 };
@@ -47,7 +45,6 @@ struct NamedCluster {
 struct Cluster {
     server: Option<String>,
     certificate_authority: Option<String>,
-    #[serde(default, deserialize_with = "secret")]
     certificate_authority_data: Option<SecretBytes>,
     insecure_skip_tls_verify: Option<bool>,
     tls_server_name: Option<String>,
@@ -63,18 +60,14 @@ struct NamedUser {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct User {
-    #[serde(default, deserialize_with = "secret")]
     token: Option<SecretBytes>,
     #[serde(rename = "tokenFile")]
     token_file: Option<String>,
     username: Option<String>,
-    #[serde(default, deserialize_with = "secret")]
     password: Option<SecretBytes>,
     client_certificate: Option<String>,
-    #[serde(default, deserialize_with = "secret")]
     client_certificate_data: Option<SecretBytes>,
     client_key: Option<String>,
-    #[serde(default, deserialize_with = "secret")]
     client_key_data: Option<SecretBytes>,
     exec: Option<IgnoredAny>,
     auth_provider: Option<IgnoredAny>,
@@ -88,23 +81,26 @@ struct User {
 /// Reads the current context of a kubeconfig.
 ///
 /// # Errors
-/// What speaks against using it.
-pub fn kubeconfig(bytes: &[u8], tolerance: Tolerance) -> Result<Access, AccessError> {
+/// Why it is not used.
+pub fn kubeconfig(bytes: &[u8], allow_insecure: bool) -> Result<Access, AccessError> {
     if bytes.len() > MAX_BYTES {
         return Err(AccessError::TooLarge);
     }
     let file: Kubeconfig = parse(bytes)?;
     let wanted = file.current_context.filter(|name| !name.is_empty()).ok_or(AccessError::NoContext)?;
-    let dangling = |field, list| AccessError::Dangling { field, list };
+    let dangling = |reason, field, list| AccessError::Dangling { reason, field, list };
     let context = file.contexts.into_iter().flatten().find(|context| context.name == wanted);
-    let context = context.and_then(|found| found.context).ok_or(dangling("current-context", "contexts"))?;
+    let unknown = dangling("UnknownContext", "current-context", "contexts");
+    let context = context.and_then(|found| found.context).ok_or(unknown)?;
     let wanted = context.cluster.unwrap_or_default();
     let cluster = file.clusters.into_iter().flatten().find(|cluster| cluster.name == wanted);
-    let cluster = cluster.and_then(|found| found.cluster).ok_or(dangling("cluster", "clusters"))?;
+    let unknown = dangling("UnknownCluster", "cluster", "clusters");
+    let cluster = cluster.and_then(|found| found.cluster).ok_or(unknown)?;
     let wanted = context.user.unwrap_or_default();
     let user = file.users.into_iter().flatten().find(|user| user.name == wanted);
-    let user = user.and_then(|found| found.user).ok_or(dangling("user", "users"))?;
-    refuse(&cluster, &user)?;
+    let unknown = dangling("UnknownUser", "user", "users");
+    let user = user.and_then(|found| found.user).ok_or(unknown)?;
+    refuse_unsafe(&cluster, &user)?;
     let raw = Raw {
         server: cluster.server.unwrap_or_default(),
         insecure: cluster.insecure_skip_tls_verify.unwrap_or_default(),
@@ -116,7 +112,7 @@ pub fn kubeconfig(bytes: &[u8], tolerance: Tolerance) -> Result<Access, AccessEr
         certificate: user.client_certificate_data,
         key: user.client_key_data,
     };
-    raw.check(&FIELDS, tolerance)
+    raw.check(&FIELDS, allow_insecure)
 }
 
 fn parse(bytes: &[u8]) -> Result<Kubeconfig, AccessError> {
@@ -133,43 +129,27 @@ fn parse(bytes: &[u8]) -> Result<Kubeconfig, AccessError> {
         with_snippet: false,
     };
     serde_saphyr::from_slice_with_options(bytes, options).map_err(|error| AccessError::Malformed {
+        expected: "a kubeconfig in YAML",
         line: error.location().map_or(0, |location| location.line()),
     })
 }
 
-/// What is never followed, whatever else stands there.
-fn refuse(cluster: &Cluster, user: &User) -> Result<(), AccessError> {
+/// Refuses what is never followed, whatever else the kubeconfig holds.
+fn refuse_unsafe(cluster: &Cluster, user: &User) -> Result<(), AccessError> {
     let set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-    if user.exec.is_some() {
-        return Err(AccessError::Command { field: "exec" });
-    }
-    if user.auth_provider.is_some() {
-        return Err(AccessError::Provider { field: "auth-provider" });
-    }
-    let files = [
-        ("certificate-authority", FIELDS.ca, &cluster.certificate_authority),
-        ("client-certificate", FIELDS.certificate, &user.client_certificate),
-        ("client-key", FIELDS.key, &user.client_key),
-        ("tokenFile", FIELDS.token, &user.token_file),
-    ];
-    for (field, inline, path) in files {
-        if set(path) {
-            return Err(AccessError::File { field, inline });
-        }
-    }
-    let others = [
-        ("as", &user.impersonate),
-        ("as-uid", &user.as_uid),
-        ("as-groups", &user.as_groups),
-        ("as-user-extra", &user.as_user_extra),
-    ];
-    for (field, value) in others {
-        if value.is_some() {
-            return Err(AccessError::Impersonation { field });
-        }
-    }
-    if set(&cluster.proxy_url) {
-        return Err(AccessError::Proxy { field: "proxy-url" });
-    }
-    Ok(())
+    let file = |field, inline| AccessError::File { field, inline };
+    let impersonation = |field| AccessError::Impersonation { field };
+    refuse([
+        (user.exec.is_some(), AccessError::Command { field: "exec" }),
+        (user.auth_provider.is_some(), AccessError::Provider { field: "auth-provider" }),
+        (set(&cluster.certificate_authority), file("certificate-authority", FIELDS.ca)),
+        (set(&user.client_certificate), file("client-certificate", FIELDS.certificate)),
+        (set(&user.client_key), file("client-key", FIELDS.key)),
+        (set(&user.token_file), file("tokenFile", FIELDS.token)),
+        (user.impersonate.is_some(), impersonation("as")),
+        (user.as_uid.is_some(), impersonation("as-uid")),
+        (user.as_groups.is_some(), impersonation("as-groups")),
+        (user.as_user_extra.is_some(), impersonation("as-user-extra")),
+        (set(&cluster.proxy_url), AccessError::Proxy { field: "proxy-url" }),
+    ])
 }

@@ -1,7 +1,8 @@
-//! How a member is reached: read from a kubeconfig, or from what Argo CD keeps of a cluster.
+//! How a member is reached: read from a kubeconfig, or from a cluster Secret of Argo CD.
 //!
-//! Only what stands there inline is taken. A kubeconfig comes from outside of the operator's Pod: what
-//! would run a command there, read a file of it, or send a credential to whoever answers is refused.
+//! Only inline values are used. A kubeconfig comes from outside of the operator's Pod: whatever would run a command
+//! there, read a file of the Pod, or send a credential to an unknown server is refused, the latter unless the operator
+//! is told to allow insecure servers.
 
 mod argocd;
 mod error;
@@ -11,9 +12,9 @@ pub use argocd::{argocd, is_in_cluster};
 pub use error::AccessError;
 pub use kubeconfig::kubeconfig;
 
-use base64::{Engine as _, alphabet, engine};
+use base64::{Engine as _, engine::general_purpose::STANDARD_PAD_INDIFFERENT as BASE64};
 use http::Uri;
-use serde::{Deserialize, Deserializer};
+use rustls::pki_types::ServerName;
 
 use super::{certificate, sensitive::SecretBytes};
 
@@ -22,19 +23,19 @@ use super::{certificate, sensitive::SecretBytes};
 pub struct Access {
     /// Address of its API server, without user or query.
     pub server: Uri,
-    /// Certificates (DER) that its API server is trusted by; `None`: those of the system.
+    /// Certificates (DER) of the authorities that its API server is trusted by; `None`: those of the system.
     pub ca: Option<Vec<Vec<u8>>>,
     /// The name to look for in the server's certificate, where it is not the host of `server`.
     pub tls_server_name: Option<String>,
-    /// Whether it is not checked who answers.
+    /// Whether the certificate of the server is not checked.
     pub insecure: bool,
-    /// What is said of who asks, in a header.
+    /// The user, as a header of each request says it.
     pub login: Option<Login>,
-    /// What is said of who asks, while connecting.
+    /// The user, as the TLS handshake says it.
     pub certificate: Option<ClientCertificate>,
 }
 
-/// Who asks, in a header.
+/// The user, in a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
     /// A bearer token.
@@ -48,7 +49,7 @@ pub enum Login {
     },
 }
 
-/// Who asks, by certificate. The key belongs to it.
+/// The user, by certificate. The key is the one of the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// The certificate, and those that lead to its authority: PEM.
@@ -57,35 +58,19 @@ pub struct ClientCertificate {
     pub key: SecretBytes,
 }
 
-/// What the operator takes although it is not safe.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tolerance {
-    /// Servers that nobody checks the identity of.
-    pub insecure: bool,
-}
-
-/// A whole file is no larger.
+/// The largest kubeconfig that is read.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Padding is optional: both forms are around.
-const BASE64: engine::GeneralPurpose = engine::GeneralPurpose::new(
-    &alphabet::STANDARD,
-    engine::GeneralPurposeConfig::new().with_decode_padding_mode(engine::DecodePaddingMode::Indifferent),
-);
-
-/// The same things under the names that they have in one place or the other.
+/// The names of the fields that are not the same in both formats.
 struct Fields {
-    server: &'static str,
     insecure: &'static str,
     ca: &'static str,
     token: &'static str,
-    username: &'static str,
     certificate: &'static str,
     key: &'static str,
 }
 
-/// What was found, unchecked. Empty texts count as absent, as in Go.
-#[derive(Default)]
+/// What a file holds, unchecked. Empty texts count as absent, as in Go.
 struct Raw {
     server: String,
     insecure: bool,
@@ -99,49 +84,39 @@ struct Raw {
 }
 
 impl Raw {
-    fn check(self, fields: &Fields, tolerance: Tolerance) -> Result<Access, AccessError> {
+    fn check(self, fields: &Fields, allow_insecure: bool) -> Result<Access, AccessError> {
         let insecure = self.insecure;
-        if insecure && !tolerance.insecure {
+        if insecure && !allow_insecure {
             return Err(AccessError::Insecure { field: fields.insecure });
         }
-        let server = server(&self.server, fields.server, tolerance)?;
-        let ca = match given(self.ca).filter(|_| !insecure) {
-            Some(data) => Some(authorities(&decode(&data, fields.ca)?, fields.ca)?),
-            None => None,
-        };
+        let server = server(&self.server, allow_insecure)?;
+        let ca = given(self.ca).filter(|_| !insecure);
+        let ca = ca.map(|data| authorities(&data, fields.ca)).transpose()?;
         let login = match (given(self.token), self.username.filter(|name| !name.is_empty())) {
             (Some(_), Some(_)) => {
-                return Err(AccessError::TwoIdentities { token: fields.token, username: fields.username });
+                return Err(AccessError::TwoIdentities { token: fields.token });
             }
             (Some(token), None) => Some(Login::Token(header(&token, fields.token)?)),
             (None, Some(username)) => {
-                let password =
-                    given(self.password).ok_or(AccessError::PasswordMissing { username: fields.username })?;
+                let password = given(self.password).ok_or(AccessError::PasswordMissing)?;
                 Some(Login::Basic { username, password })
             }
             (None, None) => None,
         };
+        let half = |field, missing| Err(AccessError::HalfPair { field, missing });
         let certificate = match (given(self.certificate), given(self.key)) {
             (Some(chain), Some(key)) => Some(client_certificate(&chain, &key, fields)?),
             (None, None) => None,
-            (Some(_), None) => {
-                return Err(AccessError::HalfPair { field: fields.certificate, missing: fields.key });
-            }
-            (None, Some(_)) => {
-                return Err(AccessError::HalfPair { field: fields.key, missing: fields.certificate });
-            }
+            (Some(_), None) => return half(fields.certificate, fields.key),
+            (None, Some(_)) => return half(fields.key, fields.certificate),
         };
         if login.is_none() && certificate.is_none() {
-            return Err(AccessError::NoCredentials {
-                token: fields.token,
-                certificate: fields.certificate,
-                key: fields.key,
-            });
+            let Fields { token, certificate, key, .. } = *fields;
+            return Err(AccessError::NoCredentials { token, certificate, key });
         }
         let tls_server_name = self.tls_server_name.filter(|name| !name.is_empty());
-        if tls_server_name
-            .as_deref()
-            .is_some_and(|name| rustls::pki_types::ServerName::try_from(name).is_err())
+        if let Some(name) = &tls_server_name
+            && ServerName::try_from(name.as_str()).is_err()
         {
             return Err(AccessError::ServerName);
         }
@@ -149,52 +124,49 @@ impl Raw {
     }
 }
 
-/// A text that goes straight into what is wiped.
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretBytes>, D::Error> {
-    let text: Option<String> = Option::deserialize(deserializer)?;
-    Ok(text.map(|text| SecretBytes::new(text.into_bytes())))
+/// The first error of a table whose condition is true.
+fn refuse(table: impl IntoIterator<Item = (bool, AccessError)>) -> Result<(), AccessError> {
+    table.into_iter().find(|(refused, _)| *refused).map_or(Ok(()), |(_, error)| Err(error))
 }
 
 fn given(value: Option<SecretBytes>) -> Option<SecretBytes> {
     value.filter(|value| !value.expose().trim_ascii().is_empty())
 }
 
-fn server(text: &str, field: &'static str, tolerance: Tolerance) -> Result<Uri, AccessError> {
+fn server(text: &str, allow_insecure: bool) -> Result<Uri, AccessError> {
     let text = text.trim().trim_end_matches('/');
     if text.is_empty() {
-        return Err(AccessError::ServerMissing { field });
+        return Err(AccessError::ServerMissing);
     }
-    let invalid = AccessError::InvalidServer { field };
-    let uri: Uri = text.parse().map_err(|_| invalid.clone())?;
-    let authority = uri.authority().ok_or(invalid.clone())?;
+    let uri: Uri = text.parse().map_err(|_| AccessError::InvalidServer)?;
+    let authority = uri.authority().ok_or(AccessError::InvalidServer)?;
     if authority.as_str().contains('@') {
-        return Err(AccessError::UserInServer { field });
+        return Err(AccessError::UserInServer);
     }
     match uri.scheme_str() {
         Some("https") => {}
-        Some("http") if tolerance.insecure => {}
-        Some("http") => return Err(AccessError::PlainHttp { field }),
-        _ => return Err(invalid),
+        Some("http") if allow_insecure => {}
+        Some("http") => return Err(AccessError::PlainHttp),
+        _ => return Err(AccessError::InvalidServer),
     }
     let empty_port = authority.port().is_none() && authority.as_str().len() > authority.host().len();
     if authority.host().is_empty() || empty_port || uri.query().is_some() || text.contains('#') {
-        return Err(invalid);
+        return Err(AccessError::InvalidServer);
     }
     Ok(uri)
 }
 
 fn decode(data: &SecretBytes, field: &'static str) -> Result<SecretBytes, AccessError> {
-    // YAML folds what is long, and people wrap it.
+    // YAML folds what is long, and people wrap it. Padding is optional: both forms are in use.
     let packed =
         SecretBytes::new(data.expose().iter().copied().filter(|b| !b.is_ascii_whitespace()).collect());
     BASE64.decode(packed.expose()).map(SecretBytes::new).map_err(|_| AccessError::NotBase64 { field })
 }
 
-fn authorities(pem: &SecretBytes, field: &'static str) -> Result<Vec<Vec<u8>>, AccessError> {
-    let certificates = certificate::certificates(pem.expose()).map_err(|_| AccessError::Certificate {
-        field,
-        problem: "holds no certificates in PEM that can be read",
-    })?;
+fn authorities(data: &SecretBytes, field: &'static str) -> Result<Vec<Vec<u8>>, AccessError> {
+    let problem = "holds no certificates in PEM that can be read";
+    let certificates = certificate::certificates(decode(data, field)?.expose())
+        .map_err(|_| AccessError::Certificate { field, problem })?;
     Ok(certificates.into_iter().map(|certificate| certificate.der).collect())
 }
 
@@ -204,26 +176,19 @@ fn client_certificate(
     fields: &Fields,
 ) -> Result<ClientCertificate, AccessError> {
     let (chain, key) = (decode(chain, fields.certificate)?, decode(key, fields.key)?);
-    let unreadable = AccessError::Certificate {
-        field: fields.certificate,
-        problem: "holds no certificate in PEM that can be read",
-    };
-    let certificates = certificate::certificates(chain.expose()).map_err(|_| unreadable.clone())?;
-    let leaf = certificates.first().ok_or(unreadable)?;
-    let found = certificate::private_key(key.expose()).map_err(|_| AccessError::Certificate {
-        field: fields.key,
-        problem: "holds no private key in PEM that can be read; one with a passphrase is of no use here",
-    })?;
-    if leaf.public_key().is_ok_and(|wanted| wanted != found) {
-        return Err(AccessError::Certificate {
-            field: fields.key,
-            problem: "does not belong to the certificate",
-        });
+    let problem = |field, problem| AccessError::Certificate { field, problem };
+    let certificates = certificate::certificates(chain.expose())
+        .map_err(|_| problem(fields.certificate, "holds no certificate in PEM that can be read"))?;
+    let unusable = "holds no private key in PEM that can be read; one with a passphrase is of no use here";
+    let found = certificate::private_key(key.expose()).map_err(|_| problem(fields.key, unusable))?;
+    let wanted = certificates.first().and_then(|leaf| leaf.public_key().ok());
+    if wanted.is_some_and(|wanted| wanted != found) {
+        return Err(problem(fields.key, "does not belong to the certificate"));
     }
     Ok(ClientCertificate { chain, key })
 }
 
-/// What can stand in a header.
+/// A token, when it can stand in a header.
 fn header(token: &SecretBytes, field: &'static str) -> Result<SecretBytes, AccessError> {
     let token = token.expose().trim_ascii();
     if token.iter().all(u8::is_ascii_graphic) {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::certificate::fixtures::Authority;
 
-const STRICT: Tolerance = Tolerance { insecure: false };
-const LAX: Tolerance = Tolerance { insecure: true };
+const STRICT: bool = false;
+const LAX: bool = true;
 const CANARY: &str = "canary-7f3a";
 
 /// A kubeconfig of two contexts; `cluster` and `user` are those of the current one.

@@ -1,21 +1,19 @@
-//! Members: how to reach one, and how that is told.
+//! Members: how to reach one, and what its status says.
 
 mod removal;
 mod state;
 mod status;
 
-pub(crate) use removal::{Leave, MemberRemoval};
-pub(crate) use state::{Connect, connect, connected, identity};
-pub(crate) use status::{
-    Deletion, MemberState, Observation, notes, status, told_how_connecting_ended, worth_writing,
-};
+pub(crate) use removal::{Leave, MemberRemoval, takes_back};
+pub(crate) use state::{MemberState, connected, identity};
+pub(crate) use status::{Observation, note, status, told_how_connecting_ended, worth_writing};
 
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
 use super::{
-    access::{self, Access, AccessError, Tolerance},
+    access::{self, Access, AccessError},
     adoption::Adopt,
     identity::NamespacedName,
     reason::Reason,
@@ -38,61 +36,29 @@ pub const CLUSTER_API_SUFFIX: &str = "-kubeconfig";
 /// Keys of a kubeconfig when none is named, in the order in which they are tried.
 const KEYS: [&str; 2] = ["value", "kubeconfig"];
 
-/// Why there is no connection to a member.
+/// Why there is no connection to a member. `secret` is namespace and name of the Secret that says how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MemberError {
-    /// The Secret is not there.
+    /// The Secret does not exist.
     #[error("Secret '{secret}' does not exist; create it")]
-    SecretMissing {
-        /// Namespace and name.
-        secret: String,
-    },
-    /// The Secret does not have the key.
+    SecretMissing { secret: String },
+    /// The Secret does not have the key, or any of the keys, which are quoted.
     #[error("Secret '{secret}' has no key {key}; put the kubeconfig there")]
-    KeyMissing {
-        /// Namespace and name.
-        secret: String,
-        /// The key, or keys, quoted.
-        key: String,
-    },
-    /// What stands there cannot be used.
+    KeyMissing { secret: String, key: String },
+    /// The Secret holds what cannot be used; `what` names the Secret and its key.
     #[error("{}: {what} {problem}", .problem.reason())]
-    Refused {
-        /// Which Secret and key.
-        what: String,
-        /// What is wrong.
-        problem: AccessError,
-    },
+    Refused { what: String, problem: AccessError },
     /// The operator was not told to use Secrets of that tool, or of that namespace.
     #[error(
         "the operator does not adopt clusters of {tool} from namespace '{namespace}'; start it with {flag}={namespace}, or write a MemberCluster with `kubeconfigSecretRef`"
     )]
-    AdoptionOff {
-        /// The tool.
-        tool: &'static str,
-        /// The namespace.
-        namespace: String,
-        /// The flag.
-        flag: &'static str,
-    },
-    /// The Secret does not carry what marks the tool's clusters.
+    AdoptionOff { tool: &'static str, namespace: String, flag: &'static str },
+    /// The Secret lacks what marks the clusters of the tool.
     #[error("Secret '{secret}' is not one of {tool}'s clusters: it lacks {mark}")]
-    NotTheirs {
-        /// Namespace and name.
-        secret: String,
-        /// The tool.
-        tool: &'static str,
-        /// What it lacks.
-        mark: String,
-    },
-    /// The hub does not let the operator read it, or the like.
+    NotTheirs { secret: String, tool: &'static str, mark: String },
+    /// The API server of the hub does not let the operator read the Secret, or the like.
     #[error("Secret '{secret}' cannot be read: {problem}")]
-    Unreadable {
-        /// Namespace and name.
-        secret: String,
-        /// What the API server of the hub said.
-        problem: String,
-    },
+    Unreadable { secret: String, problem: String },
 }
 
 impl MemberError {
@@ -110,7 +76,7 @@ impl MemberError {
     /// Whether it may pass with nobody touching the MemberCluster.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        matches!(self, Self::SecretMissing { .. } | Self::KeyMissing { .. } | Self::Unreadable { .. })
+        matches!(self.reason(), Reason::KubeconfigMissing | Reason::KubeconfigUnreadable)
     }
 }
 
@@ -123,7 +89,7 @@ pub struct AccessSecret {
     pub data: BTreeMap<String, SecretBytes>,
 }
 
-/// Where it stands how to reach a member: the Secret. Nothing is read when that is not allowed.
+/// The Secret that says how to reach a member, when the operator may read it.
 ///
 /// # Errors
 /// [`MemberError::AdoptionOff`].
@@ -132,58 +98,54 @@ pub fn place(
     operator_namespace: &str,
     adopt: &Adopt,
 ) -> Result<NamespacedName, MemberError> {
-    let Some(from) = &spec.adopted_from else {
-        let name = spec.kubeconfig_secret_ref.as_ref().map_or("", |reference| &reference.name);
-        return Ok(NamespacedName::new(operator_namespace, name));
-    };
-    if adopt.covers(from.tool, &from.namespace) {
-        return Ok(NamespacedName::new(from.namespace.as_str(), from.name.as_str()));
-    }
-    Err(MemberError::AdoptionOff {
-        tool: tool(from.tool),
-        namespace: from.namespace.clone(),
-        flag: match from.tool {
+    if let Some(AdoptedFrom { tool, namespace, .. }) = &spec.adopted_from
+        && !adopt.covers(*tool, namespace)
+    {
+        let flag = match tool {
             ClusterTool::ArgoCD => "--adopt-argocd-clusters",
             ClusterTool::ClusterAPI => "--adopt-cluster-api",
-        },
-    })
+        };
+        return Err(MemberError::AdoptionOff { tool: title(*tool), namespace: namespace.clone(), flag });
+    }
+    Ok(access_secret(spec, operator_namespace))
 }
 
-/// What `status.source` says.
+/// What `status.source` says: kind, namespace and name of the Secret that says how to reach a member.
 #[must_use]
 pub fn source(spec: &MemberClusterSpec, operator_namespace: &str) -> String {
-    match &spec.adopted_from {
-        Some(AdoptedFrom { tool, namespace, name }) => {
-            let tool = match tool {
-                ClusterTool::ArgoCD => "ArgoCD",
-                ClusterTool::ClusterAPI => "ClusterAPI",
-            };
-            format!("{tool}/{namespace}/{name}")
-        }
-        None => {
-            let name = spec.kubeconfig_secret_ref.as_ref().map_or("", |reference| &reference.name);
-            format!("Kubeconfig/{operator_namespace}/{name}")
-        }
+    let kind = match spec.adopted_from.as_ref().map(|from| from.tool) {
+        Some(ClusterTool::ArgoCD) => "ArgoCD",
+        Some(ClusterTool::ClusterAPI) => "ClusterAPI",
+        None => "Kubeconfig",
+    };
+    format!("{kind}/{}", access_secret(spec, operator_namespace))
+}
+
+fn access_secret(spec: &MemberClusterSpec, operator_namespace: &str) -> NamespacedName {
+    if let Some(from) = &spec.adopted_from {
+        return NamespacedName::new(from.namespace.as_str(), from.name.as_str());
     }
+    let name = spec.kubeconfig_secret_ref.as_ref().map_or("", |reference| &reference.name);
+    NamespacedName::new(operator_namespace, name)
 }
 
 /// How to reach a member, from the Secret at its [`place`].
 ///
 /// # Errors
-/// What is missing or speaks against it.
+/// What is missing, or why the Secret is not used.
 pub fn read(
     spec: &MemberClusterSpec,
     place: &NamespacedName,
     found: Option<&AccessSecret>,
-    tolerance: Tolerance,
+    allow_insecure: bool,
 ) -> Result<Access, MemberError> {
-    let secret = format!("{}/{}", place.namespace, place.name);
-    let found = found.ok_or_else(|| MemberError::SecretMissing { secret: secret.clone() })?;
+    let secret = place.to_string();
+    let Some(found) = found else { return Err(MemberError::SecretMissing { secret }) };
     if let Some(from) = &spec.adopted_from {
-        owned(from, found, &secret)?;
+        check_mark(from, found, &secret)?;
         if from.tool == ClusterTool::ArgoCD {
             let what = format!("Secret '{secret}'");
-            return access::argocd(&found.data, tolerance)
+            return access::argocd(&found.data, allow_insecure)
                 .map_err(|problem| MemberError::Refused { what, problem });
         }
     }
@@ -195,14 +157,15 @@ pub fn read(
         return Err(MemberError::KeyMissing { secret, key });
     };
     let what = format!("key '{key}' of Secret '{secret}'");
-    access::kubeconfig(value.expose(), tolerance).map_err(|problem| MemberError::Refused { what, problem })
+    access::kubeconfig(value.expose(), allow_insecure)
+        .map_err(|problem| MemberError::Refused { what, problem })
 }
 
-/// Whether the Secret is what its tool would call a cluster. Without this a MemberCluster could make any
-/// Secret of the namespace be tried as one.
-fn owned(from: &AdoptedFrom, found: &AccessSecret, secret: &str) -> Result<(), MemberError> {
+/// Checks that the tool takes the Secret for a cluster. Without this, a MemberCluster could make the operator try any
+/// Secret of the namespace as one.
+fn check_mark(from: &AdoptedFrom, found: &AccessSecret, secret: &str) -> Result<(), MemberError> {
     let lacks =
-        |mark: String| MemberError::NotTheirs { secret: secret.to_owned(), tool: tool(from.tool), mark };
+        |mark: String| MemberError::NotTheirs { secret: secret.to_owned(), tool: title(from.tool), mark };
     match from.tool {
         ClusterTool::ArgoCD => {
             if found.labels.get(ARGOCD_LABEL).is_none_or(|value| value != ARGOCD_CLUSTER) {
@@ -221,7 +184,7 @@ fn owned(from: &AdoptedFrom, found: &AccessSecret, secret: &str) -> Result<(), M
 }
 
 /// What a tool calls itself.
-fn tool(tool: ClusterTool) -> &'static str {
+fn title(tool: ClusterTool) -> &'static str {
     match tool {
         ClusterTool::ArgoCD => "Argo CD",
         ClusterTool::ClusterAPI => "Cluster API",

@@ -1,24 +1,48 @@
-//! How a member stands, from what is known of it.
+//! The state of a member, from what is known of it.
 
-use super::{MemberError, MemberState};
-use crate::domain::connectivity::Reach;
+use super::MemberError;
+use crate::domain::{cluster_condition::ConnectionError, connectivity::Reach};
 
-/// Of a cluster that shows no `kube-system`, as some that are made of others do not.
+/// For a cluster without `kube-system`, as some virtual clusters are.
 const NAMELESS: &str = "it shows no namespace kube-system, by whose uid clusters are told apart";
 
-/// What is to be done about the connection to a member.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Connect {
-    /// It stays as it is: it is the hub that does not answer.
-    Keep,
-    /// There is none; why, as a phrase.
-    Break(String),
-    /// To what the Secret says. Nothing is written to a cluster of which nobody knows yet whether it is another
-    /// member's too.
-    To { identified: bool },
+/// The state of a member.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum MemberState {
+    /// Nothing usable says how to reach it.
+    Invalid(MemberError),
+    /// No connection can be tried, as with a certificate that TLS does not take; what is wrong.
+    Unusable(String),
+    /// It is the cluster of another member, or of the operator.
+    Duplicate {
+        /// The name of that member, or `local`.
+        of: String,
+    },
+    /// It is being listed for the first time.
+    #[default]
+    Connecting,
+    /// It answers, but does not let everything be listed; what it said.
+    Failing(ConnectionError),
+    /// It does not answer; why.
+    Down(ConnectionError),
+    /// All is well.
+    Up,
 }
 
-/// By what a cluster is known: what was seen now, else what was seen before at the same address.
+impl MemberState {
+    /// Why there is to be no connection, as a phrase. `None`: one that there is stays as it is, as when the hub does
+    /// not answer.
+    pub fn breaks_connection(&self, is_connected: bool) -> Option<String> {
+        match self {
+            Self::Invalid(MemberError::Unreadable { .. }) if is_connected => None,
+            Self::Invalid(error) => Some(error.to_string()),
+            Self::Duplicate { of } => Some(format!("it is the same cluster as '{of}'")),
+            _ => None,
+        }
+    }
+}
+
+/// The id of a cluster: the one that was seen now, else the one that was seen before at the same address.
 pub(crate) fn identity(
     seen_now: Option<&str>,
     seen_before: Option<&str>,
@@ -28,30 +52,15 @@ pub(crate) fn identity(
     seen_now.or(seen_before.filter(|_| seen_at == server)).map(str::to_owned)
 }
 
-/// Decides about the connection. `duplicate` is whose cluster it is besides.
-pub(crate) fn connect(
-    access: Result<(), &MemberError>,
-    duplicate: Option<&str>,
-    is_connected: bool,
-    identified: bool,
-) -> Connect {
-    match (access, duplicate) {
-        (Err(MemberError::Unreadable { .. }), _) if is_connected => Connect::Keep,
-        (Err(error), _) => Connect::Break(error.to_string()),
-        (Ok(()), Some(of)) => Connect::Break(format!("it is the same cluster as '{of}'")),
-        (Ok(()), None) => Connect::To { identified },
-    }
-}
-
-/// How a connected member stands.
+/// The state of a connected member.
 pub(crate) fn connected(reach: &Reach, was_probed: bool, identified: bool, shows_id: bool) -> MemberState {
     match reach {
         Reach::Up if identified => MemberState::Up,
-        // It was listed while this was decided; who it is will be seen in the next look.
+        // It was listed while this was decided; its id will be seen in the next look.
         Reach::Up if shows_id => MemberState::Connecting,
         Reach::Up => MemberState::Failing(NAMELESS.into()),
         Reach::Connecting(None) => MemberState::Connecting,
-        // Whether it does not answer at all is for the probe to tell, which is on its way.
+        // Only the probe, which is in progress, can tell that it does not answer at all.
         Reach::Connecting(Some(_)) if !was_probed => MemberState::Connecting,
         Reach::Connecting(Some(why)) => MemberState::Failing(why.clone()),
         Reach::Down { why, .. } => MemberState::Down(why.clone()),
@@ -73,15 +82,14 @@ mod tests {
 
     #[test]
     fn only_a_hub_that_does_not_answer_leaves_a_connection_as_it_is() {
-        let unreadable = MemberError::Unreadable { secret: "s".into(), problem: "p".into() };
-        assert_eq!(connect(Err(&unreadable), None, true, true), Connect::Keep);
-        assert!(matches!(connect(Err(&unreadable), None, false, true), Connect::Break(_)));
-        let missing = MemberError::SecretMissing { secret: "s".into() };
-        assert!(matches!(connect(Err(&missing), None, true, true), Connect::Break(_)));
-        assert!(
-            matches!(connect(Ok(()), Some("east"), true, true), Connect::Break(why) if why.contains("east"))
-        );
-        assert_eq!(connect(Ok(()), None, false, false), Connect::To { identified: false });
+        let unreadable =
+            MemberState::Invalid(MemberError::Unreadable { secret: "s".into(), problem: "p".into() });
+        assert_eq!(unreadable.breaks_connection(true), None);
+        assert!(unreadable.breaks_connection(false).is_some());
+        let missing = MemberState::Invalid(MemberError::SecretMissing { secret: "s".into() });
+        assert!(missing.breaks_connection(true).is_some());
+        let duplicate = MemberState::Duplicate { of: "east".into() };
+        assert!(duplicate.breaks_connection(true).is_some_and(|why| why.contains("east")));
     }
 
     #[test]

@@ -1,14 +1,12 @@
-//! How a member stands, as its status says it.
-
-use std::time::Duration;
+//! The status of a member.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-use super::MemberError;
+use super::MemberState;
 use crate::{
     api::MemberClusterStatus,
     domain::{
-        cluster_condition::{ConnectionError, Denied},
+        cluster_condition::Denied,
         condition::{self, ConditionStatus, ConditionType, Verdict, same},
         event::{Action, Note},
         reason::Reason,
@@ -16,58 +14,33 @@ use crate::{
     },
 };
 
-/// How a member stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MemberState {
-    /// There is no way to it.
-    Invalid(MemberError),
-    /// The way cannot be tried, as with a certificate that no TLS takes; what is wrong.
-    Unusable(String),
-    /// It is the cluster of another member, or of the operator.
-    Duplicate {
-        /// Whose: the name of a member, or `local`.
-        of: String,
-    },
-    /// It is being listed for the first time.
-    Connecting,
-    /// It answers, but does not let everything be listed; what it said.
-    Failing(ConnectionError),
-    /// It does not answer; why.
-    Down(ConnectionError),
-    /// All is well.
-    Up,
-}
-
-/// How far the deletion of a member is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deletion {
-    /// Copies in the cluster and those of them that are in use, when that is known.
-    pub copies: Option<(usize, usize)>,
-    /// When it is given up to wait for a cluster that does not answer.
-    pub until: Option<Timestamp>,
-}
-
 /// What a pass saw of a member.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
     /// `metadata.generation`.
     pub generation: Option<i64>,
-    /// How it stands.
+    /// Its state.
     pub state: MemberState,
     /// Whether its MemberCluster says to write nothing.
     pub paused: bool,
-    /// Set while it is being deleted.
-    pub deletion: Option<Deletion>,
-    /// Where it stands how to reach it.
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Until when a deletion waits for a cluster that does not answer.
+    pub awaited_until: Option<Timestamp>,
+    /// The Secret that says how to reach it.
     pub source: String,
     /// Its address, when that could be read.
     pub server: Option<String>,
-    /// What it is known by, once that was seen.
+    /// Its id, once that was seen.
     pub id: Option<String>,
     /// Version of its API server, once that was seen.
     pub version: Option<String>,
     /// When its API server was last asked.
     pub probed: Option<Timestamp>,
+    /// Since when it does not answer.
+    pub down: Option<Timestamp>,
+    /// Copies in the cluster and those of them that are in use, when that is known.
+    pub copies: Option<(usize, usize)>,
 }
 
 /// The status of a member. What was seen before and cannot be seen now stays.
@@ -77,20 +50,17 @@ pub fn status(
     previous: Option<&MemberClusterStatus>,
     now: Timestamp,
 ) -> MemberClusterStatus {
-    let old = previous.map_or(&[][..], |status| &status.conditions);
-    let conditions = condition::set(old, verdicts(seen), seen.generation, now);
+    let before = previous.cloned().unwrap_or_default();
     // At another address it may be another cluster.
-    let moved = seen.server.is_some() && previous.is_some_and(|status| status.server != seen.server);
-    let kept =
-        |get: fn(&MemberClusterStatus) -> &Option<String>| previous.and_then(|status| get(status).clone());
+    let moved = seen.server.is_some() && before.server != seen.server;
     MemberClusterStatus {
         observed_generation: seen.generation,
-        conditions,
-        server_version: seen.version.clone().or_else(|| kept(|status| &status.server_version)),
-        server: seen.server.clone().or_else(|| kept(|status| &status.server)),
-        cluster_id: seen.id.clone().or_else(|| kept(|status| &status.cluster_id).filter(|_| !moved)),
+        conditions: condition::set(&before.conditions, verdicts(seen), seen.generation, now),
+        server_version: seen.version.clone().or(before.server_version),
+        server: seen.server.clone().or(before.server),
+        cluster_id: seen.id.clone().or(before.cluster_id.filter(|_| !moved)),
         source: Some(seen.source.clone()),
-        last_probe_time: seen.probed.map(Time).or_else(|| previous.and_then(|p| p.last_probe_time.clone())),
+        last_probe_time: seen.probed.map(Time).or(before.last_probe_time),
     }
 }
 
@@ -99,34 +69,31 @@ pub fn status(
 #[must_use]
 pub fn worth_writing(previous: Option<&MemberClusterStatus>, next: &MemberClusterStatus) -> bool {
     let Some(previous) = previous else { return true };
-    let timeless =
-        |status: &MemberClusterStatus| MemberClusterStatus { last_probe_time: None, ..status.clone() };
-    if timeless(previous) != timeless(next) {
-        return true;
+    let mut next = next.clone();
+    if let (Some(Time(before)), Some(Time(after))) = (&previous.last_probe_time, &next.last_probe_time)
+        && *after < before.saturating_add(PROBE_NEWS).unwrap_or(Timestamp::MAX)
+    {
+        next.last_probe_time = previous.last_probe_time.clone();
     }
-    match (&previous.last_probe_time, &next.last_probe_time) {
-        (Some(Time(before)), Some(Time(after))) => {
-            Duration::try_from(after.duration_since(*before)).is_ok_and(|passed| passed >= PROBE_NEWS)
-        }
-        (before, after) => before != after,
-    }
+    *previous != next
 }
 
-/// What is worth telling of the step from one status to the next: each change of `Ready`, once.
+/// The Event of the step from one status to the next: one for each change of `Ready`.
 #[must_use]
-pub fn notes(previous: Option<&MemberClusterStatus>, next: &MemberClusterStatus) -> Vec<Note> {
-    let ready =
-        |status: &MemberClusterStatus| condition::find(&status.conditions, ConditionType::Ready).cloned();
-    let Some(new) = ready(next) else { return Vec::new() };
+pub fn note(previous: Option<&MemberClusterStatus>, next: &MemberClusterStatus) -> Option<Note> {
+    let ready = |status| condition::find(status, ConditionType::Ready);
+    let new = ready(&next.conditions)?;
     let reason = Reason::parse(&new.reason).unwrap_or(Reason::Internal);
-    // Connecting is a pause between two words.
-    if previous.and_then(ready).is_some_and(|old| same(&old, &new)) || reason == Reason::Connecting {
-        return Vec::new();
+    // `Connecting` is not told: what follows it is.
+    if previous.and_then(|status| ready(&status.conditions)).is_some_and(|old| same(old, new))
+        || reason == Reason::Connecting
+    {
+        return None;
     }
     let ok = ConditionStatus::parse(&new.status) == ConditionStatus::True;
     let warning = !ok && !matches!(reason, Reason::Paused | Reason::Deleting);
     let action = if reason == Reason::Deleting { Action::Delete } else { Action::Connect };
-    vec![Note { warning, reason, action, note: new.message }]
+    Some(Note { warning, reason, action, note: new.message.clone() })
 }
 
 /// Whether the last status tells how the last try to connect to this address ended.
@@ -135,34 +102,18 @@ pub(crate) fn told_how_connecting_ended(
     generation: Option<i64>,
     server: Option<&str>,
 ) -> bool {
-    const ENDS: [Reason; 6] = [
-        Reason::Connected,
-        Reason::Paused,
-        Reason::Unreachable,
-        Reason::Unauthorized,
-        Reason::Forbidden,
-        Reason::Failing,
-    ];
+    use Reason::{Connected, Failing, Forbidden, Paused, Unauthorized, Unreachable};
     previous.is_some_and(|status| {
         let ready = condition::find(&status.conditions, ConditionType::Ready);
+        let reason = ready.and_then(|ready| Reason::parse(&ready.reason));
         status.observed_generation == generation
             && status.server.as_deref() == server
-            && ready
-                .and_then(|ready| Reason::parse(&ready.reason))
-                .is_some_and(|reason| ENDS.contains(&reason))
+            && matches!(reason, Some(Connected | Paused | Unreachable | Unauthorized | Forbidden | Failing))
     })
 }
 
 fn verdicts(seen: &Observation) -> [(ConditionType, Verdict); 4] {
     use ConditionStatus::{False, True, Unknown};
-    let all = |ready, reachable, reconciling, stalled| {
-        [
-            (ConditionType::Ready, ready),
-            (ConditionType::Reachable, reachable),
-            (ConditionType::Reconciling, reconciling),
-            (ConditionType::Stalled, stalled),
-        ]
-    };
     let (reason, message, stalled) = told(&seen.state);
     let told = |status| Verdict::new(status, reason, message.clone());
     let reachable = match &seen.state {
@@ -173,32 +124,30 @@ fn verdicts(seen: &Observation) -> [(ConditionType, Verdict); 4] {
         MemberState::Down(_) => told(False),
         _ => told(Unknown),
     };
-    if let Some(deletion) = &seen.deletion {
-        let message = deleting(seen, deletion, &message);
-        return all(
-            Verdict::new(False, Reason::Deleting, message.clone()),
-            reachable,
-            Verdict::new(True, Reason::Deleting, message),
-            Verdict::new(False, Reason::Deleting, "deletion is in progress"),
-        );
-    }
     let up = seen.state == MemberState::Up;
-    if up && seen.paused {
+    let waiting = |reason| Verdict::new(False, reason, "waiting for user action");
+    let (ready, reconciling, stalled) = if seen.deleting {
+        let is = |status| Verdict::new(status, Reason::Deleting, deletion(seen, &message));
+        (is(False), is(True), Verdict::new(False, Reason::Deleting, "deletion is in progress"))
+    } else if up && seen.paused {
         let message = "nothing is written to the cluster as long as `spec.paused` is true";
-        return all(
-            Verdict::new(False, Reason::Paused, message),
-            reachable,
-            Verdict::new(False, Reason::Paused, "waiting for user action"),
-            Verdict::new(True, Reason::Paused, message),
-        );
-    }
-    let done = || Verdict::new(False, Reason::Done, "nothing is left to do");
-    let (reconciling, stalled) = match (up, stalled) {
-        (true, _) => (done(), done()),
-        (_, true) => (Verdict::new(False, Reason::Stalled, "waiting for user action"), told(True)),
-        (_, false) => (told(True), Verdict::new(False, Reason::Progressing, "reconciliation is in progress")),
+        let is = |status| Verdict::new(status, Reason::Paused, message);
+        (is(False), waiting(Reason::Paused), is(True))
+    } else if up {
+        let done = Verdict::new(False, Reason::Done, "nothing is left to do");
+        (told(True), done.clone(), done)
+    } else if stalled {
+        (told(False), waiting(Reason::Stalled), told(True))
+    } else {
+        let going = Verdict::new(False, Reason::Progressing, "reconciliation is in progress");
+        (told(False), told(True), going)
     };
-    all(told(if up { True } else { False }), reachable, reconciling, stalled)
+    [
+        (ConditionType::Ready, ready),
+        (ConditionType::Reachable, reachable),
+        (ConditionType::Reconciling, reconciling),
+        (ConditionType::Stalled, stalled),
+    ]
 }
 
 /// Reason and sentence of a state, and whether only a person can fix it.
@@ -244,9 +193,10 @@ fn told(state: &MemberState) -> (Reason, String, bool) {
     }
 }
 
-fn deleting(seen: &Observation, deletion: &Deletion, state: &str) -> String {
-    if let Some(until) = deletion.until {
-        let known = match deletion.copies {
+/// What a deletion waits for.
+fn deletion(seen: &Observation, state: &str) -> String {
+    if let Some(until) = seen.awaited_until {
+        let known = match seen.copies {
             Some((0, _)) => "nothing of ours is left there".to_owned(),
             Some((copies, _)) => format!("what is there stays ({})", secrets(copies)),
             None => "whatever is there stays".to_owned(),
@@ -258,7 +208,7 @@ fn deleting(seen: &Observation, deletion: &Deletion, state: &str) -> String {
     if seen.paused {
         return "it is paused, so that nothing is taken back from it; end the pause, or set `deletionPolicy: Orphan`".to_owned();
     }
-    match deletion.copies {
+    match seen.copies {
         Some((copies, used)) => format!(
             "{} to be taken back from it yet; {} in use there stay",
             secrets(copies.saturating_sub(used)),
@@ -268,7 +218,7 @@ fn deleting(seen: &Observation, deletion: &Deletion, state: &str) -> String {
     }
 }
 
-/// So many Secrets.
+/// A number of Secrets.
 pub(super) fn secrets(count: usize) -> String {
     if count == 1 { "1 Secret".to_owned() } else { format!("{count} Secrets") }
 }

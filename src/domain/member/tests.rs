@@ -29,7 +29,7 @@ fn read_spec(
     adopt: &Adopt,
     found: Option<&AccessSecret>,
 ) -> Result<Access, MemberError> {
-    read(spec, &place(spec, OPERATOR, adopt)?, found, Tolerance::default())
+    read(spec, &place(spec, OPERATOR, adopt)?, found, false)
 }
 
 #[test]
@@ -99,13 +99,9 @@ fn seen(state: MemberState) -> Observation {
     Observation {
         generation: Some(3),
         state,
-        paused: false,
-        deletion: None,
         source: "Kubeconfig/claviger-system/east".into(),
         server: Some("https://a".into()),
-        id: None,
-        version: None,
-        probed: None,
+        ..Observation::default()
     }
 }
 
@@ -192,25 +188,26 @@ fn that_it_was_asked_again_is_written_now_and_then_only() {
 #[test]
 fn each_change_is_one_event() {
     let first = status(&seen(MemberState::Connecting), None, at(0));
-    assert!(notes(None, &first).is_empty());
+    assert_eq!(note(None, &first), None);
     let up = status(&seen(MemberState::Up), Some(&first), at(1));
-    let told = notes(Some(&first), &up);
-    assert_eq!((told.len(), told[0].warning, told[0].reason), (1, false, Reason::Connected));
-    assert!(notes(Some(&up), &up).is_empty());
+    let told = note(Some(&first), &up).unwrap();
+    assert_eq!((told.warning, told.reason), (false, Reason::Connected));
+    assert_eq!(note(Some(&up), &up), None);
     let down = status(&seen(MemberState::Down("gone".into())), Some(&up), at(2));
-    let told = notes(Some(&up), &down);
-    assert!(told[0].warning && told[0].reason == Reason::Unreachable && told[0].note.contains("gone"));
+    let told = note(Some(&up), &down).unwrap();
+    assert!(told.warning && told.reason == Reason::Unreachable && told.note.contains("gone"));
     let other = status(&seen(MemberState::Down("other".into())), Some(&down), at(3));
-    assert!(notes(Some(&down), &other).is_empty(), "another word for it is no news");
+    assert_eq!(note(Some(&down), &other), None, "another word for it is no news");
 }
 
 #[test]
 fn a_deletion_says_what_it_waits_for() {
-    let with = |state, deletion| Observation { deletion: Some(deletion), ..seen(state) };
+    let with =
+        |state, awaited_until, copies| Observation { deleting: true, awaited_until, copies, ..seen(state) };
     let text = |seen: &Observation| condition(&status(seen, None, at(0)), "Ready");
-    let waiting = with(MemberState::Up, Deletion { copies: Some((5, 2)), until: None });
+    let waiting = with(MemberState::Up, None, Some((5, 2)));
     assert_eq!(text(&waiting).1, "Deleting");
     assert!(text(&waiting).2.starts_with("3 Secrets"), "{}", text(&waiting).2);
-    let down = with(MemberState::Down("gone".into()), Deletion { copies: None, until: Some(at(60)) });
+    let down = with(MemberState::Down("gone".into()), Some(at(60)), None);
     assert!(text(&down).2.contains("gone") && text(&down).2.contains("force-delete"), "{}", text(&down).2);
 }
