@@ -49,20 +49,6 @@ pub struct CredentialStatus {
     pub sync: Option<SyncStatus>,
 }
 
-impl CredentialStatus {
-    /// The fields of this part, as they are in JSON. Any other field belongs to a kind.
-    pub(crate) const FIELDS: [&str; 8] = [
-        "observedGeneration",
-        "revision",
-        "conditions",
-        "summary",
-        "clusters",
-        "references",
-        "expirationTime",
-        "sync",
-    ];
-}
-
 /// Counts as `kubectl get` shows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -19,8 +19,9 @@ pub(crate) trait CredentialSpec: fmt::Debug + Send + Sync {
     /// What happens to the Secrets on deletion.
     fn deletion_policy(&self) -> DeletionPolicy;
 
-    /// Where the content comes from.
-    fn source(&self) -> Source;
+    /// The Secrets in the namespace of the credential that the content is made from, by name. They are looked at again
+    /// when a watch shows a change.
+    fn sources(&self) -> Vec<String>;
 
     /// Whether the content is made with an eye on a copy that exists, so that what still holds, such as a salted hash,
     /// is kept rather than made anew. Rendering is then taken for slow.
@@ -49,12 +50,5 @@ pub(crate) trait CredentialSpec: fmt::Debug + Send + Sync {
     }
 
     /// Who it is a credential for, as one word with few values; a metric's label.
-    fn provider(&self) -> &'static str;
-}
-
-/// Where the content of a credential comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// Secrets in the namespace of the credential, by name. They are looked at again when a watch shows a change.
-    Secrets(Vec<String>),
+    fn provider(&self) -> String;
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Deserializer, de::Error as _};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{
-    credential::{CredentialSpec, Source},
+    credential::CredentialSpec,
     identity::{CredentialId, NamespacedName},
     validity::Validity,
 };
@@ -88,8 +88,7 @@ impl Declared {
     /// The Secrets that the content is made from.
     pub fn source_secrets(&self) -> Vec<NamespacedName> {
         let Ok(spec) = &self.spec else { return Vec::new() };
-        let Source::Secrets(names) = spec.source();
-        names.into_iter().map(|name| NamespacedName::new(self.id.namespace.clone(), name)).collect()
+        spec.sources().into_iter().map(|name| NamespacedName::new(self.id.namespace.clone(), name)).collect()
     }
 
     /// When the content that was distributed last is valid, as the status tells.
@@ -103,17 +102,10 @@ impl Declared {
 
     /// Whether something changed that concerns more than the status: all but the status and annotations of others.
     pub fn differs(&self, other: &Self) -> bool {
-        let concern = |declared: &Self| {
-            let meta = &declared.meta;
-            (
-                meta.uid.clone(),
-                meta.generation,
-                meta.finalizers.clone(),
-                meta.deletion_timestamp.clone(),
-                meta.annotations.clone(),
-            )
-        };
-        concern(self) != concern(other)
+        fn concern(meta: &ObjectMeta) -> impl PartialEq {
+            (&meta.uid, meta.generation, &meta.finalizers, &meta.deletion_timestamp, &meta.annotations)
+        }
+        concern(&self.meta) != concern(&other.meta)
     }
 }
 
@@ -156,20 +148,19 @@ fn read(text: &str) -> Result<Declared, String> {
         error: error.to_string(),
         deletion_policy: read_deletion_policy(text),
     });
-    let (status, details) = raw.status.map_or_else(Default::default, |status| read_status(status.get()));
-    Ok(Declared { id, meta, spec, status, details })
+    let status = raw.status.and_then(|status| read_status(status.get()).ok());
+    let (status, details) = status.map(|status| (status.common, status.details)).unzip();
+    Ok(Declared { id, meta, spec, status, details: details.unwrap_or_default() })
 }
 
 fn read_spec(kind: CredentialKind, text: &str) -> Result<Arc<dyn CredentialSpec>, serde_json::Error> {
-    fn typed<S: CredentialSpec + for<'de> Deserialize<'de> + 'static>(
-        text: &str,
-    ) -> Result<Arc<dyn CredentialSpec>, serde_json::Error> {
-        Ok(Arc::new(serde_json::from_str::<S>(text)?))
-    }
     macro_rules! by_kind {
         ($($kind:ident),+ $(,)?) => {
             match kind {
-                $(CredentialKind::$kind => typed::<<$kind as kube::core::object::HasSpec>::Spec>(text)),+
+                $(CredentialKind::$kind => {
+                    let spec: <$kind as kube::core::object::HasSpec>::Spec = serde_json::from_str(text)?;
+                    Ok(Arc::new(spec))
+                }),+
             }
         };
     }
@@ -186,25 +177,26 @@ fn read_deletion_policy(spec: &str) -> DeletionPolicy {
     serde_json::from_str::<Only>(spec).map(|only| only.deletion_policy).unwrap_or_default()
 }
 
-/// The common part of a status, field by field, and the rest as it is.
-fn read_status(text: &str) -> (Option<CredentialStatus>, Map<String, Value>) {
-    let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(text) else { return Default::default() };
-    let status = serde_json::from_str(text).unwrap_or_else(|_| {
-        let readable = fields.iter().filter(|(key, value)| {
-            let one = Map::from_iter([((*key).clone(), (*value).clone())]);
-            serde_json::from_value::<CredentialStatus>(Value::Object(one)).is_ok()
-        });
-        let readable = readable.map(|(key, value)| (key.clone(), value.clone())).collect();
-        serde_json::from_value(Value::Object(readable)).unwrap_or_default()
-    });
-    fields.retain(|key, _| !CredentialStatus::FIELDS.contains(&key.as_str()));
-    (Some(status), fields)
+/// A status: what all kinds share, and the rest as it is.
+#[derive(Deserialize)]
+struct Status {
+    #[serde(flatten)]
+    common: CredentialStatus,
+    #[serde(flatten)]
+    details: Map<String, Value>,
+}
+
+/// Without those fields of the common part that cannot be read.
+fn read_status(text: &str) -> Result<Status, serde_json::Error> {
+    serde_json::from_str(text).or_else(|_| {
+        let mut fields: Map<String, Value> = serde_json::from_str(text)?;
+        fields.retain(|key, value| serde_json::from_value::<CredentialStatus>(json!({ key: value })).is_ok());
+        serde_json::from_value(Value::Object(fields))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn object(spec: Value, status: Value) -> Declared {

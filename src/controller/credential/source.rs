@@ -1,6 +1,6 @@
 //! Reading sources: once per change, not once per reconcile.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use futures::{
     FutureExt,
@@ -13,7 +13,7 @@ use crate::{
     controller::Context,
     domain::{
         SecretBytes,
-        content::{Content, Inputs, SourceError, SourceSecret, Sources},
+        content::{Content, Data, Inputs, SourceError, SourceSecret},
         credential::CredentialSpec,
         declared::Declared,
         identity::NamespacedName,
@@ -40,7 +40,7 @@ impl Candidate {
         self.generation == declared.generation()
             && self.changes == changes
             && self.until.is_none_or(|until| now < until)
-            && !matches!(self.result, Err(SourceError::Unreadable { .. }))
+            && !self.result.as_ref().is_err_and(SourceError::is_unreadable)
     }
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn read(
     context: &Context,
     declared: &Declared,
     spec: &Arc<dyn CredentialSpec>,
-    existing: Option<SourceSecret>,
+    existing: Option<Data>,
     now: Timestamp,
 ) -> Candidate {
     let names = declared.source_secrets();
@@ -68,26 +68,23 @@ pub(super) async fn read(
     Candidate { generation: declared.generation(), changes, until, result }
 }
 
-async fn fetch_all(context: &Context, names: &[NamespacedName]) -> Result<Sources, SourceError> {
+async fn fetch_all(context: &Context, names: &[NamespacedName]) -> Result<Vec<SourceSecret>, SourceError> {
     let mut secrets = Vec::new();
     for name in names {
         let found = context.local().connection.secret(&name.namespace, &name.name).await;
-        let found = found.map_err(|error| SourceError::Unreadable {
-            secret: name.name.to_string(),
-            problem: describe(&error),
-        })?;
+        let found = found.map_err(|error| SourceError::unreadable(&name.name, &describe(&error)))?;
         let version = found.as_ref().and_then(|secret| secret.metadata.resource_version.clone());
         context.stores.credentials.source_read(name, version);
         secrets.extend(found.map(|secret| take(&name.name, secret)));
     }
-    Ok(secrets.into_iter().collect())
+    Ok(secrets)
 }
 
 /// Renders; where that is slow, beside the runtime's own threads.
 async fn render(
     spec: &Arc<dyn CredentialSpec>,
-    sources: Sources,
-    existing: Option<SourceSecret>,
+    sources: Vec<SourceSecret>,
+    existing: Option<Data>,
     now: Timestamp,
 ) -> Result<Content, SourceError> {
     let mut entropy = [0; 32];
@@ -102,10 +99,7 @@ async fn render(
     match rendered.await {
         Ok(rendered) => rendered,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(SourceError::Unreadable {
-            secret: String::new(),
-            problem: "rendering was cut short".to_owned(),
-        }),
+        Err(_) => Err(SourceError::unreadable("", "rendering was cut short")),
     }
 }
 
@@ -118,7 +112,7 @@ pub(super) async fn read_back(context: &Context, places: &[Place]) -> Option<Sou
         let (place, fingerprints) = (place.clone(), context.fingerprints.clone());
         let read = async move {
             let secret = fetch(&cluster, &place.name).await.ok_or(())?;
-            let seen = fingerprints.of_secret(&secret);
+            let seen = fingerprints.of(&secret.type_, &secret.data);
             if seen == place.content { Ok(secret) } else { Err(()) }
         };
         Some(read.boxed())
@@ -145,7 +139,7 @@ async fn fetch(cluster: &Cluster, name: &NamespacedName) -> Option<SourceSecret>
 
 /// A Secret with its values where they are wiped.
 fn take(name: &str, secret: Secret) -> SourceSecret {
-    let data: BTreeMap<String, SecretBytes> = secret
+    let data: Data = secret
         .data
         .unwrap_or_default()
         .into_iter()
