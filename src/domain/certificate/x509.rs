@@ -91,7 +91,7 @@ impl X509 {
 
     /// `None` when the algorithm is not at hand.
     fn is_signed_by(&self, issuer: &Self) -> Option<bool> {
-        let (message, algorithm, signature) = signed_parts(&self.der).ok()?;
+        let [message, algorithm, signature] = signed_parts(&self.der).ok()?;
         let key = issuer.parts.tbs_certificate().subject_public_key_info();
         let key_algorithm = key.algorithm.to_der().ok()?;
         let key_algorithm = AnyRef::from_der(&key_algorithm).ok()?.value();
@@ -114,12 +114,12 @@ impl X509 {
 }
 
 /// The three parts of a certificate, as bytes: what was signed, the algorithm, the signature.
-fn signed_parts(der: &[u8]) -> Result<(&[u8], &[u8], &[u8]), x509_cert::der::Error> {
+fn signed_parts(der: &[u8]) -> Result<[&[u8]; 3], x509_cert::der::Error> {
     SliceReader::new(der)?.sequence(|reader| {
         let message = reader.tlv_bytes()?;
         let algorithm = AnyRef::decode(reader)?.value();
         let signature = BitStringRef::decode(reader)?.as_bytes().ok_or(Tag::BitString.value_error())?;
-        Ok((message, algorithm, signature))
+        Ok([message, algorithm, signature])
     })
 }
 

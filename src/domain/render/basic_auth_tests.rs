@@ -102,7 +102,7 @@ fn a_single_user_has_its_name_from_the_spec_or_the_secret() {
         } else if let Some(name) = extra.get("username") {
             reference["username"] = name.clone();
         }
-        draw(&spec(reference), &[secret.clone()], None, 1)
+        draw(&spec(reference), std::slice::from_ref(secret), None, 1)
     };
     assert_eq!(text(&user(json!({"username": "from-spec"}), &with).unwrap(), "username"), "from-spec");
     assert_eq!(text(&user(json!({"usernameKey": "login"}), &without).unwrap(), "username"), "elsewhere");
