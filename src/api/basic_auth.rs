@@ -1,13 +1,13 @@
 //! BasicAuthCredential: user names and passwords, plain or as htpasswd.
 
-// The lint takes two printer columns of the same type for one attribute written twice.
-#![allow(clippy::duplicated_attributes)]
-
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CredentialStatus, DeletionPolicy, SecretReference, Target};
+use super::{
+    CredentialStatus, DeletionPolicy, SecretReference, Target,
+    columns::{Row, USUAL, WIDE},
+};
 
 /// User names and passwords, made into a Secret as its consumer reads it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -23,26 +23,7 @@ use super::{CredentialStatus, DeletionPolicy, SecretReference, Target};
     status = "BasicAuthCredentialStatus",
     derive = "PartialEq",
     selectable = ".spec.format",
-    doc = "User names and passwords. Claviger makes them a Secret of type kubernetes.io/basic-auth, or an htpasswd file as an ingress controller reads it, in every target namespace, keeps it there, and keeps it as long as Pods use it.",
-    printcolumn(
-        name = "Format",
-        type_ = "string",
-        json_path = ".spec.format",
-        description = "Who reads the Secret"
-    ),
-    printcolumn(
-        name = "Users",
-        type_ = "integer",
-        json_path = ".status.basicAuth.users",
-        description = "How many users it is for"
-    ),
-    printcolumn(
-        name = "Hash",
-        type_ = "string",
-        json_path = ".status.basicAuth.hash",
-        description = "How passwords are hashed",
-        priority = "1"
-    )
+    doc = "User names and passwords. Claviger makes them a Secret of type kubernetes.io/basic-auth, or an htpasswd file as an ingress controller reads it, in every target namespace, keeps it there, and keeps it as long as Pods use it."
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -107,6 +88,15 @@ pub struct BasicAuthCredentialSpec {
     /// What happens to the produced Secrets when the credential is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+}
+
+impl BasicAuthCredential {
+    /// The printer columns of this kind alone.
+    pub(super) const COLUMNS: &[Row] = &[
+        ("Format", "string", ".spec.format", "Who reads the Secret", USUAL),
+        ("Users", "integer", ".status.basicAuth.users", "How many users it is for", USUAL),
+        ("Hash", "string", ".status.basicAuth.hash", "How passwords are hashed", WIDE),
+    ];
 }
 
 /// Who reads a Secret with user names and passwords.

@@ -1,52 +1,49 @@
-//! Printer columns that all kinds of credential share.
+//! Printer columns: how `kubectl get` shows each kind.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceColumnDefinition as Column, CustomResourceDefinition,
 };
 
-/// A column: name, type, JSON path, description.
-type Row = (&'static str, &'static str, &'static str, &'static str);
+/// A column: name, type, JSON path, description, priority.
+pub(super) type Row = (&'static str, &'static str, &'static str, &'static str, Option<i32>);
 
-const USUAL: [Row; 5] = [
-    (
-        "Ready",
-        "string",
-        r#".status.conditions[?(@.type=="Ready")].status"#,
-        "True when every desired Secret was seen with the right content",
-    ),
-    ("Synced", "string", ".status.summary.namespaces", "Secrets in place, of those desired"),
-    ("Clusters", "string", ".status.summary.clusters", "Clusters in sync, of those desired"),
-    ("In Use", "integer", ".status.references.total", "Pods that use the Secrets"),
-    ("Age", "date", ".metadata.creationTimestamp", ""),
+/// Priority of a column that is always shown.
+pub(super) const USUAL: Option<i32> = None;
+
+/// Priority of a column that only `kubectl get -o wide` shows.
+pub(super) const WIDE: Option<i32> = Some(1);
+
+pub(super) const READY_STATUS: &str = r#".status.conditions[?(@.type=="Ready")].status"#;
+pub(super) const READY_REASON: &str = r#".status.conditions[?(@.type=="Ready")].reason"#;
+pub(super) const READY_MESSAGE: &str = r#".status.conditions[?(@.type=="Ready")].message"#;
+
+const READY: &str = "True when every desired Secret was seen with the right content";
+const SECRET: &str = "Name of the produced Secret where it is not that of the credential";
+
+/// The columns that all kinds of credential share.
+pub(super) const SHARED: &[Row] = &[
+    ("Ready", "string", READY_STATUS, READY, USUAL),
+    ("Synced", "string", ".status.summary.namespaces", "Secrets in place, of those desired", USUAL),
+    ("Clusters", "string", ".status.summary.clusters", "Clusters in sync, of those desired", USUAL),
+    ("In Use", "integer", ".status.references.total", "Pods that use the Secrets", USUAL),
+    ("Age", "date", ".metadata.creationTimestamp", "", USUAL),
+    ("Reason", "string", READY_REASON, "Why it is ready or not", WIDE),
+    ("Message", "string", READY_MESSAGE, "Why, in words", WIDE),
+    ("Revision", "integer", ".status.revision", "Grows with each change of the content", WIDE),
+    ("Secret", "string", ".spec.target.secretName", SECRET, WIDE),
 ];
 
-/// Shown by `kubectl get -o wide` only.
-const WIDE: [Row; 4] = [
-    ("Reason", "string", r#".status.conditions[?(@.type=="Ready")].reason"#, "Why it is ready or not"),
-    ("Message", "string", r#".status.conditions[?(@.type=="Ready")].message"#, "Why, in words"),
-    ("Revision", "integer", ".status.revision", "Grows with each change of the content"),
-    (
-        "Secret",
-        "string",
-        ".spec.target.secretName",
-        "Name of the produced Secret where it is not that of the credential",
-    ),
-];
-
-/// Adds the shared columns after the kind's own ones.
-pub(super) fn add(crd: &mut CustomResourceDefinition) {
+/// Gives a kind its columns, those that are always shown first.
+pub(super) fn with(mut crd: CustomResourceDefinition, rows: &[Row]) -> CustomResourceDefinition {
+    let mut columns: Vec<Column> = rows.iter().map(column).collect();
+    columns.sort_by_key(|column| column.priority);
     for version in &mut crd.spec.versions {
-        let own = version.additional_printer_columns.take().unwrap_or_default();
-        let (wide, mut all): (Vec<Column>, Vec<Column>) =
-            own.into_iter().partition(|column| column.priority.unwrap_or(0) > 0);
-        all.extend(USUAL.iter().map(|row| column(row, None)));
-        all.extend(wide);
-        all.extend(WIDE.iter().map(|row| column(row, Some(1))));
-        version.additional_printer_columns = Some(all);
+        version.additional_printer_columns = Some(columns.clone());
     }
+    crd
 }
 
-fn column(&(name, type_, json_path, description): &Row, priority: Option<i32>) -> Column {
+fn column(&(name, type_, json_path, description, priority): &Row) -> Column {
     Column {
         name: name.to_owned(),
         type_: type_.to_owned(),

@@ -5,7 +5,7 @@ use kube::{CustomResourceExt, core::ApiResource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BasicAuthCredential, RegistryCredential, TlsCredential};
+use super::{BasicAuthCredential, RegistryCredential, TlsCredential, columns};
 
 /// Hands the names of all kinds to a macro. A new kind is one line here.
 macro_rules! for_all_kinds {
@@ -52,7 +52,7 @@ macro_rules! define {
 
             pub(super) fn crd(self) -> CustomResourceDefinition {
                 match self {
-                    $(Self::$kind => $kind::crd()),+
+                    $(Self::$kind => columns::with($kind::crd(), &[$kind::COLUMNS, columns::SHARED].concat())),+
                 }
             }
         }

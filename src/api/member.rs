@@ -1,12 +1,11 @@
 //! MemberCluster: another cluster that credentials can be pushed to.
 
-// The lint takes two printer columns of the same type for one attribute written twice.
-#![allow(clippy::duplicated_attributes)]
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::columns::{READY_MESSAGE, READY_REASON, READY_STATUS, Row, USUAL, WIDE};
 
 /// A cluster that credentials can be pushed to. Its labels are what `spec.target.clusters.selector` of a
 /// credential looks at.
@@ -22,59 +21,7 @@ use serde::{Deserialize, Serialize};
     derive = "PartialEq",
     validation = Rule::new("!(self.metadata.name in ['local', 'in-cluster'])").message("`local` and `in-cluster` mean the cluster that the operator runs in; choose another name"),
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')").message("the name of a cluster may have lower-case letters, digits and '-', at most 63 characters, beginning and ending with a letter or digit"),
-    doc = "Another cluster that credentials can be pushed to, by a kubeconfig that a Secret in the namespace of the operator holds.",
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
-        description = "Whether credentials can be pushed there"
-    ),
-    printcolumn(
-        name = "Reachable",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Reachable\")].status",
-        description = "Whether its API server answers"
-    ),
-    printcolumn(
-        name = "Version",
-        type_ = "string",
-        json_path = ".status.serverVersion",
-        description = "Version of its API server"
-    ),
-    printcolumn(
-        name = "Source",
-        type_ = "string",
-        json_path = ".status.source",
-        description = "The Secret that says how to reach it"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        description = "Why it is ready, or is not"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Probed",
-        type_ = "date",
-        json_path = ".status.lastProbeTime",
-        description = "When its API server was last asked, as the status knows; at most five minutes behind",
-        priority = "1"
-    ),
-    printcolumn(
-        name = "Server",
-        type_ = "string",
-        json_path = ".status.server",
-        description = "Address of its API server",
-        priority = "1"
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        description = "The same in a sentence",
-        priority = "1"
-    )
+    doc = "Another cluster that credentials can be pushed to, by a kubeconfig that a Secret in the namespace of the operator holds."
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -98,6 +45,33 @@ pub struct MemberClusterSpec {
     /// What happens to the Secrets in the cluster when this object is deleted.
     #[serde(default)]
     pub deletion_policy: MemberDeletionPolicy,
+}
+
+impl MemberCluster {
+    /// The printer columns.
+    pub(super) const COLUMNS: &[Row] = &[
+        ("Ready", "string", READY_STATUS, "Whether credentials can be pushed there", USUAL),
+        (
+            "Reachable",
+            "string",
+            r#".status.conditions[?(@.type=="Reachable")].status"#,
+            "Whether its API server answers",
+            USUAL,
+        ),
+        ("Version", "string", ".status.serverVersion", "Version of its API server", USUAL),
+        ("Source", "string", ".status.source", "The Secret that says how to reach it", USUAL),
+        ("Reason", "string", READY_REASON, "Why it is ready, or is not", USUAL),
+        ("Age", "date", ".metadata.creationTimestamp", "", USUAL),
+        (
+            "Probed",
+            "date",
+            ".status.lastProbeTime",
+            "When its API server was last asked, as the status knows; at most five minutes behind",
+            WIDE,
+        ),
+        ("Server", "string", ".status.server", "Address of its API server", WIDE),
+        ("Message", "string", READY_MESSAGE, "The same in a sentence", WIDE),
+    ];
 }
 
 /// Where a kubeconfig stands.

@@ -95,12 +95,12 @@ pub const ANNOTATION_ALLOW_SWEEP: &str = "claviger.dev/allow-sweep";
 /// The custom resource definitions of this version, as they are installed.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let credentials = CredentialKind::ALL.iter().map(|kind| {
-        let mut crd = kind.crd();
-        columns::add(&mut crd);
-        crd
-    });
-    credentials.chain([MemberCluster::crd(), DistributionPolicy::crd()]).map(finished).collect()
+    let credentials = CredentialKind::ALL.iter().map(|kind| kind.crd());
+    let others = [
+        columns::with(MemberCluster::crd(), MemberCluster::COLUMNS),
+        columns::with(DistributionPolicy::crd(), DistributionPolicy::COLUMNS),
+    ];
+    credentials.chain(others).map(finished).collect()
 }
 
 /// What the derived schema lacks.

@@ -1,13 +1,13 @@
 //! DistributionPolicy: consent, given by cluster administrators, to push into other namespaces.
 
-// The lint takes two printer columns of the same type for one attribute written twice.
-#![allow(clippy::duplicated_attributes)]
-
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterSelector, CredentialKind, NamespaceSelector};
+use super::{
+    ClusterSelector, CredentialKind, NamespaceSelector,
+    columns::{Row, USUAL, WIDE},
+};
 
 /// Allows credentials of some namespaces to be pushed into other namespaces. Policies only ever
 /// add: a push is allowed when any one policy allows it. A credential writes into its own namespace
@@ -21,34 +21,7 @@ use super::{ClusterSelector, CredentialKind, NamespaceSelector};
     shortname = "dpol",
     category = "claviger",
     derive = "PartialEq",
-    doc = "Consent of the cluster's administrators: credentials of the namespaces in `from` may be pushed into the namespaces in `to`. Policies only ever add.",
-    printcolumn(
-        name = "From",
-        type_ = "string",
-        json_path = ".spec.from.namespaces.names",
-        description = "Namespaces that may push, by name"
-    ),
-    printcolumn(
-        name = "To",
-        type_ = "string",
-        json_path = ".spec.to.namespaces.names",
-        description = "Namespaces that may be pushed into, by name"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Clusters",
-        type_ = "string",
-        json_path = ".spec.to.clusters.names",
-        description = "Clusters that may be pushed into, by name; see the spec for those by label",
-        priority = "1"
-    ),
-    printcolumn(
-        name = "Kinds",
-        type_ = "string",
-        json_path = ".spec.kinds",
-        description = "Kinds that the policy is about; empty means all",
-        priority = "1"
-    )
+    doc = "Consent of the cluster's administrators: credentials of the namespaces in `from` may be pushed into the namespaces in `to`. Policies only ever add."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DistributionPolicySpec {
@@ -62,6 +35,23 @@ pub struct DistributionPolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
     pub kinds: Vec<CredentialKind>,
+}
+
+impl DistributionPolicy {
+    /// The printer columns.
+    pub(super) const COLUMNS: &[Row] = &[
+        ("From", "string", ".spec.from.namespaces.names", "Namespaces that may push, by name", USUAL),
+        ("To", "string", ".spec.to.namespaces.names", "Namespaces that may be pushed into, by name", USUAL),
+        ("Age", "date", ".metadata.creationTimestamp", "", USUAL),
+        (
+            "Clusters",
+            "string",
+            ".spec.to.clusters.names",
+            "Clusters that may be pushed into, by name; see the spec for those by label",
+            WIDE,
+        ),
+        ("Kinds", "string", ".spec.kinds", "Kinds that the policy is about; empty means all", WIDE),
+    ];
 }
 
 /// Whose credentials a policy is about.

@@ -1,13 +1,13 @@
 //! RegistryCredential: a login at a container registry.
 
-// The lint takes two printer columns of the same type for one attribute written twice.
-#![allow(clippy::duplicated_attributes)]
-
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CredentialStatus, DeletionPolicy, Target};
+use super::{
+    CredentialStatus, DeletionPolicy, Target,
+    columns::{Row, USUAL},
+};
 
 /// A login at a container registry, made into a Secret `kubernetes.io/dockerconfigjson`.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -23,19 +23,7 @@ use super::{CredentialStatus, DeletionPolicy, Target};
     status = "RegistryCredentialStatus",
     derive = "PartialEq",
     selectable = ".spec.provider",
-    doc = "A login at a container registry. Claviger makes it a Secret of type kubernetes.io/dockerconfigjson in every target namespace, keeps it there, and keeps it as long as Pods use it.",
-    printcolumn(
-        name = "Provider",
-        type_ = "string",
-        json_path = ".spec.provider",
-        description = "The registry's provider"
-    ),
-    printcolumn(
-        name = "Server",
-        type_ = "string",
-        json_path = ".status.registry.endpoint",
-        description = "The registry that the login is for"
-    )
+    doc = "A login at a container registry. Claviger makes it a Secret of type kubernetes.io/dockerconfigjson in every target namespace, keeps it there, and keeps it as long as Pods use it."
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -141,6 +129,14 @@ pub struct RegistryCredentialSpec {
     /// What happens to the produced Secrets when the credential is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+}
+
+impl RegistryCredential {
+    /// The printer columns of this kind alone.
+    pub(super) const COLUMNS: &[Row] = &[
+        ("Provider", "string", ".spec.provider", "The registry's provider", USUAL),
+        ("Server", "string", ".status.registry.endpoint", "The registry that the login is for", USUAL),
+    ];
 }
 
 /// Who runs a registry.

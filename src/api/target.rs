@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Which namespaces get the Secret, and what it is called there.
@@ -59,11 +59,7 @@ pub struct NamespaceSelector {
     /// Namespaces by name. One that does not exist yet gets the Secret when it appears. Only this
     /// list reaches `kube-system`, `kube-public`, `kube-node-lease` and the namespace of the operator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 1024),
-        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")),
-        extend("x-kubernetes-list-type" = "set")
-    )]
+    #[schemars(schema_with = "names::<1024>")]
     pub names: Vec<String>,
 
     /// Namespaces by label. The empty selector `{}` selects all of them.
@@ -72,11 +68,7 @@ pub struct NamespaceSelector {
 
     /// Namespaces that are left out, whatever selects them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 1024),
-        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")),
-        extend("x-kubernetes-list-type" = "set")
-    )]
+    #[schemars(schema_with = "names::<1024>")]
     pub exclude: Vec<String>,
 }
 
@@ -87,11 +79,7 @@ pub struct ClusterSelector {
     /// Clusters by the name of their MemberCluster. `local` is the cluster that the operator runs in;
     /// `in-cluster`, as Argo CD calls it, means the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 256),
-        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")),
-        extend("x-kubernetes-list-type" = "set")
-    )]
+    #[schemars(schema_with = "names::<256>")]
     pub names: Vec<String>,
 
     /// Clusters by the labels of their MemberCluster. The empty selector `{}` selects all of them, and
@@ -101,12 +89,18 @@ pub struct ClusterSelector {
 
     /// Clusters that are left out, whatever selects them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 256),
-        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")),
-        extend("x-kubernetes-list-type" = "set")
-    )]
+    #[schemars(schema_with = "names::<256>")]
     pub exclude: Vec<String>,
+}
+
+/// Names of namespaces or clusters, each once, and at most so many.
+fn names<const MOST: u32>(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
+        "maxItems": MOST,
+        "x-kubernetes-list-type": "set",
+    })
 }
 
 /// A label selector with the meaning that it has everywhere in Kubernetes: all requirements must hold.

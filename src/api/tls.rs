@@ -1,14 +1,14 @@
 //! TlsCredential: a certificate with its private key.
 
-// The lint takes two printer columns of the same type for one attribute written twice.
-#![allow(clippy::duplicated_attributes)]
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CredentialStatus, DeletionPolicy, Target};
+use super::{
+    CredentialStatus, DeletionPolicy, Target,
+    columns::{Row, USUAL, WIDE},
+};
 
 /// A certificate with its private key, made into a Secret `kubernetes.io/tls`.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -23,26 +23,7 @@ use super::{CredentialStatus, DeletionPolicy, Target};
     namespaced,
     status = "TlsCredentialStatus",
     derive = "PartialEq",
-    doc = "A certificate with its private key. Claviger checks the pair, makes it a Secret of type kubernetes.io/tls in every target namespace, keeps it there, and keeps it as long as Pods use it.",
-    printcolumn(
-        name = "Certificate",
-        type_ = "string",
-        json_path = ".status.certificate.name",
-        description = "The first DNS name of the certificate, or its subject"
-    ),
-    printcolumn(
-        name = "Expires",
-        type_ = "string",
-        json_path = ".status.expirationTime",
-        description = "When the certificate, or one of its chain, expires"
-    ),
-    printcolumn(
-        name = "Valid",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="CertificateValid")].reason"#,
-        description = "Valid, ExpiringSoon, Expired or NotYetValid",
-        priority = "1"
-    )
+    doc = "A certificate with its private key. Claviger checks the pair, makes it a Secret of type kubernetes.io/tls in every target namespace, keeps it there, and keeps it as long as Pods use it."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TlsCredentialSpec {
@@ -67,6 +48,33 @@ pub struct TlsCredentialSpec {
     /// What happens to the produced Secrets when the credential is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+}
+
+impl TlsCredential {
+    /// The printer columns of this kind alone.
+    pub(super) const COLUMNS: &[Row] = &[
+        (
+            "Certificate",
+            "string",
+            ".status.certificate.name",
+            "The first DNS name of the certificate, or its subject",
+            USUAL,
+        ),
+        (
+            "Expires",
+            "string",
+            ".status.expirationTime",
+            "When the certificate, or one of its chain, expires",
+            USUAL,
+        ),
+        (
+            "Valid",
+            "string",
+            r#".status.conditions[?(@.type=="CertificateValid")].reason"#,
+            "Valid, ExpiringSoon, Expired or NotYetValid",
+            WIDE,
+        ),
+    ];
 }
 
 /// A Secret in the namespace of the credential, and where in it the certificate is. There is no

@@ -154,7 +154,7 @@ impl Writer {
     pub async fn apply(&self, changes: Vec<Change>, job: Job<'_>) -> Applied {
         let mut applied = Applied::default();
         let began = Instant::now();
-        let body = job.secret.and_then(|secret| secret.create_body().ok());
+        let body = job.secret.and_then(|secret| secret.body(None, &secret.metadata).ok());
         let deletions =
             changes.iter().filter(|change| matches!(change.action, Action::Delete { .. })).count();
         let act = |change: Change| {

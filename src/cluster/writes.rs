@@ -71,7 +71,7 @@ impl Writer {
                 .await;
         }
         let metadata = copy.metadata.merged(&secret.metadata);
-        let body = secret.replace_body(copy, &metadata).map_err(|_| WriteError::Changed)?;
+        let body = secret.body(Some(copy), &metadata).map_err(|_| WriteError::Changed)?;
         let sent = request(name)
             .replace(&name.name, &PostParams::default(), body)
             .map_err(|_| WriteError::Changed)?;
@@ -217,10 +217,10 @@ impl Writer {
         let api: Api<Secret> = Api::namespaced(self.connection.client(), &name.namespace);
         let found = api.get(&name.name).await.map_err(|error| WriteError::of(&error))?;
         let type_ = found.type_.as_deref().unwrap_or("Opaque");
-        if type_ != secret.type_() {
+        if type_ != secret.content.type_ {
             let owner = format!(
                 "somebody else who hands it over, but is of type '{type_}' and not '{}',",
-                secret.type_()
+                secret.content.type_
             );
             let mut cache = self.write();
             cache.end_write(name);

@@ -232,7 +232,7 @@ impl Turn<'_> {
     }
 
     fn gauge(&self, status: &CredentialStatus) {
-        let provider = self.declared.spec.as_ref().map_or("", |spec| spec.provider());
+        let provider = self.declared.spec.as_ref().map(|spec| spec.provider()).unwrap_or_default();
         self.context.metrics.credentials().set(&self.declared.id, provider, status);
     }
 }

@@ -1,16 +1,14 @@
 //! What goes into a produced Secret, and what can be wrong with where it comes from.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::jiff::Timestamp;
 use thiserror::Error;
 
-use super::{
-    certificate::CertificateError,
-    reason::Reason,
-    sensitive::SecretBytes,
-    validity::{Phase, Validity},
-};
+use super::{reason::Reason, sensitive::SecretBytes, validity::Validity};
+
+/// The data of a Secret.
+pub type Data = BTreeMap<String, SecretBytes>;
 
 /// A source Secret as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,41 +18,31 @@ pub struct SourceSecret {
     /// Its type, such as `Opaque`.
     pub type_: String,
     /// Its data.
-    pub data: BTreeMap<String, SecretBytes>,
-}
-
-/// The source Secrets of a credential, by name. One that is missing was not found.
-#[derive(Clone, Debug, Default)]
-pub struct Sources(BTreeMap<String, SourceSecret>);
-
-impl Sources {
-    /// Finds one.
-    ///
-    /// # Errors
-    /// [`SourceError::SecretNotFound`].
-    pub fn get(&self, name: &str) -> Result<&SourceSecret, SourceError> {
-        self.0.get(name).ok_or_else(|| SourceError::SecretNotFound { secret: name.to_owned() })
-    }
-}
-
-impl FromIterator<SourceSecret> for Sources {
-    fn from_iter<I: IntoIterator<Item = SourceSecret>>(secrets: I) -> Self {
-        Self(secrets.into_iter().map(|secret| (secret.name.clone(), secret)).collect())
-    }
+    pub data: Data,
 }
 
 /// All that a content is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
-    /// The source Secrets.
-    pub sources: &'a Sources,
-    /// A copy that exists, for kinds that keep a part of it; see
+    /// The source Secrets. One that is missing was not found.
+    pub sources: &'a [SourceSecret],
+    /// The data of a copy that exists, for kinds that keep a part of it; see
     /// [`super::credential::CredentialSpec::keeps_existing`].
-    pub existing: Option<&'a SourceSecret>,
+    pub existing: Option<&'a Data>,
     /// What time it is.
     pub now: Timestamp,
     /// Random bytes, for salts.
     pub entropy: &'a [u8; 32],
+}
+
+impl<'a> Inputs<'a> {
+    /// A source Secret.
+    ///
+    /// # Errors
+    /// [`SourceError::not_found`].
+    pub fn source(&self, name: &str) -> Result<&'a SourceSecret, SourceError> {
+        self.sources.iter().find(|secret| secret.name == name).ok_or_else(|| SourceError::not_found(name))
+    }
 }
 
 /// Content of a produced Secret.
@@ -63,7 +51,7 @@ pub struct Content {
     /// The Secret's type: fixed by the kind of credential, never chosen by a user.
     pub type_: &'static str,
     /// The data. Keys are fixed by the kind, or were checked to be valid keys of a Secret.
-    pub data: BTreeMap<Cow<'static, str>, SecretBytes>,
+    pub data: Data,
     /// What is allowed but unwise.
     pub warnings: Vec<Warning>,
     /// What was done to a value on the way, as whole phrases for a condition's message.
@@ -85,14 +73,7 @@ impl Content {
     /// A content that is read back from a copy; `None` when no kind produces Secrets of that type.
     pub fn from_copy(copy: SourceSecret, validity: Option<Validity>) -> Option<Self> {
         let type_ = TYPES.iter().find(|type_| **type_ == copy.type_)?;
-        let data = copy.data.into_iter().map(|(key, value)| (key.into(), value)).collect();
-        Some(Self { type_, data, warnings: Vec::new(), notes: Vec::new(), validity })
-    }
-
-    /// A content as a Secret that holds it.
-    pub fn as_copy(&self, name: &str) -> SourceSecret {
-        let data = self.data.iter().map(|(key, value)| (key.clone().into_owned(), value.clone())).collect();
-        SourceSecret { name: name.to_owned(), type_: self.type_.to_owned(), data }
+        Some(Self { type_, data: copy.data, warnings: Vec::new(), notes: Vec::new(), validity })
     }
 }
 
@@ -101,7 +82,7 @@ impl Content {
 pub enum Warning {
     /// The password has fewer than 8 characters.
     WeakPassword,
-    /// The password is hashed in a way that protects it hardly.
+    /// The password is hashed in a way that hardly protects it.
     WeakHash,
     /// The certificate has no subject alternative name.
     NoAlternativeName,
@@ -109,7 +90,6 @@ pub enum Warning {
 
 impl Warning {
     /// The stable reason.
-    #[must_use]
     pub fn reason(self) -> Reason {
         match self {
             Self::WeakPassword => Reason::WeakPassword,
@@ -119,7 +99,6 @@ impl Warning {
     }
 
     /// The sentence.
-    #[must_use]
     pub fn message(self) -> &'static str {
         match self {
             Self::WeakPassword => {
@@ -137,133 +116,98 @@ impl Warning {
 
 /// What is wrong with a source Secret. Messages name keys and sizes, never values.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum SourceError {
-    /// There is no such Secret.
-    #[error(
-        "Secret '{secret}' does not exist in the namespace of the credential; create it, or fix `secretRef.name`"
-    )]
-    SecretNotFound {
-        /// Its name.
-        secret: String,
-    },
-    /// The Secret has no such key.
-    #[error("Secret '{secret}' has no key '{key}'; add it, or name another one in `secretRef.{field}`")]
-    KeyMissing {
-        /// The Secret.
-        secret: String,
-        /// The key.
-        key: String,
-        /// The field that chooses the key.
-        field: &'static str,
-    },
-    /// The Secret has a type that cannot hold what is needed.
-    #[error("Secret '{secret}' is of type '{type_}'; it must be one of {accepted}")]
-    UnsupportedType {
-        /// The Secret.
-        secret: String,
-        /// Its type.
-        type_: String,
-        /// The types that can be used.
-        accepted: &'static str,
-    },
-    /// A value cannot be used as it is.
-    #[error("key '{key}' of Secret '{secret}' {problem}")]
-    InvalidFormat {
-        /// The Secret.
-        secret: String,
-        /// The key.
-        key: String,
-        /// What is wrong, as the end of a sentence, without quoting the value.
-        problem: String,
-    },
-    /// No user name is known.
-    #[error("no user name is given; set `spec.username`, or add key '{key}' to Secret '{secret}'")]
-    UsernameMissing {
-        /// The Secret.
-        secret: String,
-        /// The key that would hold it.
-        key: String,
-    },
-    /// A user name that comes from the Secret breaks a rule.
-    #[error("the user name in Secret '{secret}' {problem}")]
-    InvalidUsername {
-        /// The Secret.
-        secret: String,
-        /// What is wrong, as the end of a sentence.
-        problem: String,
-    },
-    /// It is not, or no longer, valid at this time.
-    #[error("key '{key}' of Secret '{secret}' {}{}", within(.of.as_deref()), .validity.problem(*.now))]
-    OutsideValidity {
-        /// The Secret.
-        secret: String,
-        /// The key.
-        key: String,
-        /// The certificate of its chain that is to blame, where that is not the first.
-        of: Option<String>,
-        /// When it is valid.
-        validity: Validity,
-        /// What time it was when it was judged.
-        now: Timestamp,
-    },
-    /// A certificate, its chain or its private key cannot be used as it is.
-    #[error("key '{key}' of Secret '{secret}' {problem}")]
-    Certificate {
-        /// The Secret.
-        secret: String,
-        /// The key.
-        key: String,
-        /// What is wrong.
-        problem: CertificateError,
-    },
-    /// The API server refused or did not answer the read; not the user's doing.
-    #[error("Secret '{secret}' could not be read: {problem}")]
-    Unreadable {
-        /// The Secret.
-        secret: String,
-        /// What the API server said.
-        problem: String,
-    },
+#[error("{message}")]
+pub struct SourceError {
+    reason: Reason,
+    message: String,
+    validity: Option<Validity>,
 }
 
 impl SourceError {
+    fn new(reason: Reason, message: String) -> Self {
+        Self { reason, message, validity: None }
+    }
+
+    /// There is no such Secret.
+    pub fn not_found(secret: &str) -> Self {
+        let message = format!(
+            "Secret '{secret}' does not exist in the namespace of the credential; create it, or fix `secretRef.name`"
+        );
+        Self::new(Reason::SecretNotFound, message)
+    }
+
+    /// The API server refused or did not answer the read; not the user's doing.
+    pub fn unreadable(secret: &str, problem: &str) -> Self {
+        let message = format!("Secret '{secret}' could not be read: {problem}");
+        Self::new(Reason::SecretUnreadable, message)
+    }
+
+    /// The Secret has a type that cannot hold what is needed.
+    pub fn unsupported_type(secret: &SourceSecret, accepted: &str) -> Self {
+        let SourceSecret { name, type_, .. } = secret;
+        let message = format!("Secret '{name}' is of type '{type_}'; it must be one of {accepted}");
+        Self::new(Reason::UnsupportedSecretType, message)
+    }
+
+    /// The Secret has no such key, which the field of the spec chooses.
+    pub fn key_missing(secret: &str, key: &str, field: &str) -> Self {
+        let message = format!(
+            "Secret '{secret}' has no key '{key}'; add it, or name another one in `secretRef.{field}`"
+        );
+        Self::new(Reason::KeyMissing, message)
+    }
+
+    /// No user name is known; the key would hold it.
+    pub fn username_missing(secret: &str, key: &str) -> Self {
+        let message =
+            format!("no user name is given; set `spec.username`, or add key '{key}' to Secret '{secret}'");
+        Self::new(Reason::UsernameMissing, message)
+    }
+
+    /// A user name that comes from the Secret breaks a rule. The problem is the end of a sentence.
+    pub fn invalid_username(secret: &str, problem: &str) -> Self {
+        Self::new(Reason::InvalidUsername, format!("the user name in Secret '{secret}' {problem}"))
+    }
+
+    /// A value cannot be used as it is. The problem is the end of a sentence that does not quote it.
+    pub fn invalid_value(secret: &str, key: &str, reason: Reason, problem: impl fmt::Display) -> Self {
+        Self::new(reason, format!("key '{key}' of Secret '{secret}' {problem}"))
+    }
+
+    /// It is not, or no longer, valid at this time; `to_blame` is the certificate of its chain for which this is so,
+    /// where that is not the first.
+    pub fn outside_validity(
+        secret: &str,
+        key: &str,
+        validity: Validity,
+        now: Timestamp,
+        to_blame: Option<&str>,
+    ) -> Self {
+        let whose =
+            to_blame.map_or_else(String::new, |subject| format!("has {subject} in its chain, which "));
+        let problem = format!("{whose}{}", validity.problem(now));
+        let error = Self::invalid_value(secret, key, validity.at(now).reason(), problem);
+        Self { validity: Some(validity), ..error }
+    }
+
     /// The stable reason.
-    #[must_use]
     pub fn reason(&self) -> Reason {
-        match self {
-            Self::SecretNotFound { .. } => Reason::SecretNotFound,
-            Self::KeyMissing { .. } => Reason::KeyMissing,
-            Self::UnsupportedType { .. } => Reason::UnsupportedSecretType,
-            Self::InvalidFormat { .. } => Reason::InvalidFormat,
-            Self::UsernameMissing { .. } => Reason::UsernameMissing,
-            Self::InvalidUsername { .. } => Reason::InvalidUsername,
-            Self::OutsideValidity { validity, now, .. } => validity.at(*now).reason(),
-            Self::Certificate { problem, .. } => problem.reason(),
-            Self::Unreadable { .. } => Reason::SecretUnreadable,
-        }
+        self.reason
     }
 
     /// Whether it can pass without anybody changing an object that already exists: a Secret that
     /// comes later, a server that answers again. Anything else is for a person to fix.
-    #[must_use]
     pub fn is_waiting(&self) -> bool {
-        match self {
-            Self::SecretNotFound { .. } | Self::Unreadable { .. } => true,
-            Self::OutsideValidity { validity, now, .. } => validity.at(*now) == Phase::NotYetValid,
-            _ => false,
-        }
+        matches!(self.reason, Reason::SecretNotFound | Reason::SecretUnreadable | Reason::NotYetValid)
+    }
+
+    /// Whether the Secret may well be right, and just could not be read.
+    pub fn is_unreadable(&self) -> bool {
+        self.reason == Reason::SecretUnreadable
     }
 
     /// When it is valid, where that is what is wrong.
-    #[must_use]
     pub fn validity(&self) -> Option<Validity> {
-        match self {
-            Self::OutsideValidity { validity, .. } => Some(*validity),
-            _ => None,
-        }
+        self.validity
     }
-}
-
-fn within(chain_member: Option<&str>) -> String {
-    chain_member.map_or_else(String::new, |subject| format!("has {subject} in its chain, which "))
 }

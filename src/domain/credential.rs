@@ -49,12 +49,12 @@ pub(crate) trait CredentialSpec: fmt::Debug + Send + Sync {
     }
 
     /// Who it is a credential for, as one word with few values; a metric's label.
-    fn provider(&self) -> &'static str;
+    fn provider(&self) -> String;
 }
 
 /// Where the content of a credential comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// Secrets in the namespace of the credential, by name. They are looked at again when a watch shows a change.
+    /// Secrets in the namespace of the credential, by name. They are read again when a watch shows a change.
     Secrets(Vec<String>),
 }

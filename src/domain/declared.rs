@@ -1,11 +1,11 @@
 //! A credential as the API server has it: read field by field, so that what a later version has written hides as
 //! little as possible.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Deserializer, de::Error as _};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{
     credential::{CredentialSpec, Source},
@@ -108,17 +108,10 @@ impl Declared {
 
     /// Whether something changed that concerns more than the status: all but the status and annotations of others.
     pub fn differs(&self, other: &Self) -> bool {
-        let concern = |declared: &Self| {
-            let meta = &declared.meta;
-            (
-                meta.uid.clone(),
-                meta.generation,
-                meta.finalizers.clone(),
-                meta.deletion_timestamp.clone(),
-                meta.annotations.clone(),
-            )
-        };
-        concern(self) != concern(other)
+        fn concern(meta: &ObjectMeta) -> impl PartialEq {
+            (&meta.uid, meta.generation, &meta.finalizers, &meta.deletion_timestamp, &meta.annotations)
+        }
+        concern(&self.meta) != concern(&other.meta)
     }
 }
 
@@ -166,15 +159,13 @@ fn read(text: &str) -> Result<Declared, String> {
 }
 
 fn read_spec(kind: CredentialKind, text: &str) -> Result<Arc<dyn CredentialSpec>, serde_json::Error> {
-    fn typed<S: CredentialSpec + for<'de> Deserialize<'de> + 'static>(
-        text: &str,
-    ) -> Result<Arc<dyn CredentialSpec>, serde_json::Error> {
-        Ok(Arc::new(serde_json::from_str::<S>(text)?))
-    }
     macro_rules! by_kind {
         ($($kind:ident),+ $(,)?) => {
             match kind {
-                $(CredentialKind::$kind => typed::<<$kind as kube::core::object::HasSpec>::Spec>(text)),+
+                $(CredentialKind::$kind => {
+                    let spec: <$kind as kube::core::object::HasSpec>::Spec = serde_json::from_str(text)?;
+                    Ok(Arc::new(spec))
+                }),+
             }
         };
     }
@@ -191,25 +182,28 @@ fn read_deletion_policy(spec: &str) -> DeletionPolicy {
     serde_json::from_str::<Only>(spec).map(|only| only.deletion_policy).unwrap_or_default()
 }
 
-/// The common part of a status, field by field, and the rest as it is.
+/// The part of a status that all kinds share, without those fields of it that cannot be read, and the rest as it is.
 fn read_status(text: &str) -> (Option<CredentialStatus>, Map<String, Value>) {
-    let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(text) else { return Default::default() };
+    let Ok(fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(text) else {
+        return Default::default();
+    };
+    let (common, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        fields.into_iter().partition(|(key, _)| CredentialStatus::FIELDS.contains(&key.as_str()));
     let status = serde_json::from_str(text).unwrap_or_else(|_| {
-        let readable = fields.iter().filter(|(key, value)| {
-            let one = Map::from_iter([((*key).clone(), (*value).clone())]);
-            serde_json::from_value::<CredentialStatus>(Value::Object(one)).is_ok()
-        });
-        let readable = readable.map(|(key, value)| (key.clone(), value.clone())).collect();
-        serde_json::from_value(Value::Object(readable)).unwrap_or_default()
+        let mut fields: Map<String, Value> = values(common);
+        fields.retain(|key, value| serde_json::from_value::<CredentialStatus>(json!({ key: value })).is_ok());
+        serde_json::from_value(Value::Object(fields)).unwrap_or_default()
     });
-    fields.retain(|key, _| !CredentialStatus::FIELDS.contains(&key.as_str()));
-    (Some(status), fields)
+    (Some(status), values(rest))
+}
+
+fn values(fields: BTreeMap<String, &RawValue>) -> Map<String, Value> {
+    let read = |(key, raw): (String, &RawValue)| Some((key, serde_json::from_str(raw.get()).ok()?));
+    fields.into_iter().filter_map(read).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn object(spec: Value, status: Value) -> Declared {

@@ -121,7 +121,7 @@ mod tests {
             })
         };
         let (good, new) = (content("a"), content("b"));
-        let missing = || Err(SourceError::SecretNotFound { secret: "src".into() });
+        let missing = || Err(SourceError::not_found("src"));
         assert_eq!(accepted(Some(&Ok(new.clone())), Some(&good)), Some(new));
         assert_eq!(accepted(Some(&missing()), Some(&good)), Some(good.clone()));
         assert_eq!(accepted(None, Some(&good)), Some(good));

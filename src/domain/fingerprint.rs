@@ -5,10 +5,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{
-    content::{Content, SourceSecret},
-    sensitive::SecretBytes,
-};
+use super::content::Data;
 
 /// A keyed hash of a Secret's type and data. Tells equality, and nothing to who lacks the key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,7 +23,6 @@ pub struct FingerprintKey(Zeroizing<[u8; 32]>);
 
 impl FingerprintKey {
     /// A key from random bytes.
-    #[must_use]
     pub fn new(random: [u8; 32]) -> Self {
         Self(Zeroizing::new(random))
     }
@@ -48,37 +44,21 @@ impl FingerprintKey {
             part(&mut hash, key);
             part(&mut hash, value);
         }
-        let digest = hash.finalize();
+        let digest: [u8; 32] = hash.finalize().into();
         let mut short = [0; 16];
-        for (to, from) in short.iter_mut().zip(digest) {
-            *to = from;
-        }
+        short.copy_from_slice(&digest[..16]);
         Fingerprint(short)
     }
 
-    /// Hashes a content that was rendered.
-    pub fn of(&self, content: &Content) -> Fingerprint {
-        self.of_values(content.type_, content.data.iter().map(|(key, value)| (&**key, value)))
-    }
-
-    /// Hashes a Secret that was read.
-    pub fn of_secret(&self, secret: &SourceSecret) -> Fingerprint {
-        self.of_values(&secret.type_, secret.data.iter().map(|(key, value)| (key.as_str(), value)))
-    }
-
-    fn of_values<'a>(
-        &self,
-        type_: &str,
-        data: impl Iterator<Item = (&'a str, &'a SecretBytes)>,
-    ) -> Fingerprint {
+    /// Hashes a type and data that are not in base64.
+    pub fn of(&self, type_: &str, data: &Data) -> Fingerprint {
         let data: Vec<(&str, Zeroizing<String>)> =
-            data.map(|(key, value)| (key, encode(value.expose()))).collect();
+            data.iter().map(|(key, value)| (key.as_str(), encode(value.expose()))).collect();
         self.fingerprint(type_, data.iter().map(|(key, value)| (*key, value.as_str())))
     }
 }
 
 /// Standard base64, as the API server writes Secret data.
-#[must_use]
 pub fn encode(bytes: &[u8]) -> Zeroizing<String> {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     Zeroizing::new(STANDARD.encode(bytes))

@@ -24,8 +24,8 @@ pub(crate) struct RenderedSecret {
     pub metadata: Arc<Metadata>,
     /// A keyed hash of type and data.
     pub fingerprint: Fingerprint,
+    pub content: Arc<Content>,
     data: Zeroizing<String>,
-    content: Arc<Content>,
 }
 
 impl fmt::Debug for RenderedSecret {
@@ -84,7 +84,7 @@ impl RenderedSecret {
                 data.push(',');
             }
             // A key with its quotes, escaped; base64 needs no escaping.
-            data.push_str(&serde_json::Value::from(&**key).to_string());
+            data.push_str(&serde_json::Value::from(key.as_str()).to_string());
             data.push_str(":\"");
             data.push_str(&encode(value.expose()));
             data.push('"');
@@ -93,33 +93,17 @@ impl RenderedSecret {
         Self { owner: id.owner(), id, hub, name, metadata, fingerprint, data, content }
     }
 
-    /// The type of the Secret.
-    pub fn type_(&self) -> &'static str {
-        self.content.type_
-    }
-
-    /// The body that creates a copy; the same for every namespace, which is in the path.
+    /// The body that creates a copy, the same for every namespace, which is in the path; or the one that updates a
+    /// copy which holds nothing but what a plain Secret has. That one is accepted only if the copy still is as it was
+    /// seen.
     ///
     /// # Errors
     /// Never in practice: texts under text keys always serialize.
-    pub fn create_body(&self) -> Result<Vec<u8>, serde_json::Error> {
-        self.body(None, &self.metadata)
-    }
-
-    /// The body that updates a copy which holds nothing but what a plain Secret has. It is accepted
-    /// only if the copy still is as it was seen.
-    ///
-    /// # Errors
-    /// Never in practice.
-    pub fn replace_body(
+    pub fn body(
         &self,
-        seen: &ExistingCopy,
+        seen: Option<&ExistingCopy>,
         metadata: &Metadata,
     ) -> Result<Vec<u8>, serde_json::Error> {
-        self.body(Some(seen), metadata)
-    }
-
-    fn body(&self, seen: Option<&ExistingCopy>, metadata: &Metadata) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(&Body {
             api_version: "v1",
             kind: "Secret",
@@ -140,13 +124,9 @@ impl RenderedSecret {
         let merged = take_metadata(&mut secret.metadata).merged(&self.metadata);
         set_metadata(&mut secret.metadata, merged);
         secret.type_ = Some(self.content.type_.to_owned());
-        secret.data = Some(
-            self.content
-                .data
-                .iter()
-                .map(|(key, value)| (key.clone().into_owned(), ByteString(value.expose().to_vec())))
-                .collect(),
-        );
+        let data = self.content.data.iter();
+        secret.data =
+            Some(data.map(|(key, value)| (key.clone(), ByteString(value.expose().to_vec()))).collect());
     }
 }
 

@@ -24,26 +24,16 @@ pub(crate) fn revision<'a>(
     };
     // Without a record, as after a restore from a backup, the copies are all that is known.
     let credible = if recorded == 0 { i64::MAX - 1 } else { recorded.saturating_add(1) };
-    let mut newest = recorded;
-    let mut newest_matches = false;
-    let mut any = false;
-    for copy in copies {
-        let Some(found) = copy.revision.filter(|found| (1..=credible).contains(found)) else {
-            continue;
-        };
-        any = true;
-        if found > newest {
-            newest = found;
-            newest_matches = false;
-        }
-        newest_matches |= found == newest && copy.content == content;
-    }
-    match (recorded, any) {
-        (0, false) => 1,
+    let newest = copies
+        .into_iter()
+        .filter_map(|copy| Some((copy.revision?, copy.content == content)))
+        .filter(|(found, _)| (1..=credible).contains(found))
+        .max();
+    match newest {
         // Nothing is out there to compare with, and nobody who could see a difference.
-        (_, false) => recorded,
-        _ if newest_matches => newest,
-        _ => newest.saturating_add(1),
+        None => recorded.max(1),
+        Some((found, true)) if found >= recorded => found,
+        Some((found, _)) => found.max(recorded).saturating_add(1),
     }
 }
 

@@ -31,7 +31,6 @@ pub enum Phase {
 
 impl Phase {
     /// The stable reason.
-    #[must_use]
     pub fn reason(self) -> Reason {
         match self {
             Self::NotYetValid => Reason::NotYetValid,
@@ -42,7 +41,6 @@ impl Phase {
     }
 
     /// Whether the content may be used.
-    #[must_use]
     pub fn is_usable(self) -> bool {
         matches!(self, Self::Valid | Self::ExpiringSoon)
     }
@@ -50,7 +48,6 @@ impl Phase {
 
 impl Validity {
     /// Where in its time a content is.
-    #[must_use]
     pub fn at(&self, now: Timestamp) -> Phase {
         if now < self.not_before {
             Phase::NotYetValid
@@ -64,7 +61,6 @@ impl Validity {
     }
 
     /// When the phase changes next without anybody doing anything.
-    #[must_use]
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         let soon = self.not_after.checked_sub(SOON).unwrap_or(self.not_before);
         // The last moment is still valid, so the look comes a second later.
@@ -74,7 +70,6 @@ impl Validity {
     }
 
     /// A sentence's end on how things stand.
-    #[must_use]
     pub fn problem(&self, now: Timestamp) -> String {
         match self.at(now) {
             Phase::NotYetValid => format!("is not valid before {}", self.not_before),

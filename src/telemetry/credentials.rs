@@ -17,7 +17,7 @@ use crate::domain::{condition::ConditionStatus, identity::CredentialId};
 #[derive(Debug)]
 struct Row {
     /// Empty for kinds without one.
-    provider: &'static str,
+    provider: String,
     revision: i64,
     conditions: Vec<(String, ConditionStatus)>,
     clusters: Vec<ClusterRow>,
@@ -38,7 +38,7 @@ pub(crate) struct Credentials(Arc<RwLock<BTreeMap<CredentialId, Row>>>);
 
 impl Credentials {
     /// What is now true of a credential; `provider` is empty for kinds without one.
-    pub fn set(&self, id: &CredentialId, provider: &'static str, status: &CredentialStatus) {
+    pub fn set(&self, id: &CredentialId, provider: String, status: &CredentialStatus) {
         let conditions = status.conditions.iter();
         let clusters = status.clusters.iter();
         let row = Row {
@@ -80,7 +80,7 @@ impl Collector for Credentials {
         };
 
         gauge("claviger_credential_info", "A credential, always 1", |row, put| {
-            put(&[("provider", row.provider)], 1)
+            put(&[("provider", &row.provider)], 1)
         })?;
 
         let help = "1 for the status that a condition has, 0 for the others";
@@ -169,7 +169,7 @@ mod tests {
             namespace: "platform".into(),
             name: "quay".into(),
         };
-        metrics.credentials().set(&id, "Quay", &status());
+        metrics.credentials().set(&id, "Quay".to_owned(), &status());
         let text = metrics.encode();
         let own = "kind=\"RegistryCredential\",namespace=\"platform\",name=\"quay\"";
         for line in [

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     cluster::Cluster,
     domain::{
-        content::{Content, SourceError},
+        content::Content,
         credential::CredentialSpec,
         declared::Declared,
         desired::{DesiredState, SourceState, accepted},
@@ -134,7 +134,8 @@ impl CredentialLoop {
         let result = memory.candidate.as_ref().map(|candidate| &candidate.result);
         let content = accepted(result, memory.last_good.as_ref());
         let recorded = declared.status.as_ref().and_then(|status| status.revision);
-        let fingerprint = content.as_ref().map(|content| context.fingerprints.of(content));
+        let fingerprint =
+            content.as_ref().map(|content| context.fingerprints.of(content.type_, &content.data));
         let revision = match fingerprint {
             Some(fingerprint) => {
                 let revision = number(&copies, recorded, memory.assigned, fingerprint);
@@ -155,7 +156,7 @@ impl CredentialLoop {
             Some(Err(error)) => SourceState::Failed(error.clone()),
             None => SourceState::NotRead,
         };
-        let unreadable = matches!(source, SourceState::Failed(SourceError::Unreadable { .. }));
+        let unreadable = matches!(&source, SourceState::Failed(error) if error.is_unreadable());
         memory.last_good.clone_from(&content);
         let validity = validity(declared, memory);
         let named = target.clusters.iter().flat_map(|clusters| &clusters.names);
@@ -212,8 +213,11 @@ impl CredentialLoop {
                 let existing = match (spec.keeps_existing(), &memory.last_good) {
                     (false, _) => None,
                     // What this process wrote itself is known.
-                    (true, Some(content)) => Some(content.as_copy(&declared.id.name)),
-                    (true, None) => source::read_back(context, &read_back::newest(copies)).await,
+                    (true, Some(content)) => Some(content.data.clone()),
+                    (true, None) => {
+                        let copy = source::read_back(context, &read_back::newest(copies)).await;
+                        copy.map(|copy| copy.data)
+                    }
                 };
                 memory.candidate = Some(source::read(context, declared, spec, existing, now).await);
             }

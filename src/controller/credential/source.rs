@@ -10,7 +10,7 @@ use crate::{
     controller::Context,
     domain::{
         SecretBytes,
-        content::{Content, Inputs, SourceError, SourceSecret, Sources},
+        content::{Content, Data, Inputs, SourceError, SourceSecret},
         credential::CredentialSpec,
         declared::Declared,
         identity::NamespacedName,
@@ -39,7 +39,7 @@ impl Candidate {
         self.generation == declared.generation()
             && self.changes == changes
             && self.until.is_none_or(|until| now < until)
-            && !matches!(self.result, Err(SourceError::Unreadable { .. }))
+            && !self.result.as_ref().is_err_and(SourceError::is_unreadable)
     }
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn read(
     context: &Context,
     declared: &Declared,
     spec: &Arc<dyn CredentialSpec>,
-    existing: Option<SourceSecret>,
+    existing: Option<Data>,
     now: Timestamp,
 ) -> Candidate {
     let names = declared.source_secrets();
@@ -71,26 +71,23 @@ pub(super) fn validity(result: &Result<Arc<Content>, SourceError>) -> Option<Val
     }
 }
 
-async fn fetch_all(context: &Context, names: &[NamespacedName]) -> Result<Sources, SourceError> {
+async fn fetch_all(context: &Context, names: &[NamespacedName]) -> Result<Vec<SourceSecret>, SourceError> {
     let mut secrets = Vec::new();
     for name in names {
         let found = context.local().connection.secret(&name.namespace, &name.name).await;
-        let found = found.map_err(|error| SourceError::Unreadable {
-            secret: name.name.to_string(),
-            problem: describe(&error),
-        })?;
+        let found = found.map_err(|error| SourceError::unreadable(&name.name, &describe(&error)))?;
         let version = found.as_ref().and_then(|secret| secret.metadata.resource_version.clone());
         context.stores.credentials.source_read(name, version);
         secrets.extend(found.map(|secret| take(&name.name, secret)));
     }
-    Ok(secrets.into_iter().collect())
+    Ok(secrets)
 }
 
 /// Renders; where that is slow, beside the runtime's own threads.
 async fn render(
     spec: &Arc<dyn CredentialSpec>,
-    sources: Sources,
-    existing: Option<SourceSecret>,
+    sources: Vec<SourceSecret>,
+    existing: Option<Data>,
     now: Timestamp,
 ) -> Result<Content, SourceError> {
     let mut entropy = [0; 32];
@@ -105,10 +102,7 @@ async fn render(
     match rendered.await {
         Ok(rendered) => rendered,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(SourceError::Unreadable {
-            secret: String::new(),
-            problem: "rendering was cut short".to_owned(),
-        }),
+        Err(_) => Err(SourceError::unreadable("", "rendering was cut short")),
     }
 }
 
@@ -139,7 +133,7 @@ async fn read_copy(context: &Context, Place { cluster, name, content }: &Place) 
     let member = context.clusters.get(cluster)?;
     let found = member.up()?.connection.secret(&name.namespace, &name.name).await.ok()??;
     let copy = take(&name.name, found);
-    (context.fingerprints.of_secret(&copy) == *content).then_some(copy)
+    (context.fingerprints.of(&copy.type_, &copy.data) == *content).then_some(copy)
 }
 
 /// A Secret with its values where they are wiped.

@@ -2,8 +2,12 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{error::CertificateError, key::PublicKey, x509::X509};
-use crate::domain::validity::Validity;
+use super::{
+    error::{CertificateError, malformed},
+    key::PublicKey,
+    x509::X509,
+};
+use crate::domain::{reason::Reason, validity::Validity};
 
 /// More certificates than that are a bundle, not a chain.
 const MAX_CHAIN: usize = 16;
@@ -34,14 +38,14 @@ pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateError>
             chain.push(certificate);
         }
         if chain.len() > MAX_CHAIN {
-            return Err(CertificateError::Malformed(format!(
+            return Err(malformed(format!(
                 "holds {} certificates; a chain has at most {MAX_CHAIN}: the first is the server's own, each further one issued the one before it",
                 all.len()
             )));
         }
     }
     let [leaf, rest @ ..] = chain.as_slice() else {
-        return Err(CertificateError::Malformed("holds no certificate".to_owned()));
+        return Err(malformed("holds no certificate"));
     };
     let own = leaf.public_key()?;
     own.strong_enough()?;
@@ -49,7 +53,13 @@ pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateError>
         let later = rest.iter().position(|other| other.public_key().is_ok_and(|other| other == *key));
         return Err(match later {
             Some(at) => out_of_order(&chain, &path(&chain, at + 1)),
-            None => CertificateError::KeyMismatch { wanted: own.algorithm() },
+            None => CertificateError::new(
+                Reason::KeyMismatch,
+                format!(
+                    "does not belong to the certificate, which has the public key of another {} key; put the two that were made together into the Secret",
+                    own.algorithm()
+                ),
+            ),
         });
     }
     let path = path(&chain, 0);
@@ -58,15 +68,19 @@ pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateError>
         return Err(out_of_order(&chain, &path));
     }
     if let (Some(odd), Some(before)) = (chain.get(straight), chain.get(straight.saturating_sub(1))) {
-        return Err(CertificateError::ChainBroken {
-            number: straight + 1,
-            subject: odd.subject.clone(),
-            why: if odd.bears_name_of_issuer(before) {
-                "which its key did not sign".to_owned()
-            } else {
-                format!("whose issuer is {}", before.issuer)
-            },
-        });
+        let why = if odd.bears_name_of_issuer(before) {
+            "which its key did not sign".to_owned()
+        } else {
+            format!("whose issuer is {}", before.issuer)
+        };
+        return Err(CertificateError::new(
+            Reason::ChainBroken,
+            format!(
+                "is no chain: certificate {} ({}) did not issue the one before it, {why}; leave it out, or put the missing one before it",
+                straight + 1,
+                odd.subject
+            ),
+        ));
     }
     // Clients have their own copy of a root, and do not look at one that they are sent.
     let root = rest.last().filter(|last| last.is_self_issued());
@@ -90,7 +104,6 @@ pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateError>
 
 impl Checked {
     /// Which certificate above the server's own is to blame when the chain is not valid at a time.
-    #[must_use]
     pub fn to_blame(&self, now: Timestamp) -> Option<&str> {
         let (position, (subject, _)) =
             self.parts.iter().enumerate().find(|(_, (_, validity))| !validity.at(now).is_usable())?;
@@ -115,6 +128,9 @@ fn path(chain: &[&X509], from: usize) -> Vec<usize> {
 }
 
 fn out_of_order(chain: &[&X509], path: &[usize]) -> CertificateError {
-    let subjects = path.iter().filter_map(|at| chain.get(*at)).map(|certificate| certificate.subject.clone());
-    CertificateError::ChainOutOfOrder(subjects.collect())
+    let certificates = path.iter().filter_map(|at| chain.get(*at));
+    let order: Vec<String> =
+        certificates.zip(1..).map(|(one, number)| format!("{number}. {}", one.subject)).collect();
+    let message = format!("has its certificates in the wrong order; the right one is {}", order.join(", "));
+    CertificateError::new(Reason::ChainOutOfOrder, message)
 }

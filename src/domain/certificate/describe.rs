@@ -11,7 +11,6 @@ use crate::api::CertificateStatus;
 const MAX_NAMES: usize = 100;
 
 /// Describes a certificate, in the forms in which `openssl x509` prints them.
-#[must_use]
 pub fn describe(certificate: &X509) -> CertificateStatus {
     let parts = certificate.parts.tbs_certificate();
     let names: Vec<GeneralName> = alternative_names(certificate).unwrap_or_default();

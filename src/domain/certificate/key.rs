@@ -5,7 +5,7 @@ use p384::NistP384;
 use p521::{
     NistP521,
     elliptic_curve::{
-        AffinePoint, CurveArithmetic, FieldBytesSize, SecretKey,
+        self, AffinePoint, CurveArithmetic, FieldBytesSize, SecretKey,
         sec1::{FromSec1Point, ModulusSize, ToSec1Point},
     },
 };
@@ -15,7 +15,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use sec1::EcPrivateKey;
 use x509_cert::{
     der::{
-        Decode,
+        Decode, Encode,
         asn1::{ObjectIdentifier, OctetStringRef},
         oid::db::{
             rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1, SECP_521_R_1},
@@ -25,92 +25,55 @@ use x509_cert::{
     spki::SubjectPublicKeyInfoOwned,
 };
 
-use super::{error::CertificateError, pem};
+use super::{
+    error::{CertificateError, malformed, unsupported_format},
+    pem,
+};
+use crate::domain::reason::Reason;
 
 /// Below this, clients refuse to connect.
 const MIN_RSA_BITS: usize = 2048;
 
 /// A public key, in the one form that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PublicKey {
-    /// RSA.
-    Rsa {
-        /// `n`, without leading zeros.
-        modulus: Vec<u8>,
-        /// `e`, without leading zeros.
-        exponent: Vec<u8>,
-    },
-    /// ECDSA on a curve of NIST.
-    Ec {
-        /// Which.
-        curve: Curve,
-        /// The point, uncompressed.
-        point: Vec<u8>,
-    },
-    /// Ed25519.
-    Ed25519(Vec<u8>),
+pub struct PublicKey {
+    kind: Kind,
+    /// DER of `n` and `e` of RSA, the uncompressed point of ECDSA, or the bytes of Ed25519.
+    bytes: Vec<u8>,
 }
 
-/// The curves that usual clients speak.
+/// The kinds of key that usual clients speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Curve {
-    /// P-256.
+enum Kind {
+    Rsa { bits: usize },
     P256,
-    /// P-384.
     P384,
-    /// P-521.
     P521,
+    Ed25519,
 }
 
-impl Curve {
-    fn of(oid: ObjectIdentifier) -> Option<Self> {
-        match oid {
-            SECP_256_R_1 => Some(Self::P256),
-            SECP_384_R_1 => Some(Self::P384),
-            SECP_521_R_1 => Some(Self::P521),
-            _ => None,
-        }
-    }
+/// What the public point of an ECDSA key is worked out from.
+#[derive(Clone, Copy)]
+enum EcKey<'a> {
+    /// The private scalar.
+    Private(&'a [u8]),
+    /// The point as a certificate has it, which may be compressed.
+    Public(&'a [u8]),
+}
 
-    /// The public point of a private scalar.
-    fn public(self, scalar: &[u8]) -> Option<PublicKey> {
-        let point = match self {
-            Self::P256 => point::<NistP256>(scalar),
-            Self::P384 => point::<NistP384>(scalar),
-            Self::P521 => point::<NistP521>(scalar),
+impl EcKey<'_> {
+    fn point<C>(self) -> Option<Vec<u8>>
+    where
+        C: CurveArithmetic,
+        AffinePoint<C>: FromSec1Point<C> + ToSec1Point<C>,
+        FieldBytesSize<C>: ModulusSize,
+    {
+        let key = match self {
+            Self::Private(scalar) => SecretKey::<C>::from_slice(scalar).ok()?.public_key(),
+            Self::Public(point) => elliptic_curve::PublicKey::<C>::from_sec1_bytes(point).ok()?,
         };
-        point.map(|point| PublicKey::Ec { curve: self, point })
+        Some(key.to_sec1_point(false).as_bytes().to_vec())
     }
-
-    /// A point as a certificate has it, which may be compressed.
-    fn read(self, bytes: &[u8]) -> Option<PublicKey> {
-        let point = match self {
-            Self::P256 => read_point::<NistP256>(bytes),
-            Self::P384 => read_point::<NistP384>(bytes),
-            Self::P521 => read_point::<NistP521>(bytes),
-        };
-        point.map(|point| PublicKey::Ec { curve: self, point })
-    }
-}
-
-fn point<C>(scalar: &[u8]) -> Option<Vec<u8>>
-where
-    C: CurveArithmetic,
-    AffinePoint<C>: FromSec1Point<C> + ToSec1Point<C>,
-    FieldBytesSize<C>: ModulusSize,
-{
-    let key = SecretKey::<C>::from_slice(scalar).ok()?;
-    Some(key.public_key().to_sec1_point(false).as_bytes().to_vec())
-}
-
-fn read_point<C>(bytes: &[u8]) -> Option<Vec<u8>>
-where
-    C: CurveArithmetic,
-    AffinePoint<C>: FromSec1Point<C> + ToSec1Point<C>,
-    FieldBytesSize<C>: ModulusSize,
-{
-    let key = p521::elliptic_curve::PublicKey::<C>::from_sec1_bytes(bytes).ok()?;
-    Some(key.to_sec1_point(false).as_bytes().to_vec())
 }
 
 impl PublicKey {
@@ -119,34 +82,47 @@ impl PublicKey {
     /// # Errors
     /// When it is of a kind that is not distributed, or cannot be read.
     pub fn of(info: &SubjectPublicKeyInfoOwned) -> Result<Self, CertificateError> {
-        let broken =
-            || CertificateError::Malformed("holds a certificate whose public key cannot be read".to_owned());
+        let broken = || malformed("holds a certificate whose public key cannot be read");
         let bytes = info.subject_public_key.as_bytes().ok_or_else(broken)?;
         match info.algorithm.oid {
             RSA_ENCRYPTION => {
-                let key = RsaPublicKeyRef::from_der(bytes).map_err(|_| broken())?;
-                Ok(Self::Rsa {
-                    modulus: key.modulus.as_bytes().to_vec(),
-                    exponent: key.public_exponent.as_bytes().to_vec(),
-                })
+                let key = RsaPublicKeyRef::from_der(bytes).ok();
+                key.as_ref().and_then(Self::rsa).ok_or_else(broken)
             }
             ID_EC_PUBLIC_KEY => {
-                let oid = info.algorithm.parameters.as_ref().and_then(|any| any.decode_as().ok());
-                let curve = oid.and_then(Curve::of).ok_or_else(|| unsupported("a key on another curve"))?;
-                curve.read(bytes).ok_or_else(broken)
+                let curve = info.algorithm.parameters.as_ref().and_then(|any| any.decode_as().ok());
+                let curve = curve.ok_or_else(another_curve)?;
+                Self::ec(curve, EcKey::Public(bytes))?.ok_or_else(broken)
             }
-            ID_ED_25519 => Ok(Self::Ed25519(bytes.to_vec())),
+            ID_ED_25519 => Ok(Self { kind: Kind::Ed25519, bytes: bytes.to_vec() }),
             other => Err(unsupported(&format!("a key of type {other}"))),
         }
     }
 
+    fn rsa(key: &RsaPublicKeyRef<'_>) -> Option<Self> {
+        let modulus = key.modulus.as_bytes();
+        let zeros = modulus.first()?.leading_zeros();
+        let bits = modulus.len() * 8 - usize::try_from(zeros).ok()?;
+        Some(Self { kind: Kind::Rsa { bits }, bytes: key.to_der().ok()? })
+    }
+
+    /// `None` when the key is not on its curve.
+    fn ec(curve: ObjectIdentifier, key: EcKey<'_>) -> Result<Option<Self>, CertificateError> {
+        let (kind, point) = match curve {
+            SECP_256_R_1 => (Kind::P256, key.point::<NistP256>()),
+            SECP_384_R_1 => (Kind::P384, key.point::<NistP384>()),
+            SECP_521_R_1 => (Kind::P521, key.point::<NistP521>()),
+            _ => return Err(another_curve()),
+        };
+        Ok(point.map(|bytes| Self { kind, bytes }))
+    }
+
     /// Such as `RSA-2048`, `ECDSA-P256` or `Ed25519`.
-    #[must_use]
     pub fn algorithm(&self) -> String {
-        match self {
-            Self::Rsa { modulus, .. } => format!("RSA-{}", bits(modulus)),
-            Self::Ec { curve, .. } => format!("ECDSA-{curve:?}"),
-            Self::Ed25519(_) => "Ed25519".to_owned(),
+        match self.kind {
+            Kind::Rsa { bits } => format!("RSA-{bits}"),
+            Kind::P256 | Kind::P384 | Kind::P521 => format!("ECDSA-{:?}", self.kind),
+            Kind::Ed25519 => "Ed25519".to_owned(),
         }
     }
 
@@ -155,27 +131,25 @@ impl PublicKey {
     /// # Errors
     /// When the key is too short.
     pub fn strong_enough(&self) -> Result<(), CertificateError> {
-        match self {
-            Self::Rsa { modulus, .. } if bits(modulus) < MIN_RSA_BITS => {
-                Err(CertificateError::UnsupportedKey(format!(
-                    "holds a certificate for an RSA key of {} bits, which clients refuse; make one with at least {MIN_RSA_BITS}",
-                    bits(modulus)
-                )))
-            }
+        match self.kind {
+            Kind::Rsa { bits } if bits < MIN_RSA_BITS => Err(CertificateError::new(
+                Reason::UnsupportedKey,
+                format!(
+                    "holds a certificate for an RSA key of {bits} bits, which clients refuse; make one with at least {MIN_RSA_BITS}"
+                ),
+            )),
             _ => Ok(()),
         }
     }
 }
 
-fn bits(number: &[u8]) -> usize {
-    let zeros = number.first().map_or(0, |byte| byte.leading_zeros());
-    (number.len() * 8).saturating_sub(usize::try_from(zeros).unwrap_or(0))
+fn unsupported(what: &str) -> CertificateError {
+    let message = format!("holds {what}; use RSA, ECDSA on P-256, P-384 or P-521, or Ed25519");
+    CertificateError::new(Reason::UnsupportedKey, message)
 }
 
-fn unsupported(what: &str) -> CertificateError {
-    CertificateError::UnsupportedKey(format!(
-        "holds {what}; use RSA, ECDSA on P-256, P-384 or P-521, or Ed25519"
-    ))
+fn another_curve() -> CertificateError {
+    unsupported("a key on another curve")
 }
 
 /// The public key that follows from the one private key in a PEM value: PKCS#1, SEC1 or PKCS#8.
@@ -183,15 +157,14 @@ fn unsupported(what: &str) -> CertificateError {
 /// # Errors
 /// When there is no such key, more than one, or one that cannot be used as it is.
 pub fn private_key(value: &[u8]) -> Result<PublicKey, CertificateError> {
-    let malformed = |problem: &str| CertificateError::Malformed(problem.to_owned());
     let mut found = None;
     for block in pem::blocks(value)? {
         match block.label.as_str() {
             // What `openssl ecparam -genkey` writes before the key. The key says it again.
             "EC PARAMETERS" => continue,
-            "ENCRYPTED PRIVATE KEY" => return Err(CertificateError::EncryptedKey),
+            "ENCRYPTED PRIVATE KEY" => return Err(encrypted()),
             "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" if block.encrypted => {
-                return Err(CertificateError::EncryptedKey);
+                return Err(encrypted());
             }
             "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" if found.is_some() => {
                 return Err(malformed("holds more than one private key; leave only that of the certificate"));
@@ -200,16 +173,14 @@ pub fn private_key(value: &[u8]) -> Result<PublicKey, CertificateError> {
             "RSA PRIVATE KEY" => found = Some(from_pkcs1(&block.der)?),
             "EC PRIVATE KEY" => found = Some(from_sec1(&block.der, None)?),
             "OPENSSH PRIVATE KEY" => {
-                return Err(CertificateError::UnsupportedFormat(
+                return Err(unsupported_format(
                     "is a key of OpenSSH, which TLS servers cannot read; convert it: ssh-keygen -p -m PKCS8 -f <key>",
                 ));
             }
-            label if label.ends_with("PRIVATE KEY") => {
-                return Err(unsupported(&format!("a {label}")));
-            }
+            label if label.ends_with("PRIVATE KEY") => return Err(unsupported(&format!("a {label}"))),
             "PUBLIC KEY" => return Err(malformed("holds a public key where the private one belongs")),
             label => {
-                return Err(CertificateError::Malformed(format!(
+                return Err(malformed(format!(
                     "holds a block {label}; nothing but the private key belongs there"
                 )));
             }
@@ -218,24 +189,27 @@ pub fn private_key(value: &[u8]) -> Result<PublicKey, CertificateError> {
     found.ok_or_else(|| malformed("holds no private key"))
 }
 
+fn encrypted() -> CertificateError {
+    CertificateError::new(
+        Reason::EncryptedKey,
+        "is an encrypted private key, and no Pod could unlock it; decrypt it first: openssl pkey -in <encrypted> -out tls.key",
+    )
+}
+
 fn damaged(form: &str) -> CertificateError {
-    CertificateError::Malformed(format!("holds a private key that cannot be read as {form}"))
+    malformed(format!("holds a private key that cannot be read as {form}"))
 }
 
 fn from_pkcs1(der: &[u8]) -> Result<PublicKey, CertificateError> {
-    let key = RsaPrivateKeyRef::from_der(der).map_err(|_| damaged("PKCS#1"))?;
-    Ok(PublicKey::Rsa {
-        modulus: key.modulus.as_bytes().to_vec(),
-        exponent: key.public_exponent.as_bytes().to_vec(),
-    })
+    let key = RsaPrivateKeyRef::from_der(der).ok();
+    key.and_then(|key| PublicKey::rsa(&key.public_key())).ok_or_else(|| damaged("PKCS#1"))
 }
 
 fn from_sec1(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<PublicKey, CertificateError> {
-    let key = EcPrivateKey::from_der(der).map_err(|_| damaged("SEC1 with a named curve"))?;
+    let unnamed = || damaged("SEC1 with a named curve");
+    let key = EcPrivateKey::from_der(der).map_err(|_| unnamed())?;
     let named = curve.or_else(|| key.parameters.and_then(|parameters| parameters.named_curve()));
-    let oid = named.ok_or_else(|| damaged("SEC1 with a named curve"))?;
-    let curve = Curve::of(oid).ok_or_else(|| unsupported("a key on another curve"))?;
-    curve.public(key.private_key).ok_or_else(|| damaged("SEC1"))
+    PublicKey::ec(named.ok_or_else(unnamed)?, EcKey::Private(key.private_key))?.ok_or_else(|| damaged("SEC1"))
 }
 
 fn from_pkcs8(der: &[u8]) -> Result<PublicKey, CertificateError> {
@@ -244,14 +218,13 @@ fn from_pkcs8(der: &[u8]) -> Result<PublicKey, CertificateError> {
     match info.algorithm.oid {
         RSA_ENCRYPTION => from_pkcs1(key),
         ID_EC_PUBLIC_KEY => {
-            let curve = info.algorithm.parameters_oid().map_err(|_| unsupported("a key on another curve"))?;
-            from_sec1(key, Some(curve))
+            from_sec1(key, Some(info.algorithm.parameters_oid().map_err(|_| another_curve())?))
         }
         ID_ED_25519 => {
             let seed = <&OctetStringRef>::from_der(key).map_err(|_| damaged("Ed25519"))?;
             let pair =
                 Ed25519KeyPair::from_seed_unchecked(seed.as_bytes()).map_err(|_| damaged("Ed25519"))?;
-            Ok(PublicKey::Ed25519(pair.public_key().as_ref().to_vec()))
+            Ok(PublicKey { kind: Kind::Ed25519, bytes: pair.public_key().as_ref().to_vec() })
         }
         other => Err(unsupported(&format!("a key of type {other}"))),
     }

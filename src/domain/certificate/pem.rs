@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
-use super::error::CertificateError;
+use super::error::{CertificateError, malformed, unsupported_format};
 
 /// What stands between a BEGIN and its END. It may be a private key, so it cannot be printed.
 pub struct Block {
@@ -22,7 +22,6 @@ const DASHES: &[u8] = b"-----";
 /// All blocks of a value, at least one. Text around them is left alone, as in every bundle of a
 /// distribution; within them only the headers of RFC 1421 are known.
 pub fn blocks(value: &[u8]) -> Result<Vec<Block>, CertificateError> {
-    let malformed = |problem: String| CertificateError::Malformed(problem);
     let mut blocks = Vec::new();
     let mut open: Option<(String, bool, Zeroizing<Vec<u8>>)> = None;
     for line in value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end) {
@@ -31,7 +30,7 @@ pub fn blocks(value: &[u8]) -> Result<Vec<Block>, CertificateError> {
                 return Err(malformed(format!("has a block {label} without its -----END {label}-----")));
             }
             let label = rest.strip_suffix(DASHES).map(name).ok_or_else(|| {
-                malformed("has a line that begins with -----BEGIN but does not end in -----".to_owned())
+                malformed("has a line that begins with -----BEGIN but does not end in -----")
             })?;
             // A key's is as large as it can get, so that growing leaves no copies behind.
             let size = if label.ends_with("PRIVATE KEY") { value.len() } else { 0 };
@@ -39,8 +38,7 @@ pub fn blocks(value: &[u8]) -> Result<Vec<Block>, CertificateError> {
         } else if let Some(rest) = line.strip_prefix(END) {
             let Some((label, encrypted, body)) = open.take() else {
                 return Err(malformed(
-                    "has an -----END line without its -----BEGIN line; nothing may stand before the dashes"
-                        .to_owned(),
+                    "has an -----END line without its -----BEGIN line; nothing may stand before the dashes",
                 ));
             };
             if rest.strip_suffix(DASHES).map(name).as_deref() != Some(label.as_str()) {
@@ -61,7 +59,7 @@ pub fn blocks(value: &[u8]) -> Result<Vec<Block>, CertificateError> {
             }
         } else if line.trim_ascii_start().starts_with(BEGIN) {
             return Err(malformed(
-                "has a -----BEGIN line with spaces before it; write it without indentation".to_owned(),
+                "has a -----BEGIN line with spaces before it; write it without indentation",
             ));
         }
     }
@@ -91,7 +89,7 @@ fn not_pem(value: &[u8]) -> CertificateError {
         "is empty"
     } else if let [0x30, rest @ ..] = value {
         // A PFX begins with its version, which is 3.
-        return CertificateError::UnsupportedFormat(
+        return unsupported_format(
             if rest.iter().take(8).collect::<Vec<_>>().windows(3).any(|three| three == [&2, &1, &3]) {
                 "is PKCS#12, not PEM; take it apart: openssl pkcs12 -in <file> -nokeys -out tls.crt, and openssl pkcs12 -in <file> -nocerts -nodes -out tls.key"
             } else {
@@ -99,7 +97,7 @@ fn not_pem(value: &[u8]) -> CertificateError {
             },
         );
     } else if value.starts_with(&[0xFE, 0xED, 0xFE, 0xED]) {
-        return CertificateError::UnsupportedFormat(
+        return unsupported_format(
             "is a Java keystore, not PEM; export it with keytool -importkeystore -deststoretype pkcs12, and take that apart with openssl pkcs12",
         );
     } else if text.starts_with(b"LS0tLS1") {
@@ -109,5 +107,5 @@ fn not_pem(value: &[u8]) -> CertificateError {
     } else {
         "is not PEM: no line begins with -----BEGIN"
     };
-    CertificateError::Malformed(problem.to_owned())
+    malformed(problem)
 }

@@ -1,7 +1,7 @@
 //! One certificate.
 
 use k8s_openapi::jiff::Timestamp;
-use rustls::{crypto::ring, pki_types::SignatureVerificationAlgorithm};
+use rustls::crypto::ring;
 use x509_cert::{
     Certificate,
     der::{
@@ -9,12 +9,15 @@ use x509_cert::{
         asn1::{AnyRef, BitStringRef},
     },
     ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier},
-    name::Name,
     time::Time,
 };
 
-use super::{error::CertificateError, key::PublicKey, pem};
-use crate::domain::validity::Validity;
+use super::{
+    error::{CertificateError, malformed, unsupported_format},
+    key::PublicKey,
+    pem,
+};
+use crate::domain::{reason::Reason, validity::Validity};
 
 /// A certificate as it was read.
 pub struct X509 {
@@ -42,8 +45,9 @@ impl X509 {
         if parts.signature_algorithm() != parts.tbs_certificate().signature() {
             return Err(Tag::Sequence.value_error().into());
         }
-        let (subject, issuer) =
-            (told(parts.tbs_certificate().subject()), told(parts.tbs_certificate().issuer()));
+        // In the manner of RFC 4514.
+        let subject = plain(&parts.tbs_certificate().subject().to_string());
+        let issuer = plain(&parts.tbs_certificate().issuer().to_string());
         Ok(Self { der: der.to_vec(), parts, subject, issuer })
     }
 
@@ -56,27 +60,23 @@ impl X509 {
     }
 
     /// From when to when it is valid.
-    #[must_use]
     pub fn validity(&self) -> Validity {
         let validity = self.parts.tbs_certificate().validity();
         Validity { not_before: moment(&validity.not_before), not_after: moment(&validity.not_after) }
     }
 
     /// Whether it names itself as its issuer, as a root does.
-    #[must_use]
     pub fn is_self_issued(&self) -> bool {
         same_name(&self.subject, &self.issuer)
     }
 
     /// Whether it has the name that another one gives as its issuer's.
-    #[must_use]
     pub fn bears_name_of_issuer(&self, issued: &Self) -> bool {
         same_name(&self.subject, &issued.issuer)
     }
 
     /// Whether another one issued it: by name, and by signature. Where the algorithm is not at hand,
     /// as for P-521, the ids of the key are compared.
-    #[must_use]
     pub fn is_issued_by(&self, issuer: &Self) -> bool {
         issuer.bears_name_of_issuer(self)
             && self.is_signed_by(issuer).unwrap_or_else(|| self.names_key_of(issuer).unwrap_or(true))
@@ -91,50 +91,36 @@ impl X509 {
 
     /// `None` when the algorithm is not at hand.
     fn is_signed_by(&self, issuer: &Self) -> Option<bool> {
-        let signed = Signed::read(&self.der).ok()?;
+        let [message, algorithm, signature] = signed_parts(&self.der).ok()?;
         let key = issuer.parts.tbs_certificate().subject_public_key_info();
         let key_algorithm = key.algorithm.to_der().ok()?;
-        let key_algorithm = AnyRef::from_der(&key_algorithm).ok()?;
-        if let Ok(PublicKey::Rsa { .. }) = PublicKey::of(key)
-            && PublicKey::of(key).is_ok_and(|key| key.strong_enough().is_err())
-        {
+        let key_algorithm = AnyRef::from_der(&key_algorithm).ok()?.value();
+        if PublicKey::of(key).is_ok_and(|key| key.strong_enough().is_err()) {
             // Too short for the library to look at.
             return None;
         }
-        let fitting: Vec<&dyn SignatureVerificationAlgorithm> = ring::default_provider()
-            .signature_verification_algorithms
-            .all
+        let algorithms = ring::default_provider().signature_verification_algorithms.all;
+        let fitting: Vec<_> = algorithms
             .iter()
-            .copied()
-            .filter(|algorithm| {
-                algorithm.signature_alg_id().as_ref() == signed.algorithm
-                    && algorithm.public_key_alg_id().as_ref() == key_algorithm.value()
+            .filter(|known| {
+                known.signature_alg_id().as_ref() == algorithm
+                    && known.public_key_alg_id().as_ref() == key_algorithm
             })
             .collect();
-        let bytes = key.subject_public_key.as_bytes()?;
-        if fitting.is_empty() {
-            return None;
-        }
-        Some(fitting.iter().any(|by| by.verify_signature(bytes, signed.message, signed.signature).is_ok()))
+        let key = key.subject_public_key.as_bytes()?;
+        let verified = || fitting.iter().any(|by| by.verify_signature(key, message, signature).is_ok());
+        (!fitting.is_empty()).then(verified)
     }
 }
 
-/// The three parts of a certificate, as the bytes that were signed.
-struct Signed<'a> {
-    message: &'a [u8],
-    algorithm: &'a [u8],
-    signature: &'a [u8],
-}
-
-impl<'a> Signed<'a> {
-    fn read(der: &'a [u8]) -> Result<Self, x509_cert::der::Error> {
-        SliceReader::new(der)?.sequence(|reader| {
-            let message = reader.tlv_bytes()?;
-            let algorithm = AnyRef::decode(reader)?.value();
-            let signature = BitStringRef::decode(reader)?.as_bytes().ok_or(Tag::BitString.value_error())?;
-            Ok(Self { message, algorithm, signature })
-        })
-    }
+/// The three parts of a certificate, as bytes: what was signed, the algorithm, the signature.
+fn signed_parts(der: &[u8]) -> Result<[&[u8]; 3], x509_cert::der::Error> {
+    SliceReader::new(der)?.sequence(|reader| {
+        let message = reader.tlv_bytes()?;
+        let algorithm = AnyRef::decode(reader)?.value();
+        let signature = BitStringRef::decode(reader)?.as_bytes().ok_or(Tag::BitString.value_error())?;
+        Ok([message, algorithm, signature])
+    })
 }
 
 /// All certificates of a PEM value.
@@ -144,41 +130,37 @@ impl<'a> Signed<'a> {
 pub fn certificates(value: &[u8]) -> Result<Vec<X509>, CertificateError> {
     // Whatever else is wrong with it, this comes first, also where the block is damaged.
     if value.windows(PRIVATE.len()).any(|bytes| bytes == PRIVATE) {
-        return Err(CertificateError::PrivateKeyInCertificate);
+        return Err(CertificateError::new(
+            Reason::PrivateKeyInCertificate,
+            "holds a private key, which belongs into the key of `spec.secretRef.privateKeyKey` alone; take it out, and replace it if it was ever served",
+        ));
     }
     let mut all = Vec::new();
     for block in pem::blocks(value)? {
-        match block.label.as_str() {
-            "CERTIFICATE" => all.push(X509::read(&block.der).map_err(|error| {
-                let number = all.len() + 1;
-                CertificateError::Malformed(format!(
-                    "holds a certificate (number {number}) that cannot be read: {error}"
-                ))
-            })?),
-            "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => {
-                return Err(CertificateError::UnsupportedFormat(
-                    "holds a certificate in a form that only OpenSSL reads; rewrite it: openssl x509 -in <file> -out tls.crt",
-                ));
-            }
-            "PKCS7" | "CMS" => {
-                return Err(CertificateError::UnsupportedFormat(
-                    "is PKCS#7; take the certificates out of it: openssl pkcs7 -in <file> -print_certs -out tls.crt",
-                ));
-            }
-            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
-                return Err(CertificateError::Malformed(
-                    "is a signing request; put the certificate there that the authority made from it"
-                        .to_owned(),
-                ));
-            }
-            label => {
-                return Err(CertificateError::Malformed(format!(
-                    "holds a block {label}; nothing but certificates belongs there"
-                )));
-            }
+        if block.label != "CERTIFICATE" {
+            return Err(not_a_certificate(&block.label));
         }
+        all.push(X509::read(&block.der).map_err(|error| {
+            let number = all.len() + 1;
+            malformed(format!("holds a certificate (number {number}) that cannot be read: {error}"))
+        })?);
     }
     Ok(all)
+}
+
+fn not_a_certificate(label: &str) -> CertificateError {
+    match label {
+        "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => unsupported_format(
+            "holds a certificate in a form that only OpenSSL reads; rewrite it: openssl x509 -in <file> -out tls.crt",
+        ),
+        "PKCS7" | "CMS" => unsupported_format(
+            "is PKCS#7; take the certificates out of it: openssl pkcs7 -in <file> -print_certs -out tls.crt",
+        ),
+        "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
+            malformed("is a signing request; put the certificate there that the authority made from it")
+        }
+        _ => malformed(format!("holds a block {label}; nothing but certificates belongs there")),
+    }
 }
 
 const PRIVATE: &[u8] = b"PRIVATE KEY-----";
@@ -189,12 +171,7 @@ fn moment(time: &Time) -> Timestamp {
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
 }
 
-/// A name in the manner of RFC 4514, without what could disturb a terminal.
-fn told(name: &Name) -> String {
-    plain(&name.to_string())
-}
-
-/// A text of a certificate without control characters, and not endless.
+/// A text of a certificate without control characters, which could disturb a terminal, and not endless.
 pub fn plain(text: &str) -> String {
     text.chars().take(MAX_NAME_CHARS).map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }

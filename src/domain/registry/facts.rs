@@ -1,10 +1,10 @@
 //! From the spec of a RegistryCredential to the registry it means.
 
-use crate::api::{KeyScope, Provider, RegistryCredentialSpec, ScalewayRegion};
+use crate::api::{KeyScope, Provider, RegistryCredentialSpec, RegistryStatus, ScalewayRegion};
 
 /// Docker Hub's key in `auths`, for every client since docker 1.0; without the slash at its end
 /// kubelet would never match it.
-pub const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// User name of a token of Azure's own exchange, per Azure/acr AAD-OAuth.md.
 const ACR_TOKEN_USER: &str = "00000000-0000-0000-0000-000000000000";
@@ -12,89 +12,72 @@ const ACR_TOKEN_USER: &str = "00000000-0000-0000-0000-000000000000";
 /// Hosts by which people mean Docker Hub.
 const DOCKER_HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 
-/// A registry, as images name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registry {
-    /// Host, in lower case, and port.
-    pub host: String,
-    /// Path below the host that images of this credential have.
-    pub path: Option<String>,
-    /// The key in `auths`.
-    pub key: String,
-}
-
-impl Registry {
-    /// Works out the registry. The schema has made sure that what a provider needs is there; where
-    /// it is not, the host is empty.
-    #[must_use]
-    pub fn of(spec: &RegistryCredentialSpec) -> Self {
-        let server = spec.server.as_deref().map(split);
-        let (host, path) = match spec.provider {
-            Provider::DockerHub => ("docker.io".to_owned(), None),
-            Provider::GitHub => server.unwrap_or_else(|| ("ghcr.io".to_owned(), None)),
-            Provider::GitLab => server.unwrap_or_else(|| ("registry.gitlab.com".to_owned(), None)),
-            Provider::Quay => {
-                let (host, path) = server.unwrap_or_else(|| ("quay.io".to_owned(), None));
-                (host, spec.quay.as_ref().map(|quay| quay.namespace.clone()).or(path))
+/// Works out the registry. The schema has made sure that what a provider needs is there; where
+/// it is not, the host is empty.
+pub fn registry(spec: &RegistryCredentialSpec) -> RegistryStatus {
+    let server = spec.server.as_deref().map(split);
+    let (host, path) = match spec.provider {
+        Provider::DockerHub => ("docker.io".to_owned(), None),
+        Provider::GitHub => server.unwrap_or_else(|| ("ghcr.io".to_owned(), None)),
+        Provider::GitLab => server.unwrap_or_else(|| ("registry.gitlab.com".to_owned(), None)),
+        Provider::Quay => {
+            let (host, path) = server.unwrap_or_else(|| ("quay.io".to_owned(), None));
+            (host, spec.quay.as_ref().map(|quay| quay.namespace.clone()).or(path))
+        }
+        Provider::Scaleway => spec.scaleway.as_ref().map_or_else(Default::default, |scaleway| {
+            let region = match scaleway.region {
+                ScalewayRegion::FrPar => "fr-par",
+                ScalewayRegion::NlAms => "nl-ams",
+                ScalewayRegion::PlWaw => "pl-waw",
+            };
+            (format!("rg.{region}.scw.cloud"), scaleway.namespace.clone())
+        }),
+        Provider::DigitalOcean => (
+            "registry.digitalocean.com".to_owned(),
+            spec.digital_ocean.as_ref().and_then(|block| block.registry.clone()),
+        ),
+        Provider::GoogleArtifactRegistry => match &spec.google_artifact_registry {
+            Some(block) => (format!("{}-docker.pkg.dev", block.location), None),
+            None => server.unwrap_or_default(),
+        },
+        Provider::ECR => match &spec.ecr {
+            Some(block) => {
+                // The partition of China has a suffix of its own.
+                let suffix = if block.region.starts_with("cn-") { ".cn" } else { "" };
+                (format!("{}.dkr.ecr.{}.amazonaws.com{suffix}", block.account_id, block.region), None)
             }
-            Provider::Scaleway => spec.scaleway.as_ref().map_or_else(Default::default, |scaleway| {
-                let region = match scaleway.region {
-                    ScalewayRegion::FrPar => "fr-par",
-                    ScalewayRegion::NlAms => "nl-ams",
-                    ScalewayRegion::PlWaw => "pl-waw",
-                };
-                (format!("rg.{region}.scw.cloud"), scaleway.namespace.clone())
-            }),
-            Provider::DigitalOcean => (
-                "registry.digitalocean.com".to_owned(),
-                spec.digital_ocean.as_ref().and_then(|block| block.registry.clone()),
-            ),
-            Provider::GoogleArtifactRegistry => match &spec.google_artifact_registry {
-                Some(block) => (format!("{}-docker.pkg.dev", block.location), None),
-                None => server.unwrap_or_default(),
-            },
-            Provider::ECR => match &spec.ecr {
-                Some(block) => {
-                    // The partition of China has a suffix of its own.
-                    let suffix = if block.region.starts_with("cn-") { ".cn" } else { "" };
-                    (format!("{}.dkr.ecr.{}.amazonaws.com{suffix}", block.account_id, block.region), None)
-                }
-                None => server.unwrap_or_default(),
-            },
-            Provider::ACR => match &spec.acr {
-                Some(block) => (format!("{}.azurecr.io", block.registry.to_ascii_lowercase()), None),
-                None => server.unwrap_or_default(),
-            },
-            Provider::Harbor | Provider::Custom => server.unwrap_or_default(),
-        };
-        let key = match (&path, spec.key_scope) {
-            (Some(path), KeyScope::Path) => format!("{host}/{path}"),
-            _ if DOCKER_HUB_HOSTS.contains(&host.as_str()) => DOCKER_HUB_KEY.to_owned(),
-            _ => host.clone(),
-        };
-        Self { host, path, key }
-    }
+            None => server.unwrap_or_default(),
+        },
+        Provider::ACR => match &spec.acr {
+            Some(block) => (format!("{}.azurecr.io", block.registry.to_ascii_lowercase()), None),
+            None => server.unwrap_or_default(),
+        },
+        Provider::Harbor | Provider::Custom => server.unwrap_or_default(),
+    };
+    let endpoint = match &path {
+        Some(path) => format!("{host}/{path}"),
+        None => host.clone(),
+    };
+    let key = if path.is_some() && spec.key_scope == KeyScope::Path {
+        endpoint.clone()
+    } else if DOCKER_HUB_HOSTS.contains(&host.as_str()) {
+        DOCKER_HUB_KEY.to_owned()
+    } else {
+        host
+    };
+    RegistryStatus { endpoint, key }
+}
 
-    /// Host and path, as in an image's name.
-    #[must_use]
-    pub fn endpoint(&self) -> String {
-        match &self.path {
-            Some(path) => format!("{}/{path}", self.host),
-            None => self.host.clone(),
-        }
-    }
-
-    /// An image that a login with this key must serve, in kubelet's normalised form.
-    #[must_use]
-    pub fn sample_image(&self) -> String {
-        if self.key == DOCKER_HUB_KEY {
-            "docker.io/library/image".to_owned()
-        } else {
-            format!("{}/image", self.endpoint())
-        }
+/// An image that a login for this registry must serve, in kubelet's normalised form.
+pub fn sample_image(registry: &RegistryStatus) -> String {
+    if registry.key == DOCKER_HUB_KEY {
+        "docker.io/library/image".to_owned()
+    } else {
+        format!("{}/image", registry.endpoint)
     }
 }
 
+/// Host, in lower case and with its port, and path.
 fn split(server: &str) -> (String, Option<String>) {
     match server.split_once('/') {
         Some((host, path)) => (host.to_ascii_lowercase(), Some(path.to_owned())),
@@ -103,7 +86,6 @@ fn split(server: &str) -> (String, Option<String>) {
 }
 
 /// Who logs in when nobody was named; `None` where a provider has no such user.
-#[must_use]
 pub fn default_username(provider: Provider, password: &str) -> Option<&str> {
     match provider {
         Provider::Scaleway => Some("nologin"),
@@ -126,12 +108,12 @@ mod tests {
     use super::*;
     use crate::domain::registry::kubelet;
 
-    fn registry(spec: Value) -> Registry {
+    fn of(spec: Value) -> RegistryStatus {
         let mut full = json!({"secretRef": {"name": "s"}});
         if let (Value::Object(full), Value::Object(spec)) = (&mut full, spec) {
             full.extend(spec);
         }
-        Registry::of(&serde_json::from_value(full).unwrap())
+        registry(&serde_json::from_value(full).unwrap())
     }
 
     #[test]
@@ -219,9 +201,9 @@ mod tests {
             ),
             (json!({"provider": "Custom", "server": "[::1]:5000"}), "[::1]:5000", "[::1]:5000"),
         ] {
-            let found = registry(spec.clone());
-            assert_eq!((found.key.as_str(), found.endpoint().as_str()), (key, endpoint), "{spec}");
-            let image = found.sample_image();
+            let found = of(spec.clone());
+            assert_eq!((found.key.as_str(), found.endpoint.as_str()), (key, endpoint), "{spec}");
+            let image = sample_image(&found);
             assert!(
                 kubelet::matches(&found.key, &image),
                 "kubelet would never use {} for {image}",

@@ -9,7 +9,6 @@ const DOCKER_HUB_FALLBACK: &str = "index.docker.io";
 
 /// Whether kubelet would try the entry `key` for `image`, given in normalised form
 /// (`docker.io/library/nginx`, without tag or digest).
-#[must_use]
 pub fn matches(key: &str, image: &str) -> bool {
     let Some((key_host, key_path)) = parse_key(key) else { return false };
     let (image_host, image_path) = split(image);
@@ -17,37 +16,28 @@ pub fn matches(key: &str, image: &str) -> bool {
     if key_host == DOCKER_HUB_FALLBACK && key_path.is_empty() && image_host == "docker.io" {
         return true;
     }
-    hosts_match(&key_host, image_host) && image_path.starts_with(&key_path)
+    hosts_match(key_host, image_host) && image_path.starts_with(key_path)
 }
 
 /// Of several keys, the one that kubelet tries first for `image`: keys in reverse order, so that
 /// the longer path comes first, and Docker Hub's only when nothing else matched.
 pub fn first_match<'a>(keys: impl IntoIterator<Item = &'a str>, image: &str) -> Option<&'a str> {
-    let mut matching: Vec<(bool, String, &str)> = keys
-        .into_iter()
-        .filter(|key| matches(key, image))
-        .filter_map(|key| {
-            let (host, path) = parse_key(key)?;
-            Some((host != DOCKER_HUB_FALLBACK, format!("{host}{path}"), key))
-        })
-        .collect();
-    matching.sort();
-    matching.pop().map(|(_, _, key)| key)
+    keys.into_iter().filter(|key| matches(key, image)).max_by_key(|key| {
+        let (host, path) = parse_key(key).unwrap_or_default();
+        (host != DOCKER_HUB_FALLBACK, format!("{host}{path}"), *key)
+    })
 }
 
-fn parse_key(key: &str) -> Option<(String, String)> {
+/// Host and path of a key.
+fn parse_key(key: &str) -> Option<(&str, &str)> {
     let rest = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     if rest.is_empty() || rest.contains("://") || rest.contains(char::is_whitespace) {
         return None;
     }
     let (host, path) = split(rest);
-    let path = match path {
-        p if p.starts_with("/v1/") || p.starts_with("/v2/") => p.split_at(3).1,
-        p => p,
-    };
+    let path = if path.starts_with("/v1/") || path.starts_with("/v2/") { path.split_at(3).1 } else { path };
     // A bare slash adds nothing to a host.
-    let path = if path == "/" { "" } else { path };
-    Some((host.to_owned(), path.to_owned()))
+    Some((host, if path == "/" { "" } else { path }))
 }
 
 fn split(text: &str) -> (&str, &str) {

@@ -6,4 +6,4 @@
 mod facts;
 pub(crate) mod kubelet;
 
-pub(crate) use facts::{Registry, default_username};
+pub(crate) use facts::{default_username, registry, sample_image};

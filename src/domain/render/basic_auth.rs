@@ -1,9 +1,6 @@
 //! BasicAuthCredential: `kubernetes.io/basic-auth`, or htpasswd.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -13,7 +10,7 @@ use crate::{
     api::{BasicAuthCredentialSpec, BasicAuthFormat, BasicAuthStatus, DeletionPolicy, PasswordHash, Target},
     domain::{
         SecretBytes,
-        content::{Content, Inputs, SourceError, SourceSecret, Sources, Warning},
+        content::{Content, Data, Inputs, SourceError, SourceSecret, Warning},
         credential::{CredentialSpec, Source},
         htpasswd,
     },
@@ -46,19 +43,12 @@ impl CredentialSpec for BasicAuthCredentialSpec {
     fn details(&self, _: Option<&Content>, _: &Map<String, Value>) -> Map<String, Value> {
         let users = self.users.len() + usize::from(self.secret_ref.is_some());
         let status = BasicAuthStatus { users: i64::try_from(users).unwrap_or(i64::MAX), hash: hash(self) };
-        let mut details = Map::new();
-        details.insert("basicAuth".to_owned(), serde_json::json!(status));
-        details
+        Map::from_iter([("basicAuth".to_owned(), serde_json::json!(status))])
     }
 
-    fn provider(&self) -> &'static str {
-        match self.format {
-            BasicAuthFormat::BasicAuth => "BasicAuth",
-            BasicAuthFormat::Htpasswd => "Htpasswd",
-            BasicAuthFormat::HtpasswdMap => "HtpasswdMap",
-            BasicAuthFormat::NginxOrg => "NginxOrg",
-            BasicAuthFormat::EnvoyGateway => "EnvoyGateway",
-        }
+    fn provider(&self) -> String {
+        // A variant is called as in the spec.
+        format!("{:?}", self.format)
     }
 }
 
@@ -76,7 +66,6 @@ fn hash(spec: &BasicAuthCredentialSpec) -> Option<PasswordHash> {
 /// A user as the sources have it.
 struct User<'a> {
     secret: &'a SourceSecret,
-    key: &'a str,
     password: value::Text<'a>,
 }
 
@@ -84,7 +73,7 @@ struct User<'a> {
 type Users<'a> = BTreeMap<&'a str, User<'a>>;
 
 fn render(spec: &BasicAuthCredentialSpec, inputs: Inputs<'_>) -> Result<Content, SourceError> {
-    let users = users(spec, inputs.sources)?;
+    let users = users(spec, inputs)?;
     let (type_, data) = match spec.format {
         BasicAuthFormat::BasicAuth => ("kubernetes.io/basic-auth", plain(&users)),
         BasicAuthFormat::Htpasswd => ("Opaque", file(spec, &users, inputs, "auth")?),
@@ -106,25 +95,20 @@ fn render(spec: &BasicAuthCredentialSpec, inputs: Inputs<'_>) -> Result<Content,
     })
 }
 
-fn users<'a>(spec: &'a BasicAuthCredentialSpec, sources: &'a Sources) -> Result<Users<'a>, SourceError> {
+fn users<'a>(spec: &'a BasicAuthCredentialSpec, inputs: Inputs<'a>) -> Result<Users<'a>, SourceError> {
     let mut users = Users::new();
     for user in &spec.users {
         let key = user.secret_ref.password_key.as_deref();
-        users.insert(&user.username, read(sources, &user.secret_ref.name, key)?);
+        users.insert(&user.username, read(inputs, &user.secret_ref.name, key)?);
     }
     if let Some(reference) = &spec.secret_ref {
-        let user = read(sources, &reference.name, reference.password_key.as_deref())?;
+        let user = read(inputs, &reference.name, reference.password_key.as_deref())?;
         let name = match &spec.username {
             Some(name) => name,
             None => {
-                let key = reference.username_key.as_deref().unwrap_or("username");
-                if reference.username_key.is_none() && !user.secret.data.contains_key(key) {
-                    return Err(SourceError::UsernameMissing {
-                        secret: reference.name.clone(),
-                        key: key.to_owned(),
-                    });
-                }
-                value::text(user.secret, key, "usernameKey")?.text
+                let missing =
+                    || SourceError::username_missing(&reference.name, value::username_key(reference));
+                value::username(user.secret, reference)?.ok_or_else(missing)?.text
             }
         };
         users.insert(name, user);
@@ -137,17 +121,12 @@ fn users<'a>(spec: &'a BasicAuthCredentialSpec, sources: &'a Sources) -> Result<
     Ok(users)
 }
 
-fn read<'a>(sources: &'a Sources, name: &str, key: Option<&'a str>) -> Result<User<'a>, SourceError> {
-    let secret = sources.get(name)?;
+fn read<'a>(inputs: Inputs<'a>, name: &str, key: Option<&'a str>) -> Result<User<'a>, SourceError> {
+    let secret = inputs.source(name)?;
     if !matches!(secret.type_.as_str(), "Opaque" | "" | "kubernetes.io/basic-auth") {
-        return Err(SourceError::UnsupportedType {
-            secret: secret.name.clone(),
-            type_: secret.type_.clone(),
-            accepted: "Opaque or kubernetes.io/basic-auth",
-        });
+        return Err(SourceError::unsupported_type(secret, "Opaque or kubernetes.io/basic-auth"));
     }
-    let key = key.unwrap_or("password");
-    Ok(User { secret, key, password: value::password(secret, key, "passwordKey")? })
+    Ok(User { secret, password: value::password(secret, key.unwrap_or("password"))? })
 }
 
 /// Checks a user name by what the format makes of it, as the schema does for those in a spec.
@@ -162,7 +141,7 @@ fn check_for_format(format: BasicAuthFormat, secret: &SourceSecret, name: &str) 
         _ if name.starts_with(' ') || name.ends_with(' ') => "begins or ends with a space",
         _ => return Ok(()),
     };
-    Err(SourceError::InvalidUsername { secret: secret.name.clone(), problem: problem.to_owned() })
+    Err(SourceError::invalid_username(&secret.name, problem))
 }
 
 /// As the API server checks the keys of a Secret.
@@ -172,8 +151,6 @@ fn is_secret_key(name: &str) -> bool {
         && name != "."
         && !name.starts_with("..")
 }
-
-type Data = BTreeMap<Cow<'static, str>, SecretBytes>;
 
 fn plain(users: &Users<'_>) -> Data {
     // The schema allows one user only.
@@ -190,7 +167,7 @@ fn file(
     inputs: Inputs<'_>,
     key: &'static str,
 ) -> Result<Data, SourceError> {
-    let existing = inputs.existing.and_then(|secret| secret.data.get(key));
+    let existing = inputs.existing.and_then(|data| data.get(key));
     let existing = existing.and_then(|bytes| std::str::from_utf8(bytes.expose()).ok()).unwrap_or_default();
     let existing: BTreeMap<&str, &str> = existing.lines().filter_map(|line| line.split_once(':')).collect();
     let hashes = hashes(spec, users, inputs, |name| existing.get(name).copied())?;
@@ -207,10 +184,9 @@ fn file(
 
 /// A key for each user.
 fn map(spec: &BasicAuthCredentialSpec, users: &Users<'_>, inputs: Inputs<'_>) -> Result<Data, SourceError> {
-    let hashes = hashes(spec, users, inputs, |name| {
-        std::str::from_utf8(inputs.existing?.data.get(name)?.expose()).ok()
-    })?;
-    Ok(hashes.into_iter().map(|(name, hash)| (name.to_owned().into(), hash.as_str().into())).collect())
+    let hashes =
+        hashes(spec, users, inputs, |name| std::str::from_utf8(inputs.existing?.get(name)?.expose()).ok())?;
+    Ok(hashes.into_iter().map(|(name, hash)| (name.to_owned(), hash.as_str().into())).collect())
 }
 
 /// A hash for each user: the existing one where it holds, so that nothing is written for the sake
@@ -225,7 +201,7 @@ fn hashes<'a>(
     // All are judged before the first is hashed, which takes its time.
     for user in users.values() {
         if let Some(problem) = htpasswd::problem(hash, user.password.text) {
-            return Err(invalid(user.secret, user.key, &problem));
+            return Err(invalid(user.secret, user.password.key, &problem));
         }
     }
     let hashed = users.iter().map(|(name, user)| {
@@ -246,7 +222,7 @@ fn trimmed(users: &Users<'_>) -> Option<String> {
     Some(match trimmed.count() {
         0 => format!(
             "a newline at the end of key '{}' of Secret '{}' was left out",
-            first.key, first.secret.name
+            first.password.key, first.secret.name
         ),
         more => format!("a newline at the end of {} passwords was left out", more + 1),
     })

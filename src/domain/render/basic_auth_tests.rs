@@ -25,18 +25,16 @@ fn secret(name: &str, type_: &str, data: &[(&str, &[u8])]) -> SourceSecret {
     }
 }
 
-fn sources(alice: &str, bob: &str, carol: &str) -> Sources {
+fn sources(alice: &str, bob: &str, carol: &str) -> [SourceSecret; 2] {
     let team = [("alice", alice.as_bytes()), ("bob", bob.as_bytes())];
     let carol: [(&str, &[u8]); 1] = [("password", carol.as_bytes())];
     [secret("team", "Opaque", &team), secret("carol", "kubernetes.io/basic-auth", &carol)]
-        .into_iter()
-        .collect()
 }
 
 fn draw(
     spec: &BasicAuthCredentialSpec,
-    sources: &Sources,
-    existing: Option<&SourceSecret>,
+    sources: &[SourceSecret],
+    existing: Option<&Data>,
     entropy: u8,
 ) -> Result<Content, SourceError> {
     render(spec, Inputs { sources, existing, now: Timestamp::UNIX_EPOCH, entropy: &[entropy; 32] })
@@ -44,12 +42,6 @@ fn draw(
 
 fn text<'a>(content: &'a Content, key: &str) -> &'a str {
     std::str::from_utf8(content.data[key].expose()).unwrap()
-}
-
-/// The content as it stands in a cluster.
-fn stands(content: &Content) -> SourceSecret {
-    let data: Vec<(&str, &[u8])> = content.data.iter().map(|(key, value)| (&**key, value.expose())).collect();
-    secret("copy", content.type_, &data)
 }
 
 #[test]
@@ -110,7 +102,7 @@ fn a_single_user_has_its_name_from_the_spec_or_the_secret() {
         } else if let Some(name) = extra.get("username") {
             reference["username"] = name.clone();
         }
-        draw(&spec(reference), &[secret.clone()].into_iter().collect(), None, 1)
+        draw(&spec(reference), std::slice::from_ref(secret), None, 1)
     };
     assert_eq!(text(&user(json!({"username": "from-spec"}), &with).unwrap(), "username"), "from-spec");
     assert_eq!(text(&user(json!({"usernameKey": "login"}), &without).unwrap(), "username"), "elsewhere");
@@ -126,12 +118,12 @@ fn an_unchanged_password_is_never_hashed_again() {
     for format in ["Htpasswd", "HtpasswdMap", "NginxOrg", "EnvoyGateway"] {
         let sources = sources("alice-password", "bob-password", "carol-password");
         let first = draw(&team(format), &sources, None, 1).unwrap();
-        let again = draw(&team(format), &sources, Some(&stands(&first)), 2).unwrap();
+        let again = draw(&team(format), &sources, Some(&first.data), 2).unwrap();
         assert_eq!(first, again, "{format}");
         // Nor when users are listed in another order.
         let mut turned = team(format);
         turned.users.reverse();
-        assert_eq!(first, draw(&turned, &sources, Some(&stands(&first)), 3).unwrap(), "{format}");
+        assert_eq!(first, draw(&turned, &sources, Some(&first.data), 3).unwrap(), "{format}");
     }
 }
 
@@ -141,7 +133,7 @@ fn a_new_password_changes_its_user_only() {
         draw(&team("Htpasswd"), &sources("alice-password", "bob-password", "carol-password"), None, 1);
     let first = first.unwrap();
     let changed = sources("alice-password", "another-password", "carol-password");
-    let second = draw(&team("Htpasswd"), &changed, Some(&stands(&first)), 2).unwrap();
+    let second = draw(&team("Htpasswd"), &changed, Some(&first.data), 2).unwrap();
     let differ: Vec<&str> = text(&first, "auth")
         .lines()
         .zip(text(&second, "auth").lines())
@@ -169,7 +161,7 @@ fn what_was_tampered_with_is_made_anew() {
         ("not text", b"\xff\xfe".as_slice(), false),
     ] {
         let existing = secret("copy", "Opaque", &[("auth", tampered)]);
-        let healed = draw(&team("Htpasswd"), &sources, Some(&existing), 2).unwrap();
+        let healed = draw(&team("Htpasswd"), &sources, Some(&existing.data), 2).unwrap();
         let healed = text(&healed, "auth");
         assert_eq!(healed.lines().count(), 3, "{what}");
         assert!(!healed.contains("{SHA}") && !healed.contains("mallory"), "{what}");
@@ -184,7 +176,7 @@ fn what_was_tampered_with_is_made_anew() {
     // A hash that holds but is weaker than what is wanted now.
     let weak = BasicAuthCredentialSpec { hash: Some(PasswordHash::Sha1), ..team("Htpasswd") };
     let weak = draw(&weak, &sources, None, 1).unwrap();
-    let strong = draw(&team("Htpasswd"), &sources, Some(&stands(&weak)), 2).unwrap();
+    let strong = draw(&team("Htpasswd"), &sources, Some(&weak.data), 2).unwrap();
     assert!(text(&strong, "auth").lines().all(|line| line.contains(":$2y$10$")));
 }
 
@@ -208,12 +200,7 @@ fn a_broken_source_is_reported_without_its_value() {
     ] {
         let secret =
             secret("src", "Opaque", &[("username", name.as_bytes()), ("password", password.as_bytes())]);
-        let error = draw(
-            &spec(json!({"format": format, "secretRef": {"name": "src"}})),
-            &[secret].into_iter().collect(),
-            None,
-            1,
-        );
+        let error = draw(&spec(json!({"format": format, "secretRef": {"name": "src"}})), &[secret], None, 1);
         let error = error.unwrap_err();
         assert_eq!(error.reason(), want, "{error}");
         assert!(!error.to_string().contains("hunter2"), "a value leaked: {error}");
@@ -228,7 +215,7 @@ fn a_broken_source_is_reported_without_its_value() {
         (secret("team", "Opaque", &[("alice", b"hunter2hunter2")]), Reason::KeyMissing),
         (secret("other", "Opaque", &[]), Reason::SecretNotFound),
     ] {
-        let error = draw(&team("Htpasswd"), &[secret].into_iter().collect(), None, 1).unwrap_err();
+        let error = draw(&team("Htpasswd"), &[secret], None, 1).unwrap_err();
         assert_eq!(error.reason(), want, "{error}");
     }
 }
@@ -252,12 +239,11 @@ fn a_short_password_is_a_warning() {
 
 #[test]
 fn every_source_is_named_once() {
-    let sources = |names: &[&str]| Source::Secrets(names.iter().map(|name| (*name).to_owned()).collect());
     let team = team("Htpasswd");
-    assert_eq!(team.source(), sources(&["carol", "team"]));
+    assert_eq!(team.source(), Source::Secrets(vec!["carol".into(), "team".into()]));
     assert_eq!(team.details(None, &Map::new())["basicAuth"], json!({"users": 3, "hash": "Bcrypt"}));
     let single = spec(json!({"format": "BasicAuth", "secretRef": {"name": "src"}}));
-    assert_eq!(single.source(), sources(&["src"]));
+    assert_eq!(single.source(), Source::Secrets(vec!["src".into()]));
     assert_eq!(single.details(None, &Map::new())["basicAuth"], json!({"users": 1}));
 }
 

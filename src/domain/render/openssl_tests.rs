@@ -99,9 +99,8 @@ fn judge(certificate: &[u8], key: &[u8]) -> Judged {
         ("tls.key".to_owned(), SecretBytes::new(key.to_vec())),
     ]);
     let secret = SourceSecret { name: "src".into(), type_: "kubernetes.io/tls".into(), data };
-    let sources = [secret].into_iter().collect();
     credential().render(Inputs {
-        sources: &sources,
+        sources: &[secret],
         existing: None,
         now: Timestamp::now(),
         entropy: &[0; 32],

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use base64::{Engine as _, engine::general_purpose};
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::value::{self, invalid};
 use crate::{
-    api::{DeletionPolicy, Provider, RegistryCredentialSpec, RegistryStatus, Target},
+    api::{DeletionPolicy, RegistryCredentialSpec, RegistryStatus, Target},
     domain::{
         SecretBytes,
         content::{Content, Inputs, SourceError, SourceSecret, Warning},
         credential::{CredentialSpec, Source},
-        registry::{Registry, default_username, kubelet},
+        fingerprint::encode,
+        registry::{default_username, kubelet, registry, sample_image},
     },
 };
 
@@ -35,31 +36,16 @@ impl CredentialSpec for RegistryCredentialSpec {
     }
 
     fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError> {
-        render(self, inputs.sources.get(&self.secret_ref.name)?)
+        render(self, inputs.source(&self.secret_ref.name)?)
     }
 
     fn details(&self, _: Option<&Content>, _: &Map<String, Value>) -> Map<String, Value> {
-        let registry = Registry::of(self);
-        let status = RegistryStatus { endpoint: registry.endpoint(), key: registry.key };
-        let mut details = Map::new();
-        details.insert("registry".to_owned(), serde_json::json!(status));
-        details
+        Map::from_iter([("registry".to_owned(), serde_json::json!(registry(self)))])
     }
 
-    fn provider(&self) -> &'static str {
-        match self.provider {
-            Provider::DockerHub => "DockerHub",
-            Provider::GitHub => "GitHub",
-            Provider::GitLab => "GitLab",
-            Provider::Quay => "Quay",
-            Provider::Scaleway => "Scaleway",
-            Provider::DigitalOcean => "DigitalOcean",
-            Provider::GoogleArtifactRegistry => "GoogleArtifactRegistry",
-            Provider::ECR => "ECR",
-            Provider::ACR => "ACR",
-            Provider::Harbor => "Harbor",
-            Provider::Custom => "Custom",
-        }
+    fn provider(&self) -> String {
+        // A variant is called as in the spec.
+        format!("{:?}", self.provider)
     }
 }
 
@@ -72,16 +58,13 @@ struct Login<'a> {
 }
 
 fn render(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Content, SourceError> {
-    let registry = Registry::of(spec);
+    let registry = registry(spec);
     let login = match secret.type_.as_str() {
         "Opaque" | "" | "kubernetes.io/basic-auth" => from_keys(spec, secret)?,
         OUTPUT_TYPE => from_docker_config(spec, secret, &registry)?,
-        other => {
-            return Err(SourceError::UnsupportedType {
-                secret: secret.name.clone(),
-                type_: other.to_owned(),
-                accepted: "Opaque, kubernetes.io/basic-auth or kubernetes.io/dockerconfigjson",
-            });
+        _ => {
+            let accepted = "Opaque, kubernetes.io/basic-auth or kubernetes.io/dockerconfigjson";
+            return Err(SourceError::unsupported_type(secret, accepted));
         }
     };
     let username = match (&spec.username, &login.username) {
@@ -91,7 +74,7 @@ fn render(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Conten
             name.as_str()
         }
         (None, None) => default_username(spec.provider, &login.password).ok_or_else(|| {
-            SourceError::UsernameMissing { secret: secret.name.clone(), key: username_key(spec).to_owned() }
+            SourceError::username_missing(&secret.name, value::username_key(&spec.secret_ref))
         })?,
     };
     let weak = value::is_weak(&login.password);
@@ -107,30 +90,18 @@ fn render(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Conten
     })
 }
 
-fn username_key(spec: &RegistryCredentialSpec) -> &str {
-    spec.secret_ref.username_key.as_deref().unwrap_or("username")
-}
-
-fn from_keys<'a>(spec: &RegistryCredentialSpec, secret: &'a SourceSecret) -> Result<Login<'a>, SourceError> {
-    let password_key = spec.secret_ref.password_key.as_deref().unwrap_or("password");
-    let password = value::password(secret, password_key, "passwordKey")?;
-    let mut notes = Vec::new();
-    if password.trimmed {
-        notes.push(format!("a newline at the end of key '{password_key}' was left out"));
-    }
-    // A key that was named must be there; the default one may be missing.
-    let key = username_key(spec);
-    let username = if spec.username.is_some()
-        || (spec.secret_ref.username_key.is_none() && !secret.data.contains_key(key))
-    {
-        None
-    } else {
-        let username = value::text(secret, key, "usernameKey")?;
-        if username.trimmed {
-            notes.push(format!("a newline at the end of key '{key}' was left out"));
-        }
-        Some(Zeroizing::new(username.text.to_owned()))
-    };
+fn from_keys<'a>(
+    spec: &'a RegistryCredentialSpec,
+    secret: &'a SourceSecret,
+) -> Result<Login<'a>, SourceError> {
+    let reference = &spec.secret_ref;
+    let password_key = reference.password_key.as_deref().unwrap_or("password");
+    let password = value::password(secret, password_key)?;
+    let username = if spec.username.is_none() { value::username(secret, reference)? } else { None };
+    let trimmed = [Some(&password), username.as_ref()].into_iter().flatten().filter(|value| value.trimmed);
+    let notes = trimmed.map(|value| format!("a newline at the end of key '{}' was left out", value.key));
+    let notes = notes.collect();
+    let username = username.map(|username| Zeroizing::new(username.text.to_owned()));
     Ok(Login { username, password: Zeroizing::new(password.text.to_owned()), email: None, notes })
 }
 
@@ -160,7 +131,7 @@ impl Drop for Entry<'_> {
 fn from_docker_config<'a>(
     spec: &RegistryCredentialSpec,
     secret: &'a SourceSecret,
-    registry: &Registry,
+    registry: &RegistryStatus,
 ) -> Result<Login<'a>, SourceError> {
     let wrong = |problem: &str| invalid(secret, OUTPUT_KEY, problem);
     let text = value::text(secret, OUTPUT_KEY, "name")?.text;
@@ -172,12 +143,12 @@ fn from_docker_config<'a>(
             error.column()
         ))
     })?;
-    let key = kubelet::first_match(config.auths.keys().map(String::as_str), &registry.sample_image());
+    let key = kubelet::first_match(config.auths.keys().map(String::as_str), &sample_image(registry));
     let Some(entry) = key.and_then(|key| config.auths.get(key)) else {
         // The keys stand inside of the value, so they are counted and never quoted.
         return Err(wrong(&format!(
             "has no entry that serves {}, among {} in all",
-            registry.endpoint(),
+            registry.endpoint,
             config.auths.len()
         )));
     };
@@ -190,19 +161,14 @@ fn from_docker_config<'a>(
         (_, Some(username), Some(password)) => (username.clone(), Zeroizing::new(password.clone())),
         _ => return Err(wrong("has neither `auth` nor `username` and `password` for the registry")),
     };
-    let probe = SourceSecret {
-        name: secret.name.clone(),
-        type_: String::new(),
-        data: BTreeMap::from([(OUTPUT_KEY.to_owned(), SecretBytes::new(password.as_bytes().to_vec()))]),
-    };
-    value::password(&probe, OUTPUT_KEY, "name")?;
+    value::check_password(secret, OUTPUT_KEY, value::strip_newline(&password).unwrap_or(&password))?;
     let username = (spec.username.is_none() && !username.is_empty()).then(|| Zeroizing::new(username));
     Ok(Login { username, password, email, notes: Vec::new() })
 }
 
 /// Base64, padded or not, split at the first colon.
 fn decode_auth(auth: &str) -> Option<(String, Zeroizing<String>)> {
-    let bytes = Zeroizing::new(general_purpose::STANDARD_NO_PAD.decode(auth.trim_end_matches('=')).ok()?);
+    let bytes = Zeroizing::new(STANDARD_NO_PAD.decode(auth.trim_end_matches('=')).ok()?);
     let text = std::str::from_utf8(&bytes).ok()?;
     let (username, password) = text.split_once(':')?;
     Some((username.to_owned(), Zeroizing::new(password.to_owned())))
@@ -212,10 +178,6 @@ fn decode_auth(auth: &str) -> Option<(String, Zeroizing<String>)> {
 /// only one of them.
 fn docker_config(key: &str, username: &str, password: &str, email: Option<&str>) -> SecretBytes {
     #[derive(Serialize)]
-    struct Auths<'a> {
-        auths: BTreeMap<&'a str, Login<'a>>,
-    }
-    #[derive(Serialize)]
     struct Login<'a> {
         username: &'a str,
         password: &'a str,
@@ -224,10 +186,11 @@ fn docker_config(key: &str, username: &str, password: &str, email: Option<&str>)
         auth: &'a str,
     }
     let pair = Zeroizing::new(format!("{username}:{password}"));
-    let auth = Zeroizing::new(general_purpose::STANDARD.encode(pair.as_bytes()));
-    let auths = BTreeMap::from([(key, Login { username, password, email, auth: &auth })]);
+    let auth = encode(pair.as_bytes());
+    let login = Login { username, password, email, auth: &auth };
+    let file = BTreeMap::from([("auths", BTreeMap::from([(key, login)]))]);
     // Strings under string keys always serialize.
-    SecretBytes::new(serde_json::to_vec(&Auths { auths }).unwrap_or_default())
+    SecretBytes::new(serde_json::to_vec(&file).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -6,12 +6,15 @@ use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::value;
 use crate::{
     api::{CertificateStatus, CredentialStatus, DeletionPolicy, Target, TlsCredentialSpec},
     domain::{
+        SecretBytes,
         certificate::{self, CertificateError},
         content::{Content, Inputs, SourceError, SourceSecret, Warning},
         credential::{CredentialSpec, Source},
+        reason::Reason,
         validity::Validity,
     },
 };
@@ -38,7 +41,7 @@ impl CredentialSpec for TlsCredentialSpec {
     }
 
     fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError> {
-        render(self, inputs.sources.get(&self.secret_ref.name)?, inputs.now)
+        render(self, inputs.source(&self.secret_ref.name)?, inputs.now)
     }
 
     fn details(&self, content: Option<&Content>, recorded: &Map<String, Value>) -> Map<String, Value> {
@@ -54,8 +57,8 @@ impl CredentialSpec for TlsCredentialSpec {
         Some(Validity { not_before: certificate.not_before.0, not_after: not_after.0 })
     }
 
-    fn provider(&self) -> &'static str {
-        ""
+    fn provider(&self) -> String {
+        String::new()
     }
 }
 
@@ -66,34 +69,26 @@ fn described(content: &Content) -> Option<CertificateStatus> {
 
 fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Result<Content, SourceError> {
     if !matches!(secret.type_.as_str(), "Opaque" | "" | OUTPUT_TYPE) {
-        return Err(SourceError::UnsupportedType {
-            secret: secret.name.clone(),
-            type_: secret.type_.clone(),
-            accepted: "Opaque, kubernetes.io/tls",
-        });
+        return Err(SourceError::unsupported_type(secret, "Opaque, kubernetes.io/tls"));
     }
     let names = &spec.secret_ref;
     let certificate_key = names.certificate_key.as_deref().unwrap_or(CERTIFICATE);
     let private_key_key = names.private_key_key.as_deref().unwrap_or(PRIVATE_KEY);
-    let value = |key: &str, field| {
-        secret.data.get(key).ok_or_else(|| SourceError::KeyMissing {
-            secret: secret.name.clone(),
-            key: key.to_owned(),
-            field,
-        })
+    let wrong = |key: &str, problem: CertificateError| {
+        SourceError::invalid_value(&secret.name, key, problem.reason(), problem)
     };
-    let wrong = |key: &str| {
-        let (secret, key) = (secret.name.clone(), key.to_owned());
-        move |problem| SourceError::Certificate { secret, key, problem }
+    let read = |key: &str, value: &SecretBytes| {
+        certificate::certificates(value.expose()).map_err(|problem| wrong(key, problem))
     };
 
-    let certificate = value(certificate_key, "certificateKey")?;
-    let private_key = value(private_key_key, "privateKeyKey")?;
-    let chain = certificate::certificates(certificate.expose()).map_err(wrong(certificate_key))?;
-    let key = certificate::private_key(private_key.expose()).map_err(wrong(private_key_key))?;
-    let checked = certificate::check(&chain, &key).map_err(|problem| match problem {
-        CertificateError::KeyMismatch { .. } => wrong(private_key_key)(problem),
-        problem => wrong(certificate_key)(problem),
+    let certificate = value::bytes(secret, certificate_key, "certificateKey")?;
+    let private_key = value::bytes(secret, private_key_key, "privateKeyKey")?;
+    let chain = read(certificate_key, certificate)?;
+    let key =
+        certificate::private_key(private_key.expose()).map_err(|problem| wrong(private_key_key, problem))?;
+    let checked = certificate::check(&chain, &key).map_err(|problem| {
+        let is_of_key = problem.reason() == Reason::KeyMismatch;
+        wrong(if is_of_key { private_key_key } else { certificate_key }, problem)
     })?;
     let mut data = BTreeMap::from([
         (CERTIFICATE.into(), certificate.clone()),
@@ -102,7 +97,7 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
 
     // A key that was named must be there; cert-manager leaves the default one empty for some issuers.
     let authorities = match &names.ca_key {
-        Some(key) => Some((key.as_str(), value(key, "caKey")?)),
+        Some(key) => Some((key.as_str(), value::bytes(secret, key, "caKey")?)),
         None => secret
             .data
             .get(AUTHORITIES)
@@ -110,18 +105,14 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
             .map(|value| (AUTHORITIES, value)),
     };
     if let Some((key, value)) = authorities {
-        certificate::certificates(value.expose()).map_err(wrong(key))?;
+        read(key, value)?;
         data.insert(AUTHORITIES.into(), value.clone());
     }
 
-    if !checked.validity.at(now).is_usable() {
-        return Err(SourceError::OutsideValidity {
-            secret: secret.name.clone(),
-            key: certificate_key.to_owned(),
-            of: checked.to_blame(now).map(str::to_owned),
-            validity: checked.validity,
-            now,
-        });
+    let validity = checked.validity;
+    if !validity.at(now).is_usable() {
+        let to_blame = checked.to_blame(now);
+        return Err(SourceError::outside_validity(&secret.name, certificate_key, validity, now, to_blame));
     }
     let nameless = chain.first().is_some_and(|leaf| certificate::alternative_names(leaf).is_none());
     Ok(Content {
@@ -129,7 +120,7 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
         data,
         warnings: nameless.then_some(Warning::NoAlternativeName).into_iter().collect(),
         notes: checked.notes,
-        validity: Some(checked.validity),
+        validity: Some(validity),
     })
 }
 

@@ -10,7 +10,6 @@ use crate::{
     domain::{
         cluster_condition::ClusterCondition,
         condition::{self, ConditionStatus, ConditionType, Verdict},
-        content::SourceError,
         desired::SourceState,
         failure::Failure,
         outcome::ClusterOutcome,
@@ -62,7 +61,7 @@ fn source_resolved(seen: &Observation<'_>) -> Verdict {
             Verdict::new(True, Reason::Resolved, message)
         }
         SourceState::Failed(error) => {
-            let status = if matches!(error, SourceError::Unreadable { .. }) { Unknown } else { False };
+            let status = if error.is_unreadable() { Unknown } else { False };
             Verdict::new(status, error.reason(), format!("{error}; copies stay as they are"))
         }
         SourceState::NotRead => Verdict::new(

@@ -178,9 +178,8 @@ fn work_in_progress_and_a_retry_are_reconciling_not_stalled() {
 
 #[test]
 fn a_source_that_may_come_is_waited_for_and_a_broken_one_stalls() {
-    let missing = SourceError::SecretNotFound { secret: "src".into() };
-    let broken =
-        SourceError::KeyMissing { secret: "src".into(), key: "password".into(), field: "passwordKey" };
+    let missing = SourceError::not_found("src");
+    let broken = SourceError::key_missing("src", "password", "passwordKey");
     for (error, want) in [
         (
             missing,
@@ -277,7 +276,7 @@ fn when_a_content_expires_is_reported_while_it_is_in_use() {
     assert_eq!(status.expiration_time, Some(Time(time(100 * day))));
     assert_eq!(reasons(&status).last().map(String::as_str), Some("CertificateValid=True/Valid"));
     let seen = outcomes([("local", cluster(1, 1, &[]))]);
-    let error = SourceError::SecretNotFound { secret: "src".into() };
+    let error = SourceError::not_found("src");
     let broken = DesiredState { source: SourceState::Failed(error), ..desired() };
     let kept = compute(Some(&status), &broken, &seen, time(20));
     assert_eq!(kept.expiration_time, status.expiration_time, "the copies still have it");
@@ -293,8 +292,8 @@ fn reconciling_and_stalled_are_never_both_true_and_ready_means_all() {
         SourceState::NotRead,
         SourceState::Resolved(Vec::new()),
         SourceState::UnreadableSpec("x".into()),
-        SourceState::Failed(SourceError::SecretNotFound { secret: "s".into() }),
-        SourceState::Failed(SourceError::UsernameMissing { secret: "s".into(), key: "k".into() }),
+        SourceState::Failed(SourceError::not_found("s")),
+        SourceState::Failed(SourceError::username_missing("s", "k")),
     ];
     let conditions = [
         None,
