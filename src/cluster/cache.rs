@@ -24,7 +24,7 @@ use crate::{
         namespace::{Labels, Namespace},
         ownership::{Hub, Metadata},
         pod_secrets::is_finished,
-        references::{ReferenceKind, References, User},
+        references::References,
         snapshot::{Conflicts, Copies, ExistingCopy, Namespaces, Snapshot},
     },
 };
@@ -342,7 +342,7 @@ impl Cache {
         uses: Vec<(Arc<str>, &'static str)>,
     ) -> Changes {
         let name = NamespacedName { namespace: namespace.clone(), name: pod.into() };
-        let changed = self.references.set(&User { kind: ReferenceKind::Pod, name }, uses);
+        let changed = self.references.set(&name, uses);
         let touched = changed
             .into_iter()
             .filter_map(|name| self.copies.get(&NamespacedName { namespace: namespace.clone(), name }))

@@ -337,7 +337,7 @@ impl Feed for Pods {
     }
 
     fn known(&self) -> Vec<NamespacedName> {
-        self.0.read().snapshot().references.users().map(|user| user.name.clone()).collect()
+        self.0.read().snapshot().references.pods().cloned().collect()
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
         fingerprint::FingerprintKey,
         identity::{CredentialId, NamespacedName, OwnerId},
         ownership::Hub,
-        plan::{Action, Change, Object},
+        plan::{Action, Change},
         rendered::RenderedSecret,
         repair_limiter::RepairLimiter,
         schedule::{LIVE_REFERENCES_FEW, PAGE},
@@ -93,7 +93,7 @@ pub(crate) struct Applied {
     /// Namespaces whose copies are not as they were.
     pub touched: HashSet<Arc<str>>,
     /// Changes that were refused for a reason that may pass.
-    pub refusals: Vec<(Object, Failure)>,
+    pub refusals: Vec<(NamespacedName, Failure)>,
     /// Whether the snapshot was found out of date, so that the changes have to be planned anew.
     pub stale: bool,
     /// How many changes were not begun.
@@ -108,7 +108,7 @@ pub(super) enum Done {
     /// The namespace went away meanwhile, as a watch will show.
     Gone,
     Stale,
-    Refused(Object, Failure),
+    Refused(NamespacedName, Failure),
     Stopped(ClusterCondition),
 }
 
@@ -160,7 +160,7 @@ impl Writer {
         let act = |change: Change| {
             let body = body.as_deref();
             async move {
-                let namespace = change.object.namespace().clone();
+                let namespace = change.secret.namespace.clone();
                 (namespace, self.act(change, job, body, deletions > LIVE_REFERENCES_FEW).await)
             }
         };
@@ -200,7 +200,7 @@ impl Writer {
             // Another operator may be at work already, and this one is about to end.
             return Done::Stopped(ClusterCondition::Failing("leadership was lost".to_owned()));
         }
-        let Object::Secret(name) = &change.object;
+        let name = &change.secret;
         self.write().begin_write(name);
         let operation = match &change.action {
             Action::Create => WriteOperation::Create,
@@ -228,7 +228,7 @@ impl Writer {
         };
         match result {
             Ok(done) => done,
-            Err(error) => self.failed(&change.object, operation, error).await,
+            Err(error) => self.failed(name, operation, error).await,
         }
     }
 
@@ -306,8 +306,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn failed(&self, object: &Object, operation: WriteOperation, error: WriteError) -> Done {
-        let Object::Secret(name) = object;
+    async fn failed(&self, name: &NamespacedName, operation: WriteOperation, error: WriteError) -> Done {
         self.write().end_write(name);
         let condition = error.condition();
         let (result, done) = match (error, condition) {
@@ -317,7 +316,7 @@ impl Writer {
             }
             (WriteError::Refused { reason, message }, _) => {
                 let failure = Failure::Write { reason, message };
-                (WriteResult::Refused, Done::Refused(object.clone(), failure))
+                (WriteResult::Refused, Done::Refused(name.clone(), failure))
             }
             (WriteError::Gone, _) if operation == WriteOperation::Create => {
                 (WriteResult::Conflict, Done::Gone)

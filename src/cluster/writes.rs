@@ -21,7 +21,6 @@ use crate::{
         failure::Failure,
         identity::NamespacedName,
         ownership::{Metadata, Ownership},
-        plan::Object,
         rendered::{RenderedSecret, release},
         snapshot::ExistingCopy,
     },
@@ -209,7 +208,7 @@ impl Writer {
             return Ok(Done::Stale);
         }
         let failure = Failure::SecretNameConflict(owner);
-        Ok(Done::Refused(Object::Secret(name.clone()), failure))
+        Ok(Done::Refused(name.clone(), failure))
     }
 
     /// Takes a Secret over whose owner has handed it to the credential: in place, so that it keeps its uid.
@@ -225,7 +224,7 @@ impl Writer {
             let mut cache = self.write();
             cache.end_write(name);
             cache.taken(name.clone(), owner.clone(), &secret.owner);
-            return Ok(Done::Refused(Object::Secret(name.clone()), Failure::SecretNameConflict(owner)));
+            return Ok(Done::Refused(name.clone(), Failure::SecretNameConflict(owner)));
         }
         let uid = found.metadata.uid.unwrap_or_default();
         self.update_whole(name, &uid, secret, |meta| metadata_of(meta).is_handed_to(&secret.id)).await

@@ -194,7 +194,7 @@ impl Turn<'_> {
         let Some(removal) = &self.published.removal else { return Ok(Next::Done) };
         for cluster in &removal.left_behind {
             let outcome = outcomes.get(cluster);
-            let count = outcome.map_or(0, |outcome| outcome.synced.max(outcome.remaining));
+            let count = outcome.map_or(0, |outcome| outcome.synced.max(outcome.counts.remaining));
             let why = outcome.and_then(|outcome| outcome.condition.as_ref());
             let why = why.map_or_else(String::new, |condition| condition.message(cluster));
             let text = format!(

@@ -20,8 +20,9 @@ use crate::{
         cluster_condition::ClusterCondition,
         desired::SourceState,
         failure::Failure,
+        identity::NamespacedName,
         outcome::ClusterOutcome,
-        plan::{Action, Change, Inputs, Object, Plan, Scope, plan},
+        plan::{Action, Change, Inputs, Plan, Scope, plan},
         schedule::{REFUSAL_RETRY, STALE_RETRY, SYNC_SLICE},
         sync_state::SyncState,
         targets::ClusterTargets,
@@ -40,7 +41,7 @@ pub(super) struct Memory {
     /// Namespaces with changes that were not made yet.
     outstanding: HashSet<Arc<str>>,
     /// Changes that were refused, and when they are tried again.
-    refusals: HashMap<Object, Failure>,
+    refusals: HashMap<NamespacedName, Failure>,
     refused: u32,
     retry: Option<Instant>,
     /// Syncs in a row that found the snapshot out of date and got nothing done.
@@ -122,15 +123,14 @@ impl Sync<'_> {
         }
         let mut stopped = condition;
         if stopped.is_none() && !changes.is_empty() {
-            self.memory.outstanding =
-                changes.iter().map(|change| change.object.namespace().clone()).collect();
+            self.memory.outstanding = changes.iter().map(|change| change.secret.namespace.clone()).collect();
             // How it stands before the changes, for the others; it may take a while.
             self.leave(Some(self.outcome(&cluster, None)));
             let applied = self.apply(&cluster, changes).await;
             stopped.clone_from(&applied.condition);
             next = self.follow_up(&cluster, applied, next);
         } else if stopped.is_some() {
-            self.memory.outstanding.extend(changes.iter().map(|change| change.object.namespace().clone()));
+            self.memory.outstanding.extend(changes.iter().map(|change| change.secret.namespace.clone()));
         } else {
             self.memory.stale = 0;
         }
@@ -138,7 +138,7 @@ impl Sync<'_> {
             next = sooner(next, Some(retry.saturating_duration_since(Instant::now())));
         }
         if let (true, Consent::Settling(left)) =
-            (self.memory.state.deferred() > 0, self.context.consent(&self.published.id))
+            (self.memory.state.counts().deferred > 0, self.context.consent(&self.published.id))
         {
             next = sooner(next, Some(left));
         }
@@ -175,10 +175,10 @@ impl Sync<'_> {
         }
         if memory.retry.is_some_and(|at| at <= Instant::now()) {
             memory.retry = None;
-            let refused = memory.refusals.drain().map(|(object, _)| object.namespace().clone());
+            let refused = memory.refusals.drain().map(|(secret, _)| secret.namespace);
             dirty.namespaces.extend(refused);
         }
-        if memory.state.deferred() > 0 && withdraws {
+        if memory.state.counts().deferred > 0 && withdraws {
             dirty = Dirty::all();
         }
         dirty.namespaces.extend(memory.outstanding.drain());
@@ -244,10 +244,10 @@ impl Sync<'_> {
     /// Takes in what became of the changes, and looks at what they touched.
     fn follow_up(&mut self, cluster: &Cluster, applied: Applied, next: Next) -> Next {
         let progress = applied.done > 0;
-        for (object, failure) in applied.refusals {
+        for (secret, failure) in applied.refusals {
             // What is told in the plan itself needs no other try.
             if !failure.is_final() {
-                self.memory.refusals.insert(object, failure);
+                self.memory.refusals.insert(secret, failure);
             }
         }
         if self.memory.refusals.is_empty() {
@@ -261,7 +261,7 @@ impl Sync<'_> {
             self.memory.outstanding.remove(namespace);
         }
         let (again, wait) = self.plan(cluster, &Dirty { all: false, namespaces: applied.touched });
-        self.memory.outstanding.extend(again.iter().map(|change| change.object.namespace().clone()));
+        self.memory.outstanding.extend(again.iter().map(|change| change.secret.namespace.clone()));
         let next = sooner(next, wait);
         if applied.condition.is_some() {
             return next;
@@ -290,9 +290,7 @@ impl Sync<'_> {
             desired: memory.state.desired(),
             synced: memory.state.synced(),
             failures: memory.state.failures(),
-            held: memory.state.held(),
-            deferred: memory.state.deferred(),
-            remaining: memory.state.remaining(),
+            counts: memory.state.counts(),
             has_copies: snapshot.copies.has(owner),
             in_progress: condition.is_none() && !memory.outstanding.is_empty(),
             users: memory.state.users(snapshot, owner),

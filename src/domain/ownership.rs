@@ -54,9 +54,11 @@ pub struct Metadata {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What cert-manager writes on the Secrets that it keeps: the annotation on the Secret of a
-/// Certificate, and the label that it watches.
-const CERT_MANAGER: [&str; 2] = ["cert-manager.io/certificate-name", "controller.cert-manager.io/fao"];
+/// What cert-manager writes on the Secret of a Certificate.
+const CERT_MANAGER_ANNOTATION: &str = "cert-manager.io/certificate-name";
+
+/// The label of the Secrets that cert-manager watches.
+const CERT_MANAGER_LABEL: &str = "controller.cert-manager.io/fao";
 
 /// Whose a Secret is, seen from one credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,43 +82,34 @@ impl Metadata {
         if self.is_kept_by_another() {
             return Ownership::Foreign;
         }
-        let source = self.annotations.get(ANNOTATION_SOURCE);
-        if let Some(of) = self.annotations.get(ANNOTATION_HUB)
-            && !hub.owns(of)
-        {
-            return Ownership::Other(format!(
-                "{} of another hub, of id '{of}'",
-                source.map_or("a credential", String::as_str)
-            ));
+        let (source, of) = (self.source(), self.annotations.get(ANNOTATION_HUB));
+        if let Some(of) = of.filter(|of| !hub.owns(of)) {
+            let source = source.unwrap_or("a credential");
+            return Ownership::Other(format!("{source} of another hub, of id '{of}'"));
         }
         let managed = self.labels.get(LABEL_MANAGED_BY).is_some_and(|value| value == MANAGER);
-        match self.labels.get(LABEL_OWNER) {
-            Some(owner) if managed && owner == id.owner().as_str() => return Ownership::Ours,
-            Some(_) if managed => {
-                return Ownership::Other(
-                    source.map_or_else(|| "another credential".to_owned(), Clone::clone),
-                );
-            }
-            _ => {}
+        let ours = match (self.labels.get(LABEL_OWNER).filter(|_| managed), source) {
+            (Some(owner), _) => owner == id.owner().as_str(),
+            (None, Some(source)) if of.is_some() => source == id.to_string(),
+            (None, _) => return Ownership::Foreign,
+        };
+        if ours {
+            return Ownership::Ours;
         }
-        match source {
-            Some(source) if self.annotations.contains_key(ANNOTATION_HUB) => {
-                if *source == id.to_string() {
-                    Ownership::Ours
-                } else {
-                    Ownership::Other(source.clone())
-                }
-            }
-            _ => Ownership::Foreign,
-        }
+        Ownership::Other(source.unwrap_or("another credential").to_owned())
+    }
+
+    /// The credential that it says it is a copy of.
+    #[must_use]
+    pub fn source(&self) -> Option<&str> {
+        self.annotations.get(ANNOTATION_SOURCE).map(String::as_str)
     }
 
     /// Whether another controller writes this Secret, whatever marks of ours it carries: the two
     /// would overwrite each other for ever.
     #[must_use]
     pub fn is_kept_by_another(&self) -> bool {
-        let [annotation, label] = CERT_MANAGER;
-        self.annotations.contains_key(annotation) || self.labels.contains_key(label)
+        self.annotations.contains_key(CERT_MANAGER_ANNOTATION) || self.labels.contains_key(CERT_MANAGER_LABEL)
     }
 
     /// What a produced Secret of `id` carries.

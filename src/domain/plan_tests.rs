@@ -11,7 +11,7 @@ use crate::{
         fingerprint::{Fingerprint, FingerprintKey},
         identity::CredentialId,
         ownership::Hub,
-        references::{ReferenceKind, References, User},
+        references::References,
         rendered::RenderedSecret,
         schedule::{REPAIR_BURST, REPAIR_PAUSE},
         selection::NamespaceMatcher,
@@ -32,7 +32,7 @@ struct World {
     copies: Copies,
     references: References,
     conflicts: Conflicts,
-    refusals: HashMap<Object, Failure>,
+    refusals: HashMap<NamespacedName, Failure>,
     repairs: RepairLimiter,
     now: Duration,
     withdraw: bool,
@@ -176,14 +176,13 @@ impl World {
 
     /// A Pod that uses a Secret.
     fn pod(mut self, namespace: &str, secret: &str) -> Self {
-        let user =
-            User { kind: ReferenceKind::Pod, name: NamespacedName::new(namespace, format!("uses-{secret}")) };
-        self.references.set(&user, vec![(secret.into(), "spec.imagePullSecrets")]);
+        let pod = NamespacedName::new(namespace, format!("uses-{secret}"));
+        self.references.set(&pod, vec![(secret.into(), "spec.imagePullSecrets")]);
         self
     }
 
     fn refused(mut self, namespace: &str, name: &str) -> Self {
-        self.refusals.insert(Object::Secret(NamespacedName::new(namespace, name)), quota());
+        self.refusals.insert(NamespacedName::new(namespace, name), quota());
         self
     }
 
@@ -232,12 +231,7 @@ fn quota() -> Failure {
 
 fn changed(plan: &Plan, which: impl Fn(&Action) -> bool) -> Vec<String> {
     let changes = plan.changes.iter().filter(|change| which(&change.action));
-    changes
-        .map(|change| {
-            let Object::Secret(name) = &change.object;
-            name.to_string()
-        })
-        .collect()
+    changes.map(|change| change.secret.to_string()).collect()
 }
 
 fn created(plan: &Plan) -> Vec<String> {

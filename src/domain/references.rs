@@ -1,51 +1,22 @@
-//! Who uses which Secrets of a cluster.
+//! Which Pods use which Secrets of a cluster.
 
 use std::{collections::HashMap, sync::Arc};
 
 use super::identity::NamespacedName;
 
-/// What kind of object uses a Secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum ReferenceKind {
-    Pod,
-}
-
-impl ReferenceKind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pod => "Pod",
-        }
-    }
-
-    /// Whether a user of this kind holds back the deletion of the Secret.
-    pub fn blocks(self) -> bool {
-        match self {
-            Self::Pod => true,
-        }
-    }
-}
-
-/// An object that may use Secrets. It is in the namespace of the Secrets.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct User {
-    pub kind: ReferenceKind,
-    pub name: NamespacedName,
-}
-
-/// One way in which an object names a Secret.
+/// One Pod that names a Secret in its namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Reference {
-    pub kind: ReferenceKind,
-    pub name: Arc<str>,
+    pub pod: Arc<str>,
     /// The field, such as `spec.imagePullSecrets`.
     pub field: &'static str,
 }
 
-/// Which objects that are not finished name which Secrets.
+/// Which Pods that are not finished name which Secrets.
 #[derive(Debug, Default)]
 pub(crate) struct References {
     by_secret: HashMap<NamespacedName, Vec<Reference>>,
-    by_user: HashMap<User, Box<[Arc<str>]>>,
+    by_pod: HashMap<NamespacedName, Box<[Arc<str>]>>,
 }
 
 impl References {
@@ -54,21 +25,16 @@ impl References {
         self.by_secret.get(secret).map_or(&[], Vec::as_slice)
     }
 
-    /// How many users hold back the deletion of a Secret.
-    pub fn blocking(&self, secret: &NamespacedName) -> usize {
-        self.of(secret).iter().filter(|reference| reference.kind.blocks()).count()
-    }
-
-    /// Replaces the references of a user; returns the names of the Secrets in its namespace for which something
+    /// Replaces the references of a Pod; returns the names of the Secrets in its namespace for which something
     /// changed.
-    pub fn set(&mut self, user: &User, uses: Vec<(Arc<str>, &'static str)>) -> Vec<Arc<str>> {
-        if uses.is_empty() && !self.by_user.contains_key(user) {
+    pub fn set(&mut self, pod: &NamespacedName, uses: Vec<(Arc<str>, &'static str)>) -> Vec<Arc<str>> {
+        if uses.is_empty() && !self.by_pod.contains_key(pod) {
             return Vec::new();
         }
-        let before = self.take(user);
+        let before = self.take(pod);
         let mut after: Vec<(Arc<str>, &'static str)> = Vec::with_capacity(uses.len());
         for (secret, field) in uses {
-            // One that names a Secret twice is one user; the first field tells enough.
+            // A Pod that names a Secret twice is one user; the first field tells enough.
             if !after.iter().any(|(name, _)| *name == secret) {
                 after.push((secret, field));
             }
@@ -82,29 +48,27 @@ impl References {
             }
         }
         if !after.is_empty() {
-            self.by_user.insert(user.clone(), after.iter().map(|(name, _)| name.clone()).collect());
+            self.by_pod.insert(pod.clone(), after.iter().map(|(name, _)| name.clone()).collect());
         }
         for (name, field) in after {
-            let secret = NamespacedName { namespace: user.name.namespace.clone(), name };
-            let reference = Reference { kind: user.kind, name: user.name.name.clone(), field };
-            self.by_secret.entry(secret).or_default().push(reference);
+            let secret = NamespacedName { namespace: pod.namespace.clone(), name };
+            self.by_secret.entry(secret).or_default().push(Reference { pod: pod.name.clone(), field });
         }
         changed
     }
 
-    /// Those that are known to use Secrets.
-    pub fn users(&self) -> impl Iterator<Item = &User> {
-        self.by_user.keys()
+    /// Pods that are known to use Secrets.
+    pub fn pods(&self) -> impl Iterator<Item = &NamespacedName> {
+        self.by_pod.keys()
     }
 
-    fn take(&mut self, user: &User) -> Vec<(Arc<str>, &'static str)> {
-        let names = self.by_user.remove(user).unwrap_or_default();
+    fn take(&mut self, pod: &NamespacedName) -> Vec<(Arc<str>, &'static str)> {
+        let names = self.by_pod.remove(pod).unwrap_or_default();
         let mut taken = Vec::with_capacity(names.len());
         for name in names {
-            let secret = NamespacedName { namespace: user.name.namespace.clone(), name };
+            let secret = NamespacedName { namespace: pod.namespace.clone(), name };
             if let Some(references) = self.by_secret.get_mut(&secret) {
-                let is_of = |one: &Reference| one.kind == user.kind && one.name == user.name.name;
-                if let Some(at) = references.iter().position(is_of) {
+                if let Some(at) = references.iter().position(|one| one.pod == pod.name) {
                     taken.push((secret.name.clone(), references.swap_remove(at).field));
                 }
                 if references.is_empty() {
@@ -120,8 +84,8 @@ impl References {
 mod tests {
     use super::*;
 
-    fn pod(name: &str) -> User {
-        User { kind: ReferenceKind::Pod, name: NamespacedName::new("web", name) }
+    fn pod(name: &str) -> NamespacedName {
+        NamespacedName::new("web", name)
     }
 
     #[test]
@@ -133,11 +97,11 @@ mod tests {
         assert_eq!(references.set(&pod("a"), twice), std::slice::from_ref(&quay));
         assert!(references.set(&pod("a"), vec![(quay.clone(), "spec.imagePullSecrets")]).is_empty());
         references.set(&pod("b"), vec![(quay.clone(), "spec.volumes"), (tls.clone(), "spec.volumes")]);
-        assert_eq!(references.blocking(&NamespacedName::new("web", "quay")), 2);
+        assert_eq!(references.of(&NamespacedName::new("web", "quay")).len(), 2);
         assert_eq!(references.of(&NamespacedName::new("other", "quay")).len(), 0);
         assert_eq!(references.set(&pod("a"), vec![]), std::slice::from_ref(&quay));
         assert_eq!(references.set(&pod("b"), vec![]).len(), 2);
         assert!(references.of(&NamespacedName::new("web", "quay")).is_empty());
-        assert_eq!(references.users().count(), 0);
+        assert_eq!(references.pods().count(), 0);
     }
 }

@@ -100,7 +100,7 @@ impl Removal {
                     removal.awaited.push((cluster.name.clone(), until));
                 }
             }
-            blocking += cluster.outcome.map_or(0, |(outcome, _)| outcome.users.counts.blocking);
+            blocking += cluster.outcome.map_or(0, |(outcome, _)| outcome.counts.blocking);
         }
         removal.disposition = if request.policy == DeletionPolicy::Orphan {
             Disposition::Release
@@ -123,7 +123,7 @@ impl Removal {
     /// so for this very state.
     pub fn is_complete(&self, version: u64, outcomes: &Outcomes) -> bool {
         let is_done = |outcome: &ClusterOutcome| {
-            outcome.version == version && outcome.remaining == 0 && !outcome.in_progress
+            outcome.version == version && outcome.counts.remaining == 0 && !outcome.in_progress
         };
         self.disposition != Disposition::Keep
             && self.awaited.is_empty()

@@ -1,20 +1,13 @@
 use super::*;
-use crate::{
-    api::NamespaceCounts,
-    domain::outcome::{UserCounts, Users},
-};
+use crate::{api::NamespaceCounts, domain::outcome::CopyCounts};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
 fn outcome(blocking: usize) -> ClusterOutcome {
-    let counts = UserCounts { total: blocking, blocking };
-    ClusterOutcome {
-        users: Users { counts, first: Vec::new() },
-        has_copies: true,
-        ..ClusterOutcome::default()
-    }
+    let counts = CopyCounts { users: blocking, blocking, ..CopyCounts::default() };
+    ClusterOutcome { counts, has_copies: true, ..ClusterOutcome::default() }
 }
 
 fn up(outcome: &ClusterOutcome, current: bool) -> ClusterFacts<'_> {
@@ -136,7 +129,13 @@ fn it_is_complete_when_all_have_said_so_for_this_very_state() {
     assert!(!complete(&present, &[]), "a cluster with copies has not said anything yet");
     assert!(complete(&removal, &[(&local, done(7)), (&east, done(7))]));
     assert!(!complete(&removal, &[(&local, done(7)), (&east, done(6))]));
-    assert!(!complete(&removal, &[(&local, ClusterOutcome { remaining: 1, ..done(7) })]));
+    assert!(!complete(
+        &removal,
+        &[(
+            &local,
+            ClusterOutcome { counts: CopyCounts { remaining: 1, ..CopyCounts::default() }, ..done(7) }
+        )]
+    ));
     let left = Removal { left_behind: vec![east.clone()], ..removal.clone() };
     assert!(complete(&left, &[(&local, done(7)), (&east, done(6))]));
     assert!(!complete(&Removal::begun(false), &[]), "it was not decided yet");

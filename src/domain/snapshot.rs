@@ -132,14 +132,9 @@ pub(crate) struct Snapshot<'a> {
 }
 
 impl Snapshot<'_> {
-    /// A terminating namespace is never written to; its copies go with it.
-    pub fn is_writable(&self, namespace: &str) -> bool {
-        self.namespaces.get(namespace).is_some_and(|seen| !seen.terminating)
-    }
-
     /// Whether something uses a Secret, so that it must not be deleted.
     pub fn is_in_use(&self, name: &NamespacedName) -> bool {
-        self.references.blocking(name) > 0
+        !self.references.of(name).is_empty()
     }
 }
 

@@ -123,13 +123,7 @@ fn by_name(plan: &Plan) -> BTreeMap<Arc<str>, NamespaceState> {
 }
 
 fn objects(plan: &Plan) -> Vec<NamespacedName> {
-    let mut objects: Vec<NamespacedName> = plan
-        .changes
-        .iter()
-        .map(|change| match &change.object {
-            Object::Secret(name) => name.clone(),
-        })
-        .collect();
+    let mut objects: Vec<NamespacedName> = plan.changes.iter().map(|change| change.secret.clone()).collect();
     objects.sort();
     objects
 }
@@ -152,9 +146,9 @@ proptest! {
         once.dedup();
         prop_assert_eq!(&once, &touched);
         for change in &plan.changes {
-            let Object::Secret(name) = &change.object;
-            prop_assert!(world.snapshot().is_writable(&name.namespace));
-            prop_assert!(!world.refusals.contains_key(&change.object));
+            let name = &change.secret;
+            prop_assert!(!world.namespaces[&name.namespace].terminating);
+            prop_assert!(!world.refusals.contains_key(&change.secret));
             let seen = world.copies.get(name);
             if let Some(copy) = seen {
                 prop_assert_eq!(&copy.owner, &id("quay").owner());
@@ -182,18 +176,18 @@ proptest! {
                 for (name, state) in &plan.namespaces {
                     let verdict = want.targets().unwrap().judge(name, &world.namespaces[name]);
                     prop_assert_eq!(state.target.is_some(), verdict != Verdict::NotTargeted);
-                    prop_assert!(state.deferred == 0 || !withdraw && verdict == Verdict::NotPermitted);
+                    prop_assert!(state.counts.deferred == 0 || !withdraw && verdict == Verdict::NotPermitted);
                 }
             }
             Some(removal) => {
                 prop_assert!(created(&plan).is_empty() && updated(&plan).is_empty());
                 prop_assert!(removal.disposition != Disposition::Keep || plan.changes.is_empty());
                 prop_assert!(removal.disposition == Disposition::Release || released(&plan).is_empty());
-                prop_assert!(total(&plan, |state| state.remaining) >= plan.changes.len());
-                prop_assert_eq!(total(&plan, |state| state.deferred), 0);
+                prop_assert!(total(&plan, |state| state.counts.remaining) >= plan.changes.len());
+                prop_assert_eq!(total(&plan, |state| state.counts.deferred), 0);
             }
         }
-        prop_assert!(plan.namespaces.iter().all(|(_, state)| state.blocking <= state.users));
+        prop_assert!(plan.namespaces.iter().all(|(_, state)| state.counts.blocking <= state.counts.users));
     }
 
     /// A plan for some namespaces says of them what a plan for all says.
@@ -216,9 +210,9 @@ proptest! {
         expected.retain(|name, _| scope.contains(name));
         prop_assert_eq!(by_name(&some), expected);
         prop_assert_eq!(some.namespaces.len(), by_name(&some).len());
-        let mut changes: Vec<_> = all.changes.iter().filter(|c| scope.contains(c.object.namespace())).collect();
+        let mut changes: Vec<_> = all.changes.iter().filter(|c| scope.contains(&c.secret.namespace)).collect();
         let mut found: Vec<_> = some.changes.iter().collect();
-        let key = |change: &&Change| format!("{:?}", change.object);
+        let key = |change: &&Change| format!("{:?}", change.secret);
         changes.sort_by_key(key);
         found.sort_by_key(key);
         prop_assert_eq!(found, changes);
@@ -237,10 +231,10 @@ proptest! {
         let plan = plan_sweep(world.snapshot(), &id("quay").owner());
         prop_assert!(created(&plan).is_empty() && updated(&plan).is_empty());
         for change in &plan.changes {
-            let Object::Secret(name) = &change.object;
+            let name = &change.secret;
             let copy = &world.copies.get(name).unwrap();
             prop_assert_eq!(&copy.owner, &id("quay").owner());
-            prop_assert!(world.snapshot().is_writable(&name.namespace));
+            prop_assert!(!world.namespaces[&name.namespace].terminating);
             let orphan = copy.metadata.is_to_be_orphaned();
             prop_assert_eq!(orphan, matches!(change.action, Action::Release(_)));
             prop_assert!(orphan || !world.snapshot().is_in_use(name));

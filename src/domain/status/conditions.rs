@@ -154,13 +154,13 @@ fn synced(seen: &Observation<'_>) -> Verdict {
 
 /// What else is to be told of copies, as the end of a sentence.
 fn rest(seen: &Observation<'_>) -> String {
-    let held = seen.sum(|_| true, |c| c.held);
+    let held = seen.sum(|_| true, |c| c.counts.held);
     let mut rest = match held {
         0 => String::new(),
         1 => "; 1 Secret that is no longer wanted stays while a Pod uses it".to_owned(),
         n => format!("; {n} Secrets that are no longer wanted stay while Pods use them"),
     };
-    match seen.sum(|_| true, |c| c.deferred) {
+    match seen.sum(|_| true, |c| c.counts.deferred) {
         0 => {}
         n => rest.push_str(&format!("; {n} Secrets without consent stay until policies have settled")),
     }

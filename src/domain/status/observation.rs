@@ -76,11 +76,11 @@ pub(super) fn counts(outcome: &ClusterOutcome) -> bool {
 /// Who uses the copies, in all clusters.
 fn references(clusters: &[(Arc<str>, Arc<ClusterOutcome>)]) -> References {
     let items = clusters.iter().flat_map(|(cluster, outcome)| {
-        outcome.users.first.iter().map(|(namespace, reference)| Reference {
+        outcome.users.iter().map(|(namespace, reference)| Reference {
             cluster: cluster.to_string(),
-            kind: reference.kind.name().to_owned(),
+            kind: "Pod".to_owned(),
             namespace: namespace.to_string(),
-            name: reference.name.to_string(),
+            name: reference.pod.to_string(),
             field: reference.field.to_owned(),
         })
     });
@@ -88,8 +88,8 @@ fn references(clusters: &[(Arc<str>, Arc<ClusterOutcome>)]) -> References {
     let sum =
         |value: fn(&ClusterOutcome) -> usize| count(clusters.iter().map(|(_, outcome)| value(outcome)).sum());
     References {
-        total: sum(|outcome| outcome.users.counts.total),
-        blocking: sum(|outcome| outcome.users.counts.blocking),
+        total: sum(|outcome| outcome.counts.users),
+        blocking: sum(|outcome| outcome.counts.blocking),
         items: items.take(MAX_REFERENCES).collect(),
     }
 }
