@@ -103,7 +103,7 @@ async fn remove(
     id: &CredentialId,
     memory: &mut Memory,
 ) -> Next {
-    let changes = plan_sweep(cluster.read().snapshot(), owner).changes;
+    let changes = plan_sweep(cluster.read().snapshot(), owner);
     if changes.is_empty() {
         // What is in use is looked at again when that changes.
         return if memory.missing_since.is_some() && cluster.read().snapshot().copies.has(owner) {

@@ -99,12 +99,12 @@ impl ClusterOutcome {
     /// Whether work is left that goes on by itself.
     pub fn is_pending(&self) -> bool {
         match &self.condition {
-            Some(condition) => matches!(condition, ClusterCondition::Connecting),
+            Some(condition) => *condition == ClusterCondition::Connecting,
             None => self.in_progress || self.synced + self.failed() < self.desired,
         }
     }
 
-    /// Whether the cluster has to be told of although the credential wants nothing there.
+    /// Whether the status has to list the cluster although the credential wants nothing there.
     pub fn is_worth_telling(&self) -> bool {
         self.has_copies
             || self.counts.remaining > 0

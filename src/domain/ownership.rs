@@ -27,19 +27,16 @@ pub struct Hub {
 
 impl Hub {
     /// A hub that writes `id`, and takes copies over that carry one of the former ids.
-    #[must_use]
     pub fn new(id: &str, former: impl IntoIterator<Item = String>) -> Self {
         Self { id: id.into(), former: former.into_iter().collect() }
     }
 
     /// The id that copies carry.
-    #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
     /// Whether a copy with this id is ours.
-    #[must_use]
     pub fn owns(&self, id: &str) -> bool {
         *self.id == *id || self.former.contains(id)
     }
@@ -77,7 +74,6 @@ impl Metadata {
     /// Either mark is enough: the owner label, or the source and hub annotations, so that a copy
     /// whose labels were removed by hand is put right rather than lost. No mark makes a Secret ours
     /// that cert-manager keeps.
-    #[must_use]
     pub fn ownership(&self, id: &CredentialId, hub: &Hub) -> Ownership {
         if self.is_kept_by_another() {
             return Ownership::Foreign;
@@ -100,20 +96,17 @@ impl Metadata {
     }
 
     /// The credential that it says it is a copy of.
-    #[must_use]
     pub fn source(&self) -> Option<&str> {
         self.annotations.get(ANNOTATION_SOURCE).map(String::as_str)
     }
 
     /// Whether another controller writes this Secret, whatever marks of ours it carries: the two
     /// would overwrite each other for ever.
-    #[must_use]
     pub fn is_kept_by_another(&self) -> bool {
         self.annotations.contains_key(CERT_MANAGER_ANNOTATION) || self.labels.contains_key(CERT_MANAGER_LABEL)
     }
 
     /// What a produced Secret of `id` carries.
-    #[must_use]
     pub fn desired(
         id: &CredentialId,
         hub: &str,
@@ -146,7 +139,6 @@ impl Metadata {
 
     /// This metadata brought in line with `desired`: what we once put there and no longer want
     /// goes, what others put there stays.
-    #[must_use]
     pub fn merged(&self, desired: &Self) -> Self {
         let mut merged = self.without_ours();
         merged.labels.extend(desired.labels.clone());
@@ -155,7 +147,6 @@ impl Metadata {
     }
 
     /// This metadata without any mark of ours, as a copy that is let go has it.
-    #[must_use]
     pub fn without_ours(&self) -> Self {
         let mut rest = self.clone();
         for entry in self.annotations.get(ANNOTATION_METADATA).map_or("", String::as_str).split(',') {
@@ -171,13 +162,11 @@ impl Metadata {
     }
 
     /// Whether the copy is to be left when its credential is gone.
-    #[must_use]
     pub fn is_to_be_orphaned(&self) -> bool {
         self.annotations.get(ANNOTATION_DELETION_POLICY).is_some_and(|policy| policy == ORPHAN)
     }
 
     /// Whether the owner of this Secret, which is not ours, hands it over to a credential.
-    #[must_use]
     pub fn is_handed_to(&self, id: &CredentialId) -> bool {
         !self.is_kept_by_another()
             && self
@@ -187,7 +176,6 @@ impl Metadata {
     }
 
     /// The revision of the content, where it can be read.
-    #[must_use]
     pub fn revision(&self) -> Option<i64> {
         self.annotations.get(ANNOTATION_REVISION)?.parse().ok()
     }

@@ -72,15 +72,6 @@ pub(crate) enum TargetState {
     Failed(Failure),
 }
 
-impl TargetState {
-    fn failure(self) -> Option<Failure> {
-        match self {
-            Self::Failed(failure) => Some(failure),
-            Self::Synced | Self::Pending => None,
-        }
-    }
-}
-
 /// How one namespace stands for one credential, before the changes of the plan are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NamespaceState {
@@ -104,45 +95,8 @@ pub(crate) struct Plan {
 
 /// Plans for one credential in one cluster.
 pub(crate) fn plan(inputs: Inputs<'_>, scope: Scope<'_>) -> Plan {
-    let owner = &inputs.desired.owner;
+    let (snapshot, owner) = (inputs.snapshot, &inputs.desired.owner);
     let mut planner = Planner { inputs, in_line: HashMap::new(), plan: Plan::default() };
-    each_namespace(inputs.snapshot, owner, scope, |name, seen, copies| planner.namespace(name, seen, copies));
-    planner.plan
-}
-
-/// Plans for the copies of an owner whose credential is gone: they go when unused, or are left where it said so.
-pub(crate) fn plan_sweep(snapshot: Snapshot<'_>, owner: &OwnerId) -> Plan {
-    let mut plan = Plan::default();
-    each_namespace(snapshot, owner, Scope::All, |namespace, seen, copies| {
-        let mut state = NamespaceState::default();
-        for &(name, copy) in copies.iter().filter(|_| !seen.terminating) {
-            let action = if copy.metadata.is_to_be_orphaned() {
-                Action::Release(copy.clone())
-            } else if snapshot.is_in_use(name) {
-                state.counts.held += 1;
-                continue;
-            } else if copy.terminating {
-                continue;
-            } else {
-                Action::Delete { copy: copy.clone(), if_unused: true }
-            };
-            plan.changes.push(Change { secret: name.clone(), action });
-        }
-        if state != NamespaceState::default() {
-            plan.namespaces.push((namespace.clone(), state));
-        }
-    });
-    plan
-}
-
-type Copies<'s> = [(&'s NamespacedName, &'s ExistingCopy)];
-
-fn each_namespace<'s>(
-    snapshot: Snapshot<'s>,
-    owner: &OwnerId,
-    scope: Scope<'_>,
-    mut visit: impl FnMut(&Arc<str>, &Namespace, &Copies<'s>),
-) {
     let mut here = Vec::new();
     match scope {
         Scope::Namespaces(names) => {
@@ -150,7 +104,7 @@ fn each_namespace<'s>(
                 let Some(seen) = snapshot.namespaces.get(name) else { continue };
                 here.clear();
                 here.extend(snapshot.copies.within(owner, name));
-                visit(name, seen, &here);
+                planner.namespace(name, seen, &here);
             }
         }
         Scope::All => {
@@ -163,11 +117,33 @@ fn each_namespace<'s>(
                         here.push(copy);
                     }
                 }
-                visit(name, seen, &here);
+                planner.namespace(name, seen, &here);
             }
         }
     }
+    planner.plan
 }
+
+/// Plans for the copies of an owner whose credential is gone: they go when unused, or are left where it said so.
+pub(crate) fn plan_sweep(snapshot: Snapshot<'_>, owner: &OwnerId) -> Vec<Change> {
+    let changes = snapshot.copies.of(owner).filter_map(|(name, copy)| {
+        let namespace = snapshot.namespaces.get(&name.namespace)?;
+        let action = if namespace.terminating {
+            return None;
+        } else if copy.metadata.is_to_be_orphaned() {
+            Action::Release(copy.clone())
+        } else if copy.terminating || snapshot.is_in_use(name) {
+            return None;
+        } else {
+            Action::Delete { copy: copy.clone(), if_unused: true }
+        };
+        Some(Change { secret: name.clone(), action })
+    });
+    changes.collect()
+}
+
+/// The copies of a credential in one namespace.
+type Copies<'s> = [(&'s NamespacedName, &'s ExistingCopy)];
 
 struct Planner<'a> {
     inputs: Inputs<'a>,
@@ -181,7 +157,7 @@ impl Planner<'_> {
         let desired = self.inputs.desired;
         let verdict = self.inputs.targets.map_or(Verdict::NotTargeted, |targets| targets.judge(name, seen));
         let mut state = NamespaceState::default();
-        // What was a target of a spec that cannot be read is not known.
+        // With a spec that cannot be read, any copy may be a target.
         let any = matches!(desired.source, SourceState::UnreadableSpec(_));
         let is_target = |copy: &NamespacedName| {
             any || verdict != Verdict::NotTargeted && copy.name == desired.secret_name
@@ -238,10 +214,10 @@ impl Planner<'_> {
                 let repair = copy.metadata.revision().is_none_or(|found| Some(found) >= desired.revision);
                 match self.inputs.repairs.wait(&name, self.inputs.now).filter(|_| repair) {
                     Some(wait) => {
-                        self.plan.wait = Some(self.plan.wait.map_or(wait, |before| before.min(wait)));
+                        self.plan.wait = self.plan.wait.into_iter().chain([wait]).min();
                         TargetState::Pending
                     }
-                    None => self.change(name, Action::Update(copy.clone())),
+                    None => self.write(name, Action::Update(copy.clone())),
                 }
             }
             (None, secret) => match self.taken_by(&name) {
@@ -249,7 +225,7 @@ impl Planner<'_> {
                     self.plan.waits_for.push(name);
                     TargetState::Failed(Failure::SecretNameConflict(owner))
                 }
-                None if secret.is_some() => self.change(name, Action::Create),
+                None if secret.is_some() => self.write(name, Action::Create),
                 None => TargetState::Pending,
             },
         }
@@ -279,7 +255,7 @@ impl Planner<'_> {
             state.counts.held += 1;
         } else if !copy.terminating {
             let action = Action::Delete { copy: copy.clone(), if_unused: true };
-            state.refused = self.change(name.clone(), action).failure();
+            state.refused = self.change(name.clone(), action).err();
         }
     }
 
@@ -295,7 +271,7 @@ impl Planner<'_> {
         let in_use = self.inputs.snapshot.is_in_use(name);
         let delete = |if_unused| Action::Delete { copy: copy.clone(), if_unused };
         let action = match removal.disposition {
-            // What is no target any more holds nobody up: the sweep takes it when it is unused.
+            // A copy that is no longer a target does not hold up the deletion: the sweep removes it when it is unused.
             Disposition::Keep | Disposition::Remove if !is_target && in_use && !removal.forced => {
                 state.counts.held += 1;
                 return;
@@ -315,17 +291,22 @@ impl Planner<'_> {
         state.counts.remaining += 1;
         let waits_for_a_finalizer = copy.terminating && !matches!(action, Action::Release(_));
         if !waits_for_a_finalizer {
-            state.refused = self.change(name.clone(), action).failure();
+            state.refused = self.change(name.clone(), action).err();
         }
     }
 
+    /// Notes a change that brings a namespace its copy.
+    fn write(&mut self, name: NamespacedName, action: Action) -> TargetState {
+        self.change(name, action).map_or_else(TargetState::Failed, |()| TargetState::Pending)
+    }
+
     /// Notes a change, unless it was refused and is not tried again yet.
-    fn change(&mut self, name: NamespacedName, action: Action) -> TargetState {
+    fn change(&mut self, name: NamespacedName, action: Action) -> Result<(), Failure> {
         if let Some(refusal) = self.inputs.refusals.get(&name) {
-            return TargetState::Failed(refusal.clone());
+            return Err(refusal.clone());
         }
         self.plan.changes.push(Change { secret: name, action });
-        TargetState::Pending
+        Ok(())
     }
 
     /// Whether a copy is what is wanted. Without a content, the last revision is the measure.

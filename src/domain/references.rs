@@ -1,6 +1,9 @@
 //! Which Pods use which Secrets of a cluster.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::identity::NamespacedName;
 
@@ -27,9 +30,9 @@ impl References {
 
     /// Replaces the references of a Pod; returns the names of the Secrets in its namespace for which something
     /// changed.
-    pub fn set(&mut self, pod: &NamespacedName, uses: Vec<(Arc<str>, &'static str)>) -> Vec<Arc<str>> {
+    pub fn set(&mut self, pod: &NamespacedName, uses: Vec<(Arc<str>, &'static str)>) -> BTreeSet<Arc<str>> {
         if uses.is_empty() && !self.by_pod.contains_key(pod) {
-            return Vec::new();
+            return BTreeSet::new();
         }
         let before = self.take(pod);
         let mut after: Vec<(Arc<str>, &'static str)> = Vec::with_capacity(uses.len());
@@ -39,14 +42,9 @@ impl References {
                 after.push((secret, field));
             }
         }
-        let differs = |one: &(Arc<str>, &'static str), others: &[_]| !others.contains(one);
-        let mut changed: Vec<Arc<str>> =
-            before.iter().filter(|one| differs(one, &after)).map(|(name, _)| name.clone()).collect();
-        for one in after.iter().filter(|one| differs(one, &before)) {
-            if !changed.contains(&one.0) {
-                changed.push(one.0.clone());
-            }
-        }
+        let gone = before.iter().filter(|one| !after.contains(one));
+        let new = after.iter().filter(|one| !before.contains(one));
+        let changed: BTreeSet<Arc<str>> = gone.chain(new).map(|(name, _)| name.clone()).collect();
         if !after.is_empty() {
             self.by_pod.insert(pod.clone(), after.iter().map(|(name, _)| name.clone()).collect());
         }
@@ -94,12 +92,12 @@ mod tests {
         let quay: Arc<str> = "quay".into();
         let tls: Arc<str> = "tls".into();
         let twice = vec![(quay.clone(), "spec.imagePullSecrets"), (quay.clone(), "spec.volumes")];
-        assert_eq!(references.set(&pod("a"), twice), std::slice::from_ref(&quay));
+        assert_eq!(references.set(&pod("a"), twice), BTreeSet::from([quay.clone()]));
         assert!(references.set(&pod("a"), vec![(quay.clone(), "spec.imagePullSecrets")]).is_empty());
         references.set(&pod("b"), vec![(quay.clone(), "spec.volumes"), (tls.clone(), "spec.volumes")]);
         assert_eq!(references.of(&NamespacedName::new("web", "quay")).len(), 2);
         assert_eq!(references.of(&NamespacedName::new("other", "quay")).len(), 0);
-        assert_eq!(references.set(&pod("a"), vec![]), std::slice::from_ref(&quay));
+        assert_eq!(references.set(&pod("a"), vec![]), BTreeSet::from([quay.clone()]));
         assert_eq!(references.set(&pod("b"), vec![]).len(), 2);
         assert!(references.of(&NamespacedName::new("web", "quay")).is_empty());
         assert_eq!(references.pods().count(), 0);

@@ -12,13 +12,11 @@ pub struct SecretBytes(Zeroizing<Vec<u8>>);
 
 impl SecretBytes {
     /// Takes the bytes over.
-    #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
     /// The bytes themselves; for rendering and hashing only.
-    #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }

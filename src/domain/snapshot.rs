@@ -51,10 +51,7 @@ impl Copies {
     pub fn insert(&mut self, name: NamespacedName, copy: ExistingCopy) -> Option<ExistingCopy> {
         let owner = copy.owner.clone();
         let before = self.by_name.insert(name.clone(), copy);
-        if let Some(before) = &before {
-            if before.owner == owner {
-                return Some(before.clone());
-            }
+        if let Some(before) = before.as_ref().filter(|before| before.owner != owner) {
             self.forget(&before.owner, &name);
         }
         self.by_owner.entry(owner).or_default().insert(name);

@@ -123,7 +123,7 @@ pub fn notes(previous: Option<&MemberClusterStatus>, next: &MemberClusterStatus)
     if previous.and_then(ready).is_some_and(|old| same(&old, &new)) || reason == Reason::Connecting {
         return Vec::new();
     }
-    let ok = ConditionStatus::parse(&new.status) == ConditionStatus::True;
+    let ok = ConditionStatus::of(&new) == ConditionStatus::True;
     let warning = !ok && !matches!(reason, Reason::Paused | Reason::Deleting);
     let action = if reason == Reason::Deleting { Action::Delete } else { Action::Connect };
     vec![Note { warning, reason, action, note: new.message }]

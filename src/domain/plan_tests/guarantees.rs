@@ -74,8 +74,11 @@ fn cell() -> impl Strategy<Value = Cell> {
 fn disposition() -> impl Strategy<Value = Option<Removal>> {
     use Disposition::{Keep, Release, Remove, RemoveUnused};
     let disposition = prop::sample::select(vec![Keep, Remove, RemoveUnused, Release]);
-    let removal = (disposition, any::<bool>())
-        .prop_map(|(disposition, forced)| Removal { disposition, ..Removal::begun(forced) });
+    let removal = (disposition, any::<bool>()).prop_map(|(disposition, forced)| Removal {
+        disposition,
+        forced,
+        ..Removal::default()
+    });
     prop::option::of(removal)
 }
 
@@ -228,7 +231,8 @@ proptest! {
     #[test]
     fn a_sweep_is_careful(cells in prop::collection::vec(cell(), 1..12)) {
         let world = build(&cells, true);
-        let plan = plan_sweep(world.snapshot(), &id("quay").owner());
+        let changes = plan_sweep(world.snapshot(), &id("quay").owner());
+    let plan = Plan { changes, ..Plan::default() };
         prop_assert!(created(&plan).is_empty() && updated(&plan).is_empty());
         for change in &plan.changes {
             let name = &change.secret;

@@ -42,7 +42,7 @@ fn desired() -> DesiredState {
 }
 
 fn keeping() -> Option<Removal> {
-    Some(Removal::begun(false))
+    Some(Removal::default())
 }
 
 fn cluster(desired: usize, synced: usize, failures: &[(&str, Failure)]) -> ClusterOutcome {
@@ -261,7 +261,7 @@ fn each_disposition_of_a_deletion_has_its_reason() {
         (Disposition::RemoveUnused, 0, "DeletionBlocked=False/NotInUse"),
         (Disposition::Release, 1, "DeletionBlocked=False/Orphaning"),
     ] {
-        let removal = Some(Removal { disposition, ..Removal::begun(false) });
+        let removal = Some(Removal { disposition, ..Removal::default() });
         let counts = CopyCounts { users: used, blocking: used, ..CopyCounts::default() };
         let status =
             first(&DesiredState { removal, ..desired() }, ClusterOutcome { counts, ..cluster(1, 1, &[]) });
