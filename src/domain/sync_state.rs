@@ -131,22 +131,16 @@ impl SyncState {
 
     /// The first users of the copies, with their namespaces.
     pub fn users(&self, snapshot: Snapshot<'_>, owner: &OwnerId) -> Vec<(Arc<str>, Reference)> {
-        let mut first = Vec::new();
-        for (namespace, _) in self.counts.iter().filter(|(_, counts)| counts.users > 0) {
-            let mut here: Vec<Reference> = snapshot
-                .copies
-                .within(owner, namespace)
-                .flat_map(|(copy, _)| snapshot.references.of(copy).iter().cloned())
-                .collect();
+        let used = self.counts.iter().filter(|(_, counts)| counts.users > 0);
+        let users = used.flat_map(|(namespace, _)| {
+            let copies = snapshot.copies.within(owner, namespace);
+            let mut here: Vec<Reference> =
+                copies.flat_map(|(copy, _)| snapshot.references.of(copy).iter().cloned()).collect();
             // In order, so that a status does not change when nothing else does.
             here.sort_unstable();
-            let room = MAX_REFERENCES - first.len();
-            first.extend(here.into_iter().take(room).map(|reference| (namespace.clone(), reference)));
-            if first.len() == MAX_REFERENCES {
-                break;
-            }
-        }
-        first
+            here.into_iter().map(|reference| (namespace.clone(), reference))
+        });
+        users.take(MAX_REFERENCES).collect()
     }
 }
 
