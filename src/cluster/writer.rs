@@ -228,7 +228,7 @@ impl Writer {
         };
         match result {
             Ok(done) => done,
-            Err(error) => self.failed(&change.object, operation, error).await,
+            Err(error) => self.failed(name, operation, error).await,
         }
     }
 
@@ -306,8 +306,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn failed(&self, object: &Object, operation: WriteOperation, error: WriteError) -> Done {
-        let Object::Secret(name) = object;
+    async fn failed(&self, name: &NamespacedName, operation: WriteOperation, error: WriteError) -> Done {
         self.write().end_write(name);
         let condition = error.condition();
         let (result, done) = match (error, condition) {
@@ -317,7 +316,7 @@ impl Writer {
             }
             (WriteError::Refused { reason, message }, _) => {
                 let failure = Failure::Write { reason, message };
-                (WriteResult::Refused, Done::Refused(object.clone(), failure))
+                (WriteResult::Refused, Done::Refused(Object::Secret(name.clone()), failure))
             }
             (WriteError::Gone, _) if operation == WriteOperation::Create => {
                 (WriteResult::Conflict, Done::Gone)

@@ -32,8 +32,9 @@ struct Inner {
 #[derive(Default)]
 struct Source {
     readers: HashSet<OwnerId>,
-    /// The resourceVersion that was read last.
-    read: Option<String>,
+    /// The resourceVersion that all readers have read, or that there was no such Secret; `None` while one of them has
+    /// to read it anew.
+    read: Option<Option<String>>,
     /// Grows with each change that was not read yet.
     changes: u64,
     /// Whether the list in progress has shown it.
@@ -127,11 +128,11 @@ impl Credentials {
         sources.iter().filter_map(|name| inner.sources.get(name)).map(|source| source.changes).sum()
     }
 
-    /// Notes that a source was read, so that an event about this very version is no news.
-    pub fn source_read(&self, name: &NamespacedName, resource_version: Option<String>) {
-        if let Some(source) = self.0.write().sources.get_mut(name) {
-            source.read = resource_version;
-        }
+    /// Notes that a credential has read a source, so that an event about this very version is no news. Returns those who
+    /// have read another version and must read it again.
+    pub fn source_read(&self, name: &NamespacedName, resource_version: Option<String>) -> Vec<OwnerId> {
+        let mut inner = self.0.write();
+        inner.sources.get_mut(name).map(|source| source.was_read(resource_version)).unwrap_or_default()
     }
 
     /// A Secret came, changed or went. Returns those who read it.
@@ -142,11 +143,7 @@ impl Credentials {
         }
         let mut inner = self.0.write();
         let Some(source) = inner.sources.get_mut(name) else { return Vec::new() };
-        source.shown |= resource_version.is_some();
-        if resource_version.is_some() && source.read.as_deref() == resource_version {
-            return Vec::new();
-        }
-        source.changed()
+        source.was_shown(resource_version)
     }
 
     /// A complete list of Secrets begins.
@@ -159,12 +156,30 @@ impl Credentials {
     /// A complete list of Secrets ended. Returns those whose source it did not show although it was read once.
     pub fn sources_listed(&self) -> HashSet<OwnerId> {
         let mut inner = self.0.write();
-        let gone = inner.sources.values_mut().filter(|source| !source.shown && source.read.is_some());
+        let gone =
+            inner.sources.values_mut().filter(|source| !source.shown && matches!(source.read, Some(Some(_))));
         gone.flat_map(Source::changed).collect()
     }
 }
 
 impl Source {
+    /// One of the readers has read a version; it may be the first to see it.
+    fn was_read(&mut self, resource_version: Option<String>) -> Vec<OwnerId> {
+        let differs = self.read.as_ref().is_some_and(|read| *read != resource_version);
+        if differs && self.readers.len() > 1 {
+            return self.changed();
+        }
+        self.read = Some(resource_version);
+        Vec::new()
+    }
+
+    /// A list or an event has shown a version; `None` when it has shown that the Secret is gone.
+    fn was_shown(&mut self, resource_version: Option<&str>) -> Vec<OwnerId> {
+        self.shown |= resource_version.is_some();
+        let is_known = self.read.as_ref().is_some_and(|read| read.as_deref() == resource_version);
+        if is_known && resource_version.is_some() { Vec::new() } else { self.changed() }
+    }
+
     fn changed(&mut self) -> Vec<OwnerId> {
         self.read = None;
         self.changes = self.changes.wrapping_add(1);
@@ -187,5 +202,51 @@ impl Inner {
         for name in sources {
             self.sources.entry(name).or_default().readers.insert(owner.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(number: u32) -> Option<String> {
+        Some(number.to_string())
+    }
+
+    fn source(readers: &[&str]) -> Source {
+        let readers = readers.iter().map(|&reader| OwnerId::from_label(reader.into())).collect();
+        Source { readers, ..Source::default() }
+    }
+
+    #[test]
+    fn what_the_only_reader_has_read_is_no_news() {
+        let mut source = source(&["a"]);
+        assert!(source.was_read(version(1)).is_empty() && source.was_shown(Some("1")).is_empty());
+        assert!(source.was_read(version(2)).is_empty() && source.was_shown(Some("2")).is_empty());
+        assert_eq!((source.was_shown(Some("3")).len(), source.changes), (1, 1));
+        assert_eq!(source.was_shown(None).len(), 1, "it is gone");
+    }
+
+    #[test]
+    fn what_one_reader_has_read_before_its_event_came_is_news_for_the_others() {
+        let mut source = source(&["a", "b"]);
+        assert!(source.was_read(version(1)).is_empty() && source.was_read(version(1)).is_empty());
+        assert_eq!(source.was_read(version(2)).len(), 2, "the other one has version 1");
+        assert!(source.was_read(version(2)).is_empty() && source.was_read(version(2)).is_empty());
+        assert!(source.was_shown(Some("2")).is_empty());
+
+        assert_eq!(source.was_shown(None).len(), 2);
+        assert!(source.was_read(None).is_empty());
+        assert_eq!(source.was_read(version(3)).len(), 2, "the other one knows of none");
+    }
+
+    #[test]
+    fn a_reader_that_was_slower_than_the_event_reads_again() {
+        let mut source = source(&["a", "b"]);
+        source.was_read(version(1));
+        assert_eq!(source.was_shown(Some("2")).len(), 2);
+        // One is answered with version 3 already; its event comes before the other one has its answer.
+        assert!(source.was_read(version(3)).is_empty() && source.was_shown(Some("3")).is_empty());
+        assert_eq!(source.was_read(version(2)).len(), 2);
     }
 }

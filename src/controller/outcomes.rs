@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     domain::{
         identity::OwnerId,
-        outcome::{ClusterOutcome, Outcomes as OfOne, Users},
+        outcome::{ClusterOutcome, CopyCounts, Outcomes as OfOne},
     },
     lock::Lock,
 };
@@ -49,7 +49,7 @@ impl Outcomes {
     pub fn deferred(&self) -> Vec<(OwnerId, Arc<str>)> {
         let all = self.0.read();
         let each = all.iter().flat_map(|(owner, of_one)| of_one.iter().map(move |one| (owner, one)));
-        each.filter(|(_, (_, outcome))| outcome.deferred > 0)
+        each.filter(|(_, (_, outcome))| outcome.counts.deferred > 0)
             .map(|(owner, (cluster, _))| (owner.clone(), cluster.clone()))
             .collect()
     }
@@ -75,7 +75,11 @@ fn compare(before: &ClusterOutcome, after: &ClusterOutcome) -> News {
     if before == after {
         return News::None;
     }
-    let blocks = |outcome: &ClusterOutcome| outcome.users.counts.blocking > 0;
-    let rest = |outcome: &ClusterOutcome| ClusterOutcome { users: Users::default(), ..outcome.clone() };
+    let blocks = |outcome: &ClusterOutcome| outcome.counts.blocking > 0;
+    let rest = |outcome: &ClusterOutcome| ClusterOutcome {
+        counts: CopyCounts { users: 0, blocking: 0, ..outcome.counts },
+        users: Vec::new(),
+        ..outcome.clone()
+    };
     if blocks(before) == blocks(after) && rest(before) == rest(after) { News::Users } else { News::All }
 }

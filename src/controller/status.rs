@@ -198,7 +198,7 @@ impl Turn<'_> {
         let about = self.about();
         for cluster in &removal.left_behind {
             let outcome = outcomes.get(cluster);
-            let count = outcome.map_or(0, |outcome| outcome.synced.max(outcome.remaining));
+            let count = outcome.map_or(0, |outcome| outcome.synced.max(outcome.counts.remaining));
             let why = outcome.and_then(|outcome| outcome.condition.as_ref());
             let why = why.map_or_else(String::new, |condition| condition.message(cluster));
             let text = format!(

@@ -100,7 +100,7 @@ async fn remove(
     id: &CredentialId,
     memory: &mut Memory,
 ) -> Next {
-    let changes = plan_sweep(cluster.read().snapshot(), owner).changes;
+    let changes = plan_sweep(cluster.read().snapshot(), owner);
     if changes.is_empty() {
         // What is in use is looked at again when that changes.
         let left = cluster.read().snapshot().copies.has(owner);

@@ -131,7 +131,7 @@ impl Sync<'_> {
             self.memory.stale = 0;
         }
         next = next.or_after(self.memory.retry.map(|retry| retry.saturating_duration_since(Instant::now())));
-        if self.memory.state.deferred() > 0
+        if self.memory.state.counts().deferred > 0
             && let Consent::Settling(left) = self.context.consent(&self.published.id)
         {
             next = next.or_after(Some(left));
@@ -171,7 +171,7 @@ impl Sync<'_> {
             let refused = memory.refusals.drain().map(|(object, _)| object.namespace().clone());
             dirty.namespaces.extend(refused);
         }
-        if memory.state.deferred() > 0 && withdraws {
+        if memory.state.counts().deferred > 0 && withdraws {
             dirty = Dirty::all();
         }
         dirty.namespaces.extend(memory.outstanding.drain());
@@ -285,9 +285,7 @@ impl Sync<'_> {
             desired: memory.state.desired(),
             synced: memory.state.synced(),
             failures: memory.state.failures(),
-            held: memory.state.held(),
-            deferred: memory.state.deferred(),
-            remaining: memory.state.remaining(),
+            counts: memory.state.counts(),
             has_copies: snapshot.copies.has(owner),
             in_progress: condition.is_none() && !memory.outstanding.is_empty(),
             users: memory.state.users(snapshot, owner),

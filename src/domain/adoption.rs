@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest, Sha256};
-
 use super::{
+    identity::digest,
     labels::is_dns_label,
     selection::{LOCAL, canonical},
 };
@@ -33,7 +32,6 @@ pub enum Scope {
 
 impl Scope {
     /// Reads a flag: a name, or `*`; nothing when it is empty.
-    #[must_use]
     pub fn of(flag: &str) -> Option<Self> {
         match flag {
             "" => None,
@@ -43,7 +41,6 @@ impl Scope {
     }
 
     /// Whether a namespace is looked at.
-    #[must_use]
     pub fn covers(&self, namespace: &str) -> bool {
         match self {
             Self::All => true,
@@ -81,7 +78,6 @@ const KUBERNETES: [&str; 6] = [
 
 impl Adopt {
     /// Whether clusters of a tool are adopted from a namespace.
-    #[must_use]
     pub fn covers(&self, tool: ClusterTool, namespace: &str) -> bool {
         match tool {
             ClusterTool::ArgoCD => self.argocd.as_deref() == Some(namespace),
@@ -91,13 +87,11 @@ impl Adopt {
 }
 
 /// The name of the MemberCluster for a cluster that a tool calls by this name: the same, where it can be.
-#[must_use]
 pub fn member_name(name: &str) -> String {
     if is_dns_label(name) && canonical(name) != LOCAL {
         return name.to_owned();
     }
-    let digest = Sha256::digest(name.as_bytes());
-    let suffix: String = digest.iter().take(3).map(|byte| format!("{byte:02x}")).collect();
+    let suffix = digest(name, 3);
     let mapped: String = name
         .chars()
         .map(|c| c.to_ascii_lowercase())
@@ -111,7 +105,6 @@ pub fn member_name(name: &str) -> String {
 }
 
 /// The labels of the MemberCluster for a Secret with these.
-#[must_use]
 pub fn member_labels(secret: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut labels: BTreeMap<String, String> = secret
         .iter()
@@ -123,9 +116,8 @@ pub fn member_labels(secret: &BTreeMap<String, String>) -> BTreeMap<String, Stri
 }
 
 fn is_internal(key: &str) -> bool {
-    const OWNED: [&str; 2] = [LABEL_MANAGED_BY, "app.kubernetes.io/instance"];
     let Some((domain, _)) = key.split_once('/') else { return false };
-    OWNED.contains(&key)
+    key == "app.kubernetes.io/instance"
         || KUBERNETES.contains(&domain)
         || TOOLS
             .iter()

@@ -5,60 +5,31 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use super::reason::Reason;
+use super::reason::{Reason, words};
 
-/// Types of conditions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ConditionType {
-    Ready,
-    Reconciling,
-    Stalled,
-    SourceResolved,
-    Synced,
-    CertificateValid,
-    DeletionBlocked,
-    Reachable,
-}
-
-impl ConditionType {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "Ready",
-            Self::Reconciling => "Reconciling",
-            Self::Stalled => "Stalled",
-            Self::SourceResolved => "SourceResolved",
-            Self::Synced => "Synced",
-            Self::CertificateValid => "CertificateValid",
-            Self::DeletionBlocked => "DeletionBlocked",
-            Self::Reachable => "Reachable",
-        }
+words! {
+    /// Types of conditions.
+    ConditionType {
+        Ready,
+        Reconciling,
+        Stalled,
+        SourceResolved,
+        Synced,
+        CertificateValid,
+        DeletionBlocked,
+        Reachable,
     }
 }
 
-/// The status of a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ConditionStatus {
-    True,
-    False,
-    Unknown,
+words! {
+    /// The status of a condition.
+    ConditionStatus { True, False, Unknown }
 }
 
 impl ConditionStatus {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
-    }
-
-    /// Reads what is in a condition.
-    pub fn parse(text: &str) -> Self {
-        match text {
-            "True" => Self::True,
-            "False" => Self::False,
-            _ => Self::Unknown,
-        }
+    /// Of a condition that was read.
+    pub fn of(condition: &Condition) -> Self {
+        Self::parse(&condition.status).unwrap_or(Self::Unknown)
     }
 }
 
@@ -99,11 +70,6 @@ pub(crate) fn set(
 /// The condition of a type.
 pub(crate) fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
     conditions.iter().find(|condition| condition.type_ == type_.as_str())
-}
-
-/// The status of the condition of a type.
-pub(crate) fn status(conditions: &[Condition], type_: ConditionType) -> Option<ConditionStatus> {
-    find(conditions, type_).map(|condition| ConditionStatus::parse(&condition.status))
 }
 
 /// Whether two conditions say the same, up to their messages.

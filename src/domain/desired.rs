@@ -98,10 +98,7 @@ pub(crate) fn accepted(
     candidate: Option<&Result<Arc<Content>, SourceError>>,
     last_good: Option<&Arc<Content>>,
 ) -> Option<Arc<Content>> {
-    match candidate {
-        Some(Ok(content)) => Some(content.clone()),
-        Some(Err(_)) | None => last_good.cloned(),
-    }
+    candidate.and_then(|candidate| candidate.as_ref().ok()).or(last_good).cloned()
 }
 
 #[cfg(test)]

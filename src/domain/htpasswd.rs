@@ -39,7 +39,6 @@ const SHA1_PREFIX: &str = "{SHA}";
 const CRYPT_ALPHABET: [u8; 64] = *b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// Why a password cannot be hashed so, as the end of a sentence about it.
-#[must_use]
 pub fn problem(hash: PasswordHash, password: &str) -> Option<String> {
     let (name, limit) = match hash {
         PasswordHash::Bcrypt => ("bcrypt", BCRYPT_MAX_BYTES),
@@ -51,7 +50,6 @@ pub fn problem(hash: PasswordHash, password: &str) -> Option<String> {
 }
 
 /// Hashes a password for a user. The salt comes from `entropy`, and is another one for each user.
-#[must_use]
 pub fn make(hash: PasswordHash, user: &str, password: &str, entropy: &[u8; 32]) -> Zeroizing<String> {
     let mut seed = Sha256::new();
     seed.update(entropy);
@@ -73,7 +71,6 @@ pub fn make(hash: PasswordHash, user: &str, password: &str, entropy: &[u8; 32]) 
 }
 
 /// Whether a text is a hash of the password, made as it would be made now.
-#[must_use]
 pub fn holds(hash: PasswordHash, password: &str, text: &str) -> bool {
     let again = match hash {
         PasswordHash::Bcrypt => bcrypt_salt(text).map(|salt| bcrypt(password, salt)),

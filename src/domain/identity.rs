@@ -49,7 +49,7 @@ impl CredentialId {
 
     /// The value of the owner label.
     pub fn owner(&self) -> OwnerId {
-        OwnerId::of(self)
+        OwnerId(digest(&self.to_string(), 12).into())
     }
 }
 
@@ -67,15 +67,6 @@ impl fmt::Display for CredentialId {
 pub(crate) struct OwnerId(Arc<str>);
 
 impl OwnerId {
-    fn of(id: &CredentialId) -> Self {
-        let digest = Sha256::digest(id.to_string().as_bytes());
-        let mut text = String::with_capacity(24);
-        for byte in digest.iter().take(12) {
-            text.push_str(&format!("{byte:02x}"));
-        }
-        Self(text.into())
-    }
-
     /// An id as it was read from a label.
     pub fn from_label(value: Arc<str>) -> Self {
         Self(value)
@@ -91,6 +82,11 @@ impl fmt::Debug for OwnerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The first bytes of the SHA-256 of a text, as hexadecimal digits.
+pub(super) fn digest(text: &str, bytes: usize) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -7,13 +7,11 @@ const MAX_PART: usize = 63;
 const MAX_PREFIX: usize = 253;
 
 /// Whether a text is a DNS label: the name of a namespace or of a cluster.
-#[must_use]
 pub fn is_dns_label(text: &str) -> bool {
     text.len() <= MAX_PART && is_dns_part(text)
 }
 
 /// Whether a text may be the key of a label: `name` or `prefix/name`.
-#[must_use]
 pub fn is_key(text: &str) -> bool {
     let (prefix, name) = match text.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
@@ -25,7 +23,6 @@ pub fn is_key(text: &str) -> bool {
 }
 
 /// Whether a text may be the value of a label; the empty one may.
-#[must_use]
 pub fn is_value(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     text.len() <= MAX_PART

@@ -16,12 +16,12 @@ pub(crate) enum Lifecycle {
 
 impl Lifecycle {
     pub fn of(declared: &Declared) -> Self {
-        match (declared.is_being_deleted(), declared.has_finalizer(), declared.spec.is_ok()) {
-            (true, false, _) => Self::Gone,
-            (true, true, _) => Self::Deleting,
+        match (declared.is_being_deleted(), declared.has_finalizer()) {
+            (true, true) => Self::Deleting,
+            (true, false) => Self::Gone,
             // What cannot be read gets no copies, and so needs no finalizer.
-            (false, false, true) => Self::New,
-            (false, true, _) | (false, false, false) => Self::Kept,
+            (false, false) if declared.spec.is_ok() => Self::New,
+            (false, _) => Self::Kept,
         }
     }
 }

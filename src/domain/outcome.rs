@@ -19,17 +19,13 @@ pub(crate) struct ClusterOutcome {
     pub synced: usize,
     /// Namespaces that cannot have it, the worst reason first.
     pub failures: Vec<FailureGroup>,
-    /// Copies that are not wanted any more but used.
-    pub held: usize,
-    /// Copies that stay because consent went only a moment ago.
-    pub deferred: usize,
-    /// Copies that have to go before the credential may.
-    pub remaining: usize,
+    pub counts: CopyCounts,
     /// Whether copies of the credential are there.
     pub has_copies: bool,
     /// Whether changes are outstanding and go on by themselves.
     pub in_progress: bool,
-    pub users: Users,
+    /// The first users of the copies, with their namespaces.
+    pub users: Vec<(Arc<str>, Reference)>,
     /// What is wrong with the cluster as a whole, when something is.
     pub condition: Option<ClusterCondition>,
     /// Namespaces that the target names and that do not exist there.
@@ -54,19 +50,32 @@ impl FailureGroup {
     }
 }
 
-/// Who uses the copies of a credential in one cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Users {
-    pub counts: UserCounts,
-    /// The first of them, with their namespaces.
-    pub first: Vec<(Arc<str>, Reference)>,
+/// Counts of the copies of one credential, in one namespace or in a whole cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CopyCounts {
+    /// Copies that are not wanted any more but used: they stay as they are.
+    pub held: usize,
+    /// Copies that stay because consent went only a moment ago.
+    pub deferred: usize,
+    /// Copies that have to go before the credential may.
+    pub remaining: usize,
+    /// Users of the copies.
+    pub users: usize,
+    /// Those of them that hold back a deletion of the credential.
+    pub blocking: usize,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct UserCounts {
-    pub total: usize,
-    /// Those that hold back a deletion.
-    pub blocking: usize,
+impl CopyCounts {
+    /// Each count of this one and of another, put together.
+    pub fn zip(self, other: Self, with: fn(usize, usize) -> usize) -> Self {
+        Self {
+            held: with(self.held, other.held),
+            deferred: with(self.deferred, other.deferred),
+            remaining: with(self.remaining, other.remaining),
+            users: with(self.users, other.users),
+            blocking: with(self.blocking, other.blocking),
+        }
+    }
 }
 
 impl ClusterOutcome {
@@ -90,13 +99,17 @@ impl ClusterOutcome {
     /// Whether work is left that goes on by itself.
     pub fn is_pending(&self) -> bool {
         match &self.condition {
-            Some(condition) => matches!(condition, ClusterCondition::Connecting),
+            Some(condition) => *condition == ClusterCondition::Connecting,
             None => self.in_progress || self.synced + self.failed() < self.desired,
         }
     }
 
-    /// Whether the cluster has to be told of although the credential wants nothing there.
+    /// Whether the status has to list the cluster although the credential wants nothing there.
     pub fn is_worth_telling(&self) -> bool {
-        self.has_copies || self.remaining > 0 || self.held > 0 || self.in_progress || self.condition.is_some()
+        self.has_copies
+            || self.counts.remaining > 0
+            || self.counts.held > 0
+            || self.in_progress
+            || self.condition.is_some()
     }
 }

@@ -27,19 +27,16 @@ pub struct Hub {
 
 impl Hub {
     /// A hub that writes `id`, and takes copies over that carry one of the former ids.
-    #[must_use]
     pub fn new(id: &str, former: impl IntoIterator<Item = String>) -> Self {
         Self { id: id.into(), former: former.into_iter().collect() }
     }
 
     /// The id that copies carry.
-    #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
     /// Whether a copy with this id is ours.
-    #[must_use]
     pub fn owns(&self, id: &str) -> bool {
         *self.id == *id || self.former.contains(id)
     }
@@ -54,9 +51,11 @@ pub struct Metadata {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What cert-manager writes on the Secrets that it keeps: the annotation on the Secret of a
-/// Certificate, and the label that it watches.
-const CERT_MANAGER: [&str; 2] = ["cert-manager.io/certificate-name", "controller.cert-manager.io/fao"];
+/// What cert-manager writes on the Secret of a Certificate.
+const CERT_MANAGER_ANNOTATION: &str = "cert-manager.io/certificate-name";
+
+/// The label of the Secrets that cert-manager watches.
+const CERT_MANAGER_LABEL: &str = "controller.cert-manager.io/fao";
 
 /// Whose a Secret is, seen from one credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,52 +74,39 @@ impl Metadata {
     /// Either mark is enough: the owner label, or the source and hub annotations, so that a copy
     /// whose labels were removed by hand is put right rather than lost. No mark makes a Secret ours
     /// that cert-manager keeps.
-    #[must_use]
     pub fn ownership(&self, id: &CredentialId, hub: &Hub) -> Ownership {
         if self.is_kept_by_another() {
             return Ownership::Foreign;
         }
-        let source = self.annotations.get(ANNOTATION_SOURCE);
-        if let Some(of) = self.annotations.get(ANNOTATION_HUB)
-            && !hub.owns(of)
-        {
-            return Ownership::Other(format!(
-                "{} of another hub, of id '{of}'",
-                source.map_or("a credential", String::as_str)
-            ));
+        let (source, of) = (self.source(), self.annotations.get(ANNOTATION_HUB));
+        if let Some(of) = of.filter(|of| !hub.owns(of)) {
+            let source = source.unwrap_or("a credential");
+            return Ownership::Other(format!("{source} of another hub, of id '{of}'"));
         }
         let managed = self.labels.get(LABEL_MANAGED_BY).is_some_and(|value| value == MANAGER);
-        match self.labels.get(LABEL_OWNER) {
-            Some(owner) if managed && owner == id.owner().as_str() => return Ownership::Ours,
-            Some(_) if managed => {
-                return Ownership::Other(
-                    source.map_or_else(|| "another credential".to_owned(), Clone::clone),
-                );
-            }
-            _ => {}
+        let ours = match (self.labels.get(LABEL_OWNER).filter(|_| managed), source) {
+            (Some(owner), _) => owner == id.owner().as_str(),
+            (None, Some(source)) if of.is_some() => source == id.to_string(),
+            (None, _) => return Ownership::Foreign,
+        };
+        if ours {
+            return Ownership::Ours;
         }
-        match source {
-            Some(source) if self.annotations.contains_key(ANNOTATION_HUB) => {
-                if *source == id.to_string() {
-                    Ownership::Ours
-                } else {
-                    Ownership::Other(source.clone())
-                }
-            }
-            _ => Ownership::Foreign,
-        }
+        Ownership::Other(source.unwrap_or("another credential").to_owned())
+    }
+
+    /// The credential that it says it is a copy of.
+    pub fn source(&self) -> Option<&str> {
+        self.annotations.get(ANNOTATION_SOURCE).map(String::as_str)
     }
 
     /// Whether another controller writes this Secret, whatever marks of ours it carries: the two
     /// would overwrite each other for ever.
-    #[must_use]
     pub fn is_kept_by_another(&self) -> bool {
-        let [annotation, label] = CERT_MANAGER;
-        self.annotations.contains_key(annotation) || self.labels.contains_key(label)
+        self.annotations.contains_key(CERT_MANAGER_ANNOTATION) || self.labels.contains_key(CERT_MANAGER_LABEL)
     }
 
     /// What a produced Secret of `id` carries.
-    #[must_use]
     pub fn desired(
         id: &CredentialId,
         hub: &str,
@@ -153,7 +139,6 @@ impl Metadata {
 
     /// This metadata brought in line with `desired`: what we once put there and no longer want
     /// goes, what others put there stays.
-    #[must_use]
     pub fn merged(&self, desired: &Self) -> Self {
         let mut merged = self.without_ours();
         merged.labels.extend(desired.labels.clone());
@@ -162,7 +147,6 @@ impl Metadata {
     }
 
     /// This metadata without any mark of ours, as a copy that is let go has it.
-    #[must_use]
     pub fn without_ours(&self) -> Self {
         let mut rest = self.clone();
         for entry in self.annotations.get(ANNOTATION_METADATA).map_or("", String::as_str).split(',') {
@@ -178,13 +162,11 @@ impl Metadata {
     }
 
     /// Whether the copy is to be left when its credential is gone.
-    #[must_use]
     pub fn is_to_be_orphaned(&self) -> bool {
         self.annotations.get(ANNOTATION_DELETION_POLICY).is_some_and(|policy| policy == ORPHAN)
     }
 
     /// Whether the owner of this Secret, which is not ours, hands it over to a credential.
-    #[must_use]
     pub fn is_handed_to(&self, id: &CredentialId) -> bool {
         !self.is_kept_by_another()
             && self
@@ -194,7 +176,6 @@ impl Metadata {
     }
 
     /// The revision of the content, where it can be read.
-    #[must_use]
     pub fn revision(&self) -> Option<i64> {
         self.annotations.get(ANNOTATION_REVISION)?.parse().ok()
     }

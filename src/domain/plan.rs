@@ -11,13 +11,13 @@ use super::{
     failure::Failure,
     identity::{NamespacedName, OwnerId},
     namespace::Namespace,
+    outcome::CopyCounts,
     ownership::Metadata,
     removal::{Disposition, Removal},
     repair_limiter::RepairLimiter,
     snapshot::{ExistingCopy, Snapshot},
     targets::{ClusterTargets, Verdict},
 };
-use crate::api::ANNOTATION_SOURCE;
 
 /// An object that a change is about. Refusals are keyed by it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -86,30 +86,12 @@ pub(crate) enum TargetState {
     Failed(Failure),
 }
 
-impl TargetState {
-    fn failure(self) -> Option<Failure> {
-        match self {
-            Self::Failed(failure) => Some(failure),
-            Self::Synced | Self::Pending => None,
-        }
-    }
-}
-
 /// How one namespace stands for one credential, before the changes of the plan are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NamespaceState {
     /// `None` when it should have no copy.
     pub target: Option<TargetState>,
-    /// Copies that are not wanted any more but used: they stay, frozen.
-    pub held: usize,
-    /// Copies that stay because consent went only a moment ago.
-    pub deferred: usize,
-    /// Copies that have to go before the credential may.
-    pub remaining: usize,
-    /// Users of the copies.
-    pub users: usize,
-    /// Those of them that hold back a deletion of the credential.
-    pub blocking: usize,
+    pub counts: CopyCounts,
     /// Why a copy that should go cannot be deleted.
     pub refused: Option<Failure>,
 }
@@ -127,53 +109,16 @@ pub(crate) struct Plan {
 
 /// Plans for one credential in one cluster.
 pub(crate) fn plan(inputs: Inputs<'_>, scope: Scope<'_>) -> Plan {
-    let owner = &inputs.desired.owner;
+    let (snapshot, owner) = (inputs.snapshot, &inputs.desired.owner);
     let mut planner = Planner { inputs, in_line: HashMap::new(), plan: Plan::default() };
-    each_namespace(inputs.snapshot, owner, scope, |name, seen, copies| planner.namespace(name, seen, copies));
-    planner.plan
-}
-
-/// Plans for the copies of an owner whose credential is gone: they go when unused, or are left where it said so.
-pub(crate) fn plan_sweep(snapshot: Snapshot<'_>, owner: &OwnerId) -> Plan {
-    let mut plan = Plan::default();
-    each_namespace(snapshot, owner, Scope::All, |namespace, seen, copies| {
-        let mut state = NamespaceState::default();
-        let writable = seen.is_some_and(|seen| !seen.terminating);
-        for (name, copy) in copies.iter().filter(|_| writable) {
-            let action = if copy.metadata.is_to_be_orphaned() {
-                Action::Release((*copy).clone())
-            } else if snapshot.is_in_use(name) {
-                state.held += 1;
-                continue;
-            } else if copy.terminating {
-                continue;
-            } else {
-                Action::Delete { copy: (*copy).clone(), if_unused: true }
-            };
-            plan.changes.push(Change { object: Object::Secret((*name).clone()), action });
-        }
-        if state != NamespaceState::default() {
-            plan.namespaces.push((namespace.clone(), state));
-        }
-    });
-    plan
-}
-
-type Copies<'s> = [(&'s NamespacedName, &'s ExistingCopy)];
-
-fn each_namespace<'s>(
-    snapshot: Snapshot<'s>,
-    owner: &OwnerId,
-    scope: Scope<'_>,
-    mut visit: impl FnMut(&Arc<str>, Option<&'s Namespace>, &Copies<'s>),
-) {
     let mut here = Vec::new();
     match scope {
         Scope::Namespaces(names) => {
-            for name in names.iter().filter(|name| snapshot.namespaces.contains_key(*name)) {
+            for name in names {
+                let Some(seen) = snapshot.namespaces.get(name) else { continue };
                 here.clear();
                 here.extend(snapshot.copies.within(owner, name));
-                visit(name, snapshot.namespaces.get(name), &here);
+                planner.namespace(name, seen, &here);
             }
         }
         Scope::All => {
@@ -186,11 +131,33 @@ fn each_namespace<'s>(
                         here.push(copy);
                     }
                 }
-                visit(name, Some(seen), &here);
+                planner.namespace(name, seen, &here);
             }
         }
     }
+    planner.plan
 }
+
+/// Plans for the copies of an owner whose credential is gone: they go when unused, or are left where it said so.
+pub(crate) fn plan_sweep(snapshot: Snapshot<'_>, owner: &OwnerId) -> Vec<Change> {
+    let changes = snapshot.copies.of(owner).filter_map(|(name, copy)| {
+        let namespace = snapshot.namespaces.get(&name.namespace)?;
+        let action = if namespace.terminating {
+            return None;
+        } else if copy.metadata.is_to_be_orphaned() {
+            Action::Release(copy.clone())
+        } else if copy.terminating || snapshot.is_in_use(name) {
+            return None;
+        } else {
+            Action::Delete { copy: copy.clone(), if_unused: true }
+        };
+        Some(Change { object: Object::Secret(name.clone()), action })
+    });
+    changes.collect()
+}
+
+/// The copies of a credential in one namespace.
+type Copies<'s> = [(&'s NamespacedName, &'s ExistingCopy)];
 
 struct Planner<'a> {
     inputs: Inputs<'a>,
@@ -200,43 +167,40 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn namespace(&mut self, name: &Arc<str>, seen: Option<&Namespace>, copies: &Copies<'_>) {
-        let (desired, snapshot) = (self.inputs.desired, self.inputs.snapshot);
-        let verdict = match (self.inputs.targets, seen) {
-            (Some(targets), Some(seen)) => targets.judge(name, seen),
-            _ => Verdict::NotTargeted,
-        };
+    fn namespace(&mut self, name: &Arc<str>, seen: &Namespace, copies: &Copies<'_>) {
+        let desired = self.inputs.desired;
+        let verdict = self.inputs.targets.map_or(Verdict::NotTargeted, |targets| targets.judge(name, seen));
         let mut state = NamespaceState::default();
-        // What was a target of a spec that cannot be read is not known.
+        // With a spec that cannot be read, any copy may be a target.
         let any = matches!(desired.source, SourceState::UnreadableSpec(_));
         let is_target = |copy: &NamespacedName| {
             any || verdict != Verdict::NotTargeted && copy.name == desired.secret_name
         };
         for (copy, _) in copies {
-            state.users += snapshot.references.of(copy).len();
+            let references = self.inputs.snapshot.references;
+            state.counts.users += references.of(copy).len();
             if is_target(copy) {
-                state.blocking += snapshot.references.blocking(copy);
+                state.counts.blocking += references.blocking(copy);
             }
         }
+        let writable = copies.iter().filter(|_| !seen.terminating);
         match &desired.removal {
             Some(removal) => {
-                for &(copy, seen_copy) in copies.iter().filter(|_| snapshot.is_writable(name)) {
-                    self.remove(removal, copy, seen_copy, is_target(copy), &mut state);
+                for &(name, copy) in writable {
+                    self.remove(removal, name, copy, is_target(name), &mut state);
                 }
             }
             // What it wants is not known, so nothing is taken away.
             None if any => {}
             None => {
-                match verdict {
-                    Verdict::NotTargeted => {}
-                    Verdict::NotPermitted => {
-                        state.target = Some(TargetState::Failed(Failure::NotPermitted));
-                    }
-                    Verdict::Permitted => state.target = Some(self.target(name, copies)),
-                }
-                for &(copy, seen_copy) in copies.iter().filter(|_| snapshot.is_writable(name)) {
-                    if verdict != Verdict::Permitted || copy.name != desired.secret_name {
-                        self.stray(copy, seen_copy, verdict, copies, &mut state);
+                state.target = match verdict {
+                    Verdict::NotTargeted => None,
+                    Verdict::NotPermitted => Some(TargetState::Failed(Failure::NotPermitted)),
+                    Verdict::Permitted => Some(self.target(name, copies)),
+                };
+                for &(name, copy) in writable {
+                    if verdict != Verdict::Permitted || name.name != desired.secret_name {
+                        self.stray(name, copy, verdict, copies, &mut state);
                     }
                 }
             }
@@ -264,10 +228,10 @@ impl Planner<'_> {
                 let repair = copy.metadata.revision().is_none_or(|found| Some(found) >= desired.revision);
                 match self.inputs.repairs.wait(&name, self.inputs.now).filter(|_| repair) {
                     Some(wait) => {
-                        self.plan.wait = Some(self.plan.wait.map_or(wait, |before| before.min(wait)));
+                        self.plan.wait = self.plan.wait.into_iter().chain([wait]).min();
                         TargetState::Pending
                     }
-                    None => self.change(name, Action::Update(copy.clone())),
+                    None => self.write(name, Action::Update(copy.clone())),
                 }
             }
             (None, secret) => match self.taken_by(&name) {
@@ -275,7 +239,7 @@ impl Planner<'_> {
                     self.plan.waits_for.push(name);
                     TargetState::Failed(Failure::SecretNameConflict(owner))
                 }
-                None if secret.is_some() => self.change(name, Action::Create),
+                None if secret.is_some() => self.write(name, Action::Create),
                 None => TargetState::Pending,
             },
         }
@@ -291,20 +255,21 @@ impl Planner<'_> {
         copies: &Copies<'_>,
         state: &mut NamespaceState,
     ) {
-        let successor = || copies.iter().find(|(other, _)| other.name == self.inputs.desired.secret_name);
-        let moving = verdict == Verdict::Permitted
-            && !successor().is_some_and(|&(_, new)| {
-                // In line, by the same measure as of any copy.
-                self.inputs.desired.secret.as_ref().is_none_or(|secret| new.content == secret.fingerprint)
-                    && !new.terminating
-            });
+        let desired = self.inputs.desired;
+        let is_successor = |name: &NamespacedName, copy: &ExistingCopy| {
+            name.name == desired.secret_name
+                && !copy.terminating
+                && desired.secret.as_ref().is_none_or(|secret| copy.content == secret.fingerprint)
+        };
+        let moving =
+            verdict == Verdict::Permitted && !copies.iter().any(|(name, copy)| is_successor(name, copy));
         if verdict == Verdict::NotPermitted && !self.inputs.withdraw {
-            state.deferred += 1;
+            state.counts.deferred += 1;
         } else if moving || self.inputs.snapshot.is_in_use(name) {
-            state.held += 1;
+            state.counts.held += 1;
         } else if !copy.terminating {
             let action = Action::Delete { copy: copy.clone(), if_unused: true };
-            state.refused = self.change(name.clone(), action).failure();
+            state.refused = self.change(name.clone(), action).err();
         }
     }
 
@@ -320,38 +285,43 @@ impl Planner<'_> {
         let in_use = self.inputs.snapshot.is_in_use(name);
         let delete = |if_unused| Action::Delete { copy: copy.clone(), if_unused };
         let action = match removal.disposition {
-            // What is no target any more holds nobody up: the sweep takes it when it is unused.
+            // A copy that is no longer a target does not hold up the deletion: the sweep removes it when it is unused.
             Disposition::Keep | Disposition::Remove if !is_target && in_use && !removal.forced => {
-                state.held += 1;
+                state.counts.held += 1;
                 return;
             }
             Disposition::Keep => {
-                state.remaining += 1;
+                state.counts.remaining += 1;
                 state.target = is_target.then_some(TargetState::Synced).or(state.target.take());
                 return;
             }
             Disposition::RemoveUnused if in_use => {
-                state.held += 1;
+                state.counts.held += 1;
                 return;
             }
             Disposition::Release => Action::Release(copy.clone()),
             Disposition::Remove | Disposition::RemoveUnused => delete(!removal.forced),
         };
-        state.remaining += 1;
+        state.counts.remaining += 1;
         let waits_for_a_finalizer = copy.terminating && !matches!(action, Action::Release(_));
         if !waits_for_a_finalizer {
-            state.refused = self.change(name.clone(), action).failure();
+            state.refused = self.change(name.clone(), action).err();
         }
     }
 
+    /// Notes a change that brings a namespace its copy.
+    fn write(&mut self, name: NamespacedName, action: Action) -> TargetState {
+        self.change(name, action).map_or_else(TargetState::Failed, |()| TargetState::Pending)
+    }
+
     /// Notes a change, unless it was refused and is not tried again yet.
-    fn change(&mut self, name: NamespacedName, action: Action) -> TargetState {
+    fn change(&mut self, name: NamespacedName, action: Action) -> Result<(), Failure> {
         let object = Object::Secret(name);
         if let Some(refusal) = self.inputs.refusals.get(&object) {
-            return TargetState::Failed(refusal.clone());
+            return Err(refusal.clone());
         }
         self.plan.changes.push(Change { object, action });
-        TargetState::Pending
+        Ok(())
     }
 
     /// Whether a copy is what is wanted. Without a content, the last revision is the measure.
@@ -375,11 +345,10 @@ impl Planner<'_> {
     /// Whose the Secret is that is in the way of a copy, as a phrase.
     fn taken_by(&self, name: &NamespacedName) -> Option<String> {
         let snapshot = self.inputs.snapshot;
-        if let Some(other) = snapshot.copies.get(name) {
-            let source = other.metadata.annotations.get(ANNOTATION_SOURCE);
-            return Some(source.map_or_else(|| "another credential".to_owned(), Clone::clone));
+        match snapshot.copies.get(name) {
+            Some(other) => Some(other.metadata.source().unwrap_or("another credential").to_owned()),
+            None => snapshot.conflicts.get(name).cloned(),
         }
-        snapshot.conflicts.get(name).cloned()
     }
 }
 

@@ -176,9 +176,9 @@ impl World {
 
     /// A Pod that uses a Secret.
     fn pod(mut self, namespace: &str, secret: &str) -> Self {
-        let user =
-            User { kind: ReferenceKind::Pod, name: NamespacedName::new(namespace, format!("uses-{secret}")) };
-        self.references.set(&user, vec![(secret.into(), "spec.imagePullSecrets")]);
+        let name = NamespacedName::new(namespace, format!("uses-{secret}"));
+        self.references
+            .set(&User { kind: ReferenceKind::Pod, name }, vec![(secret.into(), "spec.imagePullSecrets")]);
         self
     }
 
@@ -232,12 +232,7 @@ fn quota() -> Failure {
 
 fn changed(plan: &Plan, which: impl Fn(&Action) -> bool) -> Vec<String> {
     let changes = plan.changes.iter().filter(|change| which(&change.action));
-    changes
-        .map(|change| {
-            let Object::Secret(name) = &change.object;
-            name.to_string()
-        })
-        .collect()
+    changes.map(|change| secret(change).to_string()).collect()
 }
 
 fn created(plan: &Plan) -> Vec<String> {
@@ -279,4 +274,9 @@ fn failures(plan: &Plan) -> Vec<(&str, Failure)> {
         _ => None,
     });
     failed.collect()
+}
+
+fn secret(change: &Change) -> &NamespacedName {
+    let Object::Secret(name) = &change.object;
+    name
 }

@@ -14,9 +14,11 @@ pub struct PodSecrets {
     volumes: Vec<Volume>,
 }
 
+/// A reference to a Secret by its name; volumes of kind `secret` and `azureFile` call it `secretName`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct LocalReference {
+    #[serde(alias = "secretName")]
     name: Option<String>,
 }
 
@@ -24,7 +26,7 @@ struct LocalReference {
 #[serde(rename_all = "camelCase", default)]
 struct Container {
     env: Vec<EnvVar>,
-    env_from: Vec<EnvFrom>,
+    env_from: Vec<WithSecretRef>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -41,18 +43,11 @@ struct EnvVarSource {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct EnvFrom {
-    secret_ref: Option<LocalReference>,
-}
-
-/// A volume. `secret` and `azureFile` name the Secret in `secretName`, the others in a reference.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
 struct Volume {
-    secret: Option<SecretName>,
+    secret: Option<LocalReference>,
     projected: Option<Projected>,
     csi: Option<Csi>,
-    azure_file: Option<SecretName>,
+    azure_file: Option<LocalReference>,
     cephfs: Option<WithSecretRef>,
     cinder: Option<WithSecretRef>,
     flex_volume: Option<WithSecretRef>,
@@ -61,12 +56,6 @@ struct Volume {
     scale_io: Option<WithSecretRef>,
     iscsi: Option<WithSecretRef>,
     storageos: Option<WithSecretRef>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct SecretName {
-    secret_name: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -139,20 +128,13 @@ impl PodSecrets {
             }
         }
         for volume in &self.volumes {
-            for (by_name, field) in
-                [(&volume.secret, "spec.volumes.secret"), (&volume.azure_file, "spec.volumes.azureFile")]
-            {
-                let found = by_name.as_ref().and_then(|volume| volume.secret_name.as_deref());
-                if let Some(found) = found.filter(|found| !found.is_empty()) {
-                    visit(found, field);
-                }
-            }
+            name(volume.secret.as_ref(), "spec.volumes.secret");
+            name(volume.azure_file.as_ref(), "spec.volumes.azureFile");
         }
     }
 }
 
 /// Whether a Pod has come to its end and uses nothing any more.
-#[must_use]
 pub fn is_finished(phase: Option<&str>, terminating: bool) -> bool {
     terminating || matches!(phase, Some("Succeeded" | "Failed"))
 }

@@ -24,12 +24,10 @@ impl ClusterCopies {
     pub fn of(cluster: &Arc<str>, snapshot: Snapshot<'_>, owner: &OwnerId, home: &str) -> Self {
         let digests = CopyDigest::of(snapshot.copies.of(owner).map(|(_, copy)| copy));
         let example = |digest: &CopyDigest| {
-            let mut alike = snapshot.copies.of(owner).filter(|(_, copy)| {
+            let alike = snapshot.copies.of(owner).filter(|(_, copy)| {
                 copy.content == digest.content && copy.metadata.revision() == digest.revision
             });
-            let first = alike.next().map(|(name, _)| name.clone());
-            let own = alike.find(|(name, _)| &*name.namespace == home).map(|(name, _)| name.clone());
-            own.or(first)
+            alike.map(|(name, _)| name).min_by_key(|name| &*name.namespace != home).cloned()
         };
         let examples = digests.iter().filter_map(example).collect();
         Self { cluster: cluster.clone(), digests, examples }
@@ -47,18 +45,16 @@ pub(crate) struct Place {
 /// Where to read the content of the newest revision, `local` first. Of several contents the one that most
 /// copies have, so that a single one edited by hand does not have all the others written anew.
 pub(crate) fn newest(clusters: &[ClusterCopies]) -> Vec<Place> {
-    let mut contents: Vec<(Option<i64>, Fingerprint, usize)> = Vec::new();
+    let mut contents: Vec<CopyDigest> = Vec::new();
     for digest in clusters.iter().flat_map(|cluster| &cluster.digests) {
-        match contents
-            .iter_mut()
-            .find(|(revision, content, _)| (*revision, *content) == (digest.revision, digest.content))
-        {
-            Some((_, _, copies)) => *copies += digest.copies,
-            None => contents.push((digest.revision, digest.content, digest.copies)),
+        let same = |one: &&mut CopyDigest| one.revision == digest.revision && one.content == digest.content;
+        match contents.iter_mut().find(same) {
+            Some(one) => one.copies += digest.copies,
+            None => contents.push(*digest),
         }
     }
-    let best = contents.iter().max_by_key(|(revision, _, copies)| (*revision, *copies));
-    best.map(|(revision, content, _)| places(clusters, *revision, *content)).unwrap_or_default()
+    let best = contents.iter().max_by_key(|digest| (digest.revision, digest.copies));
+    best.map(|best| places(clusters, best.revision, best.content)).unwrap_or_default()
 }
 
 /// Where to read the last good content, when the source gives none: only what all copies of the recorded revision

@@ -8,9 +8,10 @@ use super::outcome::{ClusterOutcome, Outcomes};
 use crate::api::{ClusterState, ClusterStatus, DeletionPolicy};
 
 /// What becomes of the copies of a credential that is being deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Disposition {
-    /// All stay as they are.
+    /// All stay as they are: so a deletion begins, until all clusters have said who uses what.
+    #[default]
     Keep,
     /// All go.
     Remove,
@@ -21,7 +22,7 @@ pub(crate) enum Disposition {
 }
 
 /// A deletion in progress, as it was decided last.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Removal {
     pub disposition: Disposition,
     /// Whether nothing is waited for, not even users.
@@ -55,8 +56,8 @@ pub(crate) struct ClusterFacts<'a> {
     pub up: bool,
     /// Since when it does not answer, as this process knows.
     pub down: Option<Timestamp>,
-    /// Whether copies are there; `None` when the cluster was never seen.
-    pub has_copies: Option<bool>,
+    /// Whether copies were seen there.
+    pub has_copies: bool,
     /// The last outcome, and whether it is one of the present desired state.
     pub outcome: Option<(&'a ClusterOutcome, bool)>,
     /// What the last status said of it.
@@ -64,24 +65,13 @@ pub(crate) struct ClusterFacts<'a> {
 }
 
 impl Removal {
-    /// The first step: everything stays until all clusters have said who uses what.
-    pub fn begun(forced: bool) -> Self {
-        Self {
-            disposition: Disposition::Keep,
-            forced,
-            awaited: Vec::new(),
-            left_behind: Vec::new(),
-            present: Vec::new(),
-        }
-    }
-
     /// Decides what becomes of the copies.
     ///
     /// A namespace that is being deleted is never held up: then the copies that are in use are left to
     /// the sweep, which takes them when nothing uses them any more.
     pub fn decide(request: Request, clusters: &[ClusterFacts<'_>], now: Timestamp) -> Self {
         let forced = request.policy == DeletionPolicy::Force || request.annotated;
-        let mut removal = Self::begun(forced);
+        let mut removal = Self { forced, ..Self::default() };
         let (mut blocking, mut unknown) = (0, false);
         for cluster in clusters {
             match cluster.presence(now) {
@@ -100,7 +90,7 @@ impl Removal {
                     removal.awaited.push((cluster.name.clone(), until));
                 }
             }
-            blocking += cluster.outcome.map_or(0, |(outcome, _)| outcome.users.counts.blocking);
+            blocking += cluster.outcome.map_or(0, |(outcome, _)| outcome.counts.blocking);
         }
         removal.disposition = if request.policy == DeletionPolicy::Orphan {
             Disposition::Release
@@ -123,7 +113,7 @@ impl Removal {
     /// so for this very state.
     pub fn is_complete(&self, version: u64, outcomes: &Outcomes) -> bool {
         let is_done = |outcome: &ClusterOutcome| {
-            outcome.version == version && outcome.remaining == 0 && !outcome.in_progress
+            outcome.version == version && outcome.counts.remaining == 0 && !outcome.in_progress
         };
         self.disposition != Disposition::Keep
             && self.awaited.is_empty()
@@ -149,12 +139,12 @@ impl ClusterFacts<'_> {
     fn presence(&self, now: Timestamp) -> Presence {
         let in_progress = self.outcome.is_some_and(|(outcome, _)| outcome.in_progress);
         if self.up {
-            return if self.has_copies == Some(true) || in_progress { Presence::Up } else { Presence::None };
+            return if self.has_copies || in_progress { Presence::Up } else { Presence::None };
         }
-        // Of what was written after it was last seen only a row tells.
+        // Only its row tells what was written after the cluster was last seen.
         let clean =
             self.row.is_none_or(|row| row.state == ClusterState::Synced && row.namespaces.desired == 0);
-        if clean && self.has_copies != Some(true) {
+        if clean && !self.has_copies {
             return Presence::None;
         }
         // The row may be older than this process.

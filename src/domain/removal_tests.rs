@@ -1,20 +1,13 @@
 use super::*;
-use crate::{
-    api::NamespaceCounts,
-    domain::outcome::{UserCounts, Users},
-};
+use crate::{api::NamespaceCounts, domain::outcome::CopyCounts};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
 fn outcome(blocking: usize) -> ClusterOutcome {
-    let counts = UserCounts { total: blocking, blocking };
-    ClusterOutcome {
-        users: Users { counts, first: Vec::new() },
-        has_copies: true,
-        ..ClusterOutcome::default()
-    }
+    let counts = CopyCounts { users: blocking, blocking, ..CopyCounts::default() };
+    ClusterOutcome { counts, has_copies: true, ..ClusterOutcome::default() }
 }
 
 fn up(outcome: &ClusterOutcome, current: bool) -> ClusterFacts<'_> {
@@ -22,7 +15,7 @@ fn up(outcome: &ClusterOutcome, current: bool) -> ClusterFacts<'_> {
         name: "local".into(),
         up: true,
         down: None,
-        has_copies: Some(true),
+        has_copies: true,
         outcome: Some((outcome, current)),
         row: None,
     }
@@ -76,7 +69,7 @@ fn a_cluster_that_does_not_answer_may_have_users_and_is_not_waited_for_for_ever(
         name: "east".into(),
         up: false,
         down: Some(at(down)),
-        has_copies: Some(true),
+        has_copies: true,
         outcome: None,
         row: None,
     };
@@ -110,7 +103,7 @@ fn a_cluster_with_nothing_in_it_is_no_obstacle() {
         name: "east".into(),
         up: false,
         down: None,
-        has_copies: None,
+        has_copies: false,
         outcome: None,
         row,
     };
@@ -124,7 +117,7 @@ fn a_cluster_with_nothing_in_it_is_no_obstacle() {
 
 #[test]
 fn it_is_complete_when_all_have_said_so_for_this_very_state() {
-    let removal = Removal { disposition: Disposition::Remove, ..Removal::begun(false) };
+    let removal = Removal { disposition: Disposition::Remove, ..Removal::default() };
     let (east, local): (Arc<str>, Arc<str>) = ("east".into(), "local".into());
     let done = |version| ClusterOutcome { version, ..ClusterOutcome::default() };
     let complete = |removal: &Removal, outcomes: &[(&Arc<str>, ClusterOutcome)]| {
@@ -136,9 +129,15 @@ fn it_is_complete_when_all_have_said_so_for_this_very_state() {
     assert!(!complete(&present, &[]), "a cluster with copies has not said anything yet");
     assert!(complete(&removal, &[(&local, done(7)), (&east, done(7))]));
     assert!(!complete(&removal, &[(&local, done(7)), (&east, done(6))]));
-    assert!(!complete(&removal, &[(&local, ClusterOutcome { remaining: 1, ..done(7) })]));
+    assert!(!complete(
+        &removal,
+        &[(
+            &local,
+            ClusterOutcome { counts: CopyCounts { remaining: 1, ..CopyCounts::default() }, ..done(7) }
+        )]
+    ));
     let left = Removal { left_behind: vec![east.clone()], ..removal.clone() };
     assert!(complete(&left, &[(&local, done(7)), (&east, done(6))]));
-    assert!(!complete(&Removal::begun(false), &[]), "it was not decided yet");
+    assert!(!complete(&Removal::default(), &[]), "it was not decided yet");
     assert!(complete(&removal, &[]), "no cluster has anything");
 }

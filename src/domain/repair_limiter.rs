@@ -1,4 +1,4 @@
-//! Copies that another hand changes again and again: a second controller, a mutating webhook.
+//! Copies that something else changes again and again: a second controller, a mutating webhook.
 //!
 //! The first repairs come at once. After that one a second is enough to be right most of the time,
 //! and too few to be a storm.
@@ -21,7 +21,7 @@ struct Repairs {
 }
 
 impl RepairLimiter {
-    /// A copy was put right that another hand had changed.
+    /// Notes the repair of a copy that something else had changed.
     pub fn repaired(&mut self, name: &NamespacedName, now: Duration) {
         self.0.retain(|_, repairs| now.saturating_sub(repairs.last) < REPAIR_CALM);
         let repairs = self.0.entry(name.clone()).or_insert(Repairs { count: 0, last: now });

@@ -86,13 +86,11 @@ impl NamespaceMatcher {
 }
 
 /// The name by which we know a cluster: `local` has two.
-#[must_use]
 pub fn canonical(cluster: &str) -> &str {
     if cluster == IN_CLUSTER { LOCAL } else { cluster }
 }
 
 /// Whether a cluster is selected: by name or label, and not excluded. No selector means `local`.
-#[must_use]
 pub(crate) fn selects_cluster(
     selector: Option<&ClusterSelector>,
     name: &str,

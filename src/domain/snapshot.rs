@@ -51,10 +51,7 @@ impl Copies {
     pub fn insert(&mut self, name: NamespacedName, copy: ExistingCopy) -> Option<ExistingCopy> {
         let owner = copy.owner.clone();
         let before = self.by_name.insert(name.clone(), copy);
-        if let Some(before) = &before {
-            if before.owner == owner {
-                return Some(before.clone());
-            }
+        if let Some(before) = before.as_ref().filter(|before| before.owner != owner) {
             self.forget(&before.owner, &name);
         }
         self.by_owner.entry(owner).or_default().insert(name);
@@ -132,14 +129,9 @@ pub(crate) struct Snapshot<'a> {
 }
 
 impl Snapshot<'_> {
-    /// A terminating namespace is never written to; its copies go with it.
-    pub fn is_writable(&self, namespace: &str) -> bool {
-        self.namespaces.get(namespace).is_some_and(|seen| !seen.terminating)
-    }
-
     /// Whether something uses a Secret, so that it must not be deleted.
     pub fn is_in_use(&self, name: &NamespacedName) -> bool {
-        self.references.blocking(name) > 0
+        !self.references.of(name).is_empty()
     }
 }
 

@@ -2,14 +2,15 @@
 //! work on that namespace alone.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
+    ops::{Add, Sub},
     sync::Arc,
 };
 
 use super::{
     failure::Failure,
     identity::OwnerId,
-    outcome::{FailureGroup, UserCounts, Users},
+    outcome::{CopyCounts, FailureGroup},
     plan::{NamespaceState, Plan, TargetState},
     reason::Reason,
     references::Reference,
@@ -24,21 +25,11 @@ pub(crate) struct SyncState {
     pending: HashSet<Arc<str>>,
     /// By reason, the worst first.
     failures: BTreeMap<Reason, BTreeMap<Arc<str>, Failure>>,
-    failed: HashMap<Arc<str>, Reason>,
     /// How many of these should have a copy.
     failed_targets: usize,
-    extras: BTreeMap<Arc<str>, Extra>,
-    sum: Extra,
-}
-
-/// What few namespaces have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Extra {
-    held: usize,
-    deferred: usize,
-    remaining: usize,
-    users: usize,
-    blocking: usize,
+    /// Of the namespaces where any of them is not zero.
+    counts: BTreeMap<Arc<str>, CopyCounts>,
+    sum: CopyCounts,
 }
 
 impl SyncState {
@@ -61,51 +52,36 @@ impl SyncState {
     fn clear(&mut self, namespace: &Arc<str>) {
         let was_target = self.targets.remove(namespace);
         self.pending.remove(namespace);
-        if let Some(reason) = self.failed.remove(namespace)
-            && let Some(group) = self.failures.get_mut(&reason)
-        {
-            group.remove(namespace);
-            self.failed_targets -= usize::from(was_target);
-            if group.is_empty() {
-                self.failures.remove(&reason);
+        self.failures.retain(|_, namespaces| {
+            if namespaces.remove(namespace).is_some() {
+                self.failed_targets -= usize::from(was_target);
             }
-        }
-        if let Some(extra) = self.extras.remove(namespace) {
-            self.sum = self.sum.minus(extra);
+            !namespaces.is_empty()
+        });
+        if let Some(counts) = self.counts.remove(namespace) {
+            self.sum = self.sum.zip(counts, Sub::sub);
         }
     }
 
     fn set(&mut self, namespace: Arc<str>, state: NamespaceState) {
-        let extra = Extra {
-            held: state.held,
-            deferred: state.deferred,
-            remaining: state.remaining,
-            users: state.users,
-            blocking: state.blocking,
-        };
-        if extra != Extra::default() {
-            self.sum = self.sum.plus(extra);
-            self.extras.insert(namespace.clone(), extra);
+        if state.counts != CopyCounts::default() {
+            self.sum = self.sum.zip(state.counts, Add::add);
+            self.counts.insert(namespace.clone(), state.counts);
+        }
+        if state.target.is_some() {
+            self.targets.insert(namespace.clone());
         }
         let failure = match state.target {
-            Some(target) => {
-                self.targets.insert(namespace.clone());
-                match target {
-                    TargetState::Synced => state.refused,
-                    TargetState::Pending => {
-                        self.pending.insert(namespace.clone());
-                        None
-                    }
-                    TargetState::Failed(failure) => Some(failure),
-                }
+            Some(TargetState::Failed(failure)) => Some(failure),
+            Some(TargetState::Pending) => {
+                self.pending.insert(namespace.clone());
+                None
             }
-            None => state.refused,
+            Some(TargetState::Synced) | None => state.refused,
         };
         if let Some(failure) = failure {
-            let reason = failure.reason();
             self.failed_targets += usize::from(self.targets.contains(&namespace));
-            self.failed.insert(namespace.clone(), reason);
-            self.failures.entry(reason).or_default().insert(namespace, failure);
+            self.failures.entry(failure.reason()).or_default().insert(namespace, failure);
         }
     }
 
@@ -134,16 +110,9 @@ impl SyncState {
         self.failures.get(&Reason::SecretNameConflict).into_iter().flat_map(BTreeMap::keys)
     }
 
-    pub fn held(&self) -> usize {
-        self.sum.held
-    }
-
-    pub fn deferred(&self) -> usize {
-        self.sum.deferred
-    }
-
-    pub fn remaining(&self) -> usize {
-        self.sum.remaining
+    /// Counts over all namespaces.
+    pub fn counts(&self) -> CopyCounts {
+        self.sum
     }
 
     /// Namespaces that cannot have their copy, the worst reason first.
@@ -160,46 +129,18 @@ impl SyncState {
         groups.collect()
     }
 
-    /// Who uses the copies: how many, and the first by name.
-    pub fn users(&self, snapshot: Snapshot<'_>, owner: &OwnerId) -> Users {
-        let mut first = Vec::new();
-        for (namespace, _) in self.extras.iter().filter(|(_, extra)| extra.users > 0) {
-            let mut here: Vec<Reference> = snapshot
-                .copies
-                .within(owner, namespace)
-                .flat_map(|(copy, _)| snapshot.references.of(copy).iter().cloned())
-                .collect();
+    /// The first users of the copies, with their namespaces.
+    pub fn users(&self, snapshot: Snapshot<'_>, owner: &OwnerId) -> Vec<(Arc<str>, Reference)> {
+        let used = self.counts.iter().filter(|(_, counts)| counts.users > 0);
+        let users = used.flat_map(|(namespace, _)| {
+            let copies = snapshot.copies.within(owner, namespace);
+            let mut here: Vec<Reference> =
+                copies.flat_map(|(copy, _)| snapshot.references.of(copy).iter().cloned()).collect();
             // In order, so that a status does not change when nothing else does.
             here.sort_unstable();
-            let room = MAX_REFERENCES - first.len();
-            first.extend(here.into_iter().take(room).map(|reference| (namespace.clone(), reference)));
-            if first.len() == MAX_REFERENCES {
-                break;
-            }
-        }
-        Users { counts: UserCounts { total: self.sum.users, blocking: self.sum.blocking }, first }
-    }
-}
-
-impl Extra {
-    fn plus(self, other: Self) -> Self {
-        Self {
-            held: self.held + other.held,
-            deferred: self.deferred + other.deferred,
-            remaining: self.remaining + other.remaining,
-            users: self.users + other.users,
-            blocking: self.blocking + other.blocking,
-        }
-    }
-
-    fn minus(self, other: Self) -> Self {
-        Self {
-            held: self.held - other.held,
-            deferred: self.deferred - other.deferred,
-            remaining: self.remaining - other.remaining,
-            users: self.users - other.users,
-            blocking: self.blocking - other.blocking,
-        }
+            here.into_iter().map(|reference| (namespace.clone(), reference))
+        });
+        users.take(MAX_REFERENCES).collect()
     }
 }
 
@@ -217,8 +158,9 @@ mod tests {
             3 => Some(TargetState::Failed(Failure::NotPermitted)),
             _ => Some(TargetState::Failed(Failure::SecretNameConflict("x".into()))),
         };
-        let extra = usize::from(kind / 5 % 3);
-        NamespaceState { target, held: extra, users: extra, blocking: extra, ..NamespaceState::default() }
+        let n = usize::from(kind / 5 % 3);
+        let counts = CopyCounts { held: n, users: n, blocking: n, ..CopyCounts::default() };
+        NamespaceState { target, counts, refused: None }
     }
 
     fn plan(namespaces: &[(u8, u8)]) -> Plan {
@@ -245,7 +187,13 @@ mod tests {
             ("a", target(TargetState::Synced)),
             ("b", target(TargetState::Pending)),
             ("c", target(TargetState::Failed(Failure::NotPermitted))),
-            ("d", NamespaceState { remaining: 1, ..NamespaceState::default() }),
+            (
+                "d",
+                NamespaceState {
+                    counts: CopyCounts { remaining: 1, ..CopyCounts::default() },
+                    ..NamespaceState::default()
+                },
+            ),
         ]);
         assert_eq!((kept.desired(), kept.synced(), kept.pending().len()), (3, 1, 1));
         assert_eq!(kept.failures().len(), 1);
@@ -303,7 +251,7 @@ mod tests {
             prop_assert_eq!(kept.synced(), fresh.synced());
             prop_assert_eq!(kept.pending(), fresh.pending());
             prop_assert_eq!(kept.failures(), fresh.failures());
-            prop_assert_eq!((kept.sum, &kept.extras), (fresh.sum, &fresh.extras));
+            prop_assert_eq!((kept.sum, &kept.counts), (fresh.sum, &fresh.counts));
         }
     }
 }

@@ -74,8 +74,8 @@ impl ClusterTargets {
         let judge = |seen: Option<&Namespace>| seen.map(|namespace| self.judge(name, namespace));
         let targeted = |verdict: Option<Verdict>| verdict.is_some_and(|v| v != Verdict::NotTargeted);
         let (old, new) = (judge(before), judge(after));
-        let named = self.lists(name) && before.is_some() != after.is_some();
-        old == new && !named || !targeted(old) && !targeted(new) && !named
+        let comes_or_goes = before.is_some() != after.is_some();
+        !(self.lists(name) && comes_or_goes) && (old == new || !targeted(old) && !targeted(new))
     }
 
     /// Whether the target lists a name. That of the credential's own namespace, where the target lists none, is no

@@ -44,7 +44,12 @@ impl Credentials {
         let row = Row {
             provider,
             revision: status.revision.unwrap_or(0),
-            conditions: conditions.map(|c| (c.type_.clone(), ConditionStatus::parse(&c.status))).collect(),
+            conditions: conditions
+                .map(|c| {
+                    let status = ConditionStatus::parse(&c.status).unwrap_or(ConditionStatus::Unknown);
+                    (c.type_.clone(), status)
+                })
+                .collect(),
             clusters: clusters
                 .map(|cluster| ClusterRow {
                     name: cluster.name.clone(),

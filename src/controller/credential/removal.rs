@@ -30,7 +30,7 @@ impl CredentialLoop {
                 name: member.name.clone(),
                 up: member.up().is_some(),
                 down: member.down_since(),
-                has_copies: member.seen().map(|cluster| cluster.read().snapshot().copies.has(&owner)),
+                has_copies: member.seen().is_some_and(|cluster| cluster.read().snapshot().copies.has(&owner)),
                 outcome: outcomes.get(&member.name).map(|outcome| {
                     let current = deleting.is_some_and(|published| published.version == outcome.version);
                     (&**outcome, current)

@@ -77,7 +77,7 @@ async fn fetch_all(context: &Context, names: &[NamespacedName]) -> Result<Vec<So
         let found = context.local().connection.secret(&name.namespace, &name.name).await;
         let found = found.map_err(|error| SourceError::unreadable(&name.name, &describe(&error)))?;
         let version = found.as_ref().and_then(|secret| secret.metadata.resource_version.clone());
-        context.stores.credentials.source_read(name, version);
+        context.queues.credentials(context.stores.credentials.source_read(name, version));
         secrets.extend(found.map(|secret| take(&name.name, secret)));
     }
     Ok(secrets)

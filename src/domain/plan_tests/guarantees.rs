@@ -74,8 +74,11 @@ fn cell() -> impl Strategy<Value = Cell> {
 fn disposition() -> impl Strategy<Value = Option<Removal>> {
     use Disposition::{Keep, Release, Remove, RemoveUnused};
     let disposition = prop::sample::select(vec![Keep, Remove, RemoveUnused, Release]);
-    let removal = (disposition, any::<bool>())
-        .prop_map(|(disposition, forced)| Removal { disposition, ..Removal::begun(forced) });
+    let removal = (disposition, any::<bool>()).prop_map(|(disposition, forced)| Removal {
+        disposition,
+        forced,
+        ..Removal::default()
+    });
     prop::option::of(removal)
 }
 
@@ -123,13 +126,7 @@ fn by_name(plan: &Plan) -> BTreeMap<Arc<str>, NamespaceState> {
 }
 
 fn objects(plan: &Plan) -> Vec<NamespacedName> {
-    let mut objects: Vec<NamespacedName> = plan
-        .changes
-        .iter()
-        .map(|change| match &change.object {
-            Object::Secret(name) => name.clone(),
-        })
-        .collect();
+    let mut objects: Vec<NamespacedName> = plan.changes.iter().map(|change| secret(change).clone()).collect();
     objects.sort();
     objects
 }
@@ -152,8 +149,8 @@ proptest! {
         once.dedup();
         prop_assert_eq!(&once, &touched);
         for change in &plan.changes {
-            let Object::Secret(name) = &change.object;
-            prop_assert!(world.snapshot().is_writable(&name.namespace));
+            let name = secret(change);
+            prop_assert!(!world.namespaces[&name.namespace].terminating);
             prop_assert!(!world.refusals.contains_key(&change.object));
             let seen = world.copies.get(name);
             if let Some(copy) = seen {
@@ -182,18 +179,18 @@ proptest! {
                 for (name, state) in &plan.namespaces {
                     let verdict = want.targets().unwrap().judge(name, &world.namespaces[name]);
                     prop_assert_eq!(state.target.is_some(), verdict != Verdict::NotTargeted);
-                    prop_assert!(state.deferred == 0 || !withdraw && verdict == Verdict::NotPermitted);
+                    prop_assert!(state.counts.deferred == 0 || !withdraw && verdict == Verdict::NotPermitted);
                 }
             }
             Some(removal) => {
                 prop_assert!(created(&plan).is_empty() && updated(&plan).is_empty());
                 prop_assert!(removal.disposition != Disposition::Keep || plan.changes.is_empty());
                 prop_assert!(removal.disposition == Disposition::Release || released(&plan).is_empty());
-                prop_assert!(total(&plan, |state| state.remaining) >= plan.changes.len());
-                prop_assert_eq!(total(&plan, |state| state.deferred), 0);
+                prop_assert!(total(&plan, |state| state.counts.remaining) >= plan.changes.len());
+                prop_assert_eq!(total(&plan, |state| state.counts.deferred), 0);
             }
         }
-        prop_assert!(plan.namespaces.iter().all(|(_, state)| state.blocking <= state.users));
+        prop_assert!(plan.namespaces.iter().all(|(_, state)| state.counts.blocking <= state.counts.users));
     }
 
     /// A plan for some namespaces says of them what a plan for all says.
@@ -234,13 +231,14 @@ proptest! {
     #[test]
     fn a_sweep_is_careful(cells in prop::collection::vec(cell(), 1..12)) {
         let world = build(&cells, true);
-        let plan = plan_sweep(world.snapshot(), &id("quay").owner());
+        let changes = plan_sweep(world.snapshot(), &id("quay").owner());
+    let plan = Plan { changes, ..Plan::default() };
         prop_assert!(created(&plan).is_empty() && updated(&plan).is_empty());
         for change in &plan.changes {
-            let Object::Secret(name) = &change.object;
+            let name = secret(change);
             let copy = &world.copies.get(name).unwrap();
             prop_assert_eq!(&copy.owner, &id("quay").owner());
-            prop_assert!(world.snapshot().is_writable(&name.namespace));
+            prop_assert!(!world.namespaces[&name.namespace].terminating);
             let orphan = copy.metadata.is_to_be_orphaned();
             prop_assert_eq!(orphan, matches!(change.action, Action::Release(_)));
             prop_assert!(orphan || !world.snapshot().is_in_use(name));

@@ -1,6 +1,9 @@
 //! The verdict on each condition, with its reason and its sentence.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
@@ -46,19 +49,15 @@ pub(super) fn conditions(previous: &[Condition], seen: &Observation<'_>, now: Ti
 fn told_before(previous: &[Condition], seen: &Observation<'_>) -> Option<Verdict> {
     let unread = seen.desired.removal.is_some() && seen.desired.source == SourceState::NotRead;
     let told = condition::find(previous, ConditionType::SourceResolved).filter(|_| unread)?;
-    let status = ConditionStatus::parse(&told.status);
-    Some(Verdict::new(status, Reason::parse(&told.reason)?, told.message.clone()))
+    Some(Verdict::new(ConditionStatus::of(told), Reason::parse(&told.reason)?, told.message.clone()))
 }
 
 fn source_resolved(seen: &Observation<'_>) -> Verdict {
     match &seen.desired.source {
         SourceState::Resolved(notes) => {
-            let mut message = "the source Secret gave a valid credential".to_owned();
-            for note in notes {
-                message.push_str("; ");
-                message.push_str(note);
-            }
-            Verdict::new(True, Reason::Resolved, message)
+            let mut told = vec!["the source Secret gave a valid credential"];
+            told.extend(notes.iter().map(String::as_str));
+            Verdict::new(True, Reason::Resolved, told.join("; "))
         }
         SourceState::Failed(error) => {
             let status = if error.is_unreadable() { Unknown } else { False };
@@ -69,16 +68,15 @@ fn source_resolved(seen: &Observation<'_>) -> Verdict {
             Reason::NotRead,
             "the source Secret is not read as long as there is nowhere to write to",
         ),
-        SourceState::UnreadableSpec(error) => {
-            Verdict::new(Unknown, Reason::UnsupportedSpec, unreadable(error))
-        }
+        SourceState::UnreadableSpec(error) => unreadable(error),
     }
 }
 
-fn unreadable(error: &str) -> String {
-    format!(
+fn unreadable(error: &str) -> Verdict {
+    let message = format!(
         "this version of Claviger cannot read the object, and leaves its Secrets as they are: {error}; upgrade Claviger, or fix the spec"
-    )
+    );
+    Verdict::new(Unknown, Reason::UnsupportedSpec, message)
 }
 
 fn synced(seen: &Observation<'_>) -> Verdict {
@@ -86,7 +84,7 @@ fn synced(seen: &Observation<'_>) -> Verdict {
     let (desired, synced) = (seen.sum(counts, |c| c.desired), seen.sum(counts, |c| c.synced));
     let rest = rest(seen);
     if let (SourceState::UnreadableSpec(error), None) = (&seen.desired.source, &seen.desired.removal) {
-        return Verdict::new(Unknown, Reason::UnsupportedSpec, unreadable(error));
+        return unreadable(error);
     }
     if clusters.is_empty()
         && let [(name, outcome), ..] = seen.clusters.as_slice()
@@ -96,18 +94,17 @@ fn synced(seen: &Observation<'_>) -> Verdict {
     }
     let conditions: Vec<(&str, &ClusterCondition)> =
         clusters.iter().filter_map(|(name, outcome)| Some((&***name, outcome.condition.as_ref()?))).collect();
-    let unreachable = |condition: &ClusterCondition| matches!(condition, ClusterCondition::Unreachable(_));
     if let [(name, condition), ..] = conditions.as_slice()
         && conditions.len() == clusters.len()
-        && conditions.iter().all(|(_, condition)| unreachable(condition))
+        && conditions.iter().all(|(_, condition)| matches!(condition, ClusterCondition::Unreachable(_)))
     {
         return Verdict::new(Unknown, Reason::ClusterUnreachable, condition.message(name));
     }
-    let place = if clusters.len() > 1 {
-        format!("{synced} of {desired} namespaces in {} clusters", clusters.len())
-    } else {
-        format!("{synced} of {desired} namespaces")
+    let (in_clusters, of_clusters) = match clusters.len() {
+        0 | 1 => (String::new(), String::new()),
+        n => (format!(" in {n} clusters"), format!(" of {n} clusters")),
     };
+    let place = format!("{synced} of {desired} namespaces{in_clusters}");
     let failures = failures(&clusters);
     let missing = missing_namespaces(seen);
     if (!failures.is_empty() || !conditions.is_empty() || !missing.is_empty()) && !seen.is_pending() {
@@ -121,15 +118,12 @@ fn synced(seen: &Observation<'_>) -> Verdict {
         }
         told.extend(failures.values().map(|failed| failed.sentence(&seen.desired.secret_name)));
         told.extend(not_found(&missing));
-        let mut reasons = conditions
-            .iter()
-            .map(|(_, condition)| condition.reason())
-            .chain(failures.keys().copied())
-            .chain((!missing.is_empty()).then_some(Reason::NamespaceNotFound));
-        let first = reasons.next().unwrap_or(Reason::PartiallySynced);
-        let alike = reasons.all(|reason| reason == first);
-        let reason = match (alike, synced == 0, first) {
-            (true, true, _) | (true, _, Reason::NamespaceNotFound) => first,
+        let mut reasons: BTreeSet<Reason> =
+            conditions.iter().map(|(_, condition)| condition.reason()).collect();
+        reasons.extend(failures.keys());
+        reasons.extend((!missing.is_empty()).then_some(Reason::NamespaceNotFound));
+        let reason = match reasons.first() {
+            Some(&only) if reasons.len() == 1 && (synced == 0 || only == Reason::NamespaceNotFound) => only,
             _ => Reason::PartiallySynced,
         };
         return Verdict::new(False, reason, format!("{place} have the Secret: {}{rest}", told.join("; ")));
@@ -142,31 +136,26 @@ fn synced(seen: &Observation<'_>) -> Verdict {
         let nothing = if clusters.is_empty() { "cluster" } else { "namespace" };
         return Verdict::new(True, Reason::NoTargets, format!("no {nothing} is selected{rest}"));
     }
-    let of = match clusters.len() {
-        0 | 1 => String::new(),
-        n => format!(" of {n} clusters"),
-    };
     let name = &seen.desired.secret_name;
-    let message = format!("Secret '{name}' is in place in {}{of}{rest}", namespaces(desired));
+    let message = format!("Secret '{name}' is in place in {}{of_clusters}{rest}", namespaces(desired));
     Verdict::new(True, Reason::AllTargetsSynced, message)
 }
 
 /// What else is to be told of copies, as the end of a sentence.
 fn rest(seen: &Observation<'_>) -> String {
-    let held = seen.sum(|_| true, |c| c.held);
-    let mut rest = match held {
+    let mut rest = match seen.sum(|_| true, |c| c.counts.held) {
         0 => String::new(),
         1 => "; 1 Secret that is no longer wanted stays while a Pod uses it".to_owned(),
         n => format!("; {n} Secrets that are no longer wanted stay while Pods use them"),
     };
-    match seen.sum(|_| true, |c| c.deferred) {
+    match seen.sum(|_| true, |c| c.counts.deferred) {
         0 => {}
         n => rest.push_str(&format!("; {n} Secrets without consent stay until policies have settled")),
     }
     let paused: Vec<&str> =
         seen.clusters.iter().filter(|(_, outcome)| !counts(outcome)).map(|(name, _)| &**name).collect();
     if !paused.is_empty() {
-        rest.push_str(&format!("; paused: {}", list(&paused)));
+        rest.push_str(&format!("; paused: {}", quoted(&paused)));
     }
     rest
 }
@@ -195,16 +184,12 @@ fn failures<'a>(clusters: &[(&'a Arc<str>, &'a ClusterOutcome)]) -> BTreeMap<Rea
 impl Failed<'_> {
     /// With the remedy by the example of the first.
     fn sentence(&self, secret_name: &str) -> String {
-        let names: Vec<String> =
-            self.examples.iter().map(|(cluster, namespace, _)| in_cluster(namespace, cluster)).collect();
-        let more = match self.count.saturating_sub(names.len()) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let names = self.examples.iter().map(|(cluster, namespace, _)| in_cluster(namespace, cluster));
+        let names = list(names, self.count);
         let first = self.examples.first();
         let remedy = first.map(|(_, namespace, failure)| failure.message(namespace, secret_name));
         let reason = first.map_or("", |(.., failure)| failure.reason().as_str());
-        format!("{reason} in {}{more}: {}", names.join(", "), remedy.unwrap_or_default())
+        format!("{reason} in {names}: {}", remedy.unwrap_or_default())
     }
 }
 
@@ -219,7 +204,7 @@ fn in_cluster(namespace: &str, cluster: &str) -> String {
 fn missing_namespaces<'a>(seen: &'a Observation<'_>) -> Vec<&'a Arc<str>> {
     let mut wanted = seen.clusters.iter().filter(|(name, _)| seen.desired.clusters.contains_key(name));
     let Some((_, first)) = wanted.next() else { return Vec::new() };
-    // Of a cluster that was never seen nobody knows which namespaces it has; it lists none as missing.
+    // A cluster that was never seen lists no namespace as missing, as nobody knows which it has.
     let rest: Vec<_> = wanted.collect();
     first
         .missing_namespaces
@@ -237,7 +222,7 @@ fn not_found(missing: &[&Arc<str>]) -> Option<String> {
         )),
         _ => Some(format!(
             "namespaces {} exist in no target cluster; create them, or fix `spec.target.namespaces.names`",
-            list(&names)
+            quoted(&names)
         )),
     }
 }
@@ -249,28 +234,25 @@ fn certificate_valid(validity: Validity, now: Timestamp) -> Verdict {
 }
 
 fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
+    let users = users(&seen.references);
     match removal.disposition {
         Disposition::Keep if seen.references.blocking > 0 => Verdict::new(
             True,
             Reason::InUse,
             format!(
-                "deletion waits for {}, and then goes on by itself; to delete the Secrets although they are in use, set annotation claviger.dev/force-delete to 'true'",
-                users(&seen.references),
+                "deletion waits for {users}, and then goes on by itself; to delete the Secrets although they are in use, set annotation claviger.dev/force-delete to 'true'"
             ),
         ),
         _ if !removal.awaited.is_empty() => {
-            let waits: Vec<String> = removal
-                .awaited
-                .iter()
-                .take(MAX_NAMES)
-                .map(|(name, until)| format!("'{name}' (until {until:.0} at the latest)"))
-                .collect();
+            let waits = removal.awaited.iter().take(MAX_NAMES);
+            let waits: Vec<String> =
+                waits.map(|(name, until)| format!("'{name}' (until {until:.0} at the latest)")).collect();
+            let waits = waits.join(", ");
             Verdict::new(
                 True,
                 Reason::ClusterUnreachable,
                 format!(
-                    "deletion waits for clusters that do not answer, as Pods there may use the Secrets: {}; to leave the Secrets there behind now, set annotation claviger.dev/force-delete to 'true'",
-                    waits.join(", "),
+                    "deletion waits for clusters that do not answer, as Pods there may use the Secrets: {waits}; to leave the Secrets there behind now, set annotation claviger.dev/force-delete to 'true'"
                 ),
             )
         }
@@ -278,8 +260,7 @@ fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
             False,
             Reason::NamespaceTerminating,
             format!(
-                "the namespace of the credential is being deleted, so nothing is held up; Secrets that {} use are removed afterwards, when unused",
-                users(&seen.references),
+                "the namespace of the credential is being deleted, so nothing is held up; Secrets that {users} use are removed afterwards, when unused"
             ),
         ),
         Disposition::Keep | Disposition::Remove | Disposition::RemoveUnused => {
@@ -295,21 +276,14 @@ fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
 
 /// Who uses the Secrets, as a phrase: the first few by name, the rest as a number.
 fn users(references: &References) -> String {
-    let named: Vec<String> = references
-        .items
-        .iter()
-        .take(MAX_NAMES)
-        .map(|item| {
-            let place = match &*item.cluster {
-                LOCAL => String::new(),
-                cluster => format!(" in cluster {cluster}"),
-            };
-            format!("{} {}/{}{place}", item.kind, item.namespace, item.name)
-        })
-        .collect();
-    let more = references.total - i64::try_from(named.len()).unwrap_or(i64::MAX);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", named.join(", "))
+    let named = references.items.iter().map(|item| {
+        let place = match &*item.cluster {
+            LOCAL => String::new(),
+            cluster => format!(" in cluster {cluster}"),
+        };
+        format!("{} {}/{}{place}", item.kind, item.namespace, item.name)
+    });
+    list(named, usize::try_from(references.total).unwrap_or(usize::MAX))
 }
 
 fn ready(seen: &Observation<'_>, source: &Verdict, synced: &Verdict, blocked: Option<&Verdict>) -> Verdict {
@@ -318,13 +292,10 @@ fn ready(seen: &Observation<'_>, source: &Verdict, synced: &Verdict, blocked: Op
         return Verdict::new(False, reason, blocked.message.clone());
     }
     match &seen.desired.source {
-        SourceState::Failed(_) => Verdict::new(False, source.reason, source.message.clone()),
-        // An unknown is not ready; and with nothing to write to, the source can spoil nothing.
-        _ => Verdict::new(
-            if synced.status == True { True } else { False },
-            synced.reason,
-            synced.message.clone(),
-        ),
+        SourceState::Failed(_) => Verdict { status: False, ..source.clone() },
+        // Unknown is not ready. A source that was not read does not count, as there is nothing to write to.
+        _ if synced.status == True => synced.clone(),
+        _ => Verdict { status: False, ..synced.clone() },
     }
 }
 
@@ -364,7 +335,7 @@ fn progress(seen: &Observation<'_>, source: &Verdict, synced: &Verdict) -> (Verd
         (_, Reason::NamespaceNotFound) => busy(Reason::NamespaceNotFound, &synced.message),
         // A fault of some targets is no fault of the credential.
         _ if seen.sum(counts, |c| c.synced) > 0 || seen.counted().next().is_none() => {
-            let told = || Verdict::new(False, synced.reason, synced.message.clone());
+            let told = || Verdict { status: False, ..synced.clone() };
             (told(), told())
         }
         (_, reason) => stalled(reason, &synced.message),
@@ -375,10 +346,15 @@ fn namespaces(n: usize) -> String {
     if n == 1 { "1 namespace".to_owned() } else { format!("{n} namespaces") }
 }
 
-fn list(names: &[&str]) -> String {
-    let shown = names.iter().take(MAX_NAMES).map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(MAX_NAMES) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
+fn quoted(names: &[&str]) -> String {
+    list(names.iter().map(|name| format!("'{name}'")), names.len())
+}
+
+/// The first few of so many, and the number of the others.
+fn list(items: impl Iterator<Item = String>, total: usize) -> String {
+    let shown: Vec<String> = items.take(MAX_NAMES).collect();
+    match total.saturating_sub(shown.len()) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::count;
 use crate::{
     api::{Reference, References},
     domain::{
@@ -23,9 +24,9 @@ pub(super) struct Observation<'a> {
 
 impl<'a> Observation<'a> {
     pub fn new(desired: &'a DesiredState, outcomes: &Outcomes) -> Self {
-        let unknown = desired.unknown_clusters.iter().map(|name| {
-            (name.clone(), Arc::new(ClusterOutcome::unseen(None, ClusterCondition::NotFound, 0)))
-        });
+        let not_found =
+            || ClusterOutcome { condition: Some(ClusterCondition::NotFound), ..ClusterOutcome::default() };
+        let unknown = desired.unknown_clusters.iter().map(|name| (name.clone(), Arc::new(not_found())));
         let known = outcomes.iter().map(|(name, outcome)| (name.clone(), outcome.clone()));
         let mut clusters: Vec<_> = known.chain(unknown).collect();
         clusters.sort_by(|(a, _), (b, _)| (&**a != LOCAL, a).cmp(&(&**b != LOCAL, b)));
@@ -76,7 +77,7 @@ pub(super) fn counts(outcome: &ClusterOutcome) -> bool {
 /// Who uses the copies, in all clusters.
 fn references(clusters: &[(Arc<str>, Arc<ClusterOutcome>)]) -> References {
     let items = clusters.iter().flat_map(|(cluster, outcome)| {
-        outcome.users.first.iter().map(|(namespace, reference)| Reference {
+        outcome.users.iter().map(|(namespace, reference)| Reference {
             cluster: cluster.to_string(),
             kind: reference.kind.name().to_owned(),
             namespace: namespace.to_string(),
@@ -84,12 +85,9 @@ fn references(clusters: &[(Arc<str>, Arc<ClusterOutcome>)]) -> References {
             field: reference.field.to_owned(),
         })
     });
-    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    let sum =
-        |value: fn(&ClusterOutcome) -> usize| count(clusters.iter().map(|(_, outcome)| value(outcome)).sum());
     References {
-        total: sum(|outcome| outcome.users.counts.total),
-        blocking: sum(|outcome| outcome.users.counts.blocking),
+        total: count(clusters.iter().map(|(_, outcome)| outcome.counts.users).sum()),
+        blocking: count(clusters.iter().map(|(_, outcome)| outcome.counts.blocking).sum()),
         items: items.take(MAX_REFERENCES).collect(),
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         content::SourceError,
         failure::Failure,
         identity::CredentialId,
-        outcome::{FailureGroup, UserCounts, Users},
+        outcome::{CopyCounts, FailureGroup},
         ownership::Metadata,
         reason::Reason,
         references::{Reference as Use, ReferenceKind},
@@ -42,7 +42,7 @@ fn desired() -> DesiredState {
 }
 
 fn keeping() -> Option<Removal> {
-    Some(Removal::begun(false))
+    Some(Removal::default())
 }
 
 fn cluster(desired: usize, synced: usize, failures: &[(&str, Failure)]) -> ClusterOutcome {
@@ -220,7 +220,10 @@ fn a_spec_that_cannot_be_read_stalls_and_says_what_to_do() {
 
 #[test]
 fn copies_that_stay_for_now_are_reported() {
-    let outcome = ClusterOutcome { held: 1, deferred: 2, ..cluster(3, 3, &[]) };
+    let outcome = ClusterOutcome {
+        counts: CopyCounts { held: 1, deferred: 2, ..CopyCounts::default() },
+        ..cluster(3, 3, &[])
+    };
     let status = first(&desired(), outcome);
     assert_eq!(reasons(&status)[0], "Ready=True/AllTargetsSynced");
     let message = condition(&status, ConditionType::Synced);
@@ -231,10 +234,10 @@ fn copies_that_stay_for_now_are_reported() {
 #[test]
 fn a_deletion_that_is_held_up_names_its_users() {
     let reference = Use { kind: ReferenceKind::Pod, name: "api".into(), field: "spec.imagePullSecrets" };
-    let users =
-        Users { counts: UserCounts { total: 9, blocking: 9 }, first: vec![("web".into(), reference)] };
+    let counts = CopyCounts { users: 9, blocking: 9, ..CopyCounts::default() };
+    let users = vec![("web".into(), reference)];
     let desired = DesiredState { removal: keeping(), ..desired() };
-    let status = first(&desired, ClusterOutcome { users, ..cluster(0, 0, &[]) });
+    let status = first(&desired, ClusterOutcome { counts, users, ..cluster(0, 0, &[]) });
     assert!(reasons(&status).contains(&"DeletionBlocked=True/InUse".to_owned()));
     assert_eq!(reasons(&status)[0], "Ready=False/DeletionBlocked");
     let message = condition(&status, ConditionType::DeletionBlocked);
@@ -257,10 +260,10 @@ fn each_disposition_of_a_deletion_has_its_reason() {
         (Disposition::RemoveUnused, 0, "DeletionBlocked=False/NotInUse"),
         (Disposition::Release, 1, "DeletionBlocked=False/Orphaning"),
     ] {
-        let removal = Some(Removal { disposition, ..Removal::begun(false) });
-        let users = Users { counts: UserCounts { total: used, blocking: used }, first: Vec::new() };
+        let removal = Some(Removal { disposition, ..Removal::default() });
+        let counts = CopyCounts { users: used, blocking: used, ..CopyCounts::default() };
         let status =
-            first(&DesiredState { removal, ..desired() }, ClusterOutcome { users, ..cluster(1, 1, &[]) });
+            first(&DesiredState { removal, ..desired() }, ClusterOutcome { counts, ..cluster(1, 1, &[]) });
         assert_eq!(reasons(&status).last().map(String::as_str), Some(want));
         assert!(reasons(&status)[0].starts_with("Ready=False"));
         assert_eq!(reasons(&status)[1..3], ["Reconciling=True/Deleting", "Stalled=False/Progressing"]);

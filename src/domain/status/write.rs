@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    api::{CredentialStatus, References},
+    api::CredentialStatus,
     domain::{
-        condition::{self, ConditionType},
+        condition::{self, ConditionStatus, ConditionType},
         schedule::{PROGRESS_PAUSE, REFERENCES_PAUSE, STATUS_PAUSE},
     },
 };
@@ -29,16 +29,16 @@ pub(crate) fn when_to_write(
     next: &CredentialStatus,
     writing: Writing,
 ) -> Option<Duration> {
+    // A status that says that work goes on is held back a while: mostly the next one says that it is done.
+    let held =
+        if writing.in_progress { PROGRESS_PAUSE.saturating_sub(writing.since_news) } else { Duration::ZERO };
     let Some(previous) = previous.filter(|status| !status.conditions.is_empty()) else {
-        // The first word of a credential, unless it would be out of date in a moment.
-        return Some(if writing.in_progress { hold(writing) } else { Duration::ZERO });
+        return Some(held);
     };
     if previous == next {
         return None;
     }
-    let Some(age) = writing.since_written else {
-        return Some(if writing.in_progress { hold(writing) } else { Duration::ZERO });
-    };
+    let Some(age) = writing.since_written else { return Some(held) };
     let paused = |pause: Duration| pause.saturating_sub(age);
     if lags(previous, next) {
         return Some(Duration::ZERO);
@@ -51,16 +51,9 @@ pub(crate) fn when_to_write(
     if !deleting && only_references(previous, next) {
         return Some(paused(REFERENCES_PAUSE));
     }
-    if writing.in_progress {
-        return Some(hold(writing).max(paused(STATUS_PAUSE)));
-    }
     // The end of work that a status has told of is told at once.
-    Some(if writing.was_in_progress { Duration::ZERO } else { paused(STATUS_PAUSE) })
-}
-
-/// A status that says that work goes on is held back a while: mostly the next one says that it is done.
-fn hold(writing: Writing) -> Duration {
-    PROGRESS_PAUSE.saturating_sub(writing.since_news)
+    let ended = writing.was_in_progress && !writing.in_progress;
+    Some(if ended { Duration::ZERO } else { held.max(paused(STATUS_PAUSE)) })
 }
 
 /// The status may be one revision behind the copies, and no more: see domain::revision.
@@ -69,13 +62,12 @@ fn lags(previous: &CredentialStatus, next: &CredentialStatus) -> bool {
 }
 
 fn is_urgent(previous: &CredentialStatus, next: &CredentialStatus) -> bool {
-    let blocked =
-        |status: &CredentialStatus| condition::status(&status.conditions, ConditionType::DeletionBlocked);
-    blocked(previous) != blocked(next) || is_blocking(&previous.references) != is_blocking(&next.references)
-}
-
-fn is_blocking(references: &Option<References>) -> bool {
-    references.as_ref().is_some_and(|references| references.blocking > 0)
+    let blocked = |status: &CredentialStatus| {
+        condition::find(&status.conditions, ConditionType::DeletionBlocked).map(ConditionStatus::of)
+    };
+    let in_use =
+        |status: &CredentialStatus| status.references.as_ref().is_some_and(|users| users.blocking > 0);
+    blocked(previous) != blocked(next) || in_use(previous) != in_use(next)
 }
 
 fn only_references(previous: &CredentialStatus, next: &CredentialStatus) -> bool {
@@ -98,6 +90,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::api::References;
 
     fn status(revision: i64, users: i64) -> CredentialStatus {
         CredentialStatus {

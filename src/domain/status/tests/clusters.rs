@@ -202,7 +202,7 @@ fn an_answer_is_given_once_and_kept() {
 #[test]
 fn a_deletion_that_waits_for_a_cluster_says_until_when() {
     let awaited = vec![("east".into(), time(3600))];
-    let desired = DesiredState { removal: Some(Removal { awaited, ..Removal::begun(false) }), ..desired() };
+    let desired = DesiredState { removal: Some(Removal { awaited, ..Removal::default() }), ..desired() };
     let status = compute(None, &desired, &outcomes([("east", member(2, 2, down()))]), time(10));
     assert!(reasons(&status).contains(&"DeletionBlocked=True/ClusterUnreachable".to_owned()));
     let message = condition(&status, ConditionType::DeletionBlocked);

@@ -1,7 +1,7 @@
 //! How large a status gets.
 
 use super::*;
-use crate::domain::schedule::MAX_REFERENCES;
+use crate::domain::{references::ReferenceKind, schedule::MAX_REFERENCES};
 
 /// etcd and the API server take more, but not much.
 const LIMIT: usize = 512 * 1024;
@@ -26,9 +26,9 @@ fn users_are_bounded() {
         field: "spec.volumes.secret",
     };
     let outcome = || {
-        let first = (0..MAX_REFERENCES).map(|n| ("web".into(), reference(n))).collect();
-        let users = Users { counts: UserCounts { total: 900, blocking: 800 }, first };
-        ClusterOutcome { users, ..cluster(1, 1, &[]) }
+        let users = (0..MAX_REFERENCES).map(|n| ("web".into(), reference(n))).collect();
+        let counts = CopyCounts { users: 900, blocking: 800, ..CopyCounts::default() };
+        ClusterOutcome { counts, users, ..cluster(1, 1, &[]) }
     };
     let seen = outcomes([("local", outcome()), ("east", outcome())]);
     let references = compute(None, &desired(), &seen, time(10)).references.unwrap();
@@ -45,17 +45,20 @@ fn check(text: &str, outcome: impl Fn(usize) -> ClusterOutcome) {
 fn check_with(text: &str, outcome: impl Fn(usize) -> ClusterOutcome, name: impl Fn(usize) -> String) {
     let users: Vec<(Arc<str>, Use)> = (0..MAX_REFERENCES)
         .map(|pod| {
-            let name = format!("{pod:0>253}").as_str().into();
-            let field = "spec.ephemeralContainers.envFrom";
-            (format!("{pod:0>63}").as_str().into(), Use { kind: ReferenceKind::Pod, name, field })
+            let reference = Use {
+                kind: ReferenceKind::Pod,
+                name: format!("{pod:0>253}").as_str().into(),
+                field: "spec.ephemeralContainers.envFrom",
+            };
+            (format!("{pod:0>63}").as_str().into(), reference)
         })
         .collect();
     let outcomes: Outcomes = (0..1_000)
         .map(|n| {
             // One cluster has more users than a status lists.
-            let first = if n == 0 { users.clone() } else { Vec::new() };
-            let users = Users { counts: UserCounts { total: 100_000, blocking: 100_000 }, first };
-            (name(n).as_str().into(), Arc::new(ClusterOutcome { users, ..outcome(n) }))
+            let users = if n == 0 { users.clone() } else { Vec::new() };
+            let counts = CopyCounts { users: 100_000, blocking: 100_000, ..CopyCounts::default() };
+            (name(n).as_str().into(), Arc::new(ClusterOutcome { counts, users, ..outcome(n) }))
         })
         .collect();
     let first = compute(None, &desired(), &outcomes, Timestamp::now());
