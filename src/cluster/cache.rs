@@ -21,6 +21,7 @@ use crate::{
     domain::{
         fingerprint::FingerprintKey,
         identity::{CredentialId, NamespacedName, OwnerId},
+        meta::Uid,
         namespace::{Labels, Namespace},
         ownership::{Hub, Metadata},
         pod_secrets::is_finished,
@@ -56,7 +57,7 @@ pub(crate) struct Cache {
 #[derive(Debug, Default)]
 struct InFlight {
     /// The uid of the last object that a watch has shown to go meanwhile.
-    deleted: Option<Box<str>>,
+    deleted: Option<Uid>,
 }
 
 /// What an event changed, as far as credentials are concerned.
@@ -199,7 +200,10 @@ impl Cache {
             // Within one watch, and between it and our own writes, a larger number is newer. A list is believed
             // whatever was known, but for what was written while it was read.
             let comparable = !listed || self.exempt.as_ref().is_some_and(|exempt| exempt.contains(&name));
-            if comparable && known.uid == copy.uid && is_older(&copy, known) {
+            if comparable
+                && known.uid == copy.uid
+                && copy.resource_version.is_older_than(&known.resource_version)
+            {
                 return changes;
             }
             if known.owner == copy.owner
@@ -226,11 +230,12 @@ impl Cache {
     /// Takes a copy out that is gone, as a list or an event with its uid shows.
     pub fn remove_copy(&mut self, name: &NamespacedName, uid: Option<&str>) -> Changes {
         let mut changes = self.freed(name);
-        if let (Some(in_flight), Some(uid)) = (self.in_flight.get_mut(name), uid) {
-            in_flight.deleted = Some(uid.into());
+        let uid = uid.map(Uid::from);
+        if let (Some(in_flight), Some(uid)) = (self.in_flight.get_mut(name), &uid) {
+            in_flight.deleted = Some(uid.clone());
         }
         // The end of an older object of this name says nothing of the one that is there now.
-        let other = |copy: &ExistingCopy| uid.is_some_and(|uid| *copy.uid != *uid);
+        let other = |copy: &ExistingCopy| uid.as_ref().is_some_and(|uid| copy.uid != *uid);
         if self.copies.get(name).is_none_or(other) {
             return changes;
         }
@@ -263,8 +268,9 @@ impl Cache {
             // The watch was faster than the answer, and showed its end too.
             return false;
         }
-        let overtaken =
-            self.copies.get(&name).is_some_and(|known| known.uid == copy.uid && is_older(&copy, known));
+        let overtaken = self.copies.get(&name).is_some_and(|known| {
+            known.uid == copy.uid && copy.resource_version.is_older_than(&known.resource_version)
+        });
         if !overtaken {
             self.copies.insert(name, copy);
         }
@@ -394,16 +400,6 @@ fn owner_of(meta: &ObjectMeta) -> Option<String> {
     annotations.get(ANNOTATION_HUB)?;
     let id = CredentialId::parse(annotations.get(ANNOTATION_SOURCE)?)?;
     Some(id.owner().as_str().to_owned())
-}
-
-/// Whether a copy is as it was before the same object was seen again. Of versions that are no numbers nobody
-/// knows: then the last one seen counts.
-fn is_older(copy: &ExistingCopy, than: &ExistingCopy) -> bool {
-    let number = |version: &str| version.parse::<u64>().ok();
-    match (number(&copy.resource_version), number(&than.resource_version)) {
-        (Some(copy), Some(than)) => copy < than,
-        _ => false,
-    }
 }
 
 /// Namespace and name of an object.

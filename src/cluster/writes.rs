@@ -65,7 +65,7 @@ impl Writer {
     ) -> Result<Done, WriteError> {
         if !copy.plain {
             return self
-                .update_whole(name, &copy.uid, secret, |found| {
+                .update_whole(name, &copy.uid.to_string(), secret, |found| {
                     metadata_of(found).ownership(&secret.id, &secret.hub) == Ownership::Ours
                 })
                 .await;
@@ -246,8 +246,8 @@ impl Writer {
             name.clone(),
             ExistingCopy {
                 owner: secret.owner.clone(),
-                uid: meta.uid.unwrap_or_default().into(),
-                resource_version: meta.resource_version.unwrap_or_default().into(),
+                uid: meta.uid.as_deref().unwrap_or_default().into(),
+                resource_version: meta.resource_version.as_deref().unwrap_or_default().into(),
                 content: secret.fingerprint,
                 metadata,
                 plain: meta.finalizers.is_none_or(|list| list.is_empty())

@@ -156,7 +156,6 @@ impl Turn<'_> {
         let before = previous.map(|status| all(status, recorded)).transpose()?;
         let all = all(&next, &details)?;
         let notes = event::transitions(previous, &next);
-        let answered = previous.and_then(|status| status.sync.as_ref()) != next.sync.as_ref();
         let rotated = previous.and_then(|status| status.revision) != next.revision;
         let written = self.target().status(self.declared.uid(), before.as_ref(), &all).await?;
         memory.since_news = None;
@@ -165,9 +164,6 @@ impl Turn<'_> {
             Arc::new(Written { resource_version, status: next, details, at: Instant::now() })
         });
         self.publish(notes, rotated).await;
-        if answered {
-            self.context.queues.credential(owner);
-        }
         Ok(Next::Done)
     }
 

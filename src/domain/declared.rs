@@ -106,12 +106,13 @@ impl Declared {
         self.meta.annotations.as_ref()?.get(key).map(String::as_str)
     }
 
-    /// Whether something changed that concerns more than the status: all but the status and annotations of others.
+    /// Whether something changed that concerns more than the status: all but annotations of others and the
+    /// status, of which it counts that a request was answered.
     pub fn differs(&self, other: &Self) -> bool {
         fn concern(meta: &ObjectMeta) -> impl PartialEq {
             (&meta.uid, meta.generation, &meta.finalizers, &meta.deletion_timestamp, &meta.annotations)
         }
-        concern(&self.meta) != concern(&other.meta)
+        concern(&self.meta) != concern(&other.meta) || self.sync_request() != other.sync_request()
     }
 }
 

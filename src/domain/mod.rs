@@ -24,6 +24,7 @@ pub(crate) mod identity;
 pub(crate) mod labels;
 pub(crate) mod lifecycle;
 pub(crate) mod member;
+pub(crate) mod meta;
 pub(crate) mod namespace;
 pub(crate) mod outcome;
 pub(crate) mod ownership;

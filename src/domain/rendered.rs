@@ -11,6 +11,7 @@ use super::{
     content::Content,
     fingerprint::{Fingerprint, encode},
     identity::{CredentialId, OwnerId},
+    meta::{ResourceVersion, Uid},
     ownership::{Hub, Metadata},
     snapshot::ExistingCopy,
 };
@@ -62,9 +63,9 @@ struct Body<'a> {
 struct Head<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<&'a str>,
+    uid: Option<&'a Uid>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    resource_version: Option<&'a str>,
+    resource_version: Option<&'a ResourceVersion>,
     labels: &'a BTreeMap<String, String>,
     annotations: &'a BTreeMap<String, String>,
 }
@@ -110,8 +111,8 @@ impl RenderedSecret {
             type_: self.content.type_,
             metadata: Head {
                 name: &self.name,
-                uid: seen.map(|copy| &*copy.uid),
-                resource_version: seen.map(|copy| &*copy.resource_version),
+                uid: seen.map(|copy| &copy.uid),
+                resource_version: seen.map(|copy| &copy.resource_version),
                 labels: &metadata.labels,
                 annotations: &metadata.annotations,
             },

@@ -8,6 +8,7 @@ use std::{
 use super::{
     fingerprint::Fingerprint,
     identity::{NamespacedName, OwnerId},
+    meta::{ResourceVersion, Uid},
     namespace::Namespace,
     ownership::Metadata,
     references::References,
@@ -20,9 +21,9 @@ pub(crate) type Namespaces = BTreeMap<Arc<str>, Namespace>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExistingCopy {
     pub owner: OwnerId,
-    pub uid: Box<str>,
+    pub uid: Uid,
     /// As it was when the copy was seen.
-    pub resource_version: Box<str>,
+    pub resource_version: ResourceVersion,
     /// A keyed hash of its type and data.
     pub content: Fingerprint,
     /// Shared by all copies that have the same.

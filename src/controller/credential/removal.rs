@@ -47,17 +47,15 @@ impl CredentialLoop {
         };
         let removal = Removal::decide(request, &facts, now);
         let next = removal.next();
-        let state = match &before {
-            // As it was wanted last, so that what was a target then is told from what was none.
+        let mut state = match &before {
             Some(published) => DesiredState { sync_request: None, ..DesiredState::clone(published) },
-            None => {
-                let mut state = DesiredState { validity: validity(declared, memory), ..blank(declared) };
-                if let Ok(spec) = &declared.spec {
-                    (state.clusters, state.policies_readable) = self.targets(declared, spec, &members);
-                }
-                state
-            }
+            None => DesiredState { validity: validity(declared, memory), ..blank(declared) },
         };
+        if let Ok(spec) = &declared.spec {
+            // Only users of what is a target now hold the deletion, also after a restart.
+            (state.clusters, state.policies_readable) = self.targets(declared, spec, &members);
+            state.secret_name = declared.secret_name();
+        }
         let state = DesiredState {
             generation: declared.generation(),
             uid: declared.uid().to_owned(),

@@ -94,11 +94,7 @@ impl Store for Kind {
                     self.count_unreadable();
                 }
             }
-            Difference::Status => {
-                self.context.queues.status(&owner);
-                // A request that was answered is not asked again.
-                self.context.queues.credential(&owner);
-            }
+            Difference::Status => self.context.queues.status(&owner),
             Difference::Nothing => {}
         }
     }

@@ -70,7 +70,7 @@ fn a_change_carries_the_copy_that_was_seen() {
     let world = world().copy("home", "quay", "b", |copy| copy.resource_version = "17".into());
     let plan = world.plan(&Want::own());
     let Action::Update(seen) = &plan.changes[0].action else { panic!("{:?}", plan.changes) };
-    assert_eq!((&*seen.uid, &*seen.resource_version), ("u", "17"));
+    assert_eq!((seen.uid.to_string(), seen.resource_version.to_string()), ("u".into(), "17".into()));
 }
 
 #[test]
