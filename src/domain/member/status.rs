@@ -90,7 +90,7 @@ pub fn note(previous: Option<&MemberClusterStatus>, next: &MemberClusterStatus) 
     {
         return None;
     }
-    let ok = ConditionStatus::of(&new) == ConditionStatus::True;
+    let ok = ConditionStatus::of(new) == ConditionStatus::True;
     let warning = !ok && !matches!(reason, Reason::Paused | Reason::Deleting);
     let action = if reason == Reason::Deleting { Action::Delete } else { Action::Connect };
     Some(Note { warning, reason, action, note: new.message.clone() })

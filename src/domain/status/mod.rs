@@ -4,7 +4,7 @@ mod conditions;
 mod observation;
 mod write;
 
-use observation::Observation;
+use observation::{Observation, count};
 pub(crate) use write::{Writing, when_to_write};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -147,10 +147,6 @@ fn shortened(text: &str, longest: usize) -> String {
         Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
         None => text.to_owned(),
     }
-}
-
-fn count(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

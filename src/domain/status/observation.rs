@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::count;
 use crate::{
     api::{Reference, References},
     domain::{
@@ -90,4 +89,8 @@ fn references(clusters: &[(Arc<str>, Arc<ClusterOutcome>)]) -> References {
         blocking: count(clusters.iter().map(|(_, outcome)| outcome.counts.blocking).sum()),
         items: items.take(MAX_REFERENCES).collect(),
     }
+}
+
+pub(super) fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }
