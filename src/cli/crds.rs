@@ -28,7 +28,7 @@ pub struct CrdsArgs {
 pub enum CrdsError {
     /// The files in the directory are not those that this program makes.
     #[error(
-        "{} differ from the types: {}; mend with: claviger crds --write {}",
+        "{} differ from the types: {}; fix with: claviger crds --write {}",
         .directory.display(), .differences.join(", "), .directory.display()
     )]
     Differ {
@@ -192,7 +192,7 @@ mod tests {
                             "interval": {"type": "string", "default": "1h", "pattern": r#"^\d+"'\\$"#},
                             "n": {"type": "integer", "minimum": 1, "maximum": 16384, "default": -1}
                         },
-                        "x-kubernetes-validations": [{"rule": long, "message": "it's \"wrong\": mend it"}]
+                        "x-kubernetes-validations": [{"rule": long, "message": "it's \"wrong\": fix it"}]
                     }}
                 }]
             }

@@ -19,7 +19,7 @@ pub(super) fn namespace(text: &str) -> Result<String, String> {
     if text.is_empty() || is_dns_label(text) {
         return Ok(text.to_owned());
     }
-    Err(format!("'{text}' is no name of a namespace"))
+    Err(format!("'{text}' is not a valid namespace name"))
 }
 
 /// The name of a namespace, or `*`.
@@ -34,10 +34,10 @@ pub(super) fn labels(text: &str) -> Result<BTreeMap<String, String>, String> {
         let (key, value) =
             pair.split_once('=').ok_or_else(|| format!("write a label as key=value, not '{pair}'"))?;
         if !is_key(key) {
-            return Err(format!("'{key}' is no key of a label"));
+            return Err(format!("'{key}' is not a valid label key"));
         }
         if !is_value(value) {
-            return Err(format!("'{value}' is no value of a label"));
+            return Err(format!("'{value}' is not a valid label value"));
         }
         if labels.insert(key.to_owned(), value.to_owned()).is_some() {
             return Err(format!("label '{key}' is given twice"));

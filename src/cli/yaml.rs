@@ -15,7 +15,7 @@ pub(super) fn to_yaml(value: &impl serde::Serialize) -> Result<String, serde_sap
     Ok(if read(&yaml) == read(&tidy) { tidy } else { yaml })
 }
 
-/// Writes. A reader that closes the pipe early, as `head` does, is no error.
+/// Writes. A reader that closes the pipe early, as `head` does, is not an error.
 pub(super) fn print<W: Write>(out: &mut W, write: impl FnOnce(&mut W) -> io::Result<()>) -> io::Result<()> {
     match write(out).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

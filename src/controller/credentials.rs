@@ -117,8 +117,13 @@ impl Credentials {
         self.0.read().finalized.contains(owner)
     }
 
-    /// The credential is there again.
-    pub fn revived(&self, owner: &OwnerId) {
+    /// Owners whose credential went through our finalizer.
+    pub fn finalized_owners(&self) -> Vec<OwnerId> {
+        self.0.read().finalized.iter().cloned().collect()
+    }
+
+    /// The credential is there again, or none of its copies is left.
+    pub fn forget_finalized(&self, owner: &OwnerId) {
         self.0.write().finalized.remove(owner);
     }
 
@@ -128,7 +133,7 @@ impl Credentials {
         sources.iter().filter_map(|name| inner.sources.get(name)).map(|source| source.changes).sum()
     }
 
-    /// Notes that a credential has read a source, so that an event about this very version is no news. Returns those who
+    /// Notes that a credential has read a source, so that an event about this very version is not news. Returns those who
     /// have read another version and must read it again.
     pub fn source_read(&self, name: &NamespacedName, resource_version: Option<String>) -> Vec<OwnerId> {
         let mut inner = self.0.write();

@@ -38,8 +38,22 @@ pub(super) struct Memory {
 /// Queues all owners without a credential, at the start and then at each `interval`.
 pub(crate) async fn run(context: Arc<Context>, interval: Duration) {
     loop {
+        forget_finalized(&context);
         wake_all(&context);
         tokio::time::sleep(interval).await;
+    }
+}
+
+/// Forgets which owners went through our finalizer where no copies are left, so that the list does not grow for ever.
+fn forget_finalized(context: &Context) {
+    let members = context.clusters.all();
+    for owner in context.stores.credentials.finalized_owners() {
+        let may_have_copies = |member: &Member| {
+            member.seen().is_none_or(|cluster| cluster.read().snapshot().copies.has(&owner))
+        };
+        if !members.iter().any(may_have_copies) {
+            context.stores.credentials.forget_finalized(&owner);
+        }
     }
 }
 

@@ -188,7 +188,7 @@ impl Connectivity {
         Answered { back, changed: back || turned }
     }
 
-    /// A probe was not answered, or not well. One lost packet is no outage, unless it is `certain`.
+    /// A probe was not answered, or not well. One lost packet is not an outage, unless it is `certain`.
     pub fn unanswered(&mut self, why: ConnectionError, certain: bool, now: Timestamp) -> Unanswered {
         self.last_probe = Some(now);
         self.failed_probes = self.failed_probes.saturating_add(1);

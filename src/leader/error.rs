@@ -41,7 +41,7 @@ impl Error {
         self.status().is_some_and(kube::core::Status::is_not_found)
     }
 
-    /// No retry will mend it.
+    /// No retry fixes it.
     pub(super) fn is_final(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_invalid)
     }

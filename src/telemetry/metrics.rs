@@ -30,7 +30,7 @@ const REQUEST_BUCKETS: [f64; 13] =
 pub enum Outcome {
     /// Everything is as wanted.
     Synced,
-    /// It waits for something, such as a deletion that is held back; this is no error.
+    /// It waits for something, such as a deletion that is held back; this is not an error.
     Waiting,
     /// It failed; [`Metrics::reconcile_failed`] says why.
     Failed,

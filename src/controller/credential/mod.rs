@@ -263,7 +263,7 @@ impl CredentialLoop {
         let context = &self.context;
         let owner = state.owner.clone();
         if state.removal.is_none() {
-            context.stores.credentials.revived(&owner);
+            context.stores.credentials.forget_finalized(&owner);
         }
         let desired = &context.stores.desired;
         let before = desired.get(&owner);

@@ -52,7 +52,7 @@ pub enum AccessError {
     #[error("`server` is missing: the address of the API server, such as https://10.0.0.1:6443")]
     ServerMissing,
     /// No address of a server.
-    #[error("`server` is no address of an API server; write it as https://10.0.0.1:6443")]
+    #[error("`server` is not the address of an API server; write it as https://10.0.0.1:6443")]
     InvalidServer,
     /// A user in the address, which would be shown.
     #[error(
@@ -60,7 +60,7 @@ pub enum AccessError {
     )]
     UserInServer,
     /// The cluster that Argo CD runs in.
-    #[error("`server` is the cluster that Argo CD runs in; it is no member but `local`")]
+    #[error("`server` is the cluster that Argo CD runs in; it is `local`, not a member")]
     InCluster,
     /// No name of a server.
     #[error(

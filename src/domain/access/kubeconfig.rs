@@ -116,7 +116,7 @@ pub fn kubeconfig(bytes: &[u8], allow_insecure: bool) -> Result<Access, AccessEr
 }
 
 fn parse(bytes: &[u8]) -> Result<Kubeconfig, AccessError> {
-    // Aliases are no part of any kubeconfig that a tool writes; a few that a person wrote may stand.
+    // No tool writes aliases into a kubeconfig; a few that a person wrote are accepted.
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_aliases: 100,

@@ -76,7 +76,7 @@ pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateError>
         return Err(CertificateError::new(
             Reason::ChainBroken,
             format!(
-                "is no chain: certificate {} ({}) did not issue the one before it, {why}; leave it out, or put the missing one before it",
+                "is not a chain: certificate {} ({}) did not issue the one before it, {why}; leave it out, or put the missing one before it",
                 straight + 1,
                 odd.subject
             ),

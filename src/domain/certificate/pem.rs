@@ -72,7 +72,7 @@ pub fn blocks(value: &[u8]) -> Result<Vec<Block>, CertificateError> {
     }
 }
 
-/// A label for a message: what is no label is not repeated.
+/// A label for a message: text that is not a label is not repeated.
 fn name(label: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b' ';
     if label.len() <= 40 && label.iter().all(plain) {

@@ -333,7 +333,7 @@ fn progress(seen: &Observation<'_>, source: &Verdict, synced: &Verdict) -> (Verd
         }
         // The namespace may well be created a moment later.
         (_, Reason::NamespaceNotFound) => busy(Reason::NamespaceNotFound, &synced.message),
-        // A fault of some targets is no fault of the credential.
+        // A fault of some targets is not a fault of the credential.
         _ if seen.sum(counts, |c| c.synced) > 0 || seen.counted().next().is_none() => {
             let told = || Verdict { status: False, ..synced.clone() };
             (told(), told())

@@ -34,6 +34,8 @@ pub struct History {
     pub reached: BTreeSet<Id>,
     /// Copies that say of themselves that they are to be left behind, and whose they are.
     pub left: BTreeMap<Place, Id>,
+    /// Credentials that wanted their copies to be left behind at any time since these were last seen.
+    pub once_orphaning: BTreeSet<Id>,
     /// Credentials that left their copies behind without our marks.
     pub orphaned: BTreeSet<Id>,
     /// Copies that nothing since they were last seen has given a reason to take away or to replace.
@@ -81,6 +83,9 @@ impl History {
             }
             if model::reaches(state, spec, Cluster::Member) {
                 self.reached.insert(id.clone());
+            }
+            if spec.deletion == DeletionPolicy::Orphan {
+                self.once_orphaning.insert(id.clone());
             }
         }
     }
@@ -167,6 +172,9 @@ impl History {
         for (id, spec) in state.credentials.iter().filter(|(id, _)| id.namespace == at.name) {
             self.release(id);
             match spec.deletion {
+                DeletionPolicy::Protect if self.may_be_left(id) => {
+                    self.orphaned.insert(id.clone());
+                }
                 DeletionPolicy::Protect => {}
                 DeletionPolicy::Force => self.pinned.retain(|_, pin| pin.kept.owner != *id),
                 DeletionPolicy::Orphan => {
@@ -203,7 +211,7 @@ impl History {
     fn lose_credential(&mut self, state: &State, id: &Id) {
         let Some(spec) = state.credentials.get(id) else { return };
         let away = state.member.was_cut || state.member.paused;
-        if away && self.left.values().any(|owner| owner == id) {
+        if away && self.may_be_left(id) {
             // A member that is away may not have heard of a newer policy.
             self.orphaned.insert(id.clone());
         }
@@ -232,6 +240,11 @@ impl History {
                 }
             }
         }
+    }
+
+    /// Whether copies of a credential may say of themselves that they are to be left behind.
+    fn may_be_left(&self, id: &Id) -> bool {
+        self.once_orphaning.contains(id) || self.left.values().any(|owner| owner == id)
     }
 
     fn lose_cluster(&mut self, state: &State, fate: Fate) {
@@ -294,6 +307,12 @@ impl History {
             };
             self.reached.retain(reaches);
         }
+        self.once_orphaning = state
+            .credentials
+            .iter()
+            .filter(|(_, spec)| spec.deletion == DeletionPolicy::Orphan)
+            .map(|(id, _)| id.clone())
+            .collect();
         self.adopt_orphans(state, seen, away);
         self.forget(state, seen, away);
     }
