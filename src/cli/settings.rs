@@ -370,8 +370,8 @@ mod tests {
             ("--cluster-labels=env=a,env=b", "given twice"),
             ("--unreachable-grace-period=10ms", "must be at least 1s"),
             ("--member-probe-interval=0s", "must be at least 1s"),
-            ("--adopt-argocd-clusters=*", "no name of a namespace"),
-            ("--adopt-cluster-api=Teams", "no name of a namespace"),
+            ("--adopt-argocd-clusters=*", "not a valid namespace name"),
+            ("--adopt-cluster-api=Teams", "not a valid namespace name"),
             ("--allow-insecure-members=perhaps", "invalid value"),
         ] {
             let error = settings(&[flag]).unwrap_err();
