@@ -21,7 +21,7 @@ const FLEET: usize = 300;
 const LONG: Duration = Duration::from_secs(60);
 
 /// Slows every request down, so that a fan-out can be met half way.
-const DELAY: Duration = Duration::from_millis(10);
+const DELAY: Duration = Duration::from_millis(40);
 
 #[tokio::test]
 async fn killed_in_the_middle_of_a_fan_out_and_of_a_rotation() -> Result<()> {
