@@ -211,8 +211,8 @@ impl History {
     fn lose_credential(&mut self, state: &State, id: &Id) {
         let Some(spec) = state.credentials.get(id) else { return };
         let away = state.member.was_cut || state.member.paused;
-        if away && self.may_be_left(id) {
-            // A member that is away may not have heard of a newer policy.
+        if self.may_be_left(id) {
+            // A member that is away, and a copy that is held, may not have heard of a newer policy.
             self.orphaned.insert(id.clone());
         }
         match spec.deletion {
@@ -293,7 +293,7 @@ impl History {
         (self.kept, self.pinned) = (kept, pinned);
         let says =
             |secret: &Seen| secret.annotations.get(DELETION_POLICY).is_some_and(|policy| policy == "Orphan");
-        let left = seen.secrets.iter().filter(|(place, secret)| verified.contains(*place) && says(secret));
+        let left = seen.secrets.iter().filter(|(_, secret)| secret.is_marked() && says(secret));
         self.left = left.filter_map(|(place, secret)| Some((place.clone(), secret.owner(self)?))).collect();
         self.edited.retain(|place| seen.secrets.contains_key(place) && !verified.contains(place));
         let is_there = |place: &Place, uid: &String| {
@@ -333,7 +333,7 @@ impl History {
             .collect();
         state.foreign.extend(left);
         if !away {
-            self.orphaned.clear();
+            self.orphaned.retain(|id| self.left.values().any(|owner| owner == id));
         }
     }
 
