@@ -283,7 +283,8 @@ impl Standing<'_> {
         for (place, _) in self.owners.iter().filter(|(_, owner)| *owner == id) {
             // What was no target any more when it was deleted holds nothing; the sweep takes it when it is unused.
             if state.in_use(place) && leaving.once_targets.contains(*place) {
-                let certain = !history.loose.contains_key(*place)
+                let certain = !leaving.unprotected
+                    && !history.loose.contains_key(*place)
                     && leaving.targets.contains(*place)
                     && (place.cluster() == Cluster::Hub || !leaving.unsure);
                 if certain {

@@ -221,7 +221,7 @@ impl History {
                 let targets = model::wish(state, id, spec).places();
                 let holds =
                     |(place, pin): (&Place, &Pinned)| pin.kept.owner == *id && targets.contains(place);
-                if away || !self.pinned.iter().any(holds) {
+                if away || state.unprotected.contains(id) || !self.pinned.iter().any(holds) {
                     self.release(id);
                 }
             }
@@ -313,6 +313,7 @@ impl History {
             .filter(|(_, spec)| spec.deletion == DeletionPolicy::Orphan)
             .map(|(id, _)| id.clone())
             .collect();
+        state.unprotected.clear();
         self.adopt_orphans(state, seen, away);
         self.forget(state, seen, away);
     }

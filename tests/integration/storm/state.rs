@@ -22,6 +22,8 @@ pub struct State {
     pub policies: BTreeMap<String, Policy>,
     pub credentials: BTreeMap<Id, Spec>,
     pub leaving: BTreeMap<Id, Leaving>,
+    /// Credentials that may lack our finalizer, as they were made, or lost it, since the last check.
+    pub unprotected: BTreeSet<Id>,
     pub member: Member,
     /// For names that were never used.
     pub counter: usize,
@@ -44,6 +46,8 @@ pub struct Leaving {
     pub abandoned: bool,
     /// The member did not answer meanwhile: a deletion does not wait for it for long.
     pub unsure: bool,
+    /// It may have had no finalizer when it was deleted.
+    pub unprotected: bool,
     /// Where it has wanted copies all the time since it was deleted: only there users hold it.
     pub targets: BTreeSet<Place>,
     /// Where it has wanted copies at any time since then.
@@ -144,7 +148,9 @@ impl State {
             }
             Operation::CreateCredential { id, spec } | Operation::ChangeCredential { id, spec } => {
                 self.leaving.remove(&id);
-                self.credentials.insert(id, spec);
+                if self.credentials.insert(id.clone(), spec).is_none() {
+                    self.unprotected.insert(id);
+                }
             }
             Operation::DeleteCredential { id } => self.leave(&id, false),
             Operation::ForceDeletion { id } => {
@@ -152,6 +158,9 @@ impl State {
             }
             // On a credential that stays it comes back.
             Operation::TakeFinalizer { id } => {
+                if self.credentials.contains_key(&id) {
+                    self.unprotected.insert(id.clone());
+                }
                 self.leaving.entry(id).and_modify(|leaving| leaving.abandoned = true);
             }
             Operation::ForgeStatus { .. } => {}
@@ -226,6 +235,7 @@ impl State {
                 forced: false,
                 abandoned,
                 unsure: self.member.was_cut,
+                unprotected: self.unprotected.contains(id),
                 once_targets: targets.clone(),
                 targets,
             };

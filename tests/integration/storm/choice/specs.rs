@@ -46,7 +46,9 @@ impl Chooser<'_> {
         if own.contains(&id) || again {
             return None;
         }
-        let spec = Spec { recipe: self.recipe(kind, None), target: self.target(), deletion: self.deletion() };
+        // The API server changes no Secret's type, so what is left of an earlier one decides the format.
+        let left = self.state.leaving.get(&id).and_then(|leaving| format(&leaving.spec));
+        let spec = Spec { recipe: self.recipe(kind, left), target: self.target(), deletion: self.deletion() };
         Some(Operation::CreateCredential { id, spec })
     }
 
@@ -56,8 +58,7 @@ impl Chooser<'_> {
         match what {
             What::Retarget => spec.target = self.target(),
             What::ChangeRecipe => {
-                let format = if let Recipe::Users { format, .. } = spec.recipe { Some(format) } else { None };
-                spec.recipe = self.recipe(id.kind, format);
+                spec.recipe = self.recipe(id.kind, format(&spec));
             }
             _ => spec.deletion = self.deletion(),
         }
@@ -199,4 +200,8 @@ impl Chooser<'_> {
         };
         Policy { from, to, clusters, kinds }
     }
+}
+
+fn format(spec: &Spec) -> Option<Format> {
+    if let Recipe::Users { format, .. } = spec.recipe { Some(format) } else { None }
 }
