@@ -159,7 +159,7 @@ impl Sync<'_> {
 
     /// What has to be looked at: everything for a new state, else what is dirty or outstanding.
     fn begin(&mut self, mut dirty: Dirty) -> Dirty {
-        let withdraws = self.withdraws();
+        let withdraws = self.memory.state.counts().deferred > 0 && self.withdraws();
         let memory = &mut *self.memory;
         if memory.version != self.published.version {
             memory.version = self.published.version;
@@ -171,7 +171,7 @@ impl Sync<'_> {
             let refused = memory.refusals.drain().map(|(object, _)| object.namespace().clone());
             dirty.namespaces.extend(refused);
         }
-        if memory.state.counts().deferred > 0 && withdraws {
+        if withdraws {
             dirty = Dirty::all();
         }
         dirty.namespaces.extend(memory.outstanding.drain());

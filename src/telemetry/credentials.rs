@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Error;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use prometheus_client::collector::Collector;
@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::api::{CredentialStatus, NamespaceCounts};
 use crate::domain::{condition::ConditionStatus, identity::CredentialId};
+use crate::lock::Lock;
 
 /// What the metrics say of one credential: names, counts and times, nothing secret.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ struct ClusterRow {
 
 /// The table that the gauges are made of at each scrape. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Credentials(Arc<RwLock<BTreeMap<CredentialId, Row>>>);
+pub(crate) struct Credentials(Arc<Lock<BTreeMap<CredentialId, Row>>>);
 
 impl Credentials {
     /// What is now true of a credential; `provider` is empty for kinds without one.
@@ -44,12 +45,7 @@ impl Credentials {
         let row = Row {
             provider,
             revision: status.revision.unwrap_or(0),
-            conditions: conditions
-                .map(|c| {
-                    let status = ConditionStatus::parse(&c.status).unwrap_or(ConditionStatus::Unknown);
-                    (c.type_.clone(), status)
-                })
-                .collect(),
+            conditions: conditions.map(|c| (c.type_.clone(), ConditionStatus::of(c))).collect(),
             clusters: clusters
                 .map(|cluster| ClusterRow {
                     name: cluster.name.clone(),
@@ -60,18 +56,18 @@ impl Credentials {
             references: status.references.as_ref().map_or(0, |references| references.total),
             expires: status.expiration_time.as_ref().map(seconds),
         };
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), row);
+        self.0.write().insert(id.clone(), row);
     }
 
     /// The credential is gone.
     pub fn remove(&self, id: &CredentialId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.0.write().remove(id);
     }
 }
 
 impl Collector for Credentials {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let rows = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let rows = self.0.read();
         let mut gauge = |name: &str, help: &str, samples: fn(&Row, &mut Put<'_>) -> Result<(), Error>| {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for (id, row) in rows.iter() {

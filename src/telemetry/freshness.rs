@@ -1,12 +1,14 @@
 //! When each watch last had a good answer, so that a watch that gets none any more is noticed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::lock::Lock;
 
 /// The age of the last good answer, per cluster and kind. Clones share one table.
 #[derive(Clone, Debug, Default)]
-pub struct Freshness(Arc<RwLock<Clusters>>);
+pub struct Freshness(Arc<Lock<Clusters>>);
 
 type Clusters = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Beat>>;
 
@@ -36,13 +38,13 @@ impl Freshness {
 
     /// Forgets every watch of a cluster.
     pub fn remove_cluster(&self, cluster: &str) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(cluster);
+        self.0.write().remove(cluster);
     }
 
     /// The watches of one cluster whose last good answer is older than `limit` at a time, sorted by kind. Empty for a
     /// cluster that is not known.
     pub(crate) fn stale(&self, cluster: &str, limit: Duration, now: Instant) -> Vec<Watch> {
-        let clusters = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let clusters = self.0.read();
         let Some((cluster, kinds)) = clusters.get_key_value(cluster) else { return Vec::new() };
         let watches = kinds.iter().map(|(kind, beat)| beat.watch(cluster, kind, now));
         watches.filter(|watch| watch.age > limit).collect()
@@ -50,7 +52,7 @@ impl Freshness {
 
     /// All watches, sorted.
     pub(super) fn watches(&self, now: Instant) -> Vec<Watch> {
-        let clusters = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let clusters = self.0.read();
         let watches = clusters.iter().flat_map(|(cluster, kinds)| {
             kinds.iter().map(move |(kind, beat)| beat.watch(cluster, kind, now))
         });
@@ -58,7 +60,7 @@ impl Freshness {
     }
 
     pub(super) fn register_at(&self, cluster: &str, kind: &str, now: Instant) -> Beat {
-        let mut clusters = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut clusters = self.0.write();
         let kinds = clusters.entry(cluster.into()).or_default();
         kinds.entry(kind.into()).or_insert_with(|| Beat { registered: now, last: Arc::default() }).clone()
     }
