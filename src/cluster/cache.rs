@@ -19,6 +19,7 @@ use crate::{
         ANNOTATION_ALLOW_SWEEP, ANNOTATION_HUB, ANNOTATION_SOURCE, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER,
     },
     domain::{
+        content::produced_type,
         fingerprint::FingerprintKey,
         identity::{CredentialId, NamespacedName, OwnerId},
         meta::Uid,
@@ -153,6 +154,7 @@ impl Cache {
             owner: OwnerId::from_label(self.texts.text(&owner)),
             uid: meta.uid.as_deref().unwrap_or_default().into(),
             resource_version: meta.resource_version.as_deref().unwrap_or_default().into(),
+            type_: produced_type(&secret.type_),
             content: key.fingerprint(
                 &secret.type_,
                 secret.data.iter().map(|(key, value)| (key.as_str(), value.expose())),

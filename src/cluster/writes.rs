@@ -1,7 +1,8 @@
 //! The writes themselves, each guarded by what was seen.
 
-use std::sync::PoisonError;
+use std::{sync::PoisonError, time::Instant};
 
+use futures::{StreamExt, stream};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Resource,
@@ -19,10 +20,11 @@ use super::{
 use crate::{
     domain::{
         failure::Failure,
-        identity::NamespacedName,
+        identity::{NamespacedName, OwnerId},
         ownership::{Metadata, Ownership},
         plan::Object,
         rendered::{RenderedSecret, release},
+        schedule::LIVE_REFERENCES_FEW,
         snapshot::ExistingCopy,
     },
     telemetry::{WriteOperation, WriteResult},
@@ -96,7 +98,8 @@ impl Writer {
     ) -> Result<Done, WriteError> {
         let api: Api<Secret> = Api::namespaced(self.connection.client(), &name.namespace);
         let mut found = api.get(&name.name).await.map_err(|error| WriteError::of(&error))?;
-        if found.metadata.uid.as_deref() != Some(uid) || !may(&found.metadata) {
+        let same_type = found.type_.as_deref() == Some(secret.content.type_);
+        if found.metadata.uid.as_deref() != Some(uid) || !same_type || !may(&found.metadata) {
             return Err(WriteError::Changed);
         }
         secret.update(&mut found);
@@ -124,10 +127,7 @@ impl Writer {
         if !if_unused {
             return Ok(true);
         }
-        let is_copy = |name: &NamespacedName| {
-            let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
-            cache.snapshot().copies.get(name).is_some()
-        };
+        let is_copy = |name: &NamespacedName| self.is_copy(name);
         let question = Question { many, since: job.since, stop: job.stop, is_copy: &is_copy };
         if self.live.is_in_use(name, question).await? {
             return Ok(false);
@@ -135,6 +135,45 @@ impl Writer {
         // What was asked for all may be a moment old; what the watch has shown since counts too.
         let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
         Ok(!cache.snapshot().is_in_use(name) && !(job.stop)())
+    }
+
+    fn is_copy(&self, name: &NamespacedName) -> bool {
+        let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
+        cache.snapshot().copies.get(name).is_some()
+    }
+
+    /// Whether, as the API server says, a Pod uses a copy of an owner of which the watch has shown no user. It is true
+    /// when the server does not say, too; why it did not shows in [`Connectivity::pause`](super::Connectivity::pause).
+    pub async fn has_unseen_users(
+        &self,
+        owner: &OwnerId,
+        since: Instant,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> bool {
+        let unused: Vec<NamespacedName> = {
+            let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
+            let snapshot = cache.snapshot();
+            let copies = snapshot.copies.of(owner).map(|(name, _)| name);
+            copies.filter(|name| !snapshot.is_in_use(name)).cloned().collect()
+        };
+        let is_copy = |name: &NamespacedName| self.is_copy(name);
+        let question = Question { many: unused.len() > LIVE_REFERENCES_FEW, since, stop, is_copy: &is_copy };
+        let mut answers = stream::iter(unused)
+            .map(|name| async move { self.live.is_in_use(&name, question).await })
+            .buffer_unordered(LIVE_REFERENCES_FEW);
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(false) => {}
+                Ok(true) => return true,
+                Err(error) => {
+                    if let Some(condition) = error.condition() {
+                        self.connectivity.strained(condition);
+                    }
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     pub(super) async fn delete(
@@ -186,7 +225,8 @@ impl Writer {
                     owner: secret.owner.clone(),
                     uid: meta.uid.as_deref().unwrap_or_default().into(),
                     resource_version: meta.resource_version.as_deref().unwrap_or_default().into(),
-                    // Its content was not read, so it counts as a stranger's until it is written.
+                    // Its type and content were not read. It is found out when it is written.
+                    type_: Some(secret.content.type_),
                     content: self.fingerprints.fingerprint("unread", []),
                     metadata,
                     plain: false,
@@ -248,6 +288,7 @@ impl Writer {
                 owner: secret.owner.clone(),
                 uid: meta.uid.as_deref().unwrap_or_default().into(),
                 resource_version: meta.resource_version.as_deref().unwrap_or_default().into(),
+                type_: Some(secret.content.type_),
                 content: secret.fingerprint,
                 metadata,
                 plain: meta.finalizers.is_none_or(|list| list.is_empty())

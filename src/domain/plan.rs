@@ -220,6 +220,9 @@ impl Planner<'_> {
             // It waits: for a source, or for somebody's finalizer.
             (Some(_), None) => TargetState::Pending,
             (Some(copy), _) if copy.terminating => TargetState::Pending,
+            (Some(copy), Some(secret)) if copy.type_ != Some(secret.content.type_) => {
+                self.replace(name, copy)
+            }
             (Some(copy), Some(secret)) if copy.immutable && copy.content != secret.fingerprint => {
                 TargetState::Failed(Failure::SecretImmutable)
             }
@@ -307,6 +310,15 @@ impl Planner<'_> {
         if !waits_for_a_finalizer {
             state.refused = self.change(name.clone(), action).err();
         }
+    }
+
+    /// Makes room for a copy of another type, which no Secret can change: that of a credential that was deleted and made
+    /// again in another format while a cluster was away.
+    fn replace(&mut self, name: NamespacedName, copy: &ExistingCopy) -> TargetState {
+        if self.inputs.snapshot.is_in_use(&name) {
+            return TargetState::Failed(Failure::SecretTypeMismatch);
+        }
+        self.write(name, Action::Delete { copy: copy.clone(), if_unused: true })
     }
 
     /// Notes a change that brings a namespace its copy.
