@@ -312,10 +312,6 @@ impl Sync<'_> {
         let (memory, owner) = (&*self.memory, &self.key.owner);
         let cache = cluster.read();
         let snapshot = cache.snapshot();
-        let named = self.targets().into_iter().flat_map(ClusterTargets::names);
-        let mut missing_namespaces: Vec<_> =
-            named.filter(|name| !snapshot.namespaces.contains_key(*name)).cloned().collect();
-        missing_namespaces.sort();
         ClusterOutcome {
             version: self.published.version,
             desired: memory.state.desired(),
@@ -327,7 +323,7 @@ impl Sync<'_> {
             users_unknown: memory.users_unknown,
             users: memory.state.users(snapshot, owner),
             condition,
-            missing_namespaces,
+            missing_namespaces: memory.state.missing().cloned().collect(),
             refreshed: memory.refreshed.clone(),
         }
     }

@@ -101,6 +101,8 @@ pub(crate) struct NamespaceState {
 pub(crate) struct Plan {
     pub changes: Vec<Change>,
     pub namespaces: Vec<(Arc<str>, NamespaceState)>,
+    /// Namespaces in its scope that the target lists and that do not exist.
+    pub missing: Vec<Arc<str>>,
     /// Names that are taken, and that the credential waits for.
     pub waits_for: Vec<NamespacedName>,
     /// When a repair that has to wait may be made.
@@ -112,16 +114,26 @@ pub(crate) fn plan(inputs: Inputs<'_>, scope: Scope<'_>) -> Plan {
     let (snapshot, owner) = (inputs.snapshot, &inputs.desired.owner);
     let mut planner = Planner { inputs, in_line: HashMap::new(), plan: Plan::default() };
     let mut here = Vec::new();
+    let targets = inputs.targets;
     match scope {
         Scope::Namespaces(names) => {
             for name in names {
-                let Some(seen) = snapshot.namespaces.get(name) else { continue };
+                let Some(seen) = snapshot.namespaces.get(name) else {
+                    planner
+                        .plan
+                        .missing
+                        .extend(targets.filter(|targets| targets.lists(name)).map(|_| name.clone()));
+                    continue;
+                };
                 here.clear();
                 here.extend(snapshot.copies.within(owner, name));
                 planner.namespace(name, seen, &here);
             }
         }
         Scope::All => {
+            let listed = targets.into_iter().flat_map(ClusterTargets::names);
+            let missing = listed.filter(|name| !snapshot.namespaces.contains_key(*name));
+            planner.plan.missing.extend(missing.cloned());
             // Both are in the order of the namespaces' names.
             let mut copies = snapshot.copies.of(owner).peekable();
             for (name, seen) in snapshot.namespaces {
