@@ -38,8 +38,11 @@ pub(crate) fn compute(
     let mut clusters: Vec<ClusterStatus> = seen
         .clusters
         .iter()
-        .map(|(name, outcome)| {
-            let before = previous.clusters.iter().find(|row| row.name == **name);
+        .enumerate()
+        .map(|(at, (name, outcome))| {
+            // Mostly it is where it was.
+            let same = previous.clusters.get(at).filter(|row| row.name == **name);
+            let before = same.or_else(|| previous.clusters.iter().find(|row| row.name == **name));
             seen.row(before, name, outcome, answered.is_some(), now)
         })
         .collect();
