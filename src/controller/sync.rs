@@ -22,7 +22,7 @@ use crate::{
         failure::Failure,
         outcome::ClusterOutcome,
         plan::{Action, Change, Inputs, Object, Plan, Scope, plan},
-        schedule::{REFUSAL_RETRY, STALE_RETRY, SYNC_SLICE},
+        schedule::{REFUSAL_RETRY, STALE_RETRY},
         sync_state::SyncState,
         targets::ClusterTargets,
         withdrawal::Consent,
@@ -224,9 +224,7 @@ impl Sync<'_> {
         let stop = || published.is_replaced() || queue.is_closed();
         let job = Job {
             id: &published.id,
-            hub: &self.context.hub,
             secret: published.secret.as_deref(),
-            slice: SYNC_SLICE,
             since: published.since,
             stop: &stop,
         };
