@@ -14,9 +14,7 @@ use super::{
     object::{MarkedSecret, SlimNamespace, SlimPod},
 };
 use crate::{
-    api::{
-        ANNOTATION_ALLOW_SWEEP, ANNOTATION_HUB, ANNOTATION_SOURCE, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER,
-    },
+    api::{ANNOTATION_ALLOW_SWEEP, ANNOTATION_HUB, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER},
     domain::{
         SecretBytes,
         connectivity::WatchedKind,
@@ -140,7 +138,7 @@ impl Cache {
         let meta = secret.meta();
         let metadata = metadata_of(meta);
         let another_hub = metadata.annotations.get(ANNOTATION_HUB).is_some_and(|of| !self.hub.owns(of));
-        let owner = owner_of(meta).filter(|_| !another_hub && !metadata.is_kept_by_another())?;
+        let owner = owner_of(&metadata).filter(|_| !another_hub && !metadata.is_kept_by_another())?;
         let owner = OwnerId::from_label(self.texts.text(&owner));
         let data = secret.data.iter();
         let data = data.map(|(key, value)| (key.as_str(), value.as_ref().map_or("", SecretBytes::text)));
@@ -227,31 +225,25 @@ impl Cache {
             name: self.texts.text(secret.meta().name.as_deref().unwrap_or_default()),
         };
         let mut changes = Changes::default();
-        if let Some(known) = self.copies.get(&name) {
-            // Within one watch, and between it and our own writes, a larger number is newer. A list is believed
-            // whatever was known, but for what was written while it was read.
-            let comparable = !listed || self.exempt.as_ref().is_some_and(|exempt| exempt.contains(&name));
-            if comparable
-                && known.uid == copy.uid
-                && copy.resource_version.is_older_than(&known.resource_version)
-            {
-                return Some(changes);
-            }
-            if known.owner == copy.owner
+        let known = self.copies.get(&name);
+        // Within one watch, and between it and our own writes, a larger number is newer. A list is believed whatever
+        // was known, but for what was written while it was read.
+        let comparable = !listed || self.exempt.as_ref().is_some_and(|exempt| exempt.contains(&name));
+        if comparable && known.is_some_and(|known| is_older(&copy, known)) {
+            return Some(changes);
+        }
+        let same = |known: &ExistingCopy| {
+            known.owner == copy.owner
                 && known.content == copy.content
                 && known.metadata == copy.metadata
                 && known.terminating == copy.terminating
                 && known.immutable == copy.immutable
-            {
-                self.copies.insert(name, copy);
-                return Some(changes);
-            }
-            if !self.in_flight.contains_key(&name) {
+        };
+        if !self.in_flight.contains_key(&name) && !known.is_some_and(same) {
+            if let Some(known) = known {
                 changes.touched.push((known.owner.clone(), name.namespace.clone()));
                 changes.drift += usize::from(known.owner == copy.owner && !copy.terminating);
             }
-        }
-        if !self.in_flight.contains_key(&name) {
             changes.touched.push((copy.owner.clone(), name.namespace.clone()));
         }
         self.copies.insert(name, copy);
@@ -299,9 +291,7 @@ impl Cache {
             // The watch was faster than the answer, and showed its end too.
             return false;
         }
-        let overtaken = self.copies.get(&name).is_some_and(|known| {
-            known.uid == copy.uid && copy.resource_version.is_older_than(&known.resource_version)
-        });
+        let overtaken = self.copies.get(&name).is_some_and(|known| is_older(&copy, known));
         if !overtaken {
             self.copies.insert(name, copy);
         }
@@ -394,17 +384,19 @@ pub(super) fn metadata_of(meta: &ObjectMeta) -> Metadata {
 }
 
 /// The owner by label, or, where that was removed, by the source annotation.
-fn owner_of(meta: &ObjectMeta) -> Option<String> {
-    let label = |key: &str| meta.labels.as_ref().and_then(|labels| labels.get(key));
-    if let Some(owner) =
-        label(LABEL_OWNER).filter(|_| label(LABEL_MANAGED_BY).is_some_and(|by| by == MANAGER))
-    {
+fn owner_of(metadata: &Metadata) -> Option<String> {
+    let managed = metadata.labels.get(LABEL_MANAGED_BY).is_some_and(|by| by == MANAGER);
+    if let Some(owner) = metadata.labels.get(LABEL_OWNER).filter(|_| managed) {
         return Some(owner.clone());
     }
-    let annotations = meta.annotations.as_ref()?;
-    annotations.get(ANNOTATION_HUB)?;
-    let id = CredentialId::parse(annotations.get(ANNOTATION_SOURCE)?)?;
+    metadata.annotations.get(ANNOTATION_HUB)?;
+    let id = CredentialId::parse(metadata.source()?)?;
     Some(id.owner().as_str().to_owned())
+}
+
+/// Whether a copy is as it was before the same object was seen again.
+fn is_older(copy: &ExistingCopy, than: &ExistingCopy) -> bool {
+    copy.uid == than.uid && copy.resource_version.is_older_than(&than.resource_version)
 }
 
 #[cfg(test)]

@@ -73,16 +73,6 @@ pub(crate) struct Applied {
     pub condition: Option<ClusterCondition>,
 }
 
-/// How one change ended.
-pub(super) enum Done {
-    Changed,
-    /// The namespace went away meanwhile, as a watch will show.
-    Gone,
-    Stale,
-    Refused(Failure),
-    Stopped(ClusterCondition),
-}
-
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
@@ -110,21 +100,24 @@ impl Writer {
         let act = |change: Change| {
             let body = body.as_deref();
             async move {
-                let done = self.act(&change, job, body, deletions > LIVE_REFERENCES_FEW).await;
-                (change.object, done)
+                let made = self.act(&change, job, body, deletions > LIVE_REFERENCES_FEW).await;
+                (change, made)
             }
         };
         let mut changes = changes.into_iter();
         let _counted = self.jobs.clone();
         let mut running: FuturesUnordered<_> = changes.by_ref().take(self.share()).map(act).collect();
-        while let Some((object, done)) = running.next().await {
+        while let Some((Change { object, action }, made)) = running.next().await {
             applied.touched.insert(object.namespace().clone());
-            match done {
-                Done::Changed => applied.done += 1,
-                Done::Gone => {}
-                Done::Stale => applied.stale = true,
-                Done::Refused(failure) => applied.refusals.push((object, failure)),
-                Done::Stopped(condition) => applied.condition = Some(condition),
+            match made {
+                Ok(true) => applied.done += 1,
+                // The namespace went away meanwhile, as a watch will show.
+                Err(WriteError::Gone) if action == Action::Create => {}
+                Err(WriteError::Refused(failure)) => applied.refusals.push((object, failure)),
+                Err(WriteError::Cluster(condition)) => applied.condition = Some(condition),
+                Ok(false) | Err(WriteError::AlreadyExists | WriteError::Changed | WriteError::Gone) => {
+                    applied.stale = true;
+                }
             }
             // What is left after this long is planned anew, from newer facts.
             if applied.condition.is_none() && began.elapsed() < SYNC_SLICE && !(job.stop)() {
@@ -145,11 +138,18 @@ impl Writer {
         self.shared.options.concurrency.div_ceil(jobs)
     }
 
-    async fn act(&self, change: &Change, job: Job<'_>, body: Option<&[u8]>, many: bool) -> Done {
-        let Ok(_permit) = self.writes.acquire().await else { return Done::Stale };
+    /// Carries one change out. Returns whether it was made; if not, it has to be planned anew.
+    async fn act(
+        &self,
+        change: &Change,
+        job: Job<'_>,
+        body: Option<&[u8]>,
+        many: bool,
+    ) -> Result<bool, WriteError> {
+        let Ok(_permit) = self.writes.acquire().await else { return Ok(false) };
         if !(self.shared.options.may_write)() {
             // Another operator may be at work already, and this one is about to end.
-            return Done::Stopped(ClusterCondition::Failing("leadership was lost".to_owned()));
+            return Err(WriteError::Cluster(ClusterCondition::Failing("leadership was lost".to_owned())));
         }
         let Object::Secret(name) = &change.object;
         self.shared.write().begin_write(name);
@@ -166,10 +166,10 @@ impl Writer {
             // Nothing is planned to be written without a content.
             (Action::Create | Action::Update(_), ..) => Err(WriteError::Changed),
         };
-        match result {
-            Ok(done) => done,
-            Err(error) => self.failed(name, operation, error).await,
+        if let Err(error) = &result {
+            self.failed(name, operation, error).await;
         }
+        result
     }
 
     /// Reads a copy anew that was not as the watch had shown it.
@@ -244,22 +244,22 @@ impl Writer {
         Ok(())
     }
 
-    async fn failed(&self, name: &NamespacedName, operation: WriteOperation, error: WriteError) -> Done {
+    async fn failed(&self, name: &NamespacedName, operation: WriteOperation, error: &WriteError) {
         self.shared.write().end_write(name);
-        let (result, done) = match error {
+        let result = match error {
             WriteError::Cluster(condition) => {
                 self.shared.connectivity.strained(condition.clone());
-                (WriteResult::Error, Done::Stopped(condition))
+                WriteResult::Error
             }
-            WriteError::Refused(failure) => (WriteResult::Refused, Done::Refused(failure)),
-            WriteError::Gone if operation == WriteOperation::Create => (WriteResult::Conflict, Done::Gone),
+            WriteError::Refused(Failure::SecretNameConflict(_)) => WriteResult::Conflict,
+            WriteError::Refused(_) => WriteResult::Refused,
+            WriteError::Gone if operation == WriteOperation::Create => WriteResult::Conflict,
             WriteError::AlreadyExists | WriteError::Changed | WriteError::Gone => {
                 self.read(name).await;
-                (WriteResult::Conflict, Done::Stale)
+                WriteResult::Conflict
             }
         };
         self.count(operation, result);
-        done
     }
 
     /// Counts a write, in the metrics.

@@ -12,7 +12,7 @@ use super::{
     error::WriteError,
     live_references::Question,
     object::SecretMetadata,
-    writer::{Done, Job, Writer},
+    writer::{Job, Writer},
 };
 use crate::{
     domain::{
@@ -25,13 +25,14 @@ use crate::{
     telemetry::{WriteOperation, WriteResult},
 };
 
+/// Each tells whether the change was made; if not, it has to be planned anew.
 impl Writer {
     pub(super) async fn create(
         &self,
         name: &NamespacedName,
         secret: &RenderedSecret,
         body: &[u8],
-    ) -> Result<Done, WriteError> {
+    ) -> Result<bool, WriteError> {
         match self.send(requests(name).create(&PostParams::default(), body.to_vec())).await {
             Ok(head) => {
                 let metadata = Metadata::clone(&secret.metadata);
@@ -47,7 +48,7 @@ impl Writer {
         name: &NamespacedName,
         copy: &ExistingCopy,
         secret: &RenderedSecret,
-    ) -> Result<Done, WriteError> {
+    ) -> Result<bool, WriteError> {
         if !copy.plain {
             let ours = |found: &Metadata| found.ownership(&secret.id, &secret.hub) == Ownership::Ours;
             return self.update_whole(name, &copy.uid.to_string(), secret, ours).await;
@@ -70,7 +71,7 @@ impl Writer {
         uid: &str,
         secret: &RenderedSecret,
         may: impl FnOnce(&Metadata) -> bool,
-    ) -> Result<Done, WriteError> {
+    ) -> Result<bool, WriteError> {
         let api = self.secrets(name);
         let mut found = api.get(&name.name).await?;
         if found.metadata.uid.as_deref() != Some(uid) || !may(&metadata_of(&found.metadata)) {
@@ -90,11 +91,11 @@ impl Writer {
         if_unused: bool,
         many: bool,
         job: Job<'_>,
-    ) -> Result<Done, WriteError> {
+    ) -> Result<bool, WriteError> {
         if !self.may_delete(name, if_unused, many, job).await? {
             // It is in use: the plan will hold it.
             self.shared.write().end_write(name);
-            return Ok(Done::Stale);
+            return Ok(false);
         }
         // With the resourceVersion, the Secret still carries our marks; with the uid, it is the same one.
         let params = DeleteParams {
@@ -105,7 +106,8 @@ impl Writer {
             ..DeleteParams::default()
         };
         self.secrets(name).delete(&name.name, &params).await?;
-        Ok(self.removed(name, WriteOperation::Delete))
+        self.removed(name, WriteOperation::Delete);
+        Ok(true)
     }
 
     /// Looks once more, in this moment, whether a copy may go.
@@ -131,19 +133,20 @@ impl Writer {
     }
 
     /// Takes our marks off a copy and leaves it.
-    pub(super) async fn release(&self, name: &NamespacedName, job: Job<'_>) -> Result<Done, WriteError> {
+    pub(super) async fn release(&self, name: &NamespacedName, job: Job<'_>) -> Result<bool, WriteError> {
         let api = self.secrets(name);
         let mut found = api.get(&name.name).await?;
         if metadata_of(&found.metadata).ownership(job.id, &self.shared.options.hub) == Ownership::Ours {
             release(&mut found);
             api.replace(&name.name, &PostParams::default(), &found).await?;
         }
-        Ok(self.removed(name, WriteOperation::Update))
+        self.removed(name, WriteOperation::Update);
+        Ok(true)
     }
 
     /// Looks at the Secret that is where a copy should be. Ours goes into the cache, as the watch
     /// may not show it: its labels may have been removed.
-    async fn inspect(&self, name: &NamespacedName, secret: &RenderedSecret) -> Result<Done, WriteError> {
+    async fn inspect(&self, name: &NamespacedName, secret: &RenderedSecret) -> Result<bool, WriteError> {
         // From here on the watch tells us when the name may be free: also while we look.
         self.shared.write().wait_for(vec![name.clone()], &secret.owner);
         let found = self.secrets(name).get_metadata_opt(&name.name).await?.ok_or(WriteError::Changed)?;
@@ -156,7 +159,7 @@ impl Writer {
                 let mut cache = self.shared.write();
                 let copy = cache.copy(&found.metadata, secret.owner.clone(), unread, metadata, false);
                 cache.wrote_copy(name.clone(), ExistingCopy { plain: false, ..copy });
-                return Ok(Done::Stale);
+                return Ok(false);
             }
             Ownership::Foreign if metadata.is_handed_to(&secret.id) => {
                 let found = self.secrets(name).get(&name.name).await?;
@@ -172,15 +175,16 @@ impl Writer {
             Ownership::Other(owner) => owner,
             Ownership::Foreign => "somebody else".to_owned(),
         };
-        self.count(WriteOperation::Create, WriteResult::Conflict);
         let mut cache = self.shared.write();
-        cache.end_write(name);
-        if !cache.taken(name.clone(), owner.clone(), &secret.owner) {
-            return Ok(Done::Stale);
+        if cache.taken(name.clone(), owner.clone(), &secret.owner) {
+            return Err(WriteError::Refused(Failure::SecretNameConflict(owner)));
         }
-        Ok(Done::Refused(Failure::SecretNameConflict(owner)))
+        cache.end_write(name);
+        self.count(WriteOperation::Create, WriteResult::Conflict);
+        Ok(false)
     }
 
+    /// Returns whether the copy is still as it was written.
     fn wrote(
         &self,
         name: &NamespacedName,
@@ -189,18 +193,17 @@ impl Writer {
         metadata: Metadata,
         immutable: bool,
         secret: &RenderedSecret,
-    ) -> Done {
+    ) -> bool {
         self.count(operation, WriteResult::Ok);
         let mut cache = self.shared.write();
         let copy = cache.copy(meta, secret.owner.clone(), secret.fingerprint, metadata, immutable);
-        if cache.wrote_copy(name.clone(), copy) { Done::Changed } else { Done::Stale }
+        cache.wrote_copy(name.clone(), copy)
     }
 
-    fn removed(&self, name: &NamespacedName, operation: WriteOperation) -> Done {
+    fn removed(&self, name: &NamespacedName, operation: WriteOperation) {
         self.count(operation, WriteResult::Ok);
         let changes = self.shared.write().removed_copy(name);
         self.shared.tell(changes);
-        Done::Changed
     }
 
     /// Sends a write whose body is ready. Of the answer only the metadata is read.
