@@ -168,7 +168,7 @@ impl Process {
     /// Who we are on copies: the id that was set, else the uid of `kube-system`. What carries that uid is ours in any
     /// case, so that an id can be set later.
     async fn hub(&self) -> Result<Hub, Error> {
-        let namespaces: Api<Namespace> = Api::all(self.connector.client()?);
+        let namespaces: Api<Namespace> = Api::all(self.connector.client(None)?);
         let mut failures = 0;
         let uid = loop {
             match namespaces.get_metadata("kube-system").await {
@@ -192,7 +192,7 @@ impl Process {
         let mut leadership = None;
         if let Some(LeaderElection { identity, timing }) = &self.settings.leader_election {
             self.health.set_ready(Ok(()));
-            let client = self.connector.client()?;
+            let client = self.connector.client(None)?;
             let mut elector = Elector::new(client, &self.settings.namespace, LEASE, identity, *timing);
             leadership = Leadership::acquire(&mut elector, stop.clone()).await?;
             if leadership.is_none() {

@@ -13,7 +13,7 @@ impl Connection {
     /// # Errors
     /// When a client cannot be made from the configuration; nothing is asked of the cluster.
     pub fn new(connector: Connector) -> Result<Self, kube::Error> {
-        let client = connector.client()?;
+        let client = connector.client(None)?;
         Ok(Self(Lock::new((connector, client))))
     }
 
@@ -31,7 +31,7 @@ impl Connection {
     /// # Errors
     /// When a client cannot be made from the configuration; then nothing changes.
     pub fn swap(&self, connector: Connector) -> Result<bool, kube::Error> {
-        let client = connector.client()?;
+        let client = connector.client(None)?;
         let moved = !self.connector().leads_where(&connector);
         *self.0.write() = (connector, client);
         Ok(moved)

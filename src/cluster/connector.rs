@@ -68,23 +68,12 @@ impl Connector {
         Self::new(config, self.timeouts, cluster, self.metrics.clone(), self.freshness.clone())
     }
 
-    /// A client for all requests but watches.
+    /// A client for one watch, by whose name the age of its last good answer is known; or for all other requests.
     ///
     /// # Errors
     /// When the configuration cannot be used, such as a certificate that does not parse.
-    pub fn client(&self) -> Result<Client, kube::Error> {
-        self.bound_client(None)
-    }
-
-    /// A client for one watch, whose age is known by this name.
-    ///
-    /// # Errors
-    /// As [`Connector::client`].
-    pub fn watch_client(&self, watch: &str) -> Result<Client, kube::Error> {
-        self.bound_client(Some(self.freshness.register(&self.cluster, watch)))
-    }
-
-    fn bound_client(&self, beat: Option<Beat>) -> Result<Client, kube::Error> {
+    pub fn client(&self, watch: Option<&str>) -> Result<Client, kube::Error> {
+        let beat = watch.map(|watch| self.freshness.register(&self.cluster, watch));
         let bound = layer_fn(|inner| Bound {
             inner,
             deadline: self.timeouts.request,

@@ -57,7 +57,7 @@ pub(crate) fn reflect<S: Store, A: FnOnce(Client) -> Api<S::Object>>(
     config: watcher::Config,
     mut store: S,
 ) -> Result<impl Future<Output = ()> + Send + use<S, A>, kube::Error> {
-    let api = api(connector.watch_client(watch)?);
+    let api = api(connector.client(Some(watch))?);
     let config = config.timeout(u32::try_from(connector.timeouts.watch.as_secs()).unwrap_or(60));
     let (cluster, watch) = (connector.cluster.clone(), watch.to_owned());
     Ok(async move {
