@@ -23,8 +23,8 @@ use crate::{
         meta::Uid,
         namespace::{Labels, Namespace},
         ownership::{Hub, Metadata},
-        references::{ReferenceKind, References, User},
-        snapshot::{Conflicts, Copies, ExistingCopy, Namespaces, Snapshot},
+        references::{ReferenceKind, User},
+        snapshot::{ExistingCopy, Snapshot},
     },
 };
 
@@ -33,10 +33,7 @@ pub(crate) struct Cache {
     /// Who we are: copies of another hub are not ours.
     hub: Arc<Hub>,
     fingerprints: Arc<FingerprintKey>,
-    namespaces: Namespaces,
-    copies: Copies,
-    references: References,
-    conflicts: Conflicts,
+    snapshot: Snapshot,
     /// Who waits for a name to become free.
     waiters: HashMap<NamespacedName, HashSet<OwnerId>>,
     /// Writes of ours in flight: an event about such a copy is most likely our own echo. With each, the uid of the last
@@ -70,10 +67,7 @@ impl Cache {
         Self {
             hub,
             fingerprints,
-            namespaces: Namespaces::default(),
-            copies: Copies::default(),
-            references: References::default(),
-            conflicts: Conflicts::default(),
+            snapshot: Snapshot::default(),
             waiters: HashMap::new(),
             in_flight: HashMap::new(),
             exempt: None,
@@ -86,13 +80,8 @@ impl Cache {
     }
 
     /// What a plan looks at.
-    pub fn snapshot(&self) -> Snapshot<'_> {
-        Snapshot {
-            namespaces: &self.namespaces,
-            copies: &self.copies,
-            references: &self.references,
-            conflicts: &self.conflicts,
-        }
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
     /// The uid of `kube-system`, by which a cluster is known.
@@ -118,17 +107,18 @@ impl Cache {
         };
         let terminating = meta.deletion_timestamp.is_some();
         let mut new = Namespace::new(&name, meta.labels.unwrap_or_default(), terminating);
-        if self.namespaces.get(&name) == Some(&new) {
+        if self.snapshot.namespaces.get(&name) == Some(&new) {
             return Changes::default();
         }
         new.share(|labels| self.labels.share(labels));
-        let before = self.namespaces.insert(name.clone(), new.clone());
+        let before = self.snapshot.namespaces.insert(name.clone(), new.clone());
         Changes { namespaces: vec![(name, before, Some(new))], ..Changes::default() }
     }
 
     fn remove_namespace(&mut self, name: &str) -> Changes {
         self.sweep_allowances.remove(name);
-        let removed = self.namespaces.remove_entry(name).map(|(name, before)| (name, Some(before), None));
+        let removed =
+            self.snapshot.namespaces.remove_entry(name).map(|(name, before)| (name, Some(before), None));
         Changes { namespaces: removed.into_iter().collect(), ..Changes::default() }
     }
 
@@ -199,10 +189,10 @@ impl Cache {
             WatchedKind::Namespaces => {
                 let cluster_wide =
                     |name: &Arc<str>| NamespacedName { namespace: "".into(), name: name.clone() };
-                self.namespaces.keys().map(cluster_wide).collect()
+                self.snapshot.namespaces.keys().map(cluster_wide).collect()
             }
-            WatchedKind::Copies => self.copies.names().cloned().collect(),
-            WatchedKind::Pods => self.references.users().map(|user| user.name.clone()).collect(),
+            WatchedKind::Copies => self.snapshot.copies.names().cloned().collect(),
+            WatchedKind::Pods => self.snapshot.references.users().map(|user| user.name.clone()).collect(),
             WatchedKind::Secrets => Vec::new(),
         }
     }
@@ -225,7 +215,7 @@ impl Cache {
             name: self.texts.text(secret.meta().name.as_deref().unwrap_or_default()),
         };
         let mut changes = Changes::default();
-        let known = self.copies.get(&name);
+        let known = self.snapshot.copies.get(&name);
         // Within one watch, and between it and our own writes, a larger number is newer. A list is believed whatever
         // was known, but for what was written while it was read.
         let comparable = !listed || self.exempt.as_ref().is_some_and(|exempt| exempt.contains(&name));
@@ -246,7 +236,7 @@ impl Cache {
             }
             changes.touched.push((copy.owner.clone(), name.namespace.clone()));
         }
-        self.copies.insert(name, copy);
+        self.snapshot.copies.insert(name, copy);
         Some(changes)
     }
 
@@ -259,11 +249,11 @@ impl Cache {
         }
         // The end of an older object of this name says nothing of the one that is there now.
         let other = |copy: &ExistingCopy| uid.as_ref().is_some_and(|uid| copy.uid != *uid);
-        if self.copies.get(name).is_none_or(other) {
+        if self.snapshot.copies.get(name).is_none_or(other) {
             return changes;
         }
-        if let Some(copy) = self.copies.remove(name) {
-            let writable = self.namespaces.get(&name.namespace).is_some_and(|n| !n.terminating);
+        if let Some(copy) = self.snapshot.copies.remove(name) {
+            let writable = self.snapshot.namespaces.get(&name.namespace).is_some_and(|n| !n.terminating);
             changes.drift += usize::from(writable && !self.in_flight.contains_key(name));
             changes.touched.push((copy.owner, name.namespace.clone()));
         }
@@ -286,14 +276,14 @@ impl Cache {
     /// Puts a copy in that we wrote. Returns false when another hand was there after us already.
     pub fn wrote_copy(&mut self, name: NamespacedName, copy: ExistingCopy) -> bool {
         let deleted = self.in_flight.remove(&name).flatten();
-        self.conflicts.remove(&name);
+        self.snapshot.conflicts.remove(&name);
         if deleted.is_some_and(|uid| uid == copy.uid) {
             // The watch was faster than the answer, and showed its end too.
             return false;
         }
-        let overtaken = self.copies.get(&name).is_some_and(|known| is_older(&copy, known));
+        let overtaken = self.snapshot.copies.get(&name).is_some_and(|known| is_older(&copy, known));
         if !overtaken {
-            self.copies.insert(name, copy);
+            self.snapshot.copies.insert(name, copy);
         }
         !overtaken
     }
@@ -302,13 +292,13 @@ impl Cache {
     pub fn removed_copy(&mut self, name: &NamespacedName) -> Changes {
         self.in_flight.remove(name);
         let changes = self.freed(name);
-        self.copies.remove(name);
+        self.snapshot.copies.remove(name);
         changes
     }
 
     /// A Secret that is not ours changed or went, so that its name may be free.
     pub fn freed(&mut self, name: &NamespacedName) -> Changes {
-        self.conflicts.remove(name);
+        self.snapshot.conflicts.remove(name);
         let waiters = self.waiters.remove(name).unwrap_or_default();
         let touched = waiters.into_iter().map(|owner| (owner, name.namespace.clone())).collect();
         Changes { touched, ..Changes::default() }
@@ -318,8 +308,8 @@ impl Cache {
     pub fn wait_for(&mut self, names: Vec<NamespacedName>, owner: &OwnerId) -> bool {
         let mut free = false;
         for name in names {
-            let foreign = self.conflicts.contains_key(&name);
-            free |= !foreign && self.copies.get(&name).is_none_or(|copy| copy.owner == *owner);
+            let foreign = self.snapshot.conflicts.contains_key(&name);
+            free |= !foreign && self.snapshot.copies.get(&name).is_none_or(|copy| copy.owner == *owner);
             self.waiters.entry(name).or_default().insert(owner.clone());
         }
         free
@@ -330,14 +320,14 @@ impl Cache {
     pub fn taken(&mut self, name: NamespacedName, owner: String, waiter: &OwnerId) -> bool {
         let waits = self.waiters.get(&name).is_some_and(|waiters| waiters.contains(waiter));
         if waits {
-            self.conflicts.insert(name, owner);
+            self.snapshot.conflicts.insert(name, owner);
         }
         waits
     }
 
     /// Forgets all taken names, so that they are tried again.
     pub fn retry_conflicts(&mut self) -> Changes {
-        self.conflicts.clear();
+        self.snapshot.conflicts.clear();
         let waiters = std::mem::take(&mut self.waiters);
         let touched = waiters
             .into_iter()
@@ -356,10 +346,12 @@ impl Cache {
 
     fn set_references(&mut self, pod: NamespacedName, uses: Vec<(Arc<str>, &'static str)>) -> Changes {
         let namespace = pod.namespace.clone();
-        let changed = self.references.set(&User { kind: ReferenceKind::Pod, name: pod }, uses);
+        let changed = self.snapshot.references.set(&User { kind: ReferenceKind::Pod, name: pod }, uses);
         let touched = changed
             .into_iter()
-            .filter_map(|name| self.copies.get(&NamespacedName { namespace: namespace.clone(), name }))
+            .filter_map(|name| {
+                self.snapshot.copies.get(&NamespacedName { namespace: namespace.clone(), name })
+            })
             .map(|copy| (copy.owner.clone(), namespace.clone()))
             .collect();
         Changes { touched, ..Changes::default() }

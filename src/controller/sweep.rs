@@ -147,7 +147,7 @@ async fn remove(
 
 /// The credential that an owner without one was, where its copies are ours to judge: not those of another hub, nor of
 /// a kind that this version does not serve.
-fn orphan(context: &Context, snapshot: Snapshot<'_>, owner: &OwnerId) -> Option<CredentialId> {
+fn orphan(context: &Context, snapshot: &Snapshot, owner: &OwnerId) -> Option<CredentialId> {
     snapshot.copies.of(owner).find_map(|(_, copy)| {
         let annotations = &copy.metadata.annotations;
         let id = CredentialId::parse(annotations.get(ANNOTATION_SOURCE)?)?;

@@ -121,15 +121,15 @@ impl Copies {
 pub(crate) type Conflicts = HashMap<NamespacedName, String>;
 
 /// All that a plan for one cluster looks at, taken under one lock.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Snapshot<'a> {
-    pub namespaces: &'a Namespaces,
-    pub copies: &'a Copies,
-    pub references: &'a References,
-    pub conflicts: &'a Conflicts,
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    pub namespaces: Namespaces,
+    pub copies: Copies,
+    pub references: References,
+    pub conflicts: Conflicts,
 }
 
-impl Snapshot<'_> {
+impl Snapshot {
     /// Whether something uses a Secret, so that it must not be deleted.
     pub fn is_in_use(&self, name: &NamespacedName) -> bool {
         !self.references.of(name).is_empty()
