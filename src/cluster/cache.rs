@@ -45,7 +45,8 @@ pub(crate) struct Cache {
     texts: Interner<str>,
     labels: Interner<Labels>,
     metadata: Interner<Metadata>,
-    cluster_id: Option<Arc<str>>,
+    /// The uid of `kube-system`, by which a cluster is known.
+    pub cluster_id: Option<Arc<str>>,
     /// Namespaces with an annotation by which an administrator lets a sweep go on.
     sweep_allowances: HashMap<Arc<str>, String>,
 }
@@ -82,11 +83,6 @@ impl Cache {
     /// What a plan looks at.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
-    }
-
-    /// The uid of `kube-system`, by which a cluster is known.
-    pub fn cluster_id(&self) -> Option<Arc<str>> {
-        self.cluster_id.clone()
     }
 
     /// The clusters whose sweep may go on, as the annotation of a namespace lists them.

@@ -93,7 +93,7 @@ impl Cluster {
 
     /// The uid of its namespace `kube-system`, by which a cluster is known, once that was seen.
     pub fn id(&self) -> Option<Arc<str>> {
-        self.read().cluster_id()
+        self.read().cluster_id.clone()
     }
 
     /// How many copies of ours are known to be there, and how many of these are in use.

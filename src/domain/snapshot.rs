@@ -14,9 +14,6 @@ use super::{
     references::References,
 };
 
-/// The namespaces of a cluster, by name.
-pub(crate) type Namespaces = BTreeMap<Arc<str>, Namespace>;
-
 /// What matters of a Secret that carries our marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExistingCopy {
@@ -117,16 +114,14 @@ impl Copies {
     }
 }
 
-/// Names where a Secret that is not ours is in the way, and whose it is, as a phrase.
-pub(crate) type Conflicts = HashMap<NamespacedName, String>;
-
 /// All that a plan for one cluster looks at, taken under one lock.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
-    pub namespaces: Namespaces,
+    pub namespaces: BTreeMap<Arc<str>, Namespace>,
     pub copies: Copies,
     pub references: References,
-    pub conflicts: Conflicts,
+    /// Names where a Secret that is not ours is in the way, and whose it is, as a phrase.
+    pub conflicts: HashMap<NamespacedName, String>,
 }
 
 impl Snapshot {
