@@ -18,6 +18,7 @@ use crate::{
     domain::{
         SecretBytes,
         connectivity::WatchedKind,
+        content::produced_type,
         fingerprint::{Fingerprint, FingerprintKey},
         identity::{CredentialId, NamespacedName, OwnerId},
         meta::Uid,
@@ -129,7 +130,7 @@ impl Cache {
         let data = secret.data.iter();
         let data = data.map(|(key, value)| (key.as_str(), value.as_ref().map_or("", SecretBytes::text)));
         let content = self.fingerprints.fingerprint(&secret.type_, data);
-        Some(self.copy(meta, owner, content, metadata, secret.immutable))
+        Some(self.copy(meta, owner, produced_type(&secret.type_), content, metadata, secret.immutable))
     }
 
     /// A copy, as what its Secret holds besides its metadata is known.
@@ -137,6 +138,7 @@ impl Cache {
         &mut self,
         meta: &ObjectMeta,
         owner: OwnerId,
+        type_: Option<&'static str>,
         content: Fingerprint,
         metadata: Metadata,
         immutable: bool,
@@ -145,6 +147,7 @@ impl Cache {
             owner,
             uid: meta.uid.as_deref().unwrap_or_default().into(),
             resource_version: meta.resource_version.as_deref().unwrap_or_default().into(),
+            type_,
             content,
             plain: meta.finalizers.as_ref().is_none_or(Vec::is_empty)
                 && meta.owner_references.as_ref().is_none_or(Vec::is_empty)

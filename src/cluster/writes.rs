@@ -1,5 +1,8 @@
 //! The writes themselves, each guarded by what was seen.
 
+use std::time::Instant;
+
+use futures::{StreamExt, stream};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Resource,
@@ -17,9 +20,10 @@ use super::{
 use crate::{
     domain::{
         failure::Failure,
-        identity::NamespacedName,
+        identity::{NamespacedName, OwnerId},
         ownership::{Metadata, Ownership},
         rendered::{RenderedSecret, release},
+        schedule::LIVE_REFERENCES_FEW,
         snapshot::ExistingCopy,
     },
     telemetry::{WriteOperation, WriteResult},
@@ -74,7 +78,8 @@ impl Writer {
     ) -> Result<bool, WriteError> {
         let api = self.secrets(name);
         let mut found = api.get(&name.name).await?;
-        if found.metadata.uid.as_deref() != Some(uid) || !may(&metadata_of(&found.metadata)) {
+        let same_type = found.type_.as_deref() == Some(secret.content.type_);
+        if found.metadata.uid.as_deref() != Some(uid) || !same_type || !may(&metadata_of(&found.metadata)) {
             return Err(WriteError::Changed);
         }
         secret.update(&mut found);
@@ -132,6 +137,37 @@ impl Writer {
         Ok(!self.shared.read().snapshot().is_in_use(name) && !(job.stop)())
     }
 
+    /// Whether, as the API server says, a Pod uses a copy of an owner of which the watch has shown no user. It is true
+    /// when the server does not say, too; why it did not shows in the pause of the cluster's connectivity.
+    pub async fn has_unseen_users(
+        &self,
+        owner: &OwnerId,
+        since: Instant,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> bool {
+        let unused: Vec<NamespacedName> = {
+            let cache = self.shared.read();
+            let snapshot = cache.snapshot();
+            let copies = snapshot.copies.of(owner).map(|(name, _)| name);
+            copies.filter(|name| !snapshot.is_in_use(name)).cloned().collect()
+        };
+        let question = Question { many: unused.len() > LIVE_REFERENCES_FEW, since, stop };
+        let mut answers = stream::iter(unused)
+            .map(|name| async move { self.live.is_in_use(&name, &self.shared, question).await })
+            .buffer_unordered(LIVE_REFERENCES_FEW);
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(false) => {}
+                Err(WriteError::Cluster(condition)) => {
+                    self.shared.connectivity.strained(condition);
+                    return true;
+                }
+                Ok(true) | Err(_) => return true,
+            }
+        }
+        false
+    }
+
     /// Takes our marks off a copy and leaves it.
     pub(super) async fn release(&self, name: &NamespacedName, job: Job<'_>) -> Result<bool, WriteError> {
         let api = self.secrets(name);
@@ -154,10 +190,11 @@ impl Writer {
         let owner = match metadata.ownership(&secret.id, &secret.hub) {
             Ownership::Ours => {
                 self.count(WriteOperation::Create, WriteResult::Conflict);
-                // Its content was not read, so it counts as a stranger's until it is written.
+                // Its type and content were not read. It is found out when it is written.
                 let unread = self.shared.options.fingerprints.fingerprint("unread", []);
+                let (owner, type_) = (secret.owner.clone(), Some(secret.content.type_));
                 let mut cache = self.shared.write();
-                let copy = cache.copy(&found.metadata, secret.owner.clone(), unread, metadata, false);
+                let copy = cache.copy(&found.metadata, owner, type_, unread, metadata, false);
                 cache.wrote_copy(name.clone(), ExistingCopy { plain: false, ..copy });
                 return Ok(false);
             }
@@ -195,8 +232,9 @@ impl Writer {
         secret: &RenderedSecret,
     ) -> bool {
         self.count(operation, WriteResult::Ok);
+        let (owner, type_) = (secret.owner.clone(), Some(secret.content.type_));
         let mut cache = self.shared.write();
-        let copy = cache.copy(meta, secret.owner.clone(), secret.fingerprint, metadata, immutable);
+        let copy = cache.copy(meta, owner, type_, secret.fingerprint, metadata, immutable);
         cache.wrote_copy(name.clone(), copy)
     }
 

@@ -94,8 +94,11 @@ impl Credentials {
         let declared = Arc::new(declared);
         match inner.by_owner.insert(owner, declared.clone()) {
             Some(before) if !before.differs(&declared) => {
-                let same = before.status == declared.status && before.details == declared.details;
-                if same { Difference::Nothing } else { Difference::Status }
+                if before.recorded == declared.recorded {
+                    Difference::Nothing
+                } else {
+                    Difference::Status
+                }
             }
             _ => Difference::Credential,
         }

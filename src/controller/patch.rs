@@ -9,7 +9,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::Error;
-use crate::{api::FINALIZER, domain::identity::CredentialId};
+use crate::{
+    api::{ClusterStatus, CredentialStatus, FINALIZER},
+    domain::identity::CredentialId,
+};
 
 /// An object that is patched.
 pub(crate) struct Target {
@@ -62,24 +65,15 @@ impl Target {
         unless_gone(patched).map(drop).map_err(Error::api(what))
     }
 
-    /// Writes those fields of a status that differ from the last ones. The uid is tested, so that the status of an
-    /// object never lands on another one of its name. Returns the resourceVersion, none for an object that is gone.
+    /// Changes a status. The uid is tested, so that the status of an object never lands on another one of its name.
+    /// Returns the resourceVersion, none for an object that is gone.
     ///
     /// # Errors
     /// What the API server answered.
-    pub async fn status(
-        &self,
-        uid: &str,
-        before: Option<&Map<String, Value>>,
-        next: &Map<String, Value>,
-    ) -> Result<Option<String>, Error> {
+    pub async fn status(&self, uid: &str, changes: Vec<Value>) -> Result<Option<String>, Error> {
         let what = "write the status";
-        let mut patch = vec![json!({"op": "test", "path": "/metadata/uid", "value": uid})];
-        match before {
-            Some(before) => patch.extend(differences(before, next)),
-            None => patch.push(json!({"op": "add", "path": "/status", "value": next})),
-        }
-        let patch = parse(patch, what)?;
+        let test = json!({"op": "test", "path": "/metadata/uid", "value": uid});
+        let patch = parse([test].into_iter().chain(changes).collect(), what)?;
         // The answer is the metadata alone, as a status of many clusters is long.
         let name = format!("{}/status", self.name);
         let written = self.api.patch_metadata(&name, &PatchParams::default(), &patch).await;
@@ -113,30 +107,50 @@ fn unless_gone<T>(patched: Result<T, kube::Error>) -> Result<Option<T>, kube::Er
     }
 }
 
-/// Operations that make one status of another, field by field, so that each field has one owner; and row by row where
-/// the rows have kept their names, as one cluster of many changes much more often than all.
-fn differences(before: &Map<String, Value>, next: &Map<String, Value>) -> Vec<Value> {
+/// Operations that make one status of another, field by field, so that each field has one owner.
+pub(crate) fn differences(before: Option<&Map<String, Value>>, next: &Map<String, Value>) -> Vec<Value> {
+    let Some(before) = before else {
+        return vec![json!({"op": "add", "path": "/status", "value": next})];
+    };
     let path = |key: &str| format!("/status/{}", key.replace('~', "~0").replace('/', "~1"));
     let gone = before.keys().filter(|key| !next.contains_key(*key));
     let gone = gone.map(|key| json!({"op": "remove", "path": path(key)}));
-    let new = next.iter().filter(|(key, value)| before.get(*key) != Some(value)).flat_map(|(key, value)| {
-        rows(&path(key), before.get(key), value)
-            .unwrap_or_else(|| vec![json!({"op": "add", "path": path(key), "value": value})])
-    });
-    gone.chain(new).collect()
+    let new = next.iter().filter(|(key, value)| before.get(*key) != Some(value));
+    gone.chain(new.map(|(key, value)| json!({"op": "add", "path": path(key), "value": value}))).collect()
 }
 
-/// Operations that replace those rows of a list that differ; `None` unless all rows have kept their names.
-fn rows(path: &str, before: Option<&Value>, next: &Value) -> Option<Vec<Value>> {
-    let (before, next) = (before?.as_array()?, next.as_array()?);
-    let name = |row: &Value| row.get("name").map(Value::to_string);
-    let same = before.len() == next.len()
-        && before.iter().zip(next).all(|(before, next)| name(next).is_some() && name(before) == name(next));
+/// The status of a credential: the common part, and the fields of its kind.
+type Credential<'a> = (&'a CredentialStatus, &'a Map<String, Value>);
+
+/// Operations that make one status of a credential of another. Where the clusters have kept their names, only the rows that
+/// differ are written: one cluster of many changes much more often than all.
+///
+/// # Errors
+/// When it does not serialize.
+pub(crate) fn status(before: Option<Credential<'_>>, next: Credential<'_>) -> Result<Vec<Value>, Error> {
+    let rows = before.and_then(|(before, _)| rows(&before.clusters, &next.0.clusters));
+    let all = |(status, details): Credential<'_>| -> Result<_, Error> {
+        let mut all = if rows.is_some() {
+            fields(&CredentialStatus { clusters: Vec::new(), ..status.clone() })?
+        } else {
+            fields(status)?
+        };
+        all.extend(details.clone());
+        Ok(all)
+    };
+    let mut changes = differences(before.map(all).transpose()?.as_ref(), &all(next)?);
+    changes.extend(rows.into_iter().flatten());
+    Ok(changes)
+}
+
+/// Operations that replace those rows that differ; `None` unless all clusters have kept their names.
+fn rows(before: &[ClusterStatus], next: &[ClusterStatus]) -> Option<Vec<Value>> {
+    let same = before.len() == next.len() && before.iter().zip(next).all(|(a, b)| a.name == b.name);
     let differing = before.iter().zip(next).enumerate().filter(|(_, (before, next))| before != next);
     let operations = differing.flat_map(|(at, (_, row))| {
         [
-            json!({"op": "test", "path": format!("{path}/{at}/name"), "value": row["name"]}),
-            json!({"op": "replace", "path": format!("{path}/{at}"), "value": row}),
+            json!({"op": "test", "path": format!("/status/clusters/{at}/name"), "value": row.name}),
+            json!({"op": "replace", "path": format!("/status/clusters/{at}"), "value": row}),
         ]
     });
     same.then(|| operations.collect())
@@ -153,7 +167,7 @@ mod tests {
         else {
             panic!("objects")
         };
-        let operations = Value::Array(differences(&before, &next)).to_string();
+        let operations = Value::Array(differences(Some(&before), &next)).to_string();
         assert_eq!(
             operations,
             json!([
@@ -163,27 +177,46 @@ mod tests {
             ])
             .to_string()
         );
-        assert!(differences(&next, &next).is_empty());
+        assert!(differences(Some(&next), &next).is_empty());
+    }
+
+    fn of(clusters: &[(&str, i64)], revision: i64) -> CredentialStatus {
+        let clusters: Vec<Value> = clusters
+            .iter()
+            .map(|(name, n)| {
+                json!({"name": name, "state": "Synced", "namespaces": {"desired": n, "synced": n, "failed": 0}})
+            })
+            .collect();
+        serde_json::from_value(json!({"revision": revision, "clusters": clusters})).unwrap()
     }
 
     #[test]
-    fn a_list_with_names_is_patched_row_by_row_while_it_has_the_same_names() {
-        let list = |rows: Value| Map::from_iter([("clusters".to_owned(), rows)]);
-        let before = list(json!([{"name": "a", "n": 1}, {"name": "b", "n": 1}]));
-        let patch = differences(&before, &list(json!([{"name": "a", "n": 1}, {"name": "b", "n": 2}])));
+    fn rows_are_patched_one_by_one_while_the_clusters_keep_their_names() {
+        let details = Map::from_iter([("registry".to_owned(), json!({"key": "k"}))]);
+        let changes = |before: Option<&CredentialStatus>, next: &CredentialStatus| {
+            Value::Array(status(before.map(|before| (before, &details)), (next, &details)).unwrap())
+        };
+        let (before, next) = (of(&[("a", 1), ("b", 1)], 1), of(&[("a", 1), ("b", 2)], 2));
+        let row =
+            json!({"name": "b", "state": "Synced", "namespaces": {"desired": 2, "synced": 2, "failed": 0}});
         assert_eq!(
-            Value::Array(patch).to_string(),
+            changes(Some(&before), &next),
             json!([
+                {"op": "add", "path": "/status/revision", "value": 2},
                 {"op": "test", "path": "/status/clusters/1/name", "value": "b"},
-                {"op": "replace", "path": "/status/clusters/1", "value": {"name": "b", "n": 2}},
+                {"op": "replace", "path": "/status/clusters/1", "value": row},
             ])
-            .to_string()
         );
-        for other in
-            [json!([{"name": "a", "n": 2}]), json!([{"name": "b"}, {"name": "a"}]), json!(["a", "b"])]
-        {
-            let patch = differences(&before, &list(other.clone()));
-            assert_eq!(patch, [json!({"op": "add", "path": "/status/clusters", "value": other})]);
+        assert_eq!(changes(Some(&next), &next), json!([]));
+        for other in [of(&[("a", 2)], 1), of(&[("b", 1), ("a", 1)], 1)] {
+            let all = json!([{"op": "add", "path": "/status/clusters", "value": other.clusters}]);
+            assert_eq!(changes(Some(&before), &other), all);
         }
+        let first = changes(None, &next);
+        assert_eq!(
+            (&first[0]["path"], &first[0]["value"]["registry"]["key"]),
+            (&json!("/status"), &json!("k"))
+        );
+        assert_eq!(first[0]["value"]["clusters"][1], row);
     }
 }

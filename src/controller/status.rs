@@ -14,7 +14,7 @@ use super::{
     desired::Published,
     events,
     keys::Memories,
-    patch::{Target, fields},
+    patch::{self, Target},
 };
 use crate::{
     api::CredentialStatus,
@@ -42,7 +42,7 @@ pub(super) struct Memory {
     last: Option<(Instant, bool)>,
 }
 
-/// A status that was written, until the watch shows it.
+/// The status that was written last, until the watch shows another one.
 struct Written {
     resource_version: String,
     status: CredentialStatus,
@@ -121,12 +121,12 @@ impl Turn<'_> {
             // It is about what was wanted before.
             *outcome = Arc::new(ClusterOutcome { in_progress: true, ..ClusterOutcome::clone(outcome) });
         }
-        self.forget_shown(memory);
+        self.forget_outdated(memory);
         let written = memory.written.clone();
         // The status that the server has.
         let (previous, recorded) = match &written {
             Some(written) => (Some(&written.status), &written.details),
-            None => (self.declared.status.as_ref(), &self.declared.details),
+            None => (self.declared.status(), self.declared.recorded.details()),
         };
         let next = compute(previous, self.published, &outcomes, Timestamp::now());
         self.gauge(&next);
@@ -148,16 +148,10 @@ impl Turn<'_> {
             memory.since_news.get_or_insert_with(Instant::now);
             return Ok(Next::After(wait));
         }
-        let all = |status: &CredentialStatus, details: &Map<String, Value>| -> Result<_, Error> {
-            let mut all = fields(status)?;
-            all.extend(details.clone());
-            Ok(all)
-        };
-        let before = previous.map(|status| all(status, recorded)).transpose()?;
-        let all = all(&next, &details)?;
+        let changes = patch::status(previous.map(|status| (status, recorded)), (&next, &details))?;
         let notes = event::transitions(previous, &next);
         let rotated = previous.and_then(|status| status.revision) != next.revision;
-        let written = self.target().status(self.declared.uid(), before.as_ref(), &all).await?;
+        let written = self.target().status(self.declared.uid(), changes).await?;
         memory.since_news = None;
         memory.last = Some((Instant::now(), in_progress));
         memory.written = written.map(|resource_version| {
@@ -167,14 +161,16 @@ impl Turn<'_> {
         Ok(Next::Done)
     }
 
-    /// Forgets what was written last once the watch shows it or something newer.
-    fn forget_shown(&self, memory: &mut Memory) {
+    /// Forgets what was written last once the watch shows something newer. What it shows of that very version needs not be
+    /// read.
+    fn forget_outdated(&self, memory: &mut Memory) {
         let number = |version: &str| version.parse::<u64>().ok();
-        let shown = |written: &Arc<Written>| {
-            number(self.declared.resource_version()) >= number(&written.resource_version)
-                || written.at.elapsed() > STATUS_ECHO
+        let shown = self.declared.resource_version();
+        let is_outdated = |written: &Arc<Written>| {
+            shown != written.resource_version
+                && (number(shown) > number(&written.resource_version) || written.at.elapsed() > STATUS_ECHO)
         };
-        if memory.written.as_ref().is_some_and(shown) {
+        if memory.written.as_ref().is_some_and(is_outdated) {
             memory.written = None;
         }
     }

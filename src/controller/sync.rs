@@ -22,7 +22,8 @@ use crate::{
         failure::Failure,
         outcome::ClusterOutcome,
         plan::{Action, Change, Inputs, Object, Plan, Scope, plan},
-        schedule::{REFUSAL_RETRY, STALE_RETRY},
+        removal::Removal,
+        schedule::{REFUSAL_RETRY, STALE_RETRY, UNSEEN_USERS_AGE},
         sync_state::SyncState,
         targets::ClusterTargets,
         withdrawal::Consent,
@@ -44,6 +45,8 @@ pub(super) struct Memory {
     retry: Option<Instant>,
     /// Syncs in a row that found the snapshot out of date and got nothing done.
     stale: u32,
+    /// Whether a deletion has to wait until it is known who uses the copies.
+    users_unknown: bool,
     /// The last request for a sync for which the copies were read anew.
     refreshed: Option<String>,
     /// What the sweep knows, while there is no credential.
@@ -112,6 +115,10 @@ impl Sync<'_> {
         }
         let (mut changes, wait) = self.plan(&cluster, &dirty);
         let mut next = Next::Done.or_after(wait);
+        self.memory.users_unknown = self.has_unseen_users(&cluster, condition.as_ref()).await;
+        if self.memory.users_unknown {
+            next = next.or_after(Some(UNSEEN_USERS_AGE));
+        }
         if !changes.is_empty() && cluster.is_blind_to_users() {
             // Who uses what is not known: nothing is deleted on a guess.
             changes.retain(|change| !matches!(change.action, Action::Delete { if_unused: true, .. }));
@@ -143,6 +150,23 @@ impl Sync<'_> {
         let keep = self.targets().is_some() || outcome.is_worth_telling();
         self.leave(keep.then_some(outcome));
         (next, keep)
+    }
+
+    /// Whether a deletion has to wait until it is known who uses the copies. The API server says so also where nothing
+    /// may be written.
+    async fn has_unseen_users(&self, cluster: &Cluster, condition: Option<&ClusterCondition>) -> bool {
+        let published = self.published;
+        let asks = |removal: &Removal| removal.asks_for_users(self.memory.state.counts());
+        if !published.removal.as_ref().is_some_and(asks) {
+            return false;
+        }
+        if condition.is_some_and(|condition| *condition != ClusterCondition::Paused) {
+            return true;
+        }
+        let stop = || self.is_stopped();
+        let since =
+            Instant::now().checked_sub(UNSEEN_USERS_AGE).unwrap_or(published.since).max(published.since);
+        cluster.writer.has_unseen_users(&self.key.owner, since, &stop).await
     }
 
     /// What prevents writing, as a whole.
@@ -218,16 +242,24 @@ impl Sync<'_> {
         self.published.clusters.get(&self.key.cluster).map(|targets| &**targets)
     }
 
+    /// From when on an answer to "who uses what" counts.
+    fn since(&self) -> Instant {
+        let since = self.published.since;
+        // A deletion has asked before it began to take copies away.
+        let asked = self.published.removal.as_ref().and_then(|_| since.checked_sub(UNSEEN_USERS_AGE));
+        asked.unwrap_or(since)
+    }
+
+    /// Whether there is no use in going on.
+    fn is_stopped(&self) -> bool {
+        self.published.is_replaced() || self.context.queues.sync.is_closed()
+    }
+
     async fn apply(&self, cluster: &Cluster, changes: Vec<Change>) -> Applied {
         let published = self.published;
-        let queue = &self.context.queues.sync;
-        let stop = || published.is_replaced() || queue.is_closed();
-        let job = Job {
-            id: &published.id,
-            secret: published.secret.as_deref(),
-            since: published.since,
-            stop: &stop,
-        };
+        let stop = || self.is_stopped();
+        let job =
+            Job { id: &published.id, secret: published.secret.as_deref(), since: self.since(), stop: &stop };
         cluster.writer.apply(changes, job).await
     }
 
@@ -274,10 +306,6 @@ impl Sync<'_> {
         let (memory, owner) = (&*self.memory, &self.key.owner);
         let cache = cluster.read();
         let snapshot = cache.snapshot();
-        let named = self.targets().into_iter().flat_map(ClusterTargets::names);
-        let mut missing_namespaces: Vec<_> =
-            named.filter(|name| !snapshot.namespaces.contains_key(*name)).cloned().collect();
-        missing_namespaces.sort();
         ClusterOutcome {
             version: self.published.version,
             desired: memory.state.desired(),
@@ -286,9 +314,10 @@ impl Sync<'_> {
             counts: memory.state.counts(),
             has_copies: snapshot.copies.has(owner),
             in_progress: condition.is_none() && !memory.outstanding.is_empty(),
+            users_unknown: memory.users_unknown,
             users: memory.state.users(snapshot, owner),
             condition,
-            missing_namespaces,
+            missing_namespaces: memory.state.missing().cloned().collect(),
             refreshed: memory.refreshed.clone(),
         }
     }

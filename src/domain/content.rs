@@ -69,10 +69,15 @@ const TYPES: [&str; 5] = [
     "Opaque",
 ];
 
+/// A type of a Secret; `None` when no kind produces such ones.
+pub(crate) fn produced_type(type_: &str) -> Option<&'static str> {
+    TYPES.into_iter().find(|produced| *produced == type_)
+}
+
 impl Content {
     /// A content that is read back from a copy; `None` when no kind produces Secrets of that type.
     pub fn from_copy(copy: SourceSecret, validity: Option<Validity>) -> Option<Self> {
-        let type_ = TYPES.iter().find(|type_| **type_ == copy.type_)?;
+        let type_ = produced_type(&copy.type_)?;
         Some(Self { type_, data: copy.data, warnings: Vec::new(), notes: Vec::new(), validity })
     }
 }

@@ -1,7 +1,10 @@
 //! A credential as the API server has it: read field by field, so that what a later version has written hides as
 //! little as possible.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -24,10 +27,37 @@ pub(crate) struct Declared {
     /// Without managed fields, and of the annotations only those that concern the operator.
     pub meta: ObjectMeta,
     pub spec: Result<Arc<dyn CredentialSpec>, UnreadableSpec>,
-    /// What could be read of the status.
-    pub status: Option<CredentialStatus>,
-    /// Fields of the status that are not common to all kinds.
-    pub details: Map<String, Value>,
+    pub recorded: Recorded,
+}
+
+/// A status as the API server has it. It has a row for each cluster, and mostly comes back as it was just written: so it
+/// is read when it is first asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recorded {
+    text: Option<Box<str>>,
+    read: OnceLock<(Option<CredentialStatus>, Map<String, Value>)>,
+}
+
+impl PartialEq for Recorded {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Recorded {
+    fn read(&self) -> &(Option<CredentialStatus>, Map<String, Value>) {
+        self.read.get_or_init(|| self.text.as_deref().map_or_else(Default::default, read_status))
+    }
+
+    /// What could be read of it.
+    pub fn status(&self) -> Option<&CredentialStatus> {
+        self.read().0.as_ref()
+    }
+
+    /// Its fields that are not common to all kinds.
+    pub fn details(&self) -> &Map<String, Value> {
+        &self.read().1
+    }
 }
 
 /// A spec that this version cannot read, such as one with a field of a later version.
@@ -72,16 +102,21 @@ impl Declared {
         }
     }
 
+    /// What could be read of the status.
+    pub fn status(&self) -> Option<&CredentialStatus> {
+        self.recorded.status()
+    }
+
     /// The request for a sync that was not answered yet.
     pub fn sync_request(&self) -> Option<&str> {
         let asked = self.annotation(ANNOTATION_SYNC)?;
-        let handled = self.status.as_ref().and_then(|status| status.sync.as_ref());
+        let handled = self.status().and_then(|status| status.sync.as_ref());
         (handled.map(|sync| sync.last_handled_request.as_str()) != Some(asked)).then_some(asked)
     }
 
     /// What the status says of a cluster.
     pub fn row(&self, cluster: &str) -> Option<&ClusterStatus> {
-        self.status.as_ref()?.clusters.iter().find(|row| row.name == cluster)
+        self.status()?.clusters.iter().find(|row| row.name == cluster)
     }
 
     /// The name of the produced Secrets.
@@ -99,7 +134,7 @@ impl Declared {
 
     /// When the content that was distributed last is valid, as the status tells.
     pub fn recorded_validity(&self) -> Option<Validity> {
-        self.spec.as_ref().ok()?.recorded_validity(self.status.as_ref()?, &self.details)
+        self.spec.as_ref().ok()?.recorded_validity(self.status()?, self.recorded.details())
     }
 
     fn annotation(&self, key: &str) -> Option<&str> {
@@ -155,8 +190,8 @@ fn read(text: &str) -> Result<Declared, String> {
         error: error.to_string(),
         deletion_policy: read_deletion_policy(text),
     });
-    let (status, details) = raw.status.map_or_else(Default::default, |status| read_status(status.get()));
-    Ok(Declared { id, meta, spec, status, details })
+    let recorded = Recorded { text: raw.status.map(|status| status.get().into()), ..Recorded::default() };
+    Ok(Declared { id, meta, spec, recorded })
 }
 
 fn read_spec(kind: CredentialKind, text: &str) -> Result<Arc<dyn CredentialSpec>, serde_json::Error> {
@@ -225,9 +260,9 @@ mod tests {
         let row = json!({"name": "local", "state": "Dreaming", "namespaces": {"desired": 1, "synced": 1, "failed": 0}});
         let status = json!({"revision": 7, "clusters": [row], "registry": {"key": "quay.io"}});
         let read = object(spec(), status);
-        let common = read.status.unwrap();
+        let common = read.status().unwrap();
         assert_eq!((common.revision, common.clusters.len()), (Some(7), 0));
-        assert_eq!(read.details.keys().collect::<Vec<_>>(), ["registry"]);
+        assert_eq!(read.recorded.details().keys().collect::<Vec<_>>(), ["registry"]);
         assert!(read.spec.is_ok());
     }
 

@@ -11,6 +11,8 @@ pub(crate) enum Failure {
     Write { reason: Reason, message: String },
     /// Somebody made the copy immutable.
     SecretImmutable,
+    /// The copy is of another type, and still in use.
+    SecretTypeMismatch,
     /// No policy allows it.
     NotPermitted,
 }
@@ -21,6 +23,7 @@ impl Failure {
             Self::SecretNameConflict(_) => Reason::SecretNameConflict,
             Self::Write { reason, .. } => *reason,
             Self::SecretImmutable => Reason::SecretImmutable,
+            Self::SecretTypeMismatch => Reason::SecretTypeMismatch,
             Self::NotPermitted => Reason::NotPermitted,
         }
     }
@@ -34,6 +37,9 @@ impl Failure {
             Self::Write { message, .. } => format!("Secret '{secret}' in namespace '{namespace}': {message}"),
             Self::SecretImmutable => format!(
                 "Secret '{secret}' in namespace '{namespace}' was made immutable; delete it, and it comes back with the right content"
+            ),
+            Self::SecretTypeMismatch => format!(
+                "Secret '{secret}' in namespace '{namespace}' is of another type, which cannot be changed, and is in use; it is replaced when nothing uses it, or choose another `spec.target.secretName`"
             ),
             Self::NotPermitted => format!(
                 "no DistributionPolicy allows this credential in namespace '{namespace}'; ask a cluster administrator for one, or leave the namespace out"

@@ -24,6 +24,8 @@ pub(crate) struct ClusterOutcome {
     pub has_copies: bool,
     /// Whether changes are outstanding and go on by themselves.
     pub in_progress: bool,
+    /// Whether Pods may use copies that the watch has not shown yet, so that nothing is to be taken away.
+    pub users_unknown: bool,
     /// The first users of the copies, with their namespaces.
     pub users: Vec<(Arc<str>, Reference)>,
     /// What is wrong with the cluster as a whole, when something is.

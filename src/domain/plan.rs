@@ -101,6 +101,8 @@ pub(crate) struct NamespaceState {
 pub(crate) struct Plan {
     pub changes: Vec<Change>,
     pub namespaces: Vec<(Arc<str>, NamespaceState)>,
+    /// Namespaces in its scope that the target lists and that do not exist.
+    pub missing: Vec<Arc<str>>,
     /// Names that are taken, and that the credential waits for.
     pub waits_for: Vec<NamespacedName>,
     /// When a repair that has to wait may be made.
@@ -112,16 +114,26 @@ pub(crate) fn plan(inputs: Inputs<'_>, scope: Scope<'_>) -> Plan {
     let (snapshot, owner) = (inputs.snapshot, &inputs.desired.owner);
     let mut planner = Planner { inputs, in_line: HashMap::new(), plan: Plan::default() };
     let mut here = Vec::new();
+    let targets = inputs.targets;
     match scope {
         Scope::Namespaces(names) => {
             for name in names {
-                let Some(seen) = snapshot.namespaces.get(name) else { continue };
+                let Some(seen) = snapshot.namespaces.get(name) else {
+                    planner
+                        .plan
+                        .missing
+                        .extend(targets.filter(|targets| targets.lists(name)).map(|_| name.clone()));
+                    continue;
+                };
                 here.clear();
                 here.extend(snapshot.copies.within(owner, name));
                 planner.namespace(name, seen, &here);
             }
         }
         Scope::All => {
+            let listed = targets.into_iter().flat_map(ClusterTargets::names);
+            let missing = listed.filter(|name| !snapshot.namespaces.contains_key(*name));
+            planner.plan.missing.extend(missing.cloned());
             // Both are in the order of the namespaces' names.
             let mut copies = snapshot.copies.of(owner).peekable();
             for (name, seen) in &snapshot.namespaces {
@@ -220,6 +232,9 @@ impl Planner<'_> {
             // It waits: for a source, or for somebody's finalizer.
             (Some(_), None) => TargetState::Pending,
             (Some(copy), _) if copy.terminating => TargetState::Pending,
+            (Some(copy), Some(secret)) if copy.type_ != Some(secret.content.type_) => {
+                self.replace(name, copy)
+            }
             (Some(copy), Some(secret)) if copy.immutable && copy.content != secret.fingerprint => {
                 TargetState::Failed(Failure::SecretImmutable)
             }
@@ -307,6 +322,15 @@ impl Planner<'_> {
         if !waits_for_a_finalizer {
             state.refused = self.change(name.clone(), action).err();
         }
+    }
+
+    /// Makes room for a copy of another type, which no Secret can change: that of a credential that was deleted and made
+    /// again in another format while a cluster was away.
+    fn replace(&mut self, name: NamespacedName, copy: &ExistingCopy) -> TargetState {
+        if self.inputs.snapshot.is_in_use(&name) {
+            return TargetState::Failed(Failure::SecretTypeMismatch);
+        }
+        self.write(name, Action::Delete { copy: copy.clone(), if_unused: true })
     }
 
     /// Notes a change that brings a namespace its copy.

@@ -156,6 +156,7 @@ impl World {
             owner: id("quay").owner(),
             uid: "u".into(),
             resource_version: "1".into(),
+            type_: Some("t"),
             content: print(content),
             metadata: Arc::new(metadata(1, DeletionPolicy::Protect)),
             plain: true,

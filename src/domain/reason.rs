@@ -41,6 +41,7 @@ words! {
         Invalid,
         WriteFailed,
         SecretImmutable,
+        SecretTypeMismatch,
         NotPermitted,
         NamespaceNotFound,
         // Of a cluster.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::outcome::{ClusterOutcome, Outcomes};
+use super::outcome::{ClusterOutcome, CopyCounts, Outcomes};
 use crate::api::{ClusterState, ClusterStatus, DeletionPolicy};
 
 /// What becomes of the copies of a credential that is being deleted.
@@ -78,7 +78,8 @@ impl Removal {
                 Presence::None => continue,
                 Presence::Up => {
                     removal.present.push(cluster.name.clone());
-                    unknown |= !cluster.outcome.is_some_and(|(_, current)| current);
+                    unknown |=
+                        !cluster.outcome.is_some_and(|(outcome, current)| current && !outcome.users_unknown);
                 }
                 Presence::Down { since } => {
                     let until = request.deleted.max(since).saturating_add(request.grace);
@@ -102,6 +103,12 @@ impl Removal {
             Disposition::Keep
         };
         removal
+    }
+
+    /// Whether the API server itself has to be asked who uses the copies in a cluster: before anything goes there, as
+    /// far as its watch shows no user.
+    pub fn asks_for_users(&self, counts: CopyCounts) -> bool {
+        self.disposition == Disposition::Keep && counts.blocking == 0 && counts.remaining > 0
     }
 
     /// When it has to be looked at again although nothing happened.

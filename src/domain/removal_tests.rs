@@ -58,9 +58,24 @@ fn nothing_goes_before_the_cluster_said_who_uses_what_now() {
     let stale = outcome(0);
     let decided = Removal::decide(request(DeletionPolicy::Protect), &[up(&stale, false)], at(100));
     assert_eq!(decided.disposition, Disposition::Keep);
+    let lagging = ClusterOutcome { users_unknown: true, ..outcome(0) };
+    let decided = Removal::decide(request(DeletionPolicy::Protect), &[up(&lagging, true)], at(100));
+    assert_eq!(decided.disposition, Disposition::Keep);
     let never = ClusterFacts { outcome: None, ..up(&stale, true) };
     let decided = Removal::decide(request(DeletionPolicy::Protect), &[never], at(100));
     assert_eq!(decided.disposition, Disposition::Keep);
+}
+
+#[test]
+fn the_api_server_is_asked_who_uses_the_copies_before_anything_goes() {
+    let asks = |disposition, blocking, remaining| {
+        let counts = CopyCounts { blocking, remaining, ..CopyCounts::default() };
+        Removal { disposition, ..Removal::default() }.asks_for_users(counts)
+    };
+    assert!(asks(Disposition::Keep, 0, 1));
+    assert!(!asks(Disposition::Keep, 1, 1), "the watch has shown a user");
+    assert!(!asks(Disposition::Keep, 0, 0), "there is nothing to use");
+    assert!(!asks(Disposition::Remove, 0, 1), "it is asked for each copy that goes");
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub(crate) struct ExistingCopy {
     pub uid: Uid,
     /// As it was when the copy was seen.
     pub resource_version: ResourceVersion,
+    /// `None` when no kind produces Secrets of its type.
+    pub type_: Option<&'static str>,
     /// A keyed hash of its type and data.
     pub content: Fingerprint,
     /// Shared by all copies that have the same.
@@ -144,6 +146,7 @@ mod tests {
             owner: owner.clone(),
             uid: "u".into(),
             resource_version: "1".into(),
+            type_: Some("t"),
             content: FingerprintKey::new([0; 32]).fingerprint("t", []),
             metadata: Arc::default(),
             plain: true,

@@ -2,7 +2,7 @@
 //! work on that namespace alone.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     ops::{Add, Sub},
     sync::Arc,
 };
@@ -23,6 +23,7 @@ use super::{
 pub(crate) struct SyncState {
     targets: HashSet<Arc<str>>,
     pending: HashSet<Arc<str>>,
+    missing: BTreeSet<Arc<str>>,
     /// By reason, the worst first.
     failures: BTreeMap<Reason, BTreeMap<Arc<str>, Failure>>,
     /// How many of these should have a copy.
@@ -47,11 +48,13 @@ impl SyncState {
         for (namespace, state) in std::mem::take(&mut plan.namespaces) {
             self.set(namespace, state);
         }
+        self.missing.append(&mut std::mem::take(&mut plan.missing).into_iter().collect());
     }
 
     fn clear(&mut self, namespace: &Arc<str>) {
         let was_target = self.targets.remove(namespace);
         self.pending.remove(namespace);
+        self.missing.remove(namespace);
         self.failures.retain(|_, namespaces| {
             if namespaces.remove(namespace).is_some() {
                 self.failed_targets -= usize::from(was_target);
@@ -98,6 +101,11 @@ impl SyncState {
     /// Namespaces where a change is outstanding.
     pub fn pending(&self) -> &HashSet<Arc<str>> {
         &self.pending
+    }
+
+    /// Namespaces that the target lists and that do not exist, by name.
+    pub fn missing(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.missing.iter()
     }
 
     /// Whether any copy may be written.
@@ -165,9 +173,12 @@ mod tests {
 
     fn plan(namespaces: &[(u8, u8)]) -> Plan {
         let last: BTreeMap<u8, u8> = namespaces.iter().copied().collect();
-        let namespaces =
-            last.into_iter().map(|(name, kind)| (format!("n{name}").as_str().into(), state(kind))).collect();
-        Plan { namespaces, ..Plan::default() }
+        let named = |name: u8| -> Arc<str> { format!("n{name}").as_str().into() };
+        // A namespace without a state of its own is there or missing.
+        let missing = last.iter().filter(|(_, kind)| **kind % 5 == 0 && **kind > 100);
+        let missing = missing.map(|(name, _)| named(*name)).collect();
+        let namespaces = last.iter().map(|(name, kind)| (named(*name), state(*kind))).collect();
+        Plan { namespaces, missing, ..Plan::default() }
     }
 
     fn summed(states: Vec<(&str, NamespaceState)>) -> SyncState {
@@ -251,6 +262,7 @@ mod tests {
             prop_assert_eq!(kept.synced(), fresh.synced());
             prop_assert_eq!(kept.pending(), fresh.pending());
             prop_assert_eq!(kept.failures(), fresh.failures());
+            prop_assert_eq!(&kept.missing, &fresh.missing);
             prop_assert_eq!((kept.sum, &kept.counts), (fresh.sum, &fresh.counts));
         }
     }

@@ -1,5 +1,7 @@
 //! Protected deletion: nothing is pulled away from under a Pod, and nothing is left behind.
 
+use std::time::Duration;
+
 use claviger::api::CredentialStatus;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -16,6 +18,9 @@ use crate::{
     scenario::Scenario,
     support::{Result, wait_for},
 };
+
+/// Two rounds in which it looks for definitions, and the time that it waits for its own watches.
+const GARBAGE_COLLECTOR: Duration = Duration::from_secs(120);
 
 /// A credential with copies in `count` namespaces.
 async fn spread(count: usize) -> Result<(Scenario, Vec<String>)> {
@@ -175,11 +180,28 @@ async fn policy_orphan_leaves_the_copies_without_our_marks() -> Result<()> {
     Ok(())
 }
 
+fn foreground() -> DeleteParams {
+    DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..DeleteParams::default() }
+}
+
+/// Waits until the garbage collector works on credentials: it looks for new definitions every 30 s. A credential without
+/// copies is held by nobody else.
+async fn wait_garbage_collector(test: &Scenario) -> Result<()> {
+    test.credential("probe", spec_to("no-source", json!({}))).await?;
+    test.credentials().delete("probe", &foreground()).await?;
+    wait_for(GARBAGE_COLLECTOR, "the garbage collector to know the definition", async || {
+        let found = test.credentials().get_opt("probe").await.map_err(|error| error.to_string())?;
+        found.map_or(Ok(()), |object| Err(format!("{:?}", object.finalizers())))
+    })
+    .await
+}
+
 #[tokio::test]
 async fn foreground_deletion_spares_copies_in_use() -> Result<()> {
     let test = Scenario::shared().await?;
     test.policy().await?;
     let targets = test.targets(1).await?;
+    wait_garbage_collector(&test).await?;
     good_source(&test, "src", "the-password").await?;
     let namespaces = json!({"namespaces": {"names": [test.home.name, targets[0]]}});
     test.credential("reg", spec_to("src", namespaces)).await?;
@@ -187,9 +209,7 @@ async fn foreground_deletion_spares_copies_in_use() -> Result<()> {
     test.pod(&test.home.name, "app", "reg").await?;
     wait_used(&test, "reg", 1).await?;
     let copy = exact(&test, &test.home.name, "reg").await?;
-    let foreground =
-        DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..DeleteParams::default() };
-    test.credentials().delete("reg", &foreground).await?;
+    test.credentials().delete("reg", &foreground()).await?;
     test.wait_condition("reg", "DeletionBlocked", "True", "InUse").await?;
     // The garbage collector takes its finalizer off when it has looked at what the credential owns.
     wait_for(SOON, "the garbage collector to be done", async || {

@@ -133,7 +133,7 @@ impl CredentialLoop {
 
         let result = memory.candidate.as_ref().map(|candidate| &candidate.result);
         let content = accepted(result, memory.last_good.as_ref());
-        let recorded = declared.status.as_ref().and_then(|status| status.revision);
+        let recorded = declared.status().and_then(|status| status.revision);
         let fingerprint =
             content.as_ref().map(|content| context.fingerprints.of(content.type_, &content.data));
         let revision = match fingerprint {
@@ -224,7 +224,7 @@ impl CredentialLoop {
         }
         let failed = memory.candidate.as_ref().is_some_and(|candidate| candidate.result.is_err());
         if failed && memory.last_good.is_none() {
-            let recorded = declared.status.as_ref().and_then(|status| status.revision);
+            let recorded = declared.status().and_then(|status| status.revision);
             let places = read_back::last_good(copies, recorded);
             let copy = source::read_back(context, &places).await;
             let content = copy.and_then(|copy| Content::from_copy(copy, declared.recorded_validity()));
@@ -322,7 +322,7 @@ fn blank(declared: &Declared) -> DesiredState {
         uid: declared.uid().to_owned(),
         generation: declared.generation(),
         secret_name: declared.secret_name(),
-        revision: declared.status.as_ref().and_then(|status| status.revision),
+        revision: declared.status().and_then(|status| status.revision),
         ..DesiredState::blank(declared.id.clone())
     }
 }

@@ -21,7 +21,7 @@ use super::{
     Context, Error,
     clusters::{Link, Member, MemberSettings},
     events::about,
-    patch::{Target, fields},
+    patch::{Target, differences, fields},
 };
 use crate::{
     api::{ANNOTATION_FORCE_DELETE, FINALIZER, MemberCluster},
@@ -297,7 +297,7 @@ impl MemberLoop {
         if !member::worth_writing(previous, &next) {
             return Ok(());
         }
-        let version = self.target(name).status(entry.uid(), None, &fields(&next)?).await?;
+        let version = self.target(name).status(entry.uid(), differences(None, &fields(&next)?)).await?;
         if let Some(note) = member::note(previous, &next) {
             self.context.events.publish(&about(object, &()), &note).await;
         }
@@ -331,7 +331,8 @@ impl MemberLoop {
             return Ok(());
         }
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
-        target.status(uid, Some(&before).filter(|before| !before.is_empty()), &fields).await?;
+        let before = Some(&before).filter(|before| !before.is_empty());
+        target.status(uid, differences(before, &fields)).await?;
         let about = about(&object, &ApiResource::erase::<MemberCluster>(&()));
         let note = Note::warning(Reason::UnsupportedSpec, Action::Read, message);
         self.context.events.publish(&about, &note).await;

@@ -122,6 +122,32 @@ fn an_immutable_copy_waits_for_a_person_and_a_terminating_one_for_its_end() {
 }
 
 #[test]
+fn listed_namespaces_that_do_not_exist_are_told_in_any_scope() {
+    let want = Want::of(json!({"names": ["web", "gone", "lost"]}));
+    let mut missing = world().plan(&want).missing;
+    missing.sort();
+    assert_eq!(missing, ["gone".into(), "lost".into()]);
+    let scope = HashSet::from(["gone".into(), "web".into(), "unlisted".into()]);
+    assert_eq!(world().plan_for(&want, Scope::Namespaces(&scope)).missing, ["gone".into()]);
+}
+
+#[test]
+fn a_copy_of_another_type_is_replaced_when_nothing_uses_it() {
+    let old = |copy: &mut ExistingCopy| copy.type_ = Some("another");
+    let unknown = |copy: &mut ExistingCopy| (copy.type_, copy.immutable) = (None, true);
+    let world = world().copy("home", "quay", "old", old).copy("web", "quay", "old", unknown);
+    let plan = world.plan(&Want::all());
+    assert_eq!(deleted(&plan), ["home/quay", "web/quay"]);
+    assert!(
+        plan.changes.iter().all(|change| matches!(change.action, Action::Delete { if_unused: true, .. }))
+    );
+    assert_eq!(target(&plan, "home"), Some(TargetState::Pending));
+    let plan = world.pod("home", "quay").plan(&Want::all());
+    assert_eq!(deleted(&plan), ["web/quay"]);
+    assert_eq!(target(&plan, "home"), Some(TargetState::Failed(Failure::SecretTypeMismatch)));
+}
+
+#[test]
 fn a_copy_that_is_not_wanted_is_deleted_unless_it_is_used() {
     let world = world().copy("db", "quay", "a", |_| {}).copy("shy", "quay", "a", |_| {});
     let plan = world.plan(&Want::all());

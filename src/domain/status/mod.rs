@@ -30,7 +30,8 @@ pub(crate) fn compute(
     now: Timestamp,
 ) -> CredentialStatus {
     let seen = Observation::new(desired, outcomes);
-    let previous = previous.cloned().unwrap_or_default();
+    let none = CredentialStatus::default();
+    let previous = previous.unwrap_or(&none);
     // Answered once: the request stays for a moment, until the status was read back.
     let handled = previous.sync.as_ref().map(|sync| sync.last_handled_request.as_str());
     let answered = seen.answered().filter(|request| handled != Some(*request));

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{LONG, SECONDS, metric, of_copies, wait_another, wait_password};
 use crate::{
-    checks::{exact, good_source, spec, spec_to},
+    checks::{delete, delete_pod, exact, exact_all, good_source, spec, spec_to, wait_no_credential},
     lab::Lab,
     scenario::Scenario,
     support::{Error, Result, http_proxy::Action, random_name, wait_for},
@@ -129,4 +129,42 @@ async fn a_list_from_before_our_own_writes_is_no_drift() -> Result<()> {
         assert_eq!(exact(&test, namespace, "reg").await?, exactly, "{namespace}");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_deletion_takes_nothing_while_the_watch_has_not_shown_a_pod() -> Result<()> {
+    let lab = Lab::start().await?;
+    let proxy = lab.control_plane.http_proxy().await?;
+    let test = lab.scenario().await?;
+    test.policy().await?;
+    let targets = test.targets(3).await?;
+    let operator = lab.operator_at(&proxy.url())?.start().await?;
+    good_source(&test, "src", "the-password").await?;
+    test.credential("reg", spec(&test, "src")).await?;
+    test.wait_ready("reg", 1).await?;
+    let copies = exact_all(&test, &targets, "reg").await?;
+
+    proxy.rule(
+        |request| {
+            if request.resource == "pods" && request.is_watch() { Action::Hold } else { Action::Pass }
+        },
+    );
+    test.pod(&targets[0], "app", "reg").await?;
+    let mark = proxy.mark();
+    delete(&test, "reg").await?;
+    // It asks again and again until the watch shows what the server has said.
+    let asked = || proxy.count(mark, |request| request.resource == "pods" && request.is_list());
+    wait_for(LONG, "lists of Pods", async || {
+        if asked() > 2 * targets.len() { Ok(()) } else { Err(asked().to_string()) }
+    })
+    .await?;
+    assert_eq!(exact_all(&test, &targets, "reg").await?, copies);
+    let deletes = proxy.count(mark, |request| request.resource == "secrets" && request.method == "DELETE");
+    assert_eq!(deletes, 0, "a copy was to go while a Pod used another");
+    proxy.pass();
+    test.wait_condition("reg", "DeletionBlocked", "True", "InUse").await?;
+    assert_eq!(exact_all(&test, &targets, "reg").await?, copies);
+    delete_pod(&test, &targets[0], "app").await?;
+    wait_no_credential(&test, "reg").await?;
+    operator.check_running()
 }
