@@ -104,7 +104,8 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     info!(version = env!("CARGO_PKG_VERSION"), %address, "started");
 
     let timeouts = Timeouts { watch: settings.watch_timeout, request: settings.request_timeout };
-    let connector = Connector::new(settings.local_config().await?, timeouts, LOCAL.into(), metrics.clone());
+    let config = settings.local_config().await?;
+    let connector = Connector::new(config, timeouts, LOCAL.into(), metrics.clone(), freshness.clone());
     let process = Process { settings, connector, freshness, metrics, health, supervisor };
     let started = tokio::select! {
         started = process.start(stop.clone()) => started?,
@@ -230,9 +231,9 @@ impl Process {
         let credentials = Arc::new(CredentialLoop::new(context.clone()));
         let syncs = Arc::new(SyncLoop::new(context.clone()));
         let statuses = Arc::new(StatusLoop::new(context.clone()));
-        let local = context.local().connectivity.clone();
+        let local = context.local().clone();
         // The hub must be known before members are told from it.
-        let hub_known = async move { local.filled().await };
+        let hub_known = async move { local.connectivity.filled().await };
         let filled = || context.clone().filled();
         let mut loops = JoinSet::new();
         run_loop(&mut loops, &queues.member, hub_known, move |key, ()| members.clone().reconcile(key));
@@ -298,7 +299,6 @@ impl Process {
             queues: queues.clone(),
             fingerprints,
             metrics: self.metrics.clone(),
-            freshness: self.freshness.clone(),
             supervisor: self.supervisor.clone(),
             members_known: SetOnce::new(),
             resync_interval: settings.resync_interval,

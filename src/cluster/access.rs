@@ -2,18 +2,18 @@
 //! kubeconfig runs commands and opens files.
 
 use std::{
-    hash::{BuildHasher, Hash, Hasher, RandomState},
-    sync::OnceLock,
+    hash::{BuildHasher, RandomState},
+    sync::LazyLock,
 };
 
 use kube::{Config, config::AuthInfo};
-use zeroize::Zeroizing;
 
 use crate::domain::{
-    SecretBytes,
     access::{Access, Login},
     fingerprint::encode,
 };
+
+static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// A configuration for a way to a cluster, and a number that is another one when the way is. The number
 /// is a keyed hash, with a key of this process.
@@ -25,10 +25,10 @@ pub fn configuration(access: &Access) -> (Config, u64) {
     config.tls_server_name.clone_from(&access.tls_server_name);
     let mut auth = AuthInfo::default();
     match &access.login {
-        Some(Login::Token(token)) => auth.token = Some(text(token).as_str().into()),
+        Some(Login::Token(token)) => auth.token = Some(token.text().into()),
         Some(Login::Basic { username, password }) => {
             auth.username = Some(username.clone());
-            auth.password = Some(text(password).as_str().into());
+            auth.password = Some(password.text().into());
         }
         None => {}
     }
@@ -37,26 +37,7 @@ pub fn configuration(access: &Access) -> (Config, u64) {
         auth.client_key_data = Some(encode(certificate.key.expose()).as_str().into());
     }
     config.auth_info = auth;
-    (config, number(access))
-}
-
-/// Text it was, in YAML or JSON.
-fn text(secret: &SecretBytes) -> Zeroizing<String> {
-    Zeroizing::new(String::from_utf8_lossy(secret.expose()).into_owned())
-}
-
-fn number(access: &Access) -> u64 {
-    static KEY: OnceLock<RandomState> = OnceLock::new();
-    let mut hasher = KEY.get_or_init(RandomState::new).build_hasher();
-    let Access { server, ca, tls_server_name, insecure, login, certificate } = access;
-    (server, ca, tls_server_name, insecure).hash(&mut hasher);
-    match login {
-        None => 0.hash(&mut hasher),
-        Some(Login::Token(token)) => (1, token.expose()).hash(&mut hasher),
-        Some(Login::Basic { username, password }) => (2, username, password.expose()).hash(&mut hasher),
-    }
-    certificate.as_ref().map(|pair| (pair.chain.expose(), pair.key.expose())).hash(&mut hasher);
-    hasher.finish()
+    (config, KEY.hash_one(access))
 }
 
 #[cfg(test)]

@@ -12,53 +12,44 @@ use super::{
     handler::Touched,
     interner::Interner,
     object::{MarkedSecret, SlimNamespace, SlimPod},
-    reflector::name_of,
 };
 use crate::{
-    api::{
-        ANNOTATION_ALLOW_SWEEP, ANNOTATION_HUB, ANNOTATION_SOURCE, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER,
-    },
+    api::{ANNOTATION_ALLOW_SWEEP, ANNOTATION_HUB, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER},
     domain::{
+        SecretBytes,
+        connectivity::WatchedKind,
         content::produced_type,
-        fingerprint::FingerprintKey,
+        fingerprint::{Fingerprint, FingerprintKey},
         identity::{CredentialId, NamespacedName, OwnerId},
         meta::Uid,
         namespace::{Labels, Namespace},
         ownership::{Hub, Metadata},
-        pod_secrets::is_finished,
-        references::{ReferenceKind, References, User},
-        snapshot::{Conflicts, Copies, ExistingCopy, Namespaces, Snapshot},
+        references::{ReferenceKind, User},
+        snapshot::{ExistingCopy, Snapshot},
     },
 };
 
 /// The caches of one cluster.
-#[derive(Debug)]
 pub(crate) struct Cache {
     /// Who we are: copies of another hub are not ours.
     hub: Arc<Hub>,
-    namespaces: Namespaces,
-    copies: Copies,
-    references: References,
-    conflicts: Conflicts,
+    fingerprints: Arc<FingerprintKey>,
+    snapshot: Snapshot,
     /// Who waits for a name to become free.
     waiters: HashMap<NamespacedName, HashSet<OwnerId>>,
-    /// Writes of ours in flight: an event about such a copy is most likely our own echo.
-    in_flight: HashMap<NamespacedName, InFlight>,
+    /// Writes of ours in flight: an event about such a copy is most likely our own echo. With each, the uid of the last
+    /// object that a watch has shown to go meanwhile.
+    in_flight: HashMap<NamespacedName, Option<Uid>>,
     /// While copies are listed: those with a write of ours in flight at any time since the list began. The list may
     /// show them as they were before or after it.
     exempt: Option<HashSet<NamespacedName>>,
     texts: Interner<str>,
     labels: Interner<Labels>,
     metadata: Interner<Metadata>,
-    cluster_id: Option<Arc<str>>,
+    /// The uid of `kube-system`, by which a cluster is known.
+    pub cluster_id: Option<Arc<str>>,
     /// Namespaces with an annotation by which an administrator lets a sweep go on.
     sweep_allowances: HashMap<Arc<str>, String>,
-}
-
-#[derive(Debug, Default)]
-struct InFlight {
-    /// The uid of the last object that a watch has shown to go meanwhile.
-    deleted: Option<Uid>,
 }
 
 /// What an event changed, as far as credentials are concerned.
@@ -67,19 +58,18 @@ pub(crate) struct Changes {
     pub touched: Vec<Touched>,
     /// How many copies were edited or deleted by another hand.
     pub drift: usize,
+    pub namespaces: Vec<NamespaceChange>,
 }
 
 /// A Namespace that changed: its name, and how it was before and is now.
 pub(crate) type NamespaceChange = (Arc<str>, Option<Namespace>, Option<Namespace>);
 
 impl Cache {
-    pub fn new(hub: Arc<Hub>) -> Self {
+    pub fn new(hub: Arc<Hub>, fingerprints: Arc<FingerprintKey>) -> Self {
         Self {
             hub,
-            namespaces: Namespaces::default(),
-            copies: Copies::default(),
-            references: References::default(),
-            conflicts: Conflicts::default(),
+            fingerprints,
+            snapshot: Snapshot::default(),
             waiters: HashMap::new(),
             in_flight: HashMap::new(),
             exempt: None,
@@ -92,18 +82,8 @@ impl Cache {
     }
 
     /// What a plan looks at.
-    pub fn snapshot(&self) -> Snapshot<'_> {
-        Snapshot {
-            namespaces: &self.namespaces,
-            copies: &self.copies,
-            references: &self.references,
-            conflicts: &self.conflicts,
-        }
-    }
-
-    /// The uid of `kube-system`, by which a cluster is known.
-    pub fn cluster_id(&self) -> Option<Arc<str>> {
-        self.cluster_id.clone()
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
     /// The clusters whose sweep may go on, as the annotation of a namespace lists them.
@@ -111,8 +91,8 @@ impl Cache {
         self.sweep_allowances.get(namespace).map_or("", String::as_str)
     }
 
-    /// Puts a Namespace in; `None` when nothing changed.
-    pub fn set_namespace(&mut self, mut object: SlimNamespace) -> Option<NamespaceChange> {
+    /// Puts a Namespace in.
+    pub fn set_namespace(&mut self, mut object: SlimNamespace) -> Changes {
         let meta = std::mem::take(object.meta_mut());
         let name = self.texts.text(meta.name.as_deref().unwrap_or_default());
         if &*name == "kube-system" {
@@ -124,54 +104,58 @@ impl Cache {
         };
         let terminating = meta.deletion_timestamp.is_some();
         let mut new = Namespace::new(&name, meta.labels.unwrap_or_default(), terminating);
-        if self.namespaces.get(&name) == Some(&new) {
-            return None;
+        if self.snapshot.namespaces.get(&name) == Some(&new) {
+            return Changes::default();
         }
         new.share(|labels| self.labels.share(labels));
-        let before = self.namespaces.insert(name.clone(), new.clone());
-        Some((name, before, Some(new)))
+        let before = self.snapshot.namespaces.insert(name.clone(), new.clone());
+        Changes { namespaces: vec![(name, before, Some(new))], ..Changes::default() }
     }
 
-    /// Takes a Namespace out.
-    pub fn remove_namespace(&mut self, name: &str) -> Option<NamespaceChange> {
+    fn remove_namespace(&mut self, name: &str) -> Changes {
         self.sweep_allowances.remove(name);
-        self.namespaces.remove_entry(name).map(|(name, before)| (name, Some(before), None))
+        let removed =
+            self.snapshot.namespaces.remove_entry(name).map(|(name, before)| (name, Some(before), None));
+        Changes { namespaces: removed.into_iter().collect(), ..Changes::default() }
     }
 
     /// Reads a Secret that carries our marks; `None` when it lacks an owner, or is another's to write: of
     /// another controller, or of another hub.
-    pub fn read_copy(
-        &mut self,
-        secret: &MarkedSecret,
-        key: &FingerprintKey,
-    ) -> Option<(NamespacedName, ExistingCopy)> {
+    fn read_copy(&mut self, secret: &MarkedSecret) -> Option<ExistingCopy> {
         let meta = secret.meta();
         let metadata = metadata_of(meta);
         let another_hub = metadata.annotations.get(ANNOTATION_HUB).is_some_and(|of| !self.hub.owns(of));
-        let owner = owner_of(meta).filter(|_| !another_hub && !metadata.is_kept_by_another())?;
-        let name = self.name(meta);
-        let copy = ExistingCopy {
-            owner: OwnerId::from_label(self.texts.text(&owner)),
-            uid: meta.uid.as_deref().unwrap_or_default().into(),
-            resource_version: meta.resource_version.as_deref().unwrap_or_default().into(),
-            type_: produced_type(&secret.type_),
-            content: key.fingerprint(
-                &secret.type_,
-                secret.data.iter().map(|(key, value)| (key.as_str(), value.expose())),
-            ),
-            plain: meta.finalizers.as_ref().is_none_or(Vec::is_empty)
-                && meta.owner_references.is_none()
-                && !secret.immutable,
-            immutable: secret.immutable,
-            terminating: meta.deletion_timestamp.is_some(),
-            metadata: self.share(metadata),
-        };
-        Some((name, copy))
+        let owner = owner_of(&metadata).filter(|_| !another_hub && !metadata.is_kept_by_another())?;
+        let owner = OwnerId::from_label(self.texts.text(&owner));
+        let data = secret.data.iter();
+        let data = data.map(|(key, value)| (key.as_str(), value.as_ref().map_or("", SecretBytes::text)));
+        let content = self.fingerprints.fingerprint(&secret.type_, data);
+        Some(self.copy(meta, owner, produced_type(&secret.type_), content, metadata, secret.immutable))
     }
 
-    /// One shared copy of labels and annotations.
-    pub fn share(&mut self, metadata: Metadata) -> Arc<Metadata> {
-        self.metadata.share(Arc::new(metadata))
+    /// A copy, as what its Secret holds besides its metadata is known.
+    pub fn copy(
+        &mut self,
+        meta: &ObjectMeta,
+        owner: OwnerId,
+        type_: Option<&'static str>,
+        content: Fingerprint,
+        metadata: Metadata,
+        immutable: bool,
+    ) -> ExistingCopy {
+        ExistingCopy {
+            owner,
+            uid: meta.uid.as_deref().unwrap_or_default().into(),
+            resource_version: meta.resource_version.as_deref().unwrap_or_default().into(),
+            type_,
+            content,
+            plain: meta.finalizers.as_ref().is_none_or(Vec::is_empty)
+                && meta.owner_references.as_ref().is_none_or(Vec::is_empty)
+                && !immutable,
+            immutable,
+            terminating: meta.deletion_timestamp.is_some(),
+            metadata: self.metadata.share(Arc::new(metadata)),
+        }
     }
 
     /// A list of copies begins.
@@ -179,70 +163,96 @@ impl Cache {
         self.exempt = Some(self.in_flight.keys().cloned().collect());
     }
 
-    /// A list of copies ended. Returns those of which it cannot tell whether they are there, as they were written
-    /// meanwhile: they have to be read.
-    pub fn end_list(&mut self, not_shown: Vec<NamespacedName>) -> (Vec<NamespacedName>, Changes) {
-        let exempt = self.exempt.take().unwrap_or_default();
-        let mut changes = Changes::default();
-        let mut unsure = Vec::new();
-        for name in not_shown {
-            if exempt.contains(&name) {
-                unsure.push(name);
-            } else {
-                changes.add(self.remove_copy(&name, None));
-            }
+    /// A list ended that does not show some of what is known. Returns also those copies of which it cannot tell whether
+    /// they are there, as they were written meanwhile: they have to be read.
+    pub fn end_list(
+        &mut self,
+        kind: WatchedKind,
+        vanished: Vec<NamespacedName>,
+    ) -> (Vec<NamespacedName>, Changes) {
+        let exempt = self.exempt.take_if(|_| kind == WatchedKind::Copies).unwrap_or_default();
+        let (unsure, gone): (Vec<_>, Vec<_>) = vanished.into_iter().partition(|name| exempt.contains(name));
+        let mut changes = match kind {
+            WatchedKind::Secrets => self.retry_conflicts(),
+            WatchedKind::Namespaces | WatchedKind::Copies | WatchedKind::Pods => Changes::default(),
+        };
+        for name in gone {
+            changes.add(self.remove(kind, &name, None));
         }
         (unsure, changes)
     }
 
-    /// Puts a copy in that a watch or a list brought.
-    pub fn observe_copy(&mut self, name: NamespacedName, copy: ExistingCopy, listed: bool) -> Changes {
-        let mut changes = Changes::default();
-        if let Some(known) = self.copies.get(&name) {
-            // Within one watch, and between it and our own writes, a larger number is newer. A list is believed
-            // whatever was known, but for what was written while it was read.
-            let comparable = !listed || self.exempt.as_ref().is_some_and(|exempt| exempt.contains(&name));
-            if comparable
-                && known.uid == copy.uid
-                && copy.resource_version.is_older_than(&known.resource_version)
-            {
-                return changes;
+    /// All that is known of one kind.
+    pub fn known(&self, kind: WatchedKind) -> Vec<NamespacedName> {
+        match kind {
+            WatchedKind::Namespaces => {
+                let cluster_wide =
+                    |name: &Arc<str>| NamespacedName { namespace: "".into(), name: name.clone() };
+                self.snapshot.namespaces.keys().map(cluster_wide).collect()
             }
-            if known.owner == copy.owner
+            WatchedKind::Copies => self.snapshot.copies.names().cloned().collect(),
+            WatchedKind::Pods => self.snapshot.references.users().map(|user| user.name.clone()).collect(),
+            WatchedKind::Secrets => Vec::new(),
+        }
+    }
+
+    /// Takes out what is gone, as a list or an event with its uid shows.
+    pub fn remove(&mut self, kind: WatchedKind, name: &NamespacedName, uid: Option<&str>) -> Changes {
+        match kind {
+            WatchedKind::Namespaces => self.remove_namespace(&name.name),
+            WatchedKind::Copies => self.remove_copy(name, uid),
+            WatchedKind::Pods => self.set_references(name.clone(), Vec::new()),
+            WatchedKind::Secrets => self.freed(name),
+        }
+    }
+
+    /// Puts a copy in that a watch or a list brought; `None` when it is not ours.
+    pub fn observe_copy(&mut self, secret: &MarkedSecret, listed: bool) -> Option<Changes> {
+        let copy = self.read_copy(secret)?;
+        let name = NamespacedName {
+            namespace: self.texts.text(secret.meta().namespace.as_deref().unwrap_or_default()),
+            name: self.texts.text(secret.meta().name.as_deref().unwrap_or_default()),
+        };
+        let mut changes = Changes::default();
+        let known = self.snapshot.copies.get(&name);
+        // Within one watch, and between it and our own writes, a larger number is newer. A list is believed whatever
+        // was known, but for what was written while it was read.
+        let comparable = !listed || self.exempt.as_ref().is_some_and(|exempt| exempt.contains(&name));
+        if comparable && known.is_some_and(|known| is_older(&copy, known)) {
+            return Some(changes);
+        }
+        let same = |known: &ExistingCopy| {
+            known.owner == copy.owner
                 && known.content == copy.content
                 && known.metadata == copy.metadata
                 && known.terminating == copy.terminating
                 && known.immutable == copy.immutable
-            {
-                self.copies.insert(name, copy);
-                return changes;
-            }
-            if !self.in_flight.contains_key(&name) {
+        };
+        if !self.in_flight.contains_key(&name) && !known.is_some_and(same) {
+            if let Some(known) = known {
                 changes.touched.push((known.owner.clone(), name.namespace.clone()));
                 changes.drift += usize::from(known.owner == copy.owner && !copy.terminating);
             }
-        }
-        if !self.in_flight.contains_key(&name) {
             changes.touched.push((copy.owner.clone(), name.namespace.clone()));
         }
-        self.copies.insert(name, copy);
-        changes
+        self.snapshot.copies.insert(name, copy);
+        Some(changes)
     }
 
     /// Takes a copy out that is gone, as a list or an event with its uid shows.
     pub fn remove_copy(&mut self, name: &NamespacedName, uid: Option<&str>) -> Changes {
         let mut changes = self.freed(name);
         let uid = uid.map(Uid::from);
-        if let (Some(in_flight), Some(uid)) = (self.in_flight.get_mut(name), &uid) {
-            in_flight.deleted = Some(uid.clone());
+        if let (Some(deleted), Some(uid)) = (self.in_flight.get_mut(name), &uid) {
+            *deleted = Some(uid.clone());
         }
         // The end of an older object of this name says nothing of the one that is there now.
         let other = |copy: &ExistingCopy| uid.as_ref().is_some_and(|uid| copy.uid != *uid);
-        if self.copies.get(name).is_none_or(other) {
+        if self.snapshot.copies.get(name).is_none_or(other) {
             return changes;
         }
-        if let Some(copy) = self.copies.remove(name) {
-            let writable = self.namespaces.get(&name.namespace).is_some_and(|n| !n.terminating);
+        if let Some(copy) = self.snapshot.copies.remove(name) {
+            let writable = self.snapshot.namespaces.get(&name.namespace).is_some_and(|n| !n.terminating);
             changes.drift += usize::from(writable && !self.in_flight.contains_key(name));
             changes.touched.push((copy.owner, name.namespace.clone()));
         }
@@ -251,7 +261,7 @@ impl Cache {
 
     /// A write of ours begins.
     pub fn begin_write(&mut self, name: &NamespacedName) {
-        self.in_flight.insert(name.clone(), InFlight::default());
+        self.in_flight.insert(name.clone(), None);
         if let Some(exempt) = &mut self.exempt {
             exempt.insert(name.clone());
         }
@@ -264,17 +274,15 @@ impl Cache {
 
     /// Puts a copy in that we wrote. Returns false when another hand was there after us already.
     pub fn wrote_copy(&mut self, name: NamespacedName, copy: ExistingCopy) -> bool {
-        let deleted = self.in_flight.remove(&name).and_then(|in_flight| in_flight.deleted);
-        self.conflicts.remove(&name);
+        let deleted = self.in_flight.remove(&name).flatten();
+        self.snapshot.conflicts.remove(&name);
         if deleted.is_some_and(|uid| uid == copy.uid) {
             // The watch was faster than the answer, and showed its end too.
             return false;
         }
-        let overtaken = self.copies.get(&name).is_some_and(|known| {
-            known.uid == copy.uid && copy.resource_version.is_older_than(&known.resource_version)
-        });
+        let overtaken = self.snapshot.copies.get(&name).is_some_and(|known| is_older(&copy, known));
         if !overtaken {
-            self.copies.insert(name, copy);
+            self.snapshot.copies.insert(name, copy);
         }
         !overtaken
     }
@@ -283,24 +291,24 @@ impl Cache {
     pub fn removed_copy(&mut self, name: &NamespacedName) -> Changes {
         self.in_flight.remove(name);
         let changes = self.freed(name);
-        self.copies.remove(name);
+        self.snapshot.copies.remove(name);
         changes
     }
 
     /// A Secret that is not ours changed or went, so that its name may be free.
     pub fn freed(&mut self, name: &NamespacedName) -> Changes {
-        self.conflicts.remove(name);
+        self.snapshot.conflicts.remove(name);
         let waiters = self.waiters.remove(name).unwrap_or_default();
         let touched = waiters.into_iter().map(|owner| (owner, name.namespace.clone())).collect();
-        Changes { touched, drift: 0 }
+        Changes { touched, ..Changes::default() }
     }
 
     /// Notes who waits for names that are taken. Returns whether one of them is free by now.
     pub fn wait_for(&mut self, names: Vec<NamespacedName>, owner: &OwnerId) -> bool {
         let mut free = false;
         for name in names {
-            let foreign = self.conflicts.contains_key(&name);
-            free |= !foreign && self.copies.get(&name).is_none_or(|copy| copy.owner == *owner);
+            let foreign = self.snapshot.conflicts.contains_key(&name);
+            free |= !foreign && self.snapshot.copies.get(&name).is_none_or(|copy| copy.owner == *owner);
             self.waiters.entry(name).or_default().insert(owner.clone());
         }
         free
@@ -311,59 +319,41 @@ impl Cache {
     pub fn taken(&mut self, name: NamespacedName, owner: String, waiter: &OwnerId) -> bool {
         let waits = self.waiters.get(&name).is_some_and(|waiters| waiters.contains(waiter));
         if waits {
-            self.conflicts.insert(name, owner);
+            self.snapshot.conflicts.insert(name, owner);
         }
         waits
     }
 
     /// Forgets all taken names, so that they are tried again.
     pub fn retry_conflicts(&mut self) -> Changes {
-        self.conflicts.clear();
+        self.snapshot.conflicts.clear();
         let waiters = std::mem::take(&mut self.waiters);
         let touched = waiters
             .into_iter()
             .flat_map(|(name, owners)| owners.into_iter().map(move |owner| (owner, name.namespace.clone())));
-        Changes { touched: touched.collect(), drift: 0 }
+        Changes { touched: touched.collect(), ..Changes::default() }
     }
 
     /// Puts a Pod's references in.
     pub fn set_pod(&mut self, pod: &SlimPod) -> Changes {
-        let meta = pod.meta();
         let mut uses = Vec::new();
-        if !is_finished(pod.status.phase.as_deref(), meta.deletion_timestamp.is_some()) {
-            pod.spec.visit(|name, field| uses.push((name, field)));
-        }
-        let uses = uses.into_iter().map(|(name, field)| (self.texts.text(name), field)).collect();
-        let namespace = self.texts.text(meta.namespace.as_deref().unwrap_or_default());
-        self.set_references(namespace, meta.name.as_deref().unwrap_or_default(), uses)
+        pod.visit_secrets(|name, field| uses.push((self.texts.text(name), field)));
+        let namespace = self.texts.text(pod.meta().namespace.as_deref().unwrap_or_default());
+        let name = pod.meta().name.as_deref().unwrap_or_default().into();
+        self.set_references(NamespacedName { namespace, name }, uses)
     }
 
-    /// Takes a Pod out.
-    pub fn remove_pod(&mut self, name: &NamespacedName) -> Changes {
-        self.set_references(name.namespace.clone(), &name.name, Vec::new())
-    }
-
-    fn set_references(
-        &mut self,
-        namespace: Arc<str>,
-        pod: &str,
-        uses: Vec<(Arc<str>, &'static str)>,
-    ) -> Changes {
-        let name = NamespacedName { namespace: namespace.clone(), name: pod.into() };
-        let changed = self.references.set(&User { kind: ReferenceKind::Pod, name }, uses);
+    fn set_references(&mut self, pod: NamespacedName, uses: Vec<(Arc<str>, &'static str)>) -> Changes {
+        let namespace = pod.namespace.clone();
+        let changed = self.snapshot.references.set(&User { kind: ReferenceKind::Pod, name: pod }, uses);
         let touched = changed
             .into_iter()
-            .filter_map(|name| self.copies.get(&NamespacedName { namespace: namespace.clone(), name }))
+            .filter_map(|name| {
+                self.snapshot.copies.get(&NamespacedName { namespace: namespace.clone(), name })
+            })
             .map(|copy| (copy.owner.clone(), namespace.clone()))
             .collect();
-        Changes { touched, drift: 0 }
-    }
-
-    fn name(&mut self, meta: &ObjectMeta) -> NamespacedName {
-        NamespacedName {
-            namespace: self.texts.text(meta.namespace.as_deref().unwrap_or_default()),
-            name: self.texts.text(meta.name.as_deref().unwrap_or_default()),
-        }
+        Changes { touched, ..Changes::default() }
     }
 }
 
@@ -371,6 +361,7 @@ impl Changes {
     pub fn add(&mut self, other: Self) {
         self.touched.extend(other.touched);
         self.drift += other.drift;
+        self.namespaces.extend(other.namespaces);
     }
 }
 
@@ -378,35 +369,25 @@ impl Changes {
 /// that it applied in an annotation.
 pub(super) fn metadata_of(meta: &ObjectMeta) -> Metadata {
     const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-    Metadata {
-        labels: meta.labels.clone().unwrap_or_default(),
-        annotations: meta
-            .annotations
-            .iter()
-            .flatten()
-            .filter(|(key, _)| *key != LAST_APPLIED)
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect(),
-    }
+    let mut annotations = meta.annotations.clone().unwrap_or_default();
+    annotations.remove(LAST_APPLIED);
+    Metadata { labels: meta.labels.clone().unwrap_or_default(), annotations }
 }
 
 /// The owner by label, or, where that was removed, by the source annotation.
-fn owner_of(meta: &ObjectMeta) -> Option<String> {
-    let label = |key: &str| meta.labels.as_ref().and_then(|labels| labels.get(key));
-    if let Some(owner) =
-        label(LABEL_OWNER).filter(|_| label(LABEL_MANAGED_BY).is_some_and(|by| by == MANAGER))
-    {
+fn owner_of(metadata: &Metadata) -> Option<String> {
+    let managed = metadata.labels.get(LABEL_MANAGED_BY).is_some_and(|by| by == MANAGER);
+    if let Some(owner) = metadata.labels.get(LABEL_OWNER).filter(|_| managed) {
         return Some(owner.clone());
     }
-    let annotations = meta.annotations.as_ref()?;
-    annotations.get(ANNOTATION_HUB)?;
-    let id = CredentialId::parse(annotations.get(ANNOTATION_SOURCE)?)?;
+    metadata.annotations.get(ANNOTATION_HUB)?;
+    let id = CredentialId::parse(metadata.source()?)?;
     Some(id.owner().as_str().to_owned())
 }
 
-/// Namespace and name of an object.
-pub(super) fn key_of<K: Resource>(object: &K) -> NamespacedName {
-    name_of(object.meta())
+/// Whether a copy is as it was before the same object was seen again.
+fn is_older(copy: &ExistingCopy, than: &ExistingCopy) -> bool {
+    copy.uid == than.uid && copy.resource_version.is_older_than(&than.resource_version)
 }
 
 #[cfg(test)]

@@ -22,28 +22,23 @@ fn secret(version: &str, password: &str, change: impl FnOnce(&mut Value)) -> Mar
     serde_json::from_value(object).unwrap()
 }
 
-fn key() -> FingerprintKey {
-    FingerprintKey::new([1; 32])
-}
-
 fn place() -> NamespacedName {
     NamespacedName::new("web", "quay")
 }
 
 fn cache() -> Cache {
-    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])));
+    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])), Arc::new(FingerprintKey::new([1; 32])));
     let web = json!({"metadata": {"name": "web", "labels": {"kubernetes.io/metadata.name": "web"}}});
     cache.set_namespace(serde_json::from_value(web).unwrap());
     cache
 }
 
 fn read(cache: &mut Cache, secret: &MarkedSecret) -> ExistingCopy {
-    cache.read_copy(secret, &key()).unwrap().1
+    cache.read_copy(secret).unwrap()
 }
 
 fn observe(cache: &mut Cache, secret: &MarkedSecret, listed: bool) -> Changes {
-    let copy = read(cache, secret);
-    cache.observe_copy(place(), copy, listed)
+    cache.observe_copy(secret, listed).unwrap()
 }
 
 fn version(cache: &Cache) -> Option<String> {
@@ -96,7 +91,7 @@ fn a_list_is_the_truth_whatever_number_was_seen_before() {
     cache.begin_list();
     assert!(!observe(&mut cache, &secret("7", "old", |_| {}), true).touched.is_empty());
     assert_eq!(version(&cache).as_deref(), Some("7"));
-    let (unsure, changes) = cache.end_list(vec![place()]);
+    let (unsure, changes) = cache.end_list(WatchedKind::Copies, vec![place()]);
     assert!(unsure.is_empty() && !changes.touched.is_empty(), "a list that does not show it is believed too");
     assert_eq!(version(&cache), None);
 }
@@ -112,7 +107,7 @@ fn what_was_written_while_a_list_was_read_is_no_drift_and_is_looked_at_again() {
     let changes = observe(&mut cache, &secret("10", "old", |_| {}), true);
     assert!(changes.touched.is_empty() && changes.drift == 0);
     assert_eq!(version(&cache).as_deref(), Some("20"));
-    let (unsure, changes) = cache.end_list(vec![place()]);
+    let (unsure, changes) = cache.end_list(WatchedKind::Copies, vec![place()]);
     assert_eq!((unsure, changes.drift), (vec![place()], 0));
     assert_eq!(version(&cache).as_deref(), Some("20"), "until it was read");
 }
@@ -171,10 +166,10 @@ fn copies_of_another_hub_or_without_an_owner_are_not_ours() {
         },
     ];
     for change in changes {
-        assert!(cache.read_copy(&secret("1", "eA==", change), &key()).is_none());
+        assert!(cache.read_copy(&secret("1", "eA==", change)).is_none());
     }
     let stripped = secret("1", "eA==", |secret| secret["metadata"]["labels"] = json!({}));
-    assert!(cache.read_copy(&stripped, &key()).is_some(), "its annotations still say whose it is");
+    assert!(cache.read_copy(&stripped).is_some(), "its annotations still say whose it is");
 }
 
 #[test]

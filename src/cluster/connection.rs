@@ -1,35 +1,29 @@
 //! The connection to a cluster: it changes with its credentials.
 
-use std::sync::{PoisonError, RwLock};
-
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
 use super::connector::Connector;
+use crate::lock::Lock;
 
 /// The connection to a cluster.
-pub(crate) struct Connection(RwLock<Inner>);
-
-struct Inner {
-    connector: Connector,
-    client: Client,
-}
+pub(crate) struct Connection(Lock<(Connector, Client)>);
 
 impl Connection {
     /// # Errors
     /// When a client cannot be made from the configuration; nothing is asked of the cluster.
     pub fn new(connector: Connector) -> Result<Self, kube::Error> {
         let client = connector.client(None)?;
-        Ok(Self(RwLock::new(Inner { connector, client })))
+        Ok(Self(Lock::new((connector, client))))
     }
 
     /// A client for all requests but watches.
     pub fn client(&self) -> Client {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).client.clone()
+        self.0.read().1.clone()
     }
 
     pub fn connector(&self) -> Connector {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).connector.clone()
+        self.0.read().0.clone()
     }
 
     /// Goes on with other credentials, or at another address. Returns whether it is another address.
@@ -38,9 +32,8 @@ impl Connection {
     /// When a client cannot be made from the configuration; then nothing changes.
     pub fn swap(&self, connector: Connector) -> Result<bool, kube::Error> {
         let client = connector.client(None)?;
-        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let moved = !inner.connector.leads_where(&connector);
-        *inner = Inner { connector, client };
+        let moved = !self.connector().leads_where(&connector);
+        *self.0.write() = (connector, client);
         Ok(moved)
     }
 

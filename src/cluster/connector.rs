@@ -18,7 +18,7 @@ use kube::{
 use thiserror::Error;
 use tower::{BoxError, Service, layer::layer_fn};
 
-use crate::telemetry::{Beat, Metrics, RequestReport};
+use crate::telemetry::{Beat, Freshness, Metrics, RequestReport};
 
 /// Time that the answer to a watch may be late beyond the time that was asked for.
 const WATCH_MARGIN: Duration = Duration::from_secs(10);
@@ -36,15 +36,22 @@ pub struct Timeouts {
 #[derive(Clone)]
 pub struct Connector {
     config: Config,
-    timeouts: Timeouts,
-    cluster: Arc<str>,
+    pub(super) timeouts: Timeouts,
+    pub(super) cluster: Arc<str>,
     metrics: Arc<Metrics>,
+    freshness: Freshness,
 }
 
 impl Connector {
     /// A connector to the API server of `config`.
     #[must_use]
-    pub fn new(mut config: Config, timeouts: Timeouts, cluster: Arc<str>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        mut config: Config,
+        timeouts: Timeouts,
+        cluster: Arc<str>,
+        metrics: Arc<Metrics>,
+        freshness: Freshness,
+    ) -> Self {
         config.connect_timeout = Some(timeouts.request);
         // A connection on which nothing comes for longer than a watch may last is dead. This also
         // ends the body of an answer that froze in the middle.
@@ -52,14 +59,21 @@ impl Connector {
         config.reset_reader_on_write = true;
         // kube's own retry stays inside of one call for minutes, and status would not know.
         config.default_retry = false;
-        Self { config, timeouts, cluster, metrics }
+        Self { config, timeouts, cluster, metrics, freshness }
     }
 
-    /// A client; `beat` is marked at each good answer that it gets.
+    /// A connector to another cluster, with the same times.
+    #[must_use]
+    pub fn to(&self, cluster: Arc<str>, config: Config) -> Self {
+        Self::new(config, self.timeouts, cluster, self.metrics.clone(), self.freshness.clone())
+    }
+
+    /// A client for one watch, by whose name the age of its last good answer is known; or for all other requests.
     ///
     /// # Errors
     /// When the configuration cannot be used, such as a certificate that does not parse.
-    pub fn client(&self, beat: Option<Beat>) -> Result<Client, kube::Error> {
+    pub fn client(&self, watch: Option<&str>) -> Result<Client, kube::Error> {
+        let beat = watch.map(|watch| self.freshness.register(&self.cluster, watch));
         let bound = layer_fn(|inner| Bound {
             inner,
             deadline: self.timeouts.request,
@@ -74,12 +88,6 @@ impl Connector {
     #[must_use]
     pub fn leads_where(&self, other: &Self) -> bool {
         self.config.cluster_url == other.config.cluster_url && self.config.root_cert == other.config.root_cert
-    }
-
-    /// The times that bound requests.
-    #[must_use]
-    pub fn timeouts(&self) -> Timeouts {
-        self.timeouts
     }
 }
 

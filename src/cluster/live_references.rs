@@ -4,24 +4,21 @@
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
-use kube::{Api, Resource, ResourceExt, api::ListParams};
+use kube::{Api, ResourceExt, api::ListParams};
 use tokio::sync::Mutex;
 
-use super::{connection::Connection, error::WriteError, object::SlimPod};
+use super::{error::WriteError, object::SlimPod, shared::Shared};
 use crate::domain::{
     identity::NamespacedName,
-    pod_secrets::is_finished,
     schedule::{LIVE_REFERENCES_AGE, PAGE},
 };
 
 /// Pods that have come to their end are of no interest, and may be most of them.
 const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
-/// Who uses what, as the API server of a cluster says it. All who ask share one answer.
-pub(super) struct LiveReferences {
-    connection: Arc<Connection>,
-    answer: Mutex<Option<Answer>>,
-}
+/// The copies that the Pods of a cluster use, as its API server said last. All who ask share one answer.
+#[derive(Default)]
+pub(super) struct LiveReferences(Mutex<Option<Answer>>);
 
 struct Answer {
     began: Instant,
@@ -37,73 +34,67 @@ pub(super) struct Question<'a> {
     pub since: Instant,
     /// Turns true when the answer is of no use any more.
     pub stop: &'a (dyn Fn() -> bool + Sync),
-    /// Whether a Secret is a copy of ours: of others nothing is kept.
-    pub is_copy: &'a (dyn Fn(&NamespacedName) -> bool + Sync),
 }
 
 impl LiveReferences {
-    pub fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, answer: Mutex::new(None) }
-    }
-
-    /// Whether a Pod that has not come to its end names a Secret.
+    /// Whether a Pod that has not come to its end names a copy.
     ///
     /// # Errors
     /// The API server did not answer, or there is no use in asking on; then nothing is known, and nothing may be
     /// deleted.
     pub async fn is_in_use(
         &self,
-        secret: &NamespacedName,
+        copy: &NamespacedName,
+        shared: &Shared,
         question: Question<'_>,
     ) -> Result<bool, WriteError> {
-        let client = self.connection.client();
-        let mut answer = self.answer.lock().await;
-        let fresh =
-            |answer: &Answer| answer.began >= question.since && answer.began.elapsed() <= LIVE_REFERENCES_AGE;
-        if let Some(answer) = answer.as_ref().filter(|answer| fresh(answer)) {
-            return Ok(answer.used.contains(secret));
+        let client = shared.connection.client();
+        let mut answer = self.0.lock().await;
+        let fresh = |answer: &&Answer| {
+            answer.began >= question.since && answer.began.elapsed() <= LIVE_REFERENCES_AGE
+        };
+        if let Some(answer) = answer.as_ref().filter(fresh) {
+            return Ok(answer.used.contains(copy));
         }
         if !question.many {
             drop(answer);
-            let pods = Api::namespaced(client, &secret.namespace);
-            return Ok(self.used(pods, question, |name| name == secret).await?.contains(secret));
+            let pods = Api::namespaced(client, &copy.namespace);
+            return Ok(used(pods, question.stop, |name| name == copy).await?.contains(copy));
         }
         let began = Instant::now();
-        let used = self.used(Api::all(client), question, question.is_copy).await?;
-        let in_use = used.contains(secret);
+        let is_copy = |name: &NamespacedName| shared.read().snapshot().copies.get(name).is_some();
+        let used = used(Api::all(client), question.stop, is_copy).await?;
+        let in_use = used.contains(copy);
         *answer = Some(Answer { began, used });
         Ok(in_use)
     }
+}
 
-    async fn used(
-        &self,
-        pods: Api<SlimPod>,
-        question: Question<'_>,
-        keep: impl Fn(&NamespacedName) -> bool,
-    ) -> Result<HashSet<NamespacedName>, WriteError> {
-        let mut used = HashSet::new();
-        let mut params = ListParams::default().limit(PAGE).fields(UNFINISHED);
-        loop {
-            if (question.stop)() {
-                return Err(WriteError::Changed);
-            }
-            let page = pods.list(&params).await.map_err(|error| WriteError::of(&error))?;
-            for pod in &page.items {
-                let namespace: Arc<str> = pod.namespace().unwrap_or_default().into();
-                if is_finished(pod.status.phase.as_deref(), pod.meta().deletion_timestamp.is_some()) {
-                    continue;
+/// The Secrets that Pods use, of those to `keep`.
+async fn used(
+    pods: Api<SlimPod>,
+    stop: &(dyn Fn() -> bool + Sync),
+    keep: impl Fn(&NamespacedName) -> bool,
+) -> Result<HashSet<NamespacedName>, WriteError> {
+    let mut used = HashSet::new();
+    let mut params = ListParams::default().limit(PAGE).fields(UNFINISHED);
+    loop {
+        if stop() {
+            return Err(WriteError::Changed);
+        }
+        let page = pods.list(&params).await?;
+        for pod in &page.items {
+            let namespace: Arc<str> = pod.namespace().unwrap_or_default().into();
+            pod.visit_secrets(|name, _| {
+                let secret = NamespacedName { namespace: namespace.clone(), name: name.into() };
+                if keep(&secret) {
+                    used.insert(secret);
                 }
-                pod.spec.visit(|name, _| {
-                    let secret = NamespacedName { namespace: namespace.clone(), name: name.into() };
-                    if keep(&secret) {
-                        used.insert(secret);
-                    }
-                });
-            }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => return Ok(used),
-            }
+            });
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(used),
         }
     }
 }

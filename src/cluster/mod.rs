@@ -17,69 +17,57 @@ mod object;
 mod observation;
 mod probe;
 pub(crate) mod reflector;
+mod shared;
 mod writer;
 mod writes;
 
 pub(crate) use access::configuration;
-pub(crate) use cache::Cache;
-pub(crate) use connection::Connection;
-pub(crate) use connectivity::Connectivity;
 pub(crate) use connector::{Connector, Timeouts};
 pub(crate) use error::{WriteError, describe};
 pub(crate) use guard::{Guarded, Unreadable};
 pub(crate) use handler::{EventHandler, Touched};
+pub(crate) use shared::ClusterOptions;
 pub(crate) use writer::{Applied, Job, Writer};
 
-use std::{
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::{Duration, Instant},
-};
+use std::{ops::Deref, sync::Arc, time::Instant};
 
+use k8s_openapi::jiff::Timestamp;
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use crate::{
-    domain::{
-        cluster_condition::ConnectionError, connectivity::WatchedKind, fingerprint::FingerprintKey,
-        ownership::Hub, selection::LOCAL,
-    },
-    supervisor::Supervisor,
-    telemetry::{Freshness, Metrics, Watch},
+    domain::{cluster_condition::ConnectionError, connectivity::WatchedKind},
+    lock::Lock,
+    telemetry::Watch,
 };
-use observation::{Observation, Shared};
-use probe::Probed;
+use shared::Shared;
 
-/// What all clusters have in common.
-#[derive(Clone)]
-pub(crate) struct ClusterOptions {
-    /// Writes in flight at once, per cluster.
-    pub concurrency: usize,
-    /// Whether this process leads, at the very moment.
-    pub may_write: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// Who we are on our copies.
-    pub hub: Arc<Hub>,
-    /// How often a member is asked whether it is there.
-    pub probe_interval: Duration,
-    pub fingerprints: Arc<FingerprintKey>,
-    /// Is told what changed.
-    pub handler: Arc<dyn EventHandler>,
-    pub metrics: Arc<Metrics>,
-    pub freshness: Freshness,
-    /// How old the last good answer to a watch may be.
-    pub stale_after: Duration,
-    pub supervisor: Supervisor,
+/// One live cluster: what is known of it, and the tasks that keep this up to date.
+pub(crate) struct Cluster {
+    shared: Arc<Shared>,
+    pub writer: Arc<Writer>,
+    watches: Tasks,
+    probe: Tasks,
 }
 
-/// One live cluster.
-pub(crate) struct Cluster {
-    name: Arc<str>,
-    pub connection: Arc<Connection>,
-    pub connectivity: Arc<Connectivity>,
-    pub writer: Arc<Writer>,
-    cache: Arc<RwLock<Cache>>,
-    observation: Observation,
-    options: ClusterOptions,
-    probe: Mutex<Option<AbortHandle>>,
+impl Deref for Cluster {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+/// Tasks in the background, until others take their place.
+#[derive(Default)]
+struct Tasks(Lock<Vec<AbortHandle>>);
+
+impl Tasks {
+    fn replace(&self, tasks: Vec<AbortHandle>) {
+        for task in std::mem::replace(&mut *self.0.write(), tasks) {
+            task.abort();
+        }
+    }
 }
 
 impl Cluster {
@@ -87,79 +75,25 @@ impl Cluster {
     ///
     /// # Errors
     /// When a client cannot be made from the configuration; that the cluster does not answer is
-    /// no error, it shows in [`Connectivity::reach`].
+    /// no error, it shows in its connectivity.
     pub fn start(
         name: &str,
         connector: Connector,
         options: ClusterOptions,
     ) -> Result<Arc<Self>, kube::Error> {
-        let name: Arc<str> = name.into();
-        let connection = Arc::new(Connection::new(connector.clone())?);
-        let connectivity = Arc::new(Connectivity::new());
-        let cache = Arc::new(RwLock::new(Cache::new(options.hub.clone())));
-        let writer = Arc::new(Writer::new(writer::Parts {
-            cluster: name.clone(),
-            connection: connection.clone(),
-            cache: cache.clone(),
-            connectivity: connectivity.clone(),
-            fingerprints: options.fingerprints.clone(),
-            handler: options.handler.clone(),
-            metrics: options.metrics.clone(),
-            supervisor: options.supervisor.clone(),
-            concurrency: options.concurrency,
-            may_write: options.may_write.clone(),
-        }));
-        let shared = Shared {
-            cluster: name.clone(),
-            is_local: &*name == LOCAL,
-            cache: cache.clone(),
-            connectivity: connectivity.clone(),
-            writer: writer.clone(),
-            fingerprints: options.fingerprints.clone(),
-            handler: options.handler.clone(),
-            metrics: options.metrics.clone(),
-            freshness: options.freshness.clone(),
-        };
-        let observation = Observation::new(Arc::new(shared), options.supervisor.clone());
-        observation.start(&connector)?;
-        let cluster = Arc::new(Self {
-            name,
-            connection,
-            connectivity,
-            writer,
-            cache,
-            observation,
-            options,
-            probe: Mutex::default(),
-        });
+        let shared = Arc::new(Shared::new(name, connector, options)?);
+        let writer = Arc::new(Writer::new(shared.clone()));
+        let cluster = Arc::new(Self { shared, writer, watches: Tasks::default(), probe: Tasks::default() });
+        cluster.start_watches()?;
         if !cluster.is_local() {
             cluster.start_probing();
         }
         Ok(cluster)
     }
 
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// Whether the operator runs there.
-    pub fn is_local(&self) -> bool {
-        &*self.name == LOCAL
-    }
-
-    /// The cache, to plan with. Must not be held over an await.
-    pub fn read(&self) -> RwLockReadGuard<'_, Cache> {
-        self.cache.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The cache, to note who waits for what. Must not be held over an await.
-    pub fn write(&self) -> RwLockWriteGuard<'_, Cache> {
-        self.cache.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The uid of its namespace `kube-system`, by which a cluster is known, once that was seen.
     pub fn id(&self) -> Option<Arc<str>> {
-        self.read().cluster_id()
+        self.read().cluster_id.clone()
     }
 
     /// How many copies of ours are known to be there, and how many of these are in use.
@@ -181,62 +115,70 @@ impl Cluster {
     /// # Errors
     /// When a client cannot be made from the configuration.
     pub fn reconnect(&self, connector: Connector) -> Result<(), kube::Error> {
-        let moved = self.connection.swap(connector.clone())?;
+        let moved = self.connection.swap(connector)?;
         if moved || !self.connectivity.is_up() {
             self.connectivity.begin();
         }
-        self.observation.start(&connector)?;
+        self.start_watches()?;
         self.connectivity.probe_now();
         Ok(())
     }
 
     /// Ends all that goes on in the background: it is no longer a member.
     pub fn retire(&self) {
-        self.observation.stop();
-        if let Some(probe) = self.probe.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            probe.abort();
-        }
+        self.watches.replace(Vec::new());
+        self.probe.replace(Vec::new());
+    }
+
+    /// Starts all watches anew: what lists them shows what was missed.
+    fn start_watches(&self) -> Result<(), kube::Error> {
+        self.watches.replace(observation::start(&self.shared, &self.writer)?);
+        Ok(())
     }
 
     fn start_probing(self: &Arc<Self>) {
         let weak = Arc::downgrade(self);
-        let interval = self.options.probe_interval;
-        let name = format!("probe of cluster {}", self.name);
-        let probing = self.options.supervisor.spawn(name, async move {
+        let shared = self.shared.clone();
+        let probing = async move {
             while let Some(cluster) = weak.upgrade() {
-                let failures = cluster.probe_once().await;
-                let connectivity = cluster.connectivity.clone();
+                cluster.probe_once().await;
                 drop(cluster);
-                probe::pause(&connectivity, interval, failures).await;
+                probe::pause(&shared.connectivity, shared.options.probe_interval).await;
             }
-        });
-        *self.probe.lock().unwrap_or_else(PoisonError::into_inner) = Some(probing);
+        };
+        let name = format!("probe of cluster {}", self.name);
+        self.probe.replace(vec![self.options.supervisor.spawn(name, probing)]);
     }
 
-    /// Returns how many probes in a row were not answered.
-    async fn probe_once(&self) -> u32 {
-        match probe::probe(&self.connection, &self.connectivity, || self.silent_watch()).await {
-            Probed::Answered(answered) => {
-                if answered.back {
+    async fn probe_once(&self) {
+        let connectivity = &self.connectivity;
+        match probe::ask(self.connection.client()).await {
+            Ok(version) => {
+                let silent = self.silent_watch();
+                let mut back = false;
+                let changed = connectivity.change(|state| {
+                    back = state.is_down();
+                    state.answered(version, silent, Timestamp::now())
+                });
+                if back {
                     info!(cluster = &*self.name, "answers again");
-                    let anew = self.connection.renew();
-                    let anew = anew.and_then(|()| self.observation.start(&self.connection.connector()));
+                    let anew = self.connection.renew().and_then(|()| self.start_watches());
                     if let Err(error) = anew {
-                        self.connectivity.faulted(error::connection_error(&error));
+                        connectivity.faulted(error::connection_error(&error));
                     }
                 }
-                if answered.changed {
-                    self.connectivity_changed();
+                if changed {
+                    self.tell_connectivity();
                 }
-                0
             }
-            Probed::Unanswered(unanswered, why) => {
-                if unanswered.fell {
-                    warn!(cluster = &*self.name, "does not answer: {why}");
-                    self.observation.stop();
-                    self.connectivity_changed();
+            Err(error) => {
+                let (why, certain) = (error::connection_error(&error), probe::is_certain(&error));
+                let told = why.to_string();
+                if connectivity.change(|state| state.unanswered(why, certain, Timestamp::now())) {
+                    warn!(cluster = &*self.name, "does not answer: {told}");
+                    self.watches.replace(Vec::new());
+                    self.tell_connectivity();
                 }
-                unanswered.failures
             }
         }
     }
@@ -250,11 +192,6 @@ impl Cluster {
 
     fn stale_watches(&self) -> Vec<Watch> {
         self.options.freshness.stale(&self.name, self.options.stale_after, Instant::now())
-    }
-
-    fn connectivity_changed(&self) {
-        self.options.metrics.set_cluster_up(&self.name, self.connectivity.is_up());
-        self.options.handler.connectivity_changed(&self.name);
     }
 }
 

@@ -3,97 +3,100 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::{
-    ClusterResourceScope, NamespaceResourceScope,
-    api::core::v1 as core,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+    NamespaceResourceScope,
+    api::core::v1::{Namespace, Pod, Secret},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
 };
 use kube::Resource;
 use serde::{Deserialize, Deserializer};
-use zeroize::Zeroizing;
 
-use crate::domain::pod_secrets::PodSecrets;
+use crate::domain::{
+    SecretBytes,
+    pod_secrets::{PodSecrets, is_finished},
+};
 
 /// A Namespace without its managed fields and spec.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = Namespace)]
 pub struct SlimNamespace {
     #[serde(deserialize_with = "slim")]
     metadata: ObjectMeta,
 }
 
 /// A Secret that carries our mark. Its data stays in base64 and is wiped after it was hashed.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = Secret)]
 pub struct MarkedSecret {
     #[serde(deserialize_with = "slim")]
     metadata: ObjectMeta,
     /// Its type.
     #[serde(rename = "type", default)]
     pub type_: String,
-    /// Its data, in base64.
+    /// Its data, in base64. An empty value may come as null.
     #[serde(default)]
-    pub data: BTreeMap<String, Hidden>,
+    pub data: BTreeMap<String, Option<SecretBytes>>,
     /// Whether it is immutable.
     #[serde(default)]
     pub immutable: bool,
 }
 
-/// Any Secret, as metadata: its values are not even asked for.
+/// Any Secret, as metadata: its values are not even asked for. Of the answer to a write, too, no more is read.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct SecretMetadata {
-    #[serde(deserialize_with = "slim")]
-    metadata: ObjectMeta,
-}
-
-/// A Pod, of which only the Secrets that it names and its phase are kept.
-#[derive(Clone, Debug, Deserialize)]
-pub struct SlimPod {
-    #[serde(deserialize_with = "slim")]
-    metadata: ObjectMeta,
-    /// The Secrets that it names.
-    #[serde(default)]
-    pub spec: PodSecrets,
-    /// Its phase.
-    #[serde(default)]
-    pub status: PodPhase,
-}
-
-/// The phase of a Pod.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct PodPhase {
-    /// Such as `Running`.
-    #[serde(default)]
-    pub phase: Option<String>,
-}
-
-/// What every answer to a write has.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Head {
-    /// Its metadata.
     #[serde(deserialize_with = "slim")]
     pub metadata: ObjectMeta,
 }
 
-/// Text that is wiped when dropped, and never shown.
-#[derive(Clone)]
-pub struct Hidden(Zeroizing<String>);
+impl Resource for SecretMetadata {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
 
-impl Hidden {
-    /// The text itself.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
+    fn kind((): &()) -> Cow<'_, str> {
+        Secret::kind(&())
+    }
+    fn group((): &()) -> Cow<'_, str> {
+        Secret::group(&())
+    }
+    fn version((): &()) -> Cow<'_, str> {
+        Secret::version(&())
+    }
+    fn plural((): &()) -> Cow<'_, str> {
+        Secret::plural(&())
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+    fn metadata_api() -> bool {
+        true
     }
 }
 
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "[{} characters]", self.0.len())
-    }
+/// A Pod, of which only the Secrets that it names and its phase are kept.
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = Pod)]
+pub struct SlimPod {
+    #[serde(deserialize_with = "slim")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: PodSecrets,
+    #[serde(default)]
+    status: PodStatus,
 }
 
-impl<'de> Deserialize<'de> for Hidden {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // An empty value may come as null.
-        Option::<String>::deserialize(deserializer).map(|text| Self(Zeroizing::new(text.unwrap_or_default())))
+#[derive(Clone, Debug, Default, Deserialize)]
+struct PodStatus {
+    phase: Option<String>,
+}
+
+impl SlimPod {
+    /// Every Secret that it uses, with the field that names it: none once it has come to its end.
+    pub fn visit_secrets<'a>(&'a self, visit: impl FnMut(&'a str, &'static str)) {
+        if !is_finished(self.status.phase.as_deref(), self.metadata.deletion_timestamp.is_some()) {
+            self.spec.visit(visit);
+        }
     }
 }
 
@@ -107,14 +110,10 @@ fn slim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Err
         uid: Option<String>,
         resource_version: Option<String>,
         deletion_timestamp: Option<Time>,
-        #[serde(default)]
         labels: Option<BTreeMap<String, String>>,
-        #[serde(default)]
         annotations: Option<BTreeMap<String, String>>,
-        #[serde(default)]
         finalizers: Option<Vec<String>>,
-        #[serde(default)]
-        owner_references: Option<Vec<serde::de::IgnoredAny>>,
+        owner_references: Option<Vec<OwnerReference>>,
     }
     let slim = Slim::deserialize(deserializer)?;
     Ok(ObjectMeta {
@@ -126,47 +125,7 @@ fn slim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Err
         labels: slim.labels,
         annotations: slim.annotations,
         finalizers: slim.finalizers,
-        // That there are any is all that matters.
-        owner_references: slim
-            .owner_references
-            .filter(|references| !references.is_empty())
-            .map(|references| references.iter().map(|_| Default::default()).collect()),
+        owner_references: slim.owner_references,
         ..ObjectMeta::default()
     })
 }
-
-macro_rules! resource {
-    ($slim:ty, $full:ty, $scope:ty, $metadata_only:expr) => {
-        impl Resource for $slim {
-            type DynamicType = ();
-            type Scope = $scope;
-
-            fn kind(_: &()) -> Cow<'_, str> {
-                <$full>::kind(&())
-            }
-            fn group(_: &()) -> Cow<'_, str> {
-                <$full>::group(&())
-            }
-            fn version(_: &()) -> Cow<'_, str> {
-                <$full>::version(&())
-            }
-            fn plural(_: &()) -> Cow<'_, str> {
-                <$full>::plural(&())
-            }
-            fn meta(&self) -> &ObjectMeta {
-                &self.metadata
-            }
-            fn meta_mut(&mut self) -> &mut ObjectMeta {
-                &mut self.metadata
-            }
-            fn metadata_api() -> bool {
-                $metadata_only
-            }
-        }
-    };
-}
-
-resource!(SlimNamespace, core::Namespace, ClusterResourceScope, false);
-resource!(MarkedSecret, core::Secret, NamespaceResourceScope, false);
-resource!(SecretMetadata, core::Secret, NamespaceResourceScope, true);
-resource!(SlimPod, core::Pod, NamespaceResourceScope, false);

@@ -1,394 +1,194 @@
 //! Watches that feed a cluster's cache, and tell who is concerned.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::{fmt::Debug, marker::PhantomData, sync::Arc};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Api, Resource, runtime::watcher};
+use kube::{Api, Resource, runtime::watcher::Config};
 use serde::de::DeserializeOwned;
 use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 use super::{
-    cache::{Cache, Changes, NamespaceChange, key_of},
-    connectivity::Connectivity,
-    connector::Connector,
-    error::connection_error,
+    cache::{Cache, Changes},
     guard::Guarded,
-    handler::EventHandler,
     object::{MarkedSecret, SecretMetadata, SlimNamespace, SlimPod},
-    reflector::{self, Store, reflect},
+    reflector::{Store, name_of, reflect},
+    shared::Shared,
     writer::Writer,
 };
 use crate::{
     api::{LABEL_MANAGED_BY, MANAGER},
-    domain::{
-        cluster_condition::ConnectionError, connectivity::WatchedKind, fingerprint::FingerprintKey,
-        identity::NamespacedName,
-    },
-    supervisor::Supervisor,
-    telemetry::{Freshness, Metrics},
+    domain::{cluster_condition::ConnectionError, connectivity::WatchedKind, identity::NamespacedName},
 };
 
-/// What feeds the cache of one cluster.
-pub(crate) struct Observation {
-    shared: Arc<Shared>,
-    supervisor: Supervisor,
-    watches: Mutex<Vec<AbortHandle>>,
+/// Starts all watches of a cluster, on connections of their own.
+///
+/// # Errors
+/// When a client cannot be made from the cluster's configuration.
+pub(super) fn start(shared: &Arc<Shared>, writer: &Arc<Writer>) -> Result<Vec<AbortHandle>, kube::Error> {
+    Ok(vec![
+        watch::<SlimNamespace>(shared, writer)?,
+        watch::<MarkedSecret>(shared, writer)?,
+        watch::<SlimPod>(shared, writer)?,
+        watch::<SecretMetadata>(shared, writer)?,
+    ])
 }
 
-/// What all watches of a cluster work with.
-pub(super) struct Shared {
-    pub cluster: Arc<str>,
-    pub is_local: bool,
-    pub cache: Arc<RwLock<Cache>>,
-    pub connectivity: Arc<Connectivity>,
-    pub writer: Arc<Writer>,
-    pub fingerprints: Arc<FingerprintKey>,
-    pub handler: Arc<dyn EventHandler>,
-    pub metrics: Arc<Metrics>,
-    pub freshness: Freshness,
+fn watch<K: Watched>(shared: &Arc<Shared>, writer: &Arc<Writer>) -> Result<AbortHandle, kube::Error> {
+    let kind = K::KIND.name();
+    let feed = Feed::<K> { shared: shared.clone(), writer: writer.clone(), kind: PhantomData };
+    let watching = reflect(&shared.connection.connector(), kind, Api::all, config(K::KIND), feed)?;
+    let name = format!("watch of {kind} in cluster {}", shared.name);
+    Ok(shared.options.supervisor.spawn_endless(name, watching))
 }
 
-impl Observation {
-    pub(super) fn new(shared: Arc<Shared>, supervisor: Supervisor) -> Self {
-        Self { shared, supervisor, watches: Mutex::default() }
-    }
-
-    /// Starts all watches anew, on connections of their own: what lists them shows what was missed.
-    ///
-    /// # Errors
-    /// When a client cannot be made from the cluster's configuration.
-    pub fn start(&self, connector: &Connector) -> Result<(), kube::Error> {
-        let started = vec![
-            self.spawn(connector, Namespaces(self.shared.clone()))?,
-            self.spawn(connector, Copies(self.shared.clone()))?,
-            self.spawn(connector, Pods(self.shared.clone()))?,
-            self.spawn(connector, Secrets(self.shared.clone()))?,
-        ];
-        self.replace(started);
-        Ok(())
-    }
-
-    /// Stops all watches.
-    pub fn stop(&self) {
-        self.replace(Vec::new());
-    }
-
-    fn replace(&self, watches: Vec<AbortHandle>) {
-        let before =
-            std::mem::replace(&mut *self.watches.lock().unwrap_or_else(PoisonError::into_inner), watches);
-        for watch in before {
-            watch.abort();
-        }
-    }
-
-    fn spawn<F: Feed>(&self, connector: &Connector, feed: F) -> Result<AbortHandle, kube::Error> {
-        let kind = F::KIND;
-        let beat = self.shared.freshness.register(&self.shared.cluster, kind.name());
-        let api: Api<Guarded<F::Object>> = Api::all(connector.client(Some(beat))?);
-        let config = F::config(reflector::config(connector.timeouts().watch));
-        let name = format!("watch of {} in cluster {}", kind.name(), self.shared.cluster);
-        Ok(self.supervisor.spawn_endless(name, reflect(api, config, Fed { feed, not_shown: Vec::new() })))
-    }
-}
-
-impl Drop for Observation {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-impl Shared {
-    fn read(&self) -> RwLockReadGuard<'_, Cache> {
-        self.cache.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Cache> {
-        self.cache.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tell(&self, changes: Changes) {
-        if !self.connectivity.is_filled() {
-            return;
-        }
-        for _ in 0..changes.drift {
-            self.metrics.drift_repaired(&self.cluster);
-        }
-        if !changes.touched.is_empty() {
-            self.handler.touched(&self.cluster, changes.touched);
-        }
-    }
-
-    fn tell_namespace(&self, change: Option<NamespaceChange>) {
-        if let Some((name, before, after)) = change.filter(|_| self.connectivity.is_filled()) {
-            self.handler.namespace_changed(&self.cluster, &name, before.as_ref(), after.as_ref());
-        }
-    }
-
-    /// Sources are all in `local`.
-    fn tell_secret(&self, meta: &ObjectMeta, exists: bool) {
-        if self.is_local {
-            let version = meta.resource_version.as_deref().filter(|_| exists);
-            self.handler.secret_changed(&reflector::name_of(meta), version);
-        }
-    }
-
-    fn listed(&self, kind: WatchedKind) {
-        let again = self.connectivity.is_filled();
-        let filled = self.connectivity.listed(kind);
-        debug!(cluster = &*self.cluster, watch = kind.name(), "listed");
-        if filled {
-            self.metrics.set_cluster_up(&self.cluster, self.connectivity.is_up());
-            if !self.is_local {
-                info!(cluster = &*self.cluster, "connected");
-            }
-            self.handler.connectivity_changed(&self.cluster);
-        } else if again {
-            self.handler.relisted(&self.cluster);
-        }
-    }
-
-    fn failed(&self, kind: WatchedKind, error: &watcher::Error) {
-        // Only the kind of fault is told: an error may quote what it could not read.
-        let why = reflector::describe_failure(error);
-        let request = reflector::request_error(error);
-        let absent = matches!(request, Some(kube::Error::Api(status)) if status.is_not_found());
-        if absent && !kind.is_required() {
-            // The cluster does not have this type: there is nothing of it.
-            self.connectivity.listed(kind);
-            return;
-        }
-        warn!(cluster = &*self.cluster, watch = kind.name(), "{why}");
-        let denied = request.and_then(|error| connection_error(error).denied);
-        let message = format!("{}: {why}", kind.name());
-        if self.connectivity.faulted(ConnectionError { denied, message }) && !self.is_local {
-            self.handler.connectivity_changed(&self.cluster);
-        }
-    }
-}
-
-/// How the objects of one watch go into the cache.
-trait Feed: Send + 'static {
-    type Object: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static;
+/// Objects that are watched, and how they go into the cache.
+trait Watched: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static {
     const KIND: WatchedKind;
 
-    fn shared(&self) -> &Arc<Shared>;
-    fn config(config: watcher::Config) -> watcher::Config {
-        config
-    }
-    fn begin(&self) {}
-    fn upsert(&self, object: Self::Object, listed: bool);
-    /// `uid` is that of the object, where an event brought it.
-    fn remove(&self, name: &NamespacedName, uid: Option<&str>);
-    fn known(&self) -> Vec<NamespacedName>;
-    /// A list is complete; what the cache holds and it did not show.
-    fn complete(&self, not_shown: Vec<NamespacedName>) {
-        for name in not_shown {
-            self.remove(&name, None);
-        }
-    }
+    fn put(self, cache: &mut Cache, listed: bool) -> Changes;
 }
 
-/// A feed, as a reflector wants it: unreadable objects are left as they were.
-struct Fed<F: Feed> {
-    feed: F,
-    not_shown: Vec<NamespacedName>,
-}
-
-impl<F: Feed> Store for Fed<F> {
-    type Object = Guarded<F::Object>;
-
-    fn begin(&mut self) {
-        self.not_shown.clear();
-        self.feed.begin();
-    }
-
-    fn upsert(&mut self, object: Self::Object, listed: bool) {
-        match object.0 {
-            Ok(object) => self.feed.upsert(object, listed),
-            Err(bad) => {
-                let name = bad.metadata.name.as_deref().unwrap_or_default();
-                let namespace = bad.metadata.namespace.as_deref().unwrap_or_default();
-                let cluster = &*self.feed.shared().cluster;
-                warn!(cluster, watch = F::KIND.name(), namespace, name, "object cannot be read");
-            }
-        }
-    }
-
-    fn remove(&mut self, object: Self::Object) {
-        let uid = object.meta().uid.clone();
-        self.feed.remove(&reflector::name_of(object.meta()), uid.as_deref());
-    }
-
-    fn known(&self) -> Vec<NamespacedName> {
-        self.feed.known()
-    }
-
-    fn vanished(&mut self, name: &NamespacedName) {
-        self.not_shown.push(name.clone());
-    }
-
-    fn complete(&mut self) {
-        self.feed.complete(std::mem::take(&mut self.not_shown));
-        self.feed.shared().listed(F::KIND);
-    }
-
-    fn failed(&mut self, error: &watcher::Error) {
-        self.feed.shared().failed(F::KIND, error);
-    }
-}
-
-struct Namespaces(Arc<Shared>);
-
-impl Feed for Namespaces {
-    type Object = SlimNamespace;
+impl Watched for SlimNamespace {
     const KIND: WatchedKind = WatchedKind::Namespaces;
 
-    fn shared(&self) -> &Arc<Shared> {
-        &self.0
-    }
-
-    fn upsert(&self, object: SlimNamespace, _: bool) {
-        let change = self.0.write().set_namespace(object);
-        self.0.tell_namespace(change);
-    }
-
-    fn remove(&self, name: &NamespacedName, _: Option<&str>) {
-        let change = self.0.write().remove_namespace(&name.name);
-        self.0.tell_namespace(change);
-    }
-
-    fn known(&self) -> Vec<NamespacedName> {
-        let cache = self.0.read();
-        let names = cache.snapshot().namespaces.keys();
-        names.map(|name| NamespacedName { namespace: "".into(), name: name.clone() }).collect()
+    fn put(self, cache: &mut Cache, _: bool) -> Changes {
+        cache.set_namespace(self)
     }
 }
 
-struct Copies(Arc<Shared>);
-
-impl Feed for Copies {
-    type Object = MarkedSecret;
+impl Watched for MarkedSecret {
     const KIND: WatchedKind = WatchedKind::Copies;
 
-    fn shared(&self) -> &Arc<Shared> {
-        &self.0
-    }
-
-    fn config(config: watcher::Config) -> watcher::Config {
-        config.labels(&format!("{LABEL_MANAGED_BY}={MANAGER}"))
-    }
-
-    fn begin(&self) {
-        self.0.write().begin_list();
-    }
-
-    fn upsert(&self, object: MarkedSecret, listed: bool) {
-        // A copy may be the source of another credential.
-        self.0.tell_secret(object.meta(), true);
-        let changes = {
-            let mut cache = self.0.write();
-            match cache.read_copy(&object, &self.0.fingerprints) {
-                Some((name, copy)) => cache.observe_copy(name, copy, listed),
-                // It lost its owner, if it ever had one.
-                None => cache.remove_copy(&key_of(&object), object.meta().uid.as_deref()),
-            }
-        };
-        self.0.tell(changes);
-    }
-
-    fn remove(&self, name: &NamespacedName, uid: Option<&str>) {
-        if self.0.is_local {
-            self.0.handler.secret_changed(name, None);
-        }
-        let changes = self.0.write().remove_copy(name, uid);
-        self.0.tell(changes);
-    }
-
-    fn known(&self) -> Vec<NamespacedName> {
-        self.0.read().snapshot().copies.names().cloned().collect()
-    }
-
-    fn complete(&self, not_shown: Vec<NamespacedName>) {
-        let (unsure, changes) = self.0.write().end_list(not_shown);
-        self.0.tell(changes);
-        self.0.writer.read_again(unsure);
+    fn put(self, cache: &mut Cache, listed: bool) -> Changes {
+        let changes = cache.observe_copy(&self, listed);
+        // It lost its owner, if it ever had one.
+        changes.unwrap_or_else(|| cache.remove_copy(&name_of(self.meta()), self.meta().uid.as_deref()))
     }
 }
 
-struct Pods(Arc<Shared>);
-
-impl Feed for Pods {
-    type Object = SlimPod;
+impl Watched for SlimPod {
     const KIND: WatchedKind = WatchedKind::Pods;
 
-    fn shared(&self) -> &Arc<Shared> {
-        &self.0
-    }
-
-    fn upsert(&self, object: SlimPod, _: bool) {
-        let changes = self.0.write().set_pod(&object);
-        self.0.tell(changes);
-    }
-
-    fn remove(&self, name: &NamespacedName, _: Option<&str>) {
-        let changes = self.0.write().remove_pod(name);
-        self.0.tell(changes);
-    }
-
-    fn known(&self) -> Vec<NamespacedName> {
-        self.0.read().snapshot().references.users().map(|user| user.name.clone()).collect()
+    fn put(self, cache: &mut Cache, _: bool) -> Changes {
+        cache.set_pod(&self)
     }
 }
 
-/// All other Secrets, as metadata: they may be sources, or be where a copy should. Nothing of them is kept.
-struct Secrets(Arc<Shared>);
-
-impl Feed for Secrets {
-    type Object = SecretMetadata;
+/// All other Secrets: they may be sources, or be where a copy should. Nothing of them is kept.
+impl Watched for SecretMetadata {
     const KIND: WatchedKind = WatchedKind::Secrets;
 
-    fn shared(&self) -> &Arc<Shared> {
-        &self.0
+    fn put(self, cache: &mut Cache, _: bool) -> Changes {
+        // A Secret that came or changed may be ours with its labels removed, or no longer taken.
+        cache.freed(&name_of(self.meta()))
     }
+}
 
-    fn config(config: watcher::Config) -> watcher::Config {
-        config
+/// Which objects of a kind are watched.
+fn config(kind: WatchedKind) -> Config {
+    let config = Config::default();
+    match kind {
+        WatchedKind::Namespaces | WatchedKind::Pods => config,
+        WatchedKind::Copies => config.labels(&format!("{LABEL_MANAGED_BY}={MANAGER}")),
+        WatchedKind::Secrets => config
             .labels(&format!("{LABEL_MANAGED_BY}!={MANAGER}"))
             // By far the most Secrets of a usual cluster, never a source, and never in the way.
-            .fields("type!=helm.sh/release.v1")
+            .fields("type!=helm.sh/release.v1"),
     }
+}
 
-    fn begin(&self) {
-        if self.0.is_local {
-            self.0.handler.secrets_listing();
+/// Feeds the cache with objects of one kind. Of an object that cannot be read, what is known stays.
+struct Feed<K> {
+    shared: Arc<Shared>,
+    writer: Arc<Writer>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Watched> Feed<K> {
+    /// Tells of a Secret that may be a source; sources are all in `local`.
+    fn tell_secret(&self, name: &NamespacedName, resource_version: Option<&str>) {
+        if self.shared.is_local() && matches!(K::KIND, WatchedKind::Copies | WatchedKind::Secrets) {
+            self.shared.options.handler.secret_changed(name, resource_version);
         }
     }
 
-    fn upsert(&self, object: SecretMetadata, _: bool) {
-        self.0.tell_secret(object.meta(), true);
-        // A Secret that came or changed may be ours with its labels removed, or no longer taken.
-        let changes = self.0.write().freed(&key_of(&object));
-        self.0.tell(changes);
+    /// Whether complete lists tell which sources are gone.
+    fn lists_sources(&self) -> bool {
+        self.shared.is_local() && K::KIND == WatchedKind::Secrets
+    }
+}
+
+impl<K: Watched> Store for Feed<K> {
+    type Object = Guarded<K>;
+
+    fn begin(&mut self) {
+        if K::KIND == WatchedKind::Copies {
+            self.shared.write().begin_list();
+        }
+        if self.lists_sources() {
+            self.shared.options.handler.secrets_listing();
+        }
     }
 
-    fn remove(&self, name: &NamespacedName, _: Option<&str>) {
-        if self.0.is_local {
-            self.0.handler.secret_changed(name, None);
+    fn upsert(&mut self, object: Guarded<K>, listed: bool) {
+        let name = name_of(object.meta());
+        match object.0 {
+            Ok(object) => {
+                self.tell_secret(&name, object.meta().resource_version.as_deref());
+                let changes = object.put(&mut self.shared.write(), listed);
+                self.shared.tell(changes);
+            }
+            Err(_) => {
+                let (cluster, watch) = (&*self.shared.name, K::KIND.name());
+                let (namespace, name) = (&*name.namespace, &*name.name);
+                warn!(cluster, watch, namespace, name, "object cannot be read");
+            }
         }
-        let changes = self.0.write().freed(name);
-        self.0.tell(changes);
+    }
+
+    fn remove(&mut self, object: Guarded<K>) {
+        let name = name_of(object.meta());
+        self.tell_secret(&name, None);
+        let changes = self.shared.write().remove(K::KIND, &name, object.meta().uid.as_deref());
+        self.shared.tell(changes);
     }
 
     fn known(&self) -> Vec<NamespacedName> {
-        Vec::new()
+        self.shared.read().known(K::KIND)
     }
 
-    fn complete(&self, _: Vec<NamespacedName>) {
-        let changes = self.0.write().retry_conflicts();
-        self.0.tell(changes);
-        if self.0.is_local {
-            self.0.handler.secrets_listed();
+    fn complete(&mut self, vanished: Vec<NamespacedName>) {
+        let (unsure, changes) = self.shared.write().end_list(K::KIND, vanished);
+        self.shared.tell(changes);
+        self.writer.read_again(unsure);
+        let (shared, handler) = (&self.shared, &self.shared.options.handler);
+        if self.lists_sources() {
+            handler.secrets_listed();
+        }
+        debug!(cluster = &*shared.name, watch = K::KIND.name(), "listed");
+        let again = shared.connectivity.is_filled();
+        if shared.connectivity.change(|state| state.listed(K::KIND)) {
+            if !shared.is_local() {
+                info!(cluster = &*shared.name, "connected");
+            }
+            shared.tell_connectivity();
+        } else if again {
+            handler.relisted(&shared.name);
+        }
+    }
+
+    fn absent(&mut self) -> bool {
+        if !K::KIND.is_required() {
+            self.shared.connectivity.change(|state| state.listed(K::KIND));
+        }
+        !K::KIND.is_required()
+    }
+
+    fn failed(&mut self, why: ConnectionError) {
+        let message = format!("{}: {why}", K::KIND.name());
+        let news = self.shared.connectivity.faulted(ConnectionError { message, ..why });
+        if news && !self.shared.is_local() {
+            self.shared.options.handler.connectivity_changed(&self.shared.name);
         }
     }
 }

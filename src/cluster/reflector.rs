@@ -1,21 +1,19 @@
 //! Lists and watches, as client-go's reflector does: what a complete list does not show is gone, and what it shows
 //! holds, whatever was seen before.
 
-use std::{
-    collections::HashSet,
-    fmt::Debug,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, fmt::Debug, time::Instant};
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
-    Api, Resource,
+    Api, Client, Resource,
     runtime::{watcher, watcher::Event},
 };
 use serde::de::DeserializeOwned;
+use tracing::warn;
 
-use super::error::describe;
-use crate::domain::{identity::NamespacedName, schedule::WATCH_RETRY};
+use super::{connector::Connector, error::connection_error};
+use crate::domain::{cluster_condition::ConnectionError, identity::NamespacedName, schedule::WATCH_RETRY};
 
 /// What is fed by a list and a watch.
 pub(crate) trait Store: Send + 'static {
@@ -33,106 +31,109 @@ pub(crate) trait Store: Send + 'static {
     /// All that the store holds.
     fn known(&self) -> Vec<NamespacedName>;
 
-    /// A complete list does not show an object that the store holds.
-    fn vanished(&mut self, name: &NamespacedName);
+    /// A list is complete. `vanished` is what the store holds and the list does not show.
+    fn complete(&mut self, vanished: Vec<NamespacedName>);
 
-    /// A list is complete.
-    fn complete(&mut self);
+    /// The API server does not know the type. Returns whether that is as good as an empty list.
+    fn absent(&mut self) -> bool {
+        false
+    }
 
     /// A list or a watch failed; it is tried again.
-    fn failed(&mut self, error: &watcher::Error);
+    fn failed(&mut self, _why: ConnectionError) {}
 }
 
-/// Feeds a store for as long as it is polled.
+/// Feeds a store for as long as it is polled. `watch` is the name in metrics and logs.
 ///
 /// After each failure everything is listed anew. A watch that goes on from its last resourceVersion would never
 /// notice that the etcd behind it was restored from an older backup.
-pub(crate) async fn reflect<S: Store>(api: Api<S::Object>, config: watcher::Config, mut store: S) {
-    let mut retry = Retry::default();
-    loop {
-        let mut events = watcher(api.clone(), config.clone()).boxed();
-        let mut listed = HashSet::new();
+///
+/// # Errors
+/// When a client cannot be made.
+pub(crate) fn reflect<S: Store, A: FnOnce(Client) -> Api<S::Object>>(
+    connector: &Connector,
+    watch: &str,
+    api: A,
+    config: watcher::Config,
+    mut store: S,
+) -> Result<impl Future<Output = ()> + Send + use<S, A>, kube::Error> {
+    let api = api(connector.client(Some(watch))?);
+    let config = config.timeout(u32::try_from(connector.timeouts.watch.as_secs()).unwrap_or(60));
+    let (cluster, watch) = (connector.cluster.clone(), watch.to_owned());
+    Ok(async move {
+        let (mut failures, mut failed) = (0_u32, Instant::now());
         loop {
-            match events.next().await {
-                Some(Ok(Event::Init)) => {
-                    listed.clear();
-                    store.begin();
-                }
-                Some(Ok(Event::InitApply(object))) => {
-                    listed.insert(name_of(object.meta()));
-                    store.upsert(object, true);
-                }
-                Some(Ok(Event::InitDone)) => {
-                    for name in store.known().into_iter().filter(|name| !listed.contains(name)) {
-                        store.vanished(&name);
-                    }
-                    listed = HashSet::new();
-                    store.complete();
-                }
-                Some(Ok(Event::Apply(object))) => store.upsert(object, false),
-                Some(Ok(Event::Delete(object))) => store.remove(object),
-                Some(Err(error)) => {
-                    store.failed(&error);
-                    break;
-                }
-                None => break,
+            let error = follow(watcher(api.clone(), config.clone()), &mut store).await;
+            if let Some(error) = error.filter(|error| !is_absent(error) || !store.absent()) {
+                let why = failure(&error);
+                warn!(cluster = &*cluster, watch = &*watch, "{why}");
+                store.failed(why);
             }
+            // A while without a failure counts as success.
+            failures = if failed.elapsed() > 2 * WATCH_RETRY.limit { 1 } else { failures.saturating_add(1) };
+            failed = Instant::now();
+            tokio::time::sleep(WATCH_RETRY.wait(failures, rand::random())).await;
         }
-        drop(events);
-        tokio::time::sleep(retry.next()).await;
-    }
+    })
 }
 
-/// Waits between tries; a while without a failure counts as success.
-#[derive(Default)]
-struct Retry {
-    failures: u32,
-    last: Option<Instant>,
-}
-
-impl Retry {
-    fn next(&mut self) -> Duration {
-        if self.last.is_some_and(|last| last.elapsed() > 2 * WATCH_RETRY.limit) {
-            self.failures = 0;
+/// Feeds a store until the watch ends; why, where it failed.
+async fn follow<S: Store>(
+    events: impl Stream<Item = watcher::Result<Event<S::Object>>>,
+    store: &mut S,
+) -> Option<watcher::Error> {
+    let mut events = std::pin::pin!(events);
+    let mut listed = HashSet::new();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init) => {
+                listed.clear();
+                store.begin();
+            }
+            Ok(Event::InitApply(object)) => {
+                listed.insert(name_of(object.meta()));
+                store.upsert(object, true);
+            }
+            Ok(Event::InitDone) => {
+                let listed = std::mem::take(&mut listed);
+                let known = store.known().into_iter();
+                store.complete(known.filter(|name| !listed.contains(name)).collect());
+            }
+            Ok(Event::Apply(object)) => store.upsert(object, false),
+            Ok(Event::Delete(object)) => store.remove(object),
+            Err(error) => return Some(error),
         }
-        self.last = Some(Instant::now());
-        self.failures = self.failures.saturating_add(1);
-        WATCH_RETRY.wait(self.failures, rand::random())
     }
-}
-
-/// The usual configuration of a watch that is renewed after `timeout`.
-pub(crate) fn config(timeout: Duration) -> watcher::Config {
-    watcher::Config::default().timeout(u32::try_from(timeout.as_secs()).unwrap_or(60))
+    None
 }
 
 /// The namespace, empty where it has none, and name of an object.
-pub(crate) fn name_of(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> NamespacedName {
+pub(crate) fn name_of(meta: &ObjectMeta) -> NamespacedName {
     NamespacedName::new(
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default(),
     )
 }
 
-/// What went wrong, without what was read.
-pub(crate) fn describe_failure(error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::InitialListFailed(error) => format!("list failed: {}", describe(error)),
-        watcher::Error::WatchStartFailed(error) => format!("watch failed: {}", describe(error)),
-        watcher::Error::WatchFailed(error) => format!("watch broke: {}", describe(error)),
-        watcher::Error::WatchError(status) => {
-            format!("watch ended by the server: {} ({})", status.reason, status.code)
-        }
-        watcher::Error::NoResourceVersion => "the server gave no resourceVersion".to_owned(),
-    }
+fn is_absent(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    let (InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error)) = error else {
+        return false;
+    };
+    matches!(error, kube::Error::Api(status) if status.is_not_found())
 }
 
-/// What kube says of the request, where there was one.
-pub(crate) fn request_error(error: &watcher::Error) -> Option<&kube::Error> {
-    match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => Some(error),
-        _ => None,
-    }
+/// What went wrong, without what was read.
+fn failure(error: &watcher::Error) -> ConnectionError {
+    let (what, error) = match error {
+        watcher::Error::InitialListFailed(error) => ("list failed", error),
+        watcher::Error::WatchStartFailed(error) => ("watch failed", error),
+        watcher::Error::WatchFailed(error) => ("watch broke", error),
+        watcher::Error::WatchError(status) => {
+            return format!("watch ended by the server: {} ({})", status.reason, status.code).as_str().into();
+        }
+        watcher::Error::NoResourceVersion => return "the server gave no resourceVersion".into(),
+    };
+    let ConnectionError { denied, message } = connection_error(error);
+    ConnectionError { denied, message: format!("{what}: {message}") }
 }

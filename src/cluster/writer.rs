@@ -2,83 +2,54 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard},
+    sync::{Arc, RwLockWriteGuard},
     time::{Duration, Instant},
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use kube::{Api, api::ListParams};
+use kube::{Api, Resource, api::ListParams};
 use tokio::sync::Semaphore;
 
 use super::{
-    cache::{Cache, Changes},
-    connection::Connection,
-    connectivity::Connectivity,
+    cache::Changes,
     error::{WriteError, describe},
-    handler::EventHandler,
     live_references::LiveReferences,
     object::MarkedSecret,
+    reflector::name_of,
+    shared::Shared,
 };
 use crate::{
     api::{LABEL_MANAGED_BY, LABEL_OWNER, MANAGER},
     domain::{
         cluster_condition::ClusterCondition,
         failure::Failure,
-        fingerprint::FingerprintKey,
         identity::{CredentialId, NamespacedName, OwnerId},
-        ownership::Hub,
         plan::{Action, Change, Object},
         rendered::RenderedSecret,
         repair_limiter::RepairLimiter,
-        schedule::{LIVE_REFERENCES_FEW, PAGE},
+        schedule::{LIVE_REFERENCES_FEW, PAGE, SYNC_SLICE},
     },
-    supervisor::Supervisor,
-    telemetry::{Metrics, WriteOperation, WriteResult},
+    lock::Lock,
+    telemetry::{WriteOperation, WriteResult},
 };
 
 /// Writes to one cluster.
 pub(crate) struct Writer {
-    pub(super) cluster: Arc<str>,
-    pub(super) connection: Arc<Connection>,
-    pub(super) cache: Arc<RwLock<Cache>>,
-    pub(super) connectivity: Arc<Connectivity>,
-    pub(super) fingerprints: Arc<FingerprintKey>,
-    pub(super) handler: Arc<dyn EventHandler>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) supervisor: Supervisor,
+    pub(super) shared: Arc<Shared>,
     pub(super) live: LiveReferences,
     writes: Semaphore,
-    concurrency: usize,
     /// One clone for each job that writes.
     jobs: Arc<()>,
-    may_write: Arc<dyn Fn() -> bool + Send + Sync>,
     began: Instant,
-    repairs: Mutex<RepairLimiter>,
-}
-
-/// What a [`Writer`] is made of.
-pub(super) struct Parts {
-    pub cluster: Arc<str>,
-    pub connection: Arc<Connection>,
-    pub cache: Arc<RwLock<Cache>>,
-    pub connectivity: Arc<Connectivity>,
-    pub fingerprints: Arc<FingerprintKey>,
-    pub handler: Arc<dyn EventHandler>,
-    pub metrics: Arc<Metrics>,
-    pub supervisor: Supervisor,
-    pub concurrency: usize,
-    pub may_write: Arc<dyn Fn() -> bool + Send + Sync>,
+    repairs: Lock<RepairLimiter>,
 }
 
 /// Whose changes are carried out, and for how long.
 #[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
     pub id: &'a CredentialId,
-    pub hub: &'a Hub,
     /// Needed for creating and updating.
     pub secret: Option<&'a RenderedSecret>,
-    /// No write begins after this long. What is left is planned anew, from newer facts.
-    pub slice: Duration,
     /// Since when the changes are wanted.
     pub since: Instant,
     /// Turns true when what is wanted has changed: then no write begins any more.
@@ -102,52 +73,21 @@ pub(crate) struct Applied {
     pub condition: Option<ClusterCondition>,
 }
 
-/// How one change ended.
-pub(super) enum Done {
-    Changed,
-    /// The namespace went away meanwhile, as a watch will show.
-    Gone,
-    Stale,
-    Refused(Object, Failure),
-    Stopped(ClusterCondition),
-}
-
 impl Writer {
-    pub(super) fn new(parts: Parts) -> Self {
-        let Parts {
-            cluster,
-            connection,
-            cache,
-            connectivity,
-            fingerprints,
-            handler,
-            metrics,
-            supervisor,
-            concurrency,
-            may_write,
-        } = parts;
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
-            cluster,
-            live: LiveReferences::new(connection.clone()),
-            connection,
-            cache,
-            connectivity,
-            fingerprints,
-            handler,
-            metrics,
-            supervisor,
-            writes: Semaphore::new(concurrency),
-            concurrency,
+            writes: Semaphore::new(shared.options.concurrency),
+            shared,
+            live: LiveReferences::default(),
             jobs: Arc::default(),
-            may_write,
             began: Instant::now(),
-            repairs: Mutex::default(),
+            repairs: Lock::default(),
         }
     }
 
     /// How often copies were repaired lately, and the time on its clock.
-    pub fn repairs(&self) -> (MutexGuard<'_, RepairLimiter>, Duration) {
-        (self.repairs.lock().unwrap_or_else(PoisonError::into_inner), self.began.elapsed())
+    pub fn repairs(&self) -> (RwLockWriteGuard<'_, RepairLimiter>, Duration) {
+        (self.repairs.write(), self.began.elapsed())
     }
 
     /// Carries changes out, in their order.
@@ -160,30 +100,34 @@ impl Writer {
         let act = |change: Change| {
             let body = body.as_deref();
             async move {
-                let namespace = change.object.namespace().clone();
-                (namespace, self.act(change, job, body, deletions > LIVE_REFERENCES_FEW).await)
+                let made = self.act(&change, job, body, deletions > LIVE_REFERENCES_FEW).await;
+                (change, made)
             }
         };
         let mut changes = changes.into_iter();
         let _counted = self.jobs.clone();
         let mut running: FuturesUnordered<_> = changes.by_ref().take(self.share()).map(act).collect();
-        while let Some((namespace, done)) = running.next().await {
-            match done {
-                Done::Changed => applied.done += 1,
-                Done::Gone => {}
-                Done::Stale => applied.stale = true,
-                Done::Refused(object, failure) => applied.refusals.push((object, failure)),
-                Done::Stopped(condition) => applied.condition = Some(condition),
+        while let Some((Change { object, action }, made)) = running.next().await {
+            applied.touched.insert(object.namespace().clone());
+            match made {
+                Ok(true) => applied.done += 1,
+                // The namespace went away meanwhile, as a watch will show.
+                Err(WriteError::Gone) if action == Action::Create => {}
+                Err(WriteError::Refused(failure)) => applied.refusals.push((object, failure)),
+                Err(WriteError::Cluster(condition)) => applied.condition = Some(condition),
+                Ok(false) | Err(WriteError::AlreadyExists | WriteError::Changed | WriteError::Gone) => {
+                    applied.stale = true;
+                }
             }
-            applied.touched.insert(namespace);
-            if applied.condition.is_none() && began.elapsed() < job.slice && !(job.stop)() {
+            // What is left after this long is planned anew, from newer facts.
+            if applied.condition.is_none() && began.elapsed() < SYNC_SLICE && !(job.stop)() {
                 let room = self.share().saturating_sub(running.len());
                 running.extend(changes.by_ref().take(room).map(act));
             }
         }
         applied.left = changes.len();
         if applied.condition.is_none() && applied.done > 0 {
-            self.connectivity.eased();
+            self.shared.connectivity.eased();
         }
         applied
     }
@@ -191,17 +135,24 @@ impl Writer {
     /// How many writes one job may have waiting: those of many jobs queue up, and a small one comes last.
     fn share(&self) -> usize {
         let jobs = Arc::strong_count(&self.jobs).saturating_sub(1).max(1);
-        self.concurrency.div_ceil(jobs)
+        self.shared.options.concurrency.div_ceil(jobs)
     }
 
-    async fn act(&self, change: Change, job: Job<'_>, body: Option<&[u8]>, many: bool) -> Done {
-        let Ok(_permit) = self.writes.acquire().await else { return Done::Stale };
-        if !(self.may_write)() {
+    /// Carries one change out. Returns whether it was made; if not, it has to be planned anew.
+    async fn act(
+        &self,
+        change: &Change,
+        job: Job<'_>,
+        body: Option<&[u8]>,
+        many: bool,
+    ) -> Result<bool, WriteError> {
+        let Ok(_permit) = self.writes.acquire().await else { return Ok(false) };
+        if !(self.shared.options.may_write)() {
             // Another operator may be at work already, and this one is about to end.
-            return Done::Stopped(ClusterCondition::Failing("leadership was lost".to_owned()));
+            return Err(WriteError::Cluster(ClusterCondition::Failing("leadership was lost".to_owned())));
         }
         let Object::Secret(name) = &change.object;
-        self.write().begin_write(name);
+        self.shared.write().begin_write(name);
         let operation = match &change.action {
             Action::Create => WriteOperation::Create,
             Action::Update(_) | Action::Release(_) => WriteOperation::Update,
@@ -210,41 +161,29 @@ impl Writer {
         let result = match (&change.action, job.secret, body) {
             (Action::Create, Some(secret), Some(body)) => self.create(name, secret, body).await,
             (Action::Update(copy), Some(secret), _) => self.update(name, copy, secret).await,
-            (Action::Delete { copy, if_unused }, ..) => {
-                let asked = self.may_delete(name, *if_unused, many, job).await;
-                match asked {
-                    Ok(true) => self.delete(name, copy).await,
-                    // It is in use: the plan will hold it.
-                    Ok(false) => {
-                        self.write().end_write(name);
-                        return Done::Stale;
-                    }
-                    Err(error) => Err(error),
-                }
-            }
+            (Action::Delete { copy, if_unused }, ..) => self.delete(name, copy, *if_unused, many, job).await,
             (Action::Release(_), ..) => self.release(name, job).await,
             // Nothing is planned to be written without a content.
             (Action::Create | Action::Update(_), ..) => Err(WriteError::Changed),
         };
-        match result {
-            Ok(done) => done,
-            Err(error) => self.failed(name, operation, error).await,
+        if let Err(error) = &result {
+            self.failed(name, operation, error).await;
         }
+        result
     }
 
     /// Reads a copy anew that was not as the watch had shown it.
     async fn read(&self, name: &NamespacedName) {
-        let api: Api<MarkedSecret> = Api::namespaced(self.connection.client(), &name.namespace);
+        let api: Api<MarkedSecret> = Api::namespaced(self.shared.connection.client(), &name.namespace);
         // Where the read fails too, the watch will bring it.
         let Ok(found) = api.get_opt(&name.name).await else { return };
         let changes = {
-            let mut cache = self.write();
-            match found.and_then(|secret| cache.read_copy(&secret, &self.fingerprints)) {
-                Some((name, copy)) => cache.observe_copy(name, copy, false),
-                None => cache.remove_copy(name, None),
-            }
+            let mut cache = self.shared.write();
+            let changes = found.and_then(|secret| cache.observe_copy(&secret, false));
+            changes.unwrap_or_else(|| cache.remove_copy(name, None))
         };
-        self.tell(changes);
+        // Only what a watch shows counts as drift.
+        self.shared.tell(Changes { drift: 0, ..changes });
     }
 
     /// Reads copies of which a list could not tell whether they are there.
@@ -253,7 +192,8 @@ impl Writer {
             return;
         }
         let writer = self.clone();
-        self.supervisor.spawn(format!("reading copies again in cluster {}", self.cluster), async move {
+        let task = format!("reading copies again in cluster {}", self.shared.name);
+        self.shared.options.supervisor.spawn(task, async move {
             for name in names {
                 let Ok(_permit) = writer.writes.acquire().await else { return };
                 writer.read(&name).await;
@@ -262,31 +202,29 @@ impl Writer {
     }
 
     /// Reads all copies of one owner from the API server into the cache, past the watch. That it did not succeed
-    /// shows in [`Connectivity::pause`].
+    /// shows in the pause of the cluster's connectivity.
     pub async fn refresh(&self, owner: &OwnerId) {
         if let Err(error) = self.try_refresh(owner).await {
-            let condition = WriteError::of(&error).condition();
-            self.connectivity
-                .strained(condition.unwrap_or_else(|| ClusterCondition::Failing(describe(&error))));
+            let condition = match WriteError::of(&error) {
+                WriteError::Cluster(condition) => condition,
+                _ => ClusterCondition::Failing(describe(&error)),
+            };
+            self.shared.connectivity.strained(condition);
         }
     }
 
     async fn try_refresh(&self, owner: &OwnerId) -> Result<(), kube::Error> {
-        let api: Api<MarkedSecret> = Api::all(self.connection.client());
+        let api: Api<MarkedSecret> = Api::all(self.shared.connection.client());
         let labels = format!("{LABEL_MANAGED_BY}={MANAGER},{LABEL_OWNER}={}", owner.as_str());
         let mut params = ListParams::default().labels(&labels).limit(PAGE);
-        let before: Vec<NamespacedName> = {
-            let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
-            cache.snapshot().copies.of(owner).map(|(name, _)| name.clone()).collect()
-        };
-        let mut seen = HashSet::new();
+        let mut gone: HashSet<NamespacedName> =
+            self.shared.read().snapshot().copies.of(owner).map(|(name, _)| name.clone()).collect();
         loop {
             let page = api.list(&params).await?;
-            let mut cache = self.write();
+            let mut cache = self.shared.write();
             for secret in &page.items {
-                if let Some((name, copy)) = cache.read_copy(secret, &self.fingerprints) {
-                    seen.insert(name.clone());
-                    cache.observe_copy(name, copy, false);
+                if cache.observe_copy(secret, false).is_some() {
+                    gone.remove(&name_of(secret.meta()));
                 }
             }
             drop(cache);
@@ -296,47 +234,36 @@ impl Writer {
             }
         }
         let changes = {
-            let mut cache = self.write();
-            for name in before.iter().filter(|name| !seen.contains(*name)) {
+            let mut cache = self.shared.write();
+            for name in &gone {
                 cache.remove_copy(name, None);
             }
             cache.retry_conflicts()
         };
-        self.tell(changes);
+        self.shared.tell(changes);
         Ok(())
     }
 
-    async fn failed(&self, name: &NamespacedName, operation: WriteOperation, error: WriteError) -> Done {
-        self.write().end_write(name);
-        let condition = error.condition();
-        let (result, done) = match (error, condition) {
-            (_, Some(condition)) => {
-                self.connectivity.strained(condition.clone());
-                (WriteResult::Error, Done::Stopped(condition))
+    async fn failed(&self, name: &NamespacedName, operation: WriteOperation, error: &WriteError) {
+        self.shared.write().end_write(name);
+        let result = match error {
+            WriteError::Cluster(condition) => {
+                self.shared.connectivity.strained(condition.clone());
+                WriteResult::Error
             }
-            (WriteError::Refused { reason, message }, _) => {
-                let failure = Failure::Write { reason, message };
-                (WriteResult::Refused, Done::Refused(Object::Secret(name.clone()), failure))
-            }
-            (WriteError::Gone, _) if operation == WriteOperation::Create => {
-                (WriteResult::Conflict, Done::Gone)
-            }
-            _ => {
+            WriteError::Refused(Failure::SecretNameConflict(_)) => WriteResult::Conflict,
+            WriteError::Refused(_) => WriteResult::Refused,
+            WriteError::Gone if operation == WriteOperation::Create => WriteResult::Conflict,
+            WriteError::AlreadyExists | WriteError::Changed | WriteError::Gone => {
                 self.read(name).await;
-                (WriteResult::Conflict, Done::Stale)
+                WriteResult::Conflict
             }
         };
-        self.metrics.secret_write(&self.cluster, operation, result);
-        done
+        self.count(operation, result);
     }
 
-    pub(super) fn tell(&self, changes: Changes) {
-        if !changes.touched.is_empty() && self.connectivity.is_filled() {
-            self.handler.touched(&self.cluster, changes.touched);
-        }
-    }
-
-    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Cache> {
-        self.cache.write().unwrap_or_else(PoisonError::into_inner)
+    /// Counts a write, in the metrics.
+    pub(super) fn count(&self, operation: WriteOperation, result: WriteResult) {
+        self.shared.options.metrics.secret_write(&self.shared.name, operation, result);
     }
 }

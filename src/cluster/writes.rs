@@ -1,28 +1,27 @@
 //! The writes themselves, each guarded by what was seen.
 
-use std::{sync::PoisonError, time::Instant};
+use std::time::Instant;
 
 use futures::{StreamExt, stream};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Resource,
     api::{DeleteParams, PostParams, Preconditions},
-    core::Request,
+    core::{Request, request},
 };
 
 use super::{
     cache::metadata_of,
     error::WriteError,
     live_references::Question,
-    object::Head,
-    writer::{Done, Job, Writer},
+    object::SecretMetadata,
+    writer::{Job, Writer},
 };
 use crate::{
     domain::{
         failure::Failure,
         identity::{NamespacedName, OwnerId},
         ownership::{Metadata, Ownership},
-        plan::Object,
         rendered::{RenderedSecret, release},
         schedule::LIVE_REFERENCES_FEW,
         snapshot::ExistingCopy,
@@ -30,32 +29,21 @@ use crate::{
     telemetry::{WriteOperation, WriteResult},
 };
 
-/// A copy as the API server answered that it is now.
-struct Written {
-    head: ObjectMeta,
-    metadata: Metadata,
-    immutable: bool,
-}
-
+/// Each tells whether the change was made; if not, it has to be planned anew.
 impl Writer {
     pub(super) async fn create(
         &self,
         name: &NamespacedName,
         secret: &RenderedSecret,
         body: &[u8],
-    ) -> Result<Done, WriteError> {
-        let sent =
-            request(name).create(&PostParams::default(), body.to_vec()).map_err(|_| WriteError::Changed)?;
-        match self.connection.client().request::<Head>(sent).await {
+    ) -> Result<bool, WriteError> {
+        match self.send(requests(name).create(&PostParams::default(), body.to_vec())).await {
             Ok(head) => {
                 let metadata = Metadata::clone(&secret.metadata);
-                let written = Written { head: head.metadata, metadata, immutable: false };
-                Ok(self.wrote(name, WriteOperation::Create, written, secret))
+                Ok(self.wrote(name, WriteOperation::Create, &head, metadata, false, secret))
             }
-            Err(error) => match WriteError::of(&error) {
-                WriteError::AlreadyExists => self.inspect(name, secret).await,
-                error => Err(error),
-            },
+            Err(WriteError::AlreadyExists) => self.inspect(name, secret).await,
+            Err(error) => Err(error),
         }
     }
 
@@ -64,28 +52,20 @@ impl Writer {
         name: &NamespacedName,
         copy: &ExistingCopy,
         secret: &RenderedSecret,
-    ) -> Result<Done, WriteError> {
+    ) -> Result<bool, WriteError> {
         if !copy.plain {
-            return self
-                .update_whole(name, &copy.uid.to_string(), secret, |found| {
-                    metadata_of(found).ownership(&secret.id, &secret.hub) == Ownership::Ours
-                })
-                .await;
+            let ours = |found: &Metadata| found.ownership(&secret.id, &secret.hub) == Ownership::Ours;
+            return self.update_whole(name, &copy.uid.to_string(), secret, ours).await;
         }
         let metadata = copy.metadata.merged(&secret.metadata);
         let body = secret.body(Some(copy), &metadata).map_err(|_| WriteError::Changed)?;
-        let sent = request(name)
-            .replace(&name.name, &PostParams::default(), body)
-            .map_err(|_| WriteError::Changed)?;
         if copy.metadata.revision().is_none_or(|found| Some(found) >= secret.metadata.revision()) {
             // Before it is tried: whoever edits faster than that makes most tries fail.
             let (mut repairs, now) = self.repairs();
             repairs.repaired(name, now);
         }
-        let head =
-            self.connection.client().request::<Head>(sent).await.map_err(|error| WriteError::of(&error))?;
-        let written = Written { head: head.metadata, metadata, immutable: false };
-        Ok(self.wrote(name, WriteOperation::Update, written, secret))
+        let head = self.send(requests(name).replace(&name.name, &PostParams::default(), body)).await?;
+        Ok(self.wrote(name, WriteOperation::Update, &head, metadata, false, secret))
     }
 
     /// Updates a Secret that holds more than a plain one, such as finalizers of others: reads it whole first.
@@ -94,27 +74,49 @@ impl Writer {
         name: &NamespacedName,
         uid: &str,
         secret: &RenderedSecret,
-        may: impl FnOnce(&ObjectMeta) -> bool,
-    ) -> Result<Done, WriteError> {
-        let api: Api<Secret> = Api::namespaced(self.connection.client(), &name.namespace);
-        let mut found = api.get(&name.name).await.map_err(|error| WriteError::of(&error))?;
+        may: impl FnOnce(&Metadata) -> bool,
+    ) -> Result<bool, WriteError> {
+        let api = self.secrets(name);
+        let mut found = api.get(&name.name).await?;
         let same_type = found.type_.as_deref() == Some(secret.content.type_);
-        if found.metadata.uid.as_deref() != Some(uid) || !same_type || !may(&found.metadata) {
+        if found.metadata.uid.as_deref() != Some(uid) || !same_type || !may(&metadata_of(&found.metadata)) {
             return Err(WriteError::Changed);
         }
         secret.update(&mut found);
-        let sent = api.replace(&name.name, &PostParams::default(), &found).await;
-        let head = sent.map_err(|error| WriteError::of(&error))?;
-        let written = Written {
-            metadata: metadata_of(&head.metadata),
-            immutable: head.immutable == Some(true),
-            head: head.metadata,
+        let written = api.replace(&name.name, &PostParams::default(), &found).await?;
+        let metadata = metadata_of(&written.metadata);
+        let immutable = written.immutable == Some(true);
+        Ok(self.wrote(name, WriteOperation::Update, &written.metadata, metadata, immutable, secret))
+    }
+
+    pub(super) async fn delete(
+        &self,
+        name: &NamespacedName,
+        copy: &ExistingCopy,
+        if_unused: bool,
+        many: bool,
+        job: Job<'_>,
+    ) -> Result<bool, WriteError> {
+        if !self.may_delete(name, if_unused, many, job).await? {
+            // It is in use: the plan will hold it.
+            self.shared.write().end_write(name);
+            return Ok(false);
+        }
+        // With the resourceVersion, the Secret still carries our marks; with the uid, it is the same one.
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(copy.uid.to_string()),
+                resource_version: Some(copy.resource_version.to_string()),
+            }),
+            ..DeleteParams::default()
         };
-        Ok(self.wrote(name, WriteOperation::Update, written, secret))
+        self.secrets(name).delete(&name.name, &params).await?;
+        self.removed(name, WriteOperation::Delete);
+        Ok(true)
     }
 
     /// Looks once more, in this moment, whether a copy may go.
-    pub(super) async fn may_delete(
+    async fn may_delete(
         &self,
         name: &NamespacedName,
         if_unused: bool,
@@ -127,23 +129,16 @@ impl Writer {
         if !if_unused {
             return Ok(true);
         }
-        let is_copy = |name: &NamespacedName| self.is_copy(name);
-        let question = Question { many, since: job.since, stop: job.stop, is_copy: &is_copy };
-        if self.live.is_in_use(name, question).await? {
+        let question = Question { many, since: job.since, stop: job.stop };
+        if self.live.is_in_use(name, &self.shared, question).await? {
             return Ok(false);
         }
         // What was asked for all may be a moment old; what the watch has shown since counts too.
-        let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(!cache.snapshot().is_in_use(name) && !(job.stop)())
-    }
-
-    fn is_copy(&self, name: &NamespacedName) -> bool {
-        let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
-        cache.snapshot().copies.get(name).is_some()
+        Ok(!self.shared.read().snapshot().is_in_use(name) && !(job.stop)())
     }
 
     /// Whether, as the API server says, a Pod uses a copy of an owner of which the watch has shown no user. It is true
-    /// when the server does not say, too; why it did not shows in [`Connectivity::pause`](super::Connectivity::pause).
+    /// when the server does not say, too; why it did not shows in the pause of the cluster's connectivity.
     pub async fn has_unseen_users(
         &self,
         owner: &OwnerId,
@@ -151,164 +146,118 @@ impl Writer {
         stop: &(dyn Fn() -> bool + Sync),
     ) -> bool {
         let unused: Vec<NamespacedName> = {
-            let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
+            let cache = self.shared.read();
             let snapshot = cache.snapshot();
             let copies = snapshot.copies.of(owner).map(|(name, _)| name);
             copies.filter(|name| !snapshot.is_in_use(name)).cloned().collect()
         };
-        let is_copy = |name: &NamespacedName| self.is_copy(name);
-        let question = Question { many: unused.len() > LIVE_REFERENCES_FEW, since, stop, is_copy: &is_copy };
+        let question = Question { many: unused.len() > LIVE_REFERENCES_FEW, since, stop };
         let mut answers = stream::iter(unused)
-            .map(|name| async move { self.live.is_in_use(&name, question).await })
+            .map(|name| async move { self.live.is_in_use(&name, &self.shared, question).await })
             .buffer_unordered(LIVE_REFERENCES_FEW);
         while let Some(answer) = answers.next().await {
             match answer {
                 Ok(false) => {}
-                Ok(true) => return true,
-                Err(error) => {
-                    if let Some(condition) = error.condition() {
-                        self.connectivity.strained(condition);
-                    }
+                Err(WriteError::Cluster(condition)) => {
+                    self.shared.connectivity.strained(condition);
                     return true;
                 }
+                Ok(true) | Err(_) => return true,
             }
         }
         false
     }
 
-    pub(super) async fn delete(
-        &self,
-        name: &NamespacedName,
-        copy: &ExistingCopy,
-    ) -> Result<Done, WriteError> {
-        // With the resourceVersion, the Secret still carries our marks; with the uid, it is the same one.
-        let params = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: Some(copy.uid.to_string()),
-                resource_version: Some(copy.resource_version.to_string()),
-            }),
-            ..DeleteParams::default()
-        };
-        let sent = request(name).delete(&name.name, &params).map_err(|_| WriteError::Changed)?;
-        self.connection.client().request_text(sent).await.map_err(|error| WriteError::of(&error))?;
-        Ok(self.removed(name, WriteOperation::Delete))
-    }
-
     /// Takes our marks off a copy and leaves it.
-    pub(super) async fn release(&self, name: &NamespacedName, job: Job<'_>) -> Result<Done, WriteError> {
-        let api: Api<Secret> = Api::namespaced(self.connection.client(), &name.namespace);
-        let mut found = api.get(&name.name).await.map_err(|error| WriteError::of(&error))?;
-        if metadata_of(&found.metadata).ownership(job.id, job.hub) == Ownership::Ours {
+    pub(super) async fn release(&self, name: &NamespacedName, job: Job<'_>) -> Result<bool, WriteError> {
+        let api = self.secrets(name);
+        let mut found = api.get(&name.name).await?;
+        if metadata_of(&found.metadata).ownership(job.id, &self.shared.options.hub) == Ownership::Ours {
             release(&mut found);
-            let sent = api.replace(&name.name, &PostParams::default(), &found).await;
-            sent.map_err(|error| WriteError::of(&error))?;
+            api.replace(&name.name, &PostParams::default(), &found).await?;
         }
-        Ok(self.removed(name, WriteOperation::Update))
+        self.removed(name, WriteOperation::Update);
+        Ok(true)
     }
 
     /// Looks at the Secret that is where a copy should be. Ours goes into the cache, as the watch
     /// may not show it: its labels may have been removed.
-    async fn inspect(&self, name: &NamespacedName, secret: &RenderedSecret) -> Result<Done, WriteError> {
+    async fn inspect(&self, name: &NamespacedName, secret: &RenderedSecret) -> Result<bool, WriteError> {
         // From here on the watch tells us when the name may be free: also while we look.
-        self.write().wait_for(vec![name.clone()], &secret.owner);
-        let api: Api<Secret> = Api::namespaced(self.connection.client(), &name.namespace);
-        let found = api.get_metadata_opt(&name.name).await.map_err(|error| WriteError::of(&error))?;
-        let found = found.ok_or(WriteError::Changed)?;
-        let meta = found.meta();
-        let metadata = metadata_of(meta);
+        self.shared.write().wait_for(vec![name.clone()], &secret.owner);
+        let found = self.secrets(name).get_metadata_opt(&name.name).await?.ok_or(WriteError::Changed)?;
+        let metadata = metadata_of(&found.metadata);
         let owner = match metadata.ownership(&secret.id, &secret.hub) {
             Ownership::Ours => {
-                self.metrics.secret_write(&self.cluster, WriteOperation::Create, WriteResult::Conflict);
-                let mut cache = self.write();
-                let metadata = cache.share(metadata);
-                let copy = ExistingCopy {
-                    owner: secret.owner.clone(),
-                    uid: meta.uid.as_deref().unwrap_or_default().into(),
-                    resource_version: meta.resource_version.as_deref().unwrap_or_default().into(),
-                    // Its type and content were not read. It is found out when it is written.
-                    type_: Some(secret.content.type_),
-                    content: self.fingerprints.fingerprint("unread", []),
-                    metadata,
-                    plain: false,
-                    immutable: false,
-                    terminating: meta.deletion_timestamp.is_some(),
-                };
-                cache.wrote_copy(name.clone(), copy);
-                return Ok(Done::Stale);
+                self.count(WriteOperation::Create, WriteResult::Conflict);
+                // Its type and content were not read. It is found out when it is written.
+                let unread = self.shared.options.fingerprints.fingerprint("unread", []);
+                let (owner, type_) = (secret.owner.clone(), Some(secret.content.type_));
+                let mut cache = self.shared.write();
+                let copy = cache.copy(&found.metadata, owner, type_, unread, metadata, false);
+                cache.wrote_copy(name.clone(), ExistingCopy { plain: false, ..copy });
+                return Ok(false);
             }
             Ownership::Foreign if metadata.is_handed_to(&secret.id) => {
-                return self.take_over(name, secret).await;
+                let found = self.secrets(name).get(&name.name).await?;
+                let (type_, wanted) = (found.type_.as_deref().unwrap_or("Opaque"), secret.content.type_);
+                if type_ == wanted {
+                    // It is taken over in place, so that it keeps its uid.
+                    let uid = found.metadata.uid.unwrap_or_default();
+                    let handed = |found: &Metadata| found.is_handed_to(&secret.id);
+                    return self.update_whole(name, &uid, secret, handed).await;
+                }
+                format!("somebody else who hands it over, but is of type '{type_}' and not '{wanted}',")
             }
             Ownership::Other(owner) => owner,
             Ownership::Foreign => "somebody else".to_owned(),
         };
-        self.metrics.secret_write(&self.cluster, WriteOperation::Create, WriteResult::Conflict);
-        let mut cache = self.write();
+        let mut cache = self.shared.write();
+        if cache.taken(name.clone(), owner.clone(), &secret.owner) {
+            return Err(WriteError::Refused(Failure::SecretNameConflict(owner)));
+        }
         cache.end_write(name);
-        if !cache.taken(name.clone(), owner.clone(), &secret.owner) {
-            return Ok(Done::Stale);
-        }
-        let failure = Failure::SecretNameConflict(owner);
-        Ok(Done::Refused(Object::Secret(name.clone()), failure))
+        self.count(WriteOperation::Create, WriteResult::Conflict);
+        Ok(false)
     }
 
-    /// Takes a Secret over whose owner has handed it to the credential: in place, so that it keeps its uid.
-    async fn take_over(&self, name: &NamespacedName, secret: &RenderedSecret) -> Result<Done, WriteError> {
-        let api: Api<Secret> = Api::namespaced(self.connection.client(), &name.namespace);
-        let found = api.get(&name.name).await.map_err(|error| WriteError::of(&error))?;
-        let type_ = found.type_.as_deref().unwrap_or("Opaque");
-        if type_ != secret.content.type_ {
-            let owner = format!(
-                "somebody else who hands it over, but is of type '{type_}' and not '{}',",
-                secret.content.type_
-            );
-            let mut cache = self.write();
-            cache.end_write(name);
-            cache.taken(name.clone(), owner.clone(), &secret.owner);
-            return Ok(Done::Refused(Object::Secret(name.clone()), Failure::SecretNameConflict(owner)));
-        }
-        let uid = found.metadata.uid.unwrap_or_default();
-        self.update_whole(name, &uid, secret, |meta| metadata_of(meta).is_handed_to(&secret.id)).await
-    }
-
+    /// Returns whether the copy is still as it was written.
     fn wrote(
         &self,
         name: &NamespacedName,
         operation: WriteOperation,
-        written: Written,
+        meta: &ObjectMeta,
+        metadata: Metadata,
+        immutable: bool,
         secret: &RenderedSecret,
-    ) -> Done {
-        let Written { head: meta, metadata, immutable } = written;
-        self.metrics.secret_write(&self.cluster, operation, WriteResult::Ok);
-        let mut cache = self.write();
-        let metadata = cache.share(metadata);
-        let first = cache.wrote_copy(
-            name.clone(),
-            ExistingCopy {
-                owner: secret.owner.clone(),
-                uid: meta.uid.as_deref().unwrap_or_default().into(),
-                resource_version: meta.resource_version.as_deref().unwrap_or_default().into(),
-                type_: Some(secret.content.type_),
-                content: secret.fingerprint,
-                metadata,
-                plain: meta.finalizers.is_none_or(|list| list.is_empty())
-                    && meta.owner_references.is_none()
-                    && !immutable,
-                immutable,
-                terminating: false,
-            },
-        );
-        if first { Done::Changed } else { Done::Stale }
+    ) -> bool {
+        self.count(operation, WriteResult::Ok);
+        let (owner, type_) = (secret.owner.clone(), Some(secret.content.type_));
+        let mut cache = self.shared.write();
+        let copy = cache.copy(meta, owner, type_, secret.fingerprint, metadata, immutable);
+        cache.wrote_copy(name.clone(), copy)
     }
 
-    fn removed(&self, name: &NamespacedName, operation: WriteOperation) -> Done {
-        self.metrics.secret_write(&self.cluster, operation, WriteResult::Ok);
-        let changes = self.write().removed_copy(name);
-        self.tell(changes);
-        Done::Changed
+    fn removed(&self, name: &NamespacedName, operation: WriteOperation) {
+        self.count(operation, WriteResult::Ok);
+        let changes = self.shared.write().removed_copy(name);
+        self.shared.tell(changes);
+    }
+
+    /// Sends a write whose body is ready. Of the answer only the metadata is read.
+    async fn send(
+        &self,
+        write: Result<http::Request<Vec<u8>>, request::Error>,
+    ) -> Result<ObjectMeta, WriteError> {
+        let write = write.map_err(|_| WriteError::Changed)?;
+        Ok(self.shared.connection.client().request::<SecretMetadata>(write).await?.metadata)
+    }
+
+    fn secrets(&self, name: &NamespacedName) -> Api<Secret> {
+        Api::namespaced(self.shared.connection.client(), &name.namespace)
     }
 }
 
-fn request(name: &NamespacedName) -> Request {
+fn requests(name: &NamespacedName) -> Request {
     Request::new(Secret::url_path(&(), Some(&name.namespace)))
 }

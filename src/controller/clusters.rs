@@ -10,7 +10,7 @@ use kube::Config;
 
 use crate::{
     api::Target,
-    cluster::{Cluster, ClusterOptions, Connector, Timeouts, describe},
+    cluster::{Cluster, ClusterOptions, Connector, describe},
     domain::{
         cluster_condition::ClusterCondition,
         selection::{LOCAL, canonical, selects_cluster},
@@ -20,7 +20,6 @@ use crate::{
 /// All clusters that credentials can go to.
 pub(crate) struct ClusterRegistry {
     options: ClusterOptions,
-    timeouts: Timeouts,
     local: Arc<Cluster>,
     /// `local`, as one of the clusters.
     hub: Member,
@@ -110,7 +109,6 @@ impl ClusterRegistry {
         connector: Connector,
         labels: BTreeMap<String, String>,
     ) -> Result<Self, kube::Error> {
-        let timeouts = connector.timeouts();
         let local = Cluster::start(LOCAL, connector, options.clone())?;
         let settings = MemberSettings { labels, identified: true, ..MemberSettings::default() };
         let hub = Member {
@@ -118,7 +116,7 @@ impl ClusterRegistry {
             settings: Arc::new(settings),
             link: Link::Connected { cluster: local.clone(), version: 0 },
         };
-        Ok(Self { options, timeouts, local, hub, members: Mutex::default() })
+        Ok(Self { options, local, hub, members: Mutex::default() })
     }
 
     /// Adds a member, or changes it. A new configuration swaps the clients of one that is connected, and what
@@ -165,7 +163,7 @@ impl ClusterRegistry {
     }
 
     fn connect(&self, name: &str, config: Config, version: u64, before: Option<&Member>) -> Link {
-        let connector = Connector::new(config, self.timeouts, name.into(), self.options.metrics.clone());
+        let connector = self.local.connection.connector().to(name.into(), config);
         let connected = match before.and_then(Member::cluster) {
             Some(cluster) => cluster.reconnect(connector).map(|()| cluster.clone()),
             None => Cluster::start(name, connector, self.options.clone()),

@@ -15,7 +15,7 @@ use crate::{
         withdrawal::Consent,
     },
     supervisor::Supervisor,
-    telemetry::{Freshness, Metrics},
+    telemetry::Metrics,
 };
 
 /// The values that loops leave for each other.
@@ -39,7 +39,6 @@ pub(crate) struct Context {
     pub fingerprints: Arc<FingerprintKey>,
     pub events: Events,
     pub metrics: Arc<Metrics>,
-    pub freshness: Freshness,
     pub supervisor: Supervisor,
     /// Set when the members are known that there were at the start, and each was listed or does not answer.
     pub members_known: SetOnce<()>,

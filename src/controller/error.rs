@@ -33,10 +33,8 @@ impl Error {
         match WriteError::of(&self.source) {
             WriteError::AlreadyExists | WriteError::Changed => Reason::Conflict,
             WriteError::Gone => Reason::NotFound,
-            WriteError::Refused { reason, .. } => reason,
-            WriteError::Throttled(_) => Reason::Throttled,
-            WriteError::Failing(_) => Reason::ServerError,
-            WriteError::Unreachable(_) => Reason::Unreachable,
+            WriteError::Refused(failure) => failure.reason(),
+            WriteError::Cluster(condition) => condition.reason(),
         }
     }
 

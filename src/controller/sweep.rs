@@ -21,7 +21,7 @@ use crate::{
         identity::{CredentialId, OwnerId},
         plan::plan_sweep,
         reason::Reason,
-        schedule::{STALE_RETRY, SWEEP_HELD_RETRY, SYNC_SLICE},
+        schedule::{STALE_RETRY, SWEEP_HELD_RETRY},
         snapshot::Snapshot,
         withdrawal::{Missing, Sweep, is_braked},
     },
@@ -123,9 +123,9 @@ async fn remove(
     // Whether the credential came back is looked at in the moment of each write.
     let stop = || context.stores.credentials.has(owner);
     let since = Instant::now();
-    let job = Job { id, hub: &context.hub, secret: None, slice: SYNC_SLICE, since, stop: &stop };
+    let job = Job { id, secret: None, since, stop: &stop };
     let applied = cluster.writer.apply(changes, job).await;
-    let name = &**cluster.name();
+    let name = &*cluster.name;
     if applied.done > 0 {
         info!(cluster = name, credential = %id, done = applied.done, left = applied.left, "swept Secrets whose credential is gone");
     }
@@ -147,7 +147,7 @@ async fn remove(
 
 /// The credential that an owner without one was, where its copies are ours to judge: not those of another hub, nor of
 /// a kind that this version does not serve.
-fn orphan(context: &Context, snapshot: Snapshot<'_>, owner: &OwnerId) -> Option<CredentialId> {
+fn orphan(context: &Context, snapshot: &Snapshot, owner: &OwnerId) -> Option<CredentialId> {
     snapshot.copies.of(owner).find_map(|(_, copy)| {
         let annotations = &copy.metadata.annotations;
         let id = CredentialId::parse(annotations.get(ANNOTATION_SOURCE)?)?;

@@ -23,7 +23,7 @@ use crate::{
         outcome::ClusterOutcome,
         plan::{Action, Change, Inputs, Object, Plan, Scope, plan},
         removal::Removal,
-        schedule::{REFUSAL_RETRY, STALE_RETRY, SYNC_SLICE, UNSEEN_USERS_AGE},
+        schedule::{REFUSAL_RETRY, STALE_RETRY, UNSEEN_USERS_AGE},
         sync_state::SyncState,
         targets::ClusterTargets,
         withdrawal::Consent,
@@ -258,14 +258,8 @@ impl Sync<'_> {
     async fn apply(&self, cluster: &Cluster, changes: Vec<Change>) -> Applied {
         let published = self.published;
         let stop = || self.is_stopped();
-        let job = Job {
-            id: &published.id,
-            hub: &self.context.hub,
-            secret: published.secret.as_deref(),
-            slice: SYNC_SLICE,
-            since: self.since(),
-            stop: &stop,
-        };
+        let job =
+            Job { id: &published.id, secret: published.secret.as_deref(), since: self.since(), stop: &stop };
         cluster.writer.apply(changes, job).await
     }
 

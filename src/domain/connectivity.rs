@@ -1,6 +1,6 @@
 //! Whether a cluster can be worked with, and how hard: a state machine, fed by watches, probes and writes.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -85,29 +85,14 @@ pub(crate) struct Connectivity {
     /// Which watch has been silent for too long.
     silent: Option<ConnectionError>,
     down: Option<(ConnectionError, Timestamp)>,
-    failed_probes: u32,
-    last_probe: Option<Timestamp>,
-    version: Option<Arc<str>>,
+    /// Probes in a row that were not answered.
+    pub failed_probes: u32,
+    /// When the API server was last asked.
+    pub last_probe: Option<Timestamp>,
+    /// Version of the API server, as the last probe that was answered found it.
+    pub version: Option<String>,
     pause: Option<(Duration, ClusterCondition)>,
     failed_writes: u32,
-}
-
-/// What an answered probe changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Answered {
-    /// The cluster was down, and is back: its watches have to begin anew.
-    pub back: bool,
-    /// Whether it can be worked with has changed.
-    pub changed: bool,
-}
-
-/// What an unanswered probe changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unanswered {
-    /// Probes in a row that were not answered.
-    pub failures: u32,
-    /// The cluster was not down before.
-    pub fell: bool,
 }
 
 fn all_required(kinds: &HashSet<WatchedKind>) -> bool {
@@ -135,13 +120,8 @@ impl Connectivity {
         all_required(&self.ever)
     }
 
-    pub fn version(&self) -> Option<Arc<str>> {
-        self.version.clone()
-    }
-
-    /// When the API server was last asked.
-    pub fn last_probe(&self) -> Option<Timestamp> {
-        self.last_probe
+    pub fn is_down(&self) -> bool {
+        self.down.is_some()
     }
 
     /// The watches begin anew.
@@ -167,32 +147,34 @@ impl Connectivity {
         news
     }
 
-    /// A probe was answered. `silent` is a watch that has had no answer for too long all the same.
+    /// A probe was answered. `silent` is a watch that has had no answer for too long all the same. Returns whether the
+    /// change is news. When the cluster was down, its watches have to begin anew.
     pub fn answered(
         &mut self,
-        version: Option<&str>,
+        version: Option<String>,
         silent: Option<ConnectionError>,
         now: Timestamp,
-    ) -> Answered {
+    ) -> bool {
         (self.failed_probes, self.last_probe) = (0, Some(now));
-        if let Some(version) = version {
-            self.version = Some(version.into());
+        if version.is_some() {
+            self.version = version;
         }
         let silent = silent.filter(|_| self.is_filled());
         let turned = self.silent.is_some() != silent.is_some();
         self.silent = silent;
-        let back = self.down.is_some();
+        let back = self.is_down();
         if back {
             self.begin();
         }
-        Answered { back, changed: back || turned }
+        back || turned
     }
 
-    /// A probe was not answered, or not well. One lost packet is not an outage, unless it is `certain`.
-    pub fn unanswered(&mut self, why: ConnectionError, certain: bool, now: Timestamp) -> Unanswered {
+    /// A probe was not answered, or not well. One lost packet is not an outage, unless it is `certain`. Returns whether
+    /// the cluster is down, and was not before.
+    pub fn unanswered(&mut self, why: ConnectionError, certain: bool, now: Timestamp) -> bool {
         self.last_probe = Some(now);
         self.failed_probes = self.failed_probes.saturating_add(1);
-        let fell = self.down.is_none() && (certain || self.failed_probes > 1 || !self.is_filled());
+        let fell = !self.is_down() && (certain || self.failed_probes > 1 || !self.is_filled());
         match &mut self.down {
             Some((before, _)) => *before = why,
             None if fell => self.down = Some((why, now)),
@@ -201,7 +183,7 @@ impl Connectivity {
         if fell {
             self.listed.clear();
         }
-        Unanswered { failures: self.failed_probes, fell }
+        fell
     }
 
     /// A write was not taken for a reason that lies with the cluster: nothing more is written for a while.
@@ -250,19 +232,19 @@ mod tests {
     #[test]
     fn one_lost_probe_is_no_outage_two_are_and_a_timeout_is_at_once() {
         let mut state = filled();
-        assert_eq!(state.unanswered("x".into(), false, at(1)), Unanswered { failures: 1, fell: false });
-        assert!(state.unanswered("x".into(), false, at(2)).fell);
+        assert!(!state.unanswered("x".into(), false, at(1)) && state.failed_probes == 1);
+        assert!(state.unanswered("x".into(), false, at(2)));
         assert_eq!(state.reach(), Reach::Down { why: "x".into(), since: at(2) });
-        assert!(!state.unanswered("y".into(), true, at(3)).fell, "it is down already");
+        assert!(!state.unanswered("y".into(), true, at(3)), "it is down already");
         assert_eq!(state.reach(), Reach::Down { why: "y".into(), since: at(2) });
-        assert!(filled().unanswered("x".into(), true, at(1)).fell);
+        assert!(filled().unanswered("x".into(), true, at(1)));
     }
 
     #[test]
     fn one_that_is_back_is_listed_anew_before_it_is_up_and_stays_known() {
         let mut state = filled();
         state.unanswered("x".into(), true, at(1));
-        assert_eq!(state.answered(Some("v1"), None, at(5)), Answered { back: true, changed: true });
+        assert!(state.is_down() && state.answered(Some("v1".into()), None, at(5)) && !state.is_down());
         assert_eq!((state.reach(), state.was_seen()), (Reach::Connecting(None), true));
         for kind in WatchedKind::ALL {
             state.listed(kind);
@@ -274,10 +256,10 @@ mod tests {
     fn a_silent_watch_makes_it_unusable_though_probes_are_answered() {
         let mut state = filled();
         let silent = || Some(ConnectionError::from("the watch of pods"));
-        assert!(state.answered(None, silent(), at(1)).changed);
-        assert!(!state.answered(None, silent(), at(2)).changed);
+        assert!(state.answered(None, silent(), at(1)));
+        assert!(!state.answered(None, silent(), at(2)));
         assert!(matches!(state.reach(), Reach::Connecting(Some(_))));
-        assert!(state.answered(None, None, at(3)).changed && state.reach() == Reach::Up);
+        assert!(state.answered(None, None, at(3)) && state.reach() == Reach::Up);
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub(crate) enum Scope<'a> {
 /// All that a plan for one credential in one cluster is made from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Inputs<'a> {
-    pub snapshot: Snapshot<'a>,
+    pub snapshot: &'a Snapshot,
     pub desired: &'a DesiredState,
     /// `None` when the credential wants nothing of the cluster.
     pub targets: Option<&'a ClusterTargets>,
@@ -136,7 +136,7 @@ pub(crate) fn plan(inputs: Inputs<'_>, scope: Scope<'_>) -> Plan {
             planner.plan.missing.extend(missing.cloned());
             // Both are in the order of the namespaces' names.
             let mut copies = snapshot.copies.of(owner).peekable();
-            for (name, seen) in snapshot.namespaces {
+            for (name, seen) in &snapshot.namespaces {
                 here.clear();
                 while let Some(copy) = copies.next_if(|(copy, _)| copy.namespace <= *name) {
                     if copy.0.namespace == *name {
@@ -151,7 +151,7 @@ pub(crate) fn plan(inputs: Inputs<'_>, scope: Scope<'_>) -> Plan {
 }
 
 /// Plans for the copies of an owner whose credential is gone: they go when unused, or are left where it said so.
-pub(crate) fn plan_sweep(snapshot: Snapshot<'_>, owner: &OwnerId) -> Vec<Change> {
+pub(crate) fn plan_sweep(snapshot: &Snapshot, owner: &OwnerId) -> Vec<Change> {
     let changes = snapshot.copies.of(owner).filter_map(|(name, copy)| {
         let namespace = snapshot.namespaces.get(&name.namespace)?;
         let action = if namespace.terminating {
@@ -189,7 +189,7 @@ impl Planner<'_> {
             any || verdict != Verdict::NotTargeted && copy.name == desired.secret_name
         };
         for (copy, _) in copies {
-            let references = self.inputs.snapshot.references;
+            let references = &self.inputs.snapshot.references;
             state.counts.users += references.of(copy).len();
             if is_target(copy) {
                 state.counts.blocking += references.blocking(copy);

@@ -11,11 +11,10 @@ use crate::{
         fingerprint::{Fingerprint, FingerprintKey},
         identity::CredentialId,
         ownership::Hub,
-        references::{ReferenceKind, References, User},
+        references::{ReferenceKind, User},
         rendered::RenderedSecret,
         schedule::{REPAIR_BURST, REPAIR_PAUSE},
         selection::NamespaceMatcher,
-        snapshot::{Conflicts, Copies, Namespaces},
     },
 };
 
@@ -28,10 +27,7 @@ mod targets;
 
 /// A small cluster to plan for.
 struct World {
-    namespaces: Namespaces,
-    copies: Copies,
-    references: References,
-    conflicts: Conflicts,
+    snapshot: Snapshot,
     refusals: HashMap<Object, Failure>,
     repairs: RepairLimiter,
     now: Duration,
@@ -54,10 +50,7 @@ struct Want<'a> {
 impl Default for World {
     fn default() -> Self {
         Self {
-            namespaces: Namespaces::default(),
-            copies: Copies::default(),
-            references: References::default(),
-            conflicts: Conflicts::default(),
+            snapshot: Snapshot::default(),
             refusals: HashMap::new(),
             repairs: RepairLimiter::default(),
             now: Duration::from_secs(1000),
@@ -148,7 +141,7 @@ fn metadata(revision: i64, deletion_policy: DeletionPolicy) -> Metadata {
 impl World {
     fn namespace(mut self, name: &str, labels: &[(&str, &str)], terminating: bool) -> Self {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        self.namespaces.insert(name.into(), Namespace::new(name, labels, terminating));
+        self.snapshot.namespaces.insert(name.into(), Namespace::new(name, labels, terminating));
         self
     }
 
@@ -171,14 +164,15 @@ impl World {
             terminating: false,
         };
         change(&mut copy);
-        self.copies.insert(NamespacedName::new(namespace, name), copy);
+        self.snapshot.copies.insert(NamespacedName::new(namespace, name), copy);
         self
     }
 
     /// A Pod that uses a Secret.
     fn pod(mut self, namespace: &str, secret: &str) -> Self {
         let name = NamespacedName::new(namespace, format!("uses-{secret}"));
-        self.references
+        self.snapshot
+            .references
             .set(&User { kind: ReferenceKind::Pod, name }, vec![(secret.into(), "spec.imagePullSecrets")]);
         self
     }
@@ -188,15 +182,6 @@ impl World {
         self
     }
 
-    fn snapshot(&self) -> Snapshot<'_> {
-        Snapshot {
-            namespaces: &self.namespaces,
-            copies: &self.copies,
-            references: &self.references,
-            conflicts: &self.conflicts,
-        }
-    }
-
     fn plan(&self, want: &Want<'_>) -> Plan {
         self.plan_for(want, Scope::All)
     }
@@ -204,7 +189,7 @@ impl World {
     fn plan_for(&self, want: &Want<'_>, scope: Scope<'_>) -> Plan {
         let (desired, targets) = (want.desired(), want.targets());
         let inputs = Inputs {
-            snapshot: self.snapshot(),
+            snapshot: &self.snapshot,
             desired: &desired,
             targets: targets.as_ref(),
             withdraw: self.withdraw,

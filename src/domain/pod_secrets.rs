@@ -7,7 +7,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSecrets {
-    image_pull_secrets: Vec<LocalReference>,
+    image_pull_secrets: Vec<Reference>,
     containers: Vec<Container>,
     init_containers: Vec<Container>,
     ephemeral_containers: Vec<Container>,
@@ -17,7 +17,7 @@ pub struct PodSecrets {
 /// A reference to a Secret by its name; volumes of kind `secret` and `azureFile` call it `secretName`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-struct LocalReference {
+struct Reference {
     #[serde(alias = "secretName")]
     name: Option<String>,
 }
@@ -26,66 +26,50 @@ struct LocalReference {
 #[serde(rename_all = "camelCase", default)]
 struct Container {
     env: Vec<EnvVar>,
-    env_from: Vec<WithSecretRef>,
+    env_from: Vec<Source>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct EnvVar {
-    value_from: Option<EnvVarSource>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct EnvVarSource {
-    secret_key_ref: Option<LocalReference>,
+    value_from: Option<Source>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Volume {
-    secret: Option<LocalReference>,
+    secret: Option<Reference>,
+    azure_file: Option<Reference>,
     projected: Option<Projected>,
-    csi: Option<Csi>,
-    azure_file: Option<LocalReference>,
-    cephfs: Option<WithSecretRef>,
-    cinder: Option<WithSecretRef>,
-    flex_volume: Option<WithSecretRef>,
-    rbd: Option<WithSecretRef>,
+    csi: Option<Source>,
+    cephfs: Option<Source>,
+    cinder: Option<Source>,
+    flex_volume: Option<Source>,
+    rbd: Option<Source>,
     #[serde(rename = "scaleIO")]
-    scale_io: Option<WithSecretRef>,
-    iscsi: Option<WithSecretRef>,
-    storageos: Option<WithSecretRef>,
+    scale_io: Option<Source>,
+    iscsi: Option<Source>,
+    storageos: Option<Source>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Projected {
-    sources: Vec<ProjectedSource>,
+    sources: Vec<Source>,
 }
 
+/// Anything that may refer to a Secret, under whatever name its kind of source has for that.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-struct ProjectedSource {
-    secret: Option<LocalReference>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Csi {
-    node_publish_secret_ref: Option<LocalReference>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct WithSecretRef {
-    secret_ref: Option<LocalReference>,
+struct Source {
+    #[serde(rename = "secretRef", alias = "secretKeyRef", alias = "nodePublishSecretRef", alias = "secret")]
+    secret: Option<Reference>,
 }
 
 impl PodSecrets {
     /// Every Secret that is named, with the field that does.
     pub fn visit<'a>(&'a self, mut visit: impl FnMut(&'a str, &'static str)) {
-        let mut name = |reference: Option<&'a LocalReference>, field| {
+        let mut name = |reference: Option<&'a Reference>, field| {
             if let Some(name) = reference.and_then(|r| r.name.as_deref()).filter(|name| !name.is_empty()) {
                 visit(name, field);
             }
@@ -100,10 +84,10 @@ impl PodSecrets {
         ] {
             for container in containers {
                 for source in &container.env_from {
-                    name(source.secret_ref.as_ref(), env_from);
+                    name(source.secret.as_ref(), env_from);
                 }
-                for variable in &container.env {
-                    name(variable.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref()), env);
+                for source in container.env.iter().filter_map(|variable| variable.value_from.as_ref()) {
+                    name(source.secret.as_ref(), env);
                 }
             }
         }
@@ -111,11 +95,8 @@ impl PodSecrets {
             for source in volume.projected.iter().flat_map(|projected| &projected.sources) {
                 name(source.secret.as_ref(), "spec.volumes.projected");
             }
-            name(
-                volume.csi.as_ref().and_then(|csi| csi.node_publish_secret_ref.as_ref()),
-                "spec.volumes.csi",
-            );
-            for (legacy, field) in [
+            for (source, field) in [
+                (&volume.csi, "spec.volumes.csi"),
                 (&volume.cephfs, "spec.volumes.cephfs"),
                 (&volume.cinder, "spec.volumes.cinder"),
                 (&volume.flex_volume, "spec.volumes.flexVolume"),
@@ -124,7 +105,7 @@ impl PodSecrets {
                 (&volume.iscsi, "spec.volumes.iscsi"),
                 (&volume.storageos, "spec.volumes.storageos"),
             ] {
-                name(legacy.as_ref().and_then(|volume| volume.secret_ref.as_ref()), field);
+                name(source.as_ref().and_then(|source| source.secret.as_ref()), field);
             }
         }
         for volume in &self.volumes {

@@ -21,7 +21,7 @@ pub(crate) struct ClusterCopies {
 
 impl ClusterCopies {
     /// Sums up the copies of one owner; the one in `home` is an example wherever it can be.
-    pub fn of(cluster: &Arc<str>, snapshot: Snapshot<'_>, owner: &OwnerId, home: &str) -> Self {
+    pub fn of(cluster: &Arc<str>, snapshot: &Snapshot, owner: &OwnerId, home: &str) -> Self {
         let digests = CopyDigest::of(snapshot.copies.of(owner).map(|(_, copy)| copy));
         let example = |digest: &CopyDigest| {
             let alike = snapshot.copies.of(owner).filter(|(_, copy)| {

@@ -14,9 +14,6 @@ use super::{
     references::References,
 };
 
-/// The namespaces of a cluster, by name.
-pub(crate) type Namespaces = BTreeMap<Arc<str>, Namespace>;
-
 /// What matters of a Secret that carries our marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExistingCopy {
@@ -119,19 +116,17 @@ impl Copies {
     }
 }
 
-/// Names where a Secret that is not ours is in the way, and whose it is, as a phrase.
-pub(crate) type Conflicts = HashMap<NamespacedName, String>;
-
 /// All that a plan for one cluster looks at, taken under one lock.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Snapshot<'a> {
-    pub namespaces: &'a Namespaces,
-    pub copies: &'a Copies,
-    pub references: &'a References,
-    pub conflicts: &'a Conflicts,
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    pub namespaces: BTreeMap<Arc<str>, Namespace>,
+    pub copies: Copies,
+    pub references: References,
+    /// Names where a Secret that is not ours is in the way, and whose it is, as a phrase.
+    pub conflicts: HashMap<NamespacedName, String>,
 }
 
-impl Snapshot<'_> {
+impl Snapshot {
     /// Whether something uses a Secret, so that it must not be deleted.
     pub fn is_in_use(&self, name: &NamespacedName) -> bool {
         !self.references.of(name).is_empty()

@@ -138,7 +138,7 @@ impl SyncState {
     }
 
     /// The first users of the copies, with their namespaces.
-    pub fn users(&self, snapshot: Snapshot<'_>, owner: &OwnerId) -> Vec<(Arc<str>, Reference)> {
+    pub fn users(&self, snapshot: &Snapshot, owner: &OwnerId) -> Vec<(Arc<str>, Reference)> {
         let used = self.counts.iter().filter(|(_, counts)| counts.users > 0);
         let users = used.flat_map(|(namespace, _)| {
             let copies = snapshot.copies.within(owner, namespace);

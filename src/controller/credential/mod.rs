@@ -340,7 +340,7 @@ fn validity(declared: &Declared, memory: &Memory) -> Option<Validity> {
 fn copies(members: &[Member], id: &CredentialId) -> Vec<ClusterCopies> {
     let (owner, home) = (id.owner(), &id.namespace);
     let seen = members.iter().filter_map(Member::seen);
-    seen.map(|cluster| ClusterCopies::of(cluster.name(), cluster.read().snapshot(), &owner, home))
+    seen.map(|cluster| ClusterCopies::of(&cluster.name, cluster.read().snapshot(), &owner, home))
         .filter(|copies| !copies.digests.is_empty())
         .collect()
 }

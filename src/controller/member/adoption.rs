@@ -29,7 +29,6 @@ use crate::{
         member::{ARGOCD_CLUSTER, ARGOCD_LABEL, CLUSTER_API_LABEL, CLUSTER_API_SUFFIX},
         reason::Reason,
         schedule::ADOPTION_RETRY,
-        selection::LOCAL,
     },
     queue::Next,
 };
@@ -86,15 +85,13 @@ impl Adoption {
         let mut watches = Vec::new();
         for (tool, name, scope, labels) in tools {
             let Some(scope) = scope else { continue };
-            // As of any watch, its age is a metric, and liveness fails when it is too old.
-            let beat = context.freshness.register(LOCAL, name);
-            let client = context.connector.client(Some(beat))?;
-            let api: Api<PartialObjectMeta<Secret>> = match &scope {
+            let api = move |client| match &scope {
                 Scope::All => Api::all(client),
                 Scope::Namespace(namespace) => Api::namespaced(client, namespace),
             };
-            let config = reflector::config(context.connector.timeouts().watch).labels(labels);
-            watches.push((name, reflect(api, config, Secrets { adoption: self.clone(), tool })));
+            let config = watcher::Config::default().labels(labels);
+            let store = Secrets { adoption: self.clone(), tool };
+            watches.push((name, reflect(&context.connector, name, api, config, store)?));
         }
         Ok(watches)
     }
@@ -287,6 +284,12 @@ impl Secrets {
         AdoptionKey { tool: self.tool, secret }
     }
 
+    fn gone(&self, name: NamespacedName) {
+        let key = self.key(name);
+        self.adoption.lock().secrets.remove(&key);
+        self.wake(key);
+    }
+
     fn wake(&self, key: AdoptionKey) {
         self.adoption.members.context.queues.adoption.add(key, ());
     }
@@ -302,7 +305,7 @@ impl Store for Secrets {
     }
 
     fn remove(&mut self, object: Self::Object) {
-        self.vanished(&reflector::name_of(object.meta()));
+        self.gone(reflector::name_of(object.meta()));
     }
 
     fn known(&self) -> Vec<NamespacedName> {
@@ -311,13 +314,10 @@ impl Store for Secrets {
         of_tool.map(|key| key.secret.clone()).collect()
     }
 
-    fn vanished(&mut self, name: &NamespacedName) {
-        let key = self.key(name.clone());
-        self.adoption.lock().secrets.remove(&key);
-        self.wake(key);
-    }
-
-    fn complete(&mut self) {
+    fn complete(&mut self, vanished: Vec<NamespacedName>) {
+        for name in vanished {
+            self.gone(name);
+        }
         self.adoption.lock().listed.insert(self.tool);
         // Also those whose Secret was deleted while nothing watched.
         let adopted = self.adoption.members.index.adopted();
@@ -326,9 +326,5 @@ impl Store for Secrets {
         for key in adopted.chain(self.known().into_iter().map(|name| self.key(name))) {
             self.wake(key);
         }
-    }
-
-    fn failed(&mut self, error: &watcher::Error) {
-        warn!(cluster = LOCAL, watch = "adopted clusters", "{}", reflector::describe_failure(error));
     }
 }

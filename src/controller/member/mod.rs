@@ -260,8 +260,8 @@ impl MemberLoop {
         let Some(cluster) = member.cluster() else { return };
         let connectivity = &cluster.connectivity;
         let reach = connectivity.reach();
-        seen.version = connectivity.version().map(|version| version.to_string());
-        seen.probed = connectivity.last_probe();
+        seen.version = connectivity.state().version.clone();
+        seen.probed = connectivity.state().last_probe;
         seen.copies = connectivity.was_seen().then(|| cluster.copies());
         seen.down = reach.down_since();
         let (is_probed, is_identified) = (seen.probed.is_some(), seen.id.is_some());

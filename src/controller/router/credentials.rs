@@ -8,7 +8,6 @@ use kube::{
     core::{ApiResource, DynamicResourceScope},
     runtime::watcher,
 };
-use tracing::warn;
 
 use crate::{
     api::CredentialKind,
@@ -17,7 +16,6 @@ use crate::{
     domain::{
         declared::Declared,
         identity::{CredentialId, NamespacedName, OwnerId},
-        selection::LOCAL,
     },
 };
 
@@ -54,10 +52,15 @@ pub(crate) fn watch_kind(
     kind: CredentialKind,
 ) -> Result<impl Future<Output = ()> + Send + use<>, kube::Error> {
     let resource = kind.resource();
-    let beat = context.freshness.register(LOCAL, &resource.plural);
-    let api: Api<Declared> = Api::all_with(context.connector.client(Some(beat))?, &resource);
-    let config = reflector::config(context.connector.timeouts().watch);
-    Ok(reflect(api, config, Kind { context: context.clone(), kind }))
+    let watch = resource.plural.clone();
+    let api = move |client| Api::all_with(client, &resource);
+    reflect(
+        &context.connector,
+        &watch,
+        api,
+        watcher::Config::default(),
+        Kind { context: context.clone(), kind },
+    )
 }
 
 struct Kind {
@@ -112,20 +115,13 @@ impl Store for Kind {
         self.declared().iter().map(|declared| reflector::name_of(&declared.meta)).collect()
     }
 
-    fn vanished(&mut self, name: &NamespacedName) {
-        let NamespacedName { namespace, name } = name.clone();
-        self.gone(&CredentialId { kind: self.kind, namespace, name }.owner());
-    }
-
-    fn complete(&mut self) {
+    fn complete(&mut self, vanished: Vec<NamespacedName>) {
+        for NamespacedName { namespace, name } in vanished {
+            self.gone(&CredentialId { kind: self.kind, namespace, name }.owner());
+        }
         self.context.stores.credentials.listed(self.kind);
         self.count_unreadable();
         self.context.queues.credentials(self.declared().iter().map(|declared| declared.id.owner()));
         sweep::wake_all(&self.context);
-    }
-
-    fn failed(&mut self, error: &watcher::Error) {
-        let watch = self.kind.resource().plural;
-        warn!(cluster = LOCAL, watch, "{}", reflector::describe_failure(error));
     }
 }

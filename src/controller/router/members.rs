@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use kube::{Api, Resource, ResourceExt, runtime::watcher};
-use tracing::warn;
 
 use crate::{
     api::MemberCluster,
     cluster::{
         Guarded,
-        reflector::{self, Store, reflect},
+        reflector::{Store, reflect},
     },
     controller::{Context, member::MemberIndex},
-    domain::{identity::NamespacedName, selection::LOCAL},
+    domain::identity::NamespacedName,
 };
 
 /// Follows the members for as long as it is polled.
@@ -23,10 +22,8 @@ pub(crate) fn watch(
     context: &Arc<Context>,
     index: &Arc<MemberIndex>,
 ) -> Result<impl Future<Output = ()> + Send + use<>, kube::Error> {
-    let beat = context.freshness.register(LOCAL, "memberclusters");
-    let api: Api<Guarded<MemberCluster>> = Api::all(context.connector.client(Some(beat))?);
-    let config = reflector::config(context.connector.timeouts().watch);
-    Ok(reflect(api, config, Members { context: context.clone(), index: index.clone() }))
+    let store = Members { context: context.clone(), index: index.clone() };
+    reflect(&context.connector, "memberclusters", Api::all, watcher::Config::default(), store)
 }
 
 struct Members {
@@ -74,17 +71,12 @@ impl Store for Members {
         self.index.names().into_iter().map(|name| NamespacedName::new("", name)).collect()
     }
 
-    fn vanished(&mut self, name: &NamespacedName) {
-        self.gone(&name.name);
-    }
-
-    fn complete(&mut self) {
+    fn complete(&mut self, vanished: Vec<NamespacedName>) {
+        for member in vanished {
+            self.gone(&member.name);
+        }
         self.context.metrics.set_unreadable("MemberCluster", self.index.unreadable());
         self.context.queues.members(self.index.names());
         self.index.listed();
-    }
-
-    fn failed(&mut self, error: &watcher::Error) {
-        warn!(cluster = LOCAL, watch = "memberclusters", "{}", reflector::describe_failure(error));
     }
 }

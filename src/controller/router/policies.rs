@@ -3,20 +3,18 @@
 use std::sync::Arc;
 
 use kube::{Api, ResourceExt, runtime::watcher};
-use tracing::warn;
 
 use crate::{
     api::DistributionPolicy,
     cluster::{
         Guarded,
-        reflector::{self, Store, reflect},
+        reflector::{Store, reflect},
     },
     controller::{Context, events::about, keys::Dirty},
     domain::{
         event::{Action, Note},
         identity::NamespacedName,
         reason::Reason,
-        selection::LOCAL,
     },
 };
 
@@ -25,10 +23,8 @@ use crate::{
 /// # Errors
 /// When a client cannot be made.
 pub(crate) fn watch(context: &Arc<Context>) -> Result<impl Future<Output = ()> + Send + use<>, kube::Error> {
-    let beat = context.freshness.register(LOCAL, "distributionpolicies");
-    let api: Api<Guarded<DistributionPolicy>> = Api::all(context.connector.client(Some(beat))?);
-    let config = reflector::config(context.connector.timeouts().watch);
-    Ok(reflect(api, config, Policies { context: context.clone(), changed: false }))
+    let store = Policies { context: context.clone(), changed: false };
+    reflect(&context.connector, "distributionpolicies", Api::all, watcher::Config::default(), store)
 }
 
 struct Policies {
@@ -88,19 +84,14 @@ impl Store for Policies {
         names.into_iter().map(|name| NamespacedName::new("", name)).collect()
     }
 
-    fn vanished(&mut self, name: &NamespacedName) {
-        self.changed |= self.context.stores.policies.remove(&name.name);
-    }
-
-    fn complete(&mut self) {
+    fn complete(&mut self, vanished: Vec<NamespacedName>) {
+        for policy in vanished {
+            self.changed |= self.context.stores.policies.remove(&policy.name);
+        }
         // Once is enough.
         let _ = self.context.stores.policies.listed.set(());
         if std::mem::take(&mut self.changed) {
             self.changed();
         }
-    }
-
-    fn failed(&mut self, error: &watcher::Error) {
-        warn!(cluster = LOCAL, watch = "distributionpolicies", "{}", reflector::describe_failure(error));
     }
 }

@@ -19,7 +19,7 @@ use rustls::pki_types::ServerName;
 use super::{certificate, sensitive::SecretBytes};
 
 /// How a member is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Access {
     /// Address of its API server, without user or query.
     pub server: Uri,
@@ -36,7 +36,7 @@ pub struct Access {
 }
 
 /// The user, in a header.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Login {
     /// A bearer token.
     Token(SecretBytes),
@@ -50,7 +50,7 @@ pub enum Login {
 }
 
 /// The user, by certificate. The key is the one of the certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientCertificate {
     /// The certificate, and those that lead to its authority: PEM.
     pub chain: SecretBytes,

@@ -109,7 +109,7 @@ fn build(cells: &[Cell], withdraw: bool) -> World {
             }
         }
         if cell.copy.is_none() && cell.taken {
-            world.conflicts.insert(quay.clone(), "somebody".into());
+            world.snapshot.conflicts.insert(quay.clone(), "somebody".into());
         }
         if cell.refused {
             world = world.refused(&namespace, "quay");
@@ -150,21 +150,21 @@ proptest! {
         prop_assert_eq!(&once, &touched);
         for change in &plan.changes {
             let name = secret(change);
-            prop_assert!(!world.namespaces[&name.namespace].terminating);
+            prop_assert!(!world.snapshot.namespaces[&name.namespace].terminating);
             prop_assert!(!world.refusals.contains_key(&change.object));
-            let seen = world.copies.get(name);
+            let seen = world.snapshot.copies.get(name);
             if let Some(copy) = seen {
                 prop_assert_eq!(&copy.owner, &id("quay").owner());
             }
             match &change.action {
-                Action::Create => prop_assert!(seen.is_none() && !world.conflicts.contains_key(name)),
+                Action::Create => prop_assert!(seen.is_none() && !world.snapshot.conflicts.contains_key(name)),
                 Action::Update(copy) | Action::Release(copy) => prop_assert_eq!(Some(copy), seen),
                 Action::Delete { copy, if_unused } => {
                     prop_assert_eq!(Some(copy), seen);
                     let forced = want.removal.as_ref().is_some_and(|removal| removal.forced);
                     prop_assert_eq!(*if_unused, !forced);
                     let whole = want.removal.as_ref().is_some_and(|r| r.disposition == Disposition::Remove);
-                    prop_assert!(whole || !world.snapshot().is_in_use(name));
+                    prop_assert!(whole || !world.snapshot.is_in_use(name));
                     prop_assert!(!copy.terminating);
                 }
             }
@@ -177,7 +177,7 @@ proptest! {
                 let pending = total(&plan, |state| usize::from(state.target == Some(TargetState::Pending)));
                 prop_assert!(writes <= pending, "{} writes, {} pending", writes, pending);
                 for (name, state) in &plan.namespaces {
-                    let verdict = want.targets().unwrap().judge(name, &world.namespaces[name]);
+                    let verdict = want.targets().unwrap().judge(name, &world.snapshot.namespaces[name]);
                     prop_assert_eq!(state.target.is_some(), verdict != Verdict::NotTargeted);
                     prop_assert!(state.counts.deferred == 0 || !withdraw && verdict == Verdict::NotPermitted);
                 }
@@ -231,17 +231,17 @@ proptest! {
     #[test]
     fn a_sweep_is_careful(cells in prop::collection::vec(cell(), 1..12)) {
         let world = build(&cells, true);
-        let changes = plan_sweep(world.snapshot(), &id("quay").owner());
+        let changes = plan_sweep(&world.snapshot, &id("quay").owner());
     let plan = Plan { changes, ..Plan::default() };
         prop_assert!(created(&plan).is_empty() && updated(&plan).is_empty());
         for change in &plan.changes {
             let name = secret(change);
-            let copy = &world.copies.get(name).unwrap();
+            let copy = &world.snapshot.copies.get(name).unwrap();
             prop_assert_eq!(&copy.owner, &id("quay").owner());
-            prop_assert!(!world.namespaces[&name.namespace].terminating);
+            prop_assert!(!world.snapshot.namespaces[&name.namespace].terminating);
             let orphan = copy.metadata.is_to_be_orphaned();
             prop_assert_eq!(orphan, matches!(change.action, Action::Release(_)));
-            prop_assert!(orphan || !world.snapshot().is_in_use(name));
+            prop_assert!(orphan || !world.snapshot.is_in_use(name));
         }
     }
 }

@@ -165,7 +165,7 @@ fn a_sweep_deletes_what_is_unused_and_releases_what_is_to_be_left() {
         .copy("web", "terminating", "a", |copy| copy.terminating = true)
         .pod("web", "quay")
         .pod("shy", "quay");
-    let changes = plan_sweep(world.snapshot(), &id("quay").owner());
+    let changes = plan_sweep(&world.snapshot, &id("quay").owner());
     let plan = Plan { changes, ..Plan::default() };
     assert_eq!(deleted(&plan), ["home/quay"]);
     assert_eq!(released(&plan), ["db/quay", "shy/quay"], "in use or not");

@@ -87,7 +87,7 @@ fn without_a_content_nothing_is_written() {
 #[test]
 fn a_taken_name_is_a_failure_and_is_not_written() {
     let mut world = world().copy("web", "quay", "a", |copy| copy.owner = id("other").owner());
-    world.conflicts.insert(NamespacedName::new("home", "quay"), "somebody else".into());
+    world.snapshot.conflicts.insert(NamespacedName::new("home", "quay"), "somebody else".into());
     let plan = world.plan(&Want::all());
     assert!(plan.changes.is_empty());
     let web = Failure::SecretNameConflict("RegistryCredential/home/quay".into());
@@ -164,7 +164,7 @@ fn a_terminating_namespace_is_never_written_to() {
     let world = world().copy("old", "quay", "stale", |_| {});
     assert!(deleted(&world.plan(&Want::all())).is_empty());
     assert!(deleted(&world.plan(&Want { name: "other", ..Want::all() })).is_empty());
-    assert!(plan_sweep(world.snapshot(), &id("quay").owner()).is_empty());
+    assert!(plan_sweep(&world.snapshot, &id("quay").owner()).is_empty());
 }
 
 #[test]
