@@ -65,7 +65,7 @@ fn each_format_has_the_shape_that_its_consumer_reads() {
         } else {
             assert!(keys.iter().all(|key| text(&content, key).starts_with(prefix)));
         }
-        let weak = if format == "EnvoyGateway" { vec![Warning::WeakHash] } else { vec![] };
+        let weak = if format == "EnvoyGateway" { vec![Warning::WEAK_HASH] } else { vec![] };
         assert_eq!(content.warnings, weak, "{format}");
         assert!(!format!("{content:?}").contains("password"));
     }
@@ -234,7 +234,7 @@ fn the_longest_password_of_each_hash_is_taken() {
 #[test]
 fn a_short_password_is_a_warning() {
     let content = draw(&team("EnvoyGateway"), &sources("1234567", "bob-password", "carol-password"), None, 1);
-    assert_eq!(content.unwrap().warnings, [Warning::WeakPassword, Warning::WeakHash]);
+    assert_eq!(content.unwrap().warnings, [Warning::WEAK_PASSWORD, Warning::WEAK_HASH]);
 }
 
 #[test]

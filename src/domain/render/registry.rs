@@ -9,7 +9,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::value::{self, invalid};
 use crate::{
-    api::{DeletionPolicy, RegistryCredentialSpec, RegistryStatus, Target},
+    api::{RegistryCredentialSpec, RegistryStatus, Target},
     domain::{
         SecretBytes,
         content::{Content, Inputs, SourceError, SourceSecret, Warning},
@@ -25,10 +25,6 @@ const OUTPUT_KEY: &str = ".dockerconfigjson";
 impl CredentialSpec for RegistryCredentialSpec {
     fn target(&self) -> &Target {
         &self.target
-    }
-
-    fn deletion_policy(&self) -> DeletionPolicy {
-        self.deletion_policy
     }
 
     fn source(&self) -> Source {
@@ -84,7 +80,7 @@ fn render(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Conten
             OUTPUT_KEY.into(),
             docker_config(&registry.key, username, &login.password, spec.email.as_deref().or(login.email)),
         )]),
-        warnings: weak.then_some(Warning::WeakPassword).into_iter().collect(),
+        warnings: weak.then_some(Warning::WEAK_PASSWORD).into_iter().collect(),
         notes: login.notes,
         validity: None,
     })

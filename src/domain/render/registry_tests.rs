@@ -112,7 +112,7 @@ fn a_missing_entry_names_what_there_is() {
 fn a_short_password_is_a_warning() {
     let content =
         render(&spec(json!({"username": "me"})), &secret("Opaque", &[("password", b"1234567")])).unwrap();
-    assert_eq!(content.warnings, [Warning::WeakPassword]);
+    assert_eq!(content.warnings, [Warning::WEAK_PASSWORD]);
 }
 
 proptest! {

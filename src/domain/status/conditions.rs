@@ -228,9 +228,8 @@ fn not_found(missing: &[&Arc<str>]) -> Option<String> {
 }
 
 fn certificate_valid(validity: Validity, now: Timestamp) -> Verdict {
-    let phase = validity.at(now);
-    let status = if phase.is_usable() { True } else { False };
-    Verdict::new(status, phase.reason(), format!("the certificate {}", validity.problem(now)))
+    let status = if validity.is_usable(now) { True } else { False };
+    Verdict::new(status, validity.at(now), format!("the certificate {}", validity.problem(now)))
 }
 
 fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
