@@ -67,7 +67,9 @@ fn each_format_has_the_shape_that_its_consumer_reads() {
         }
         let weak = if format == "EnvoyGateway" { vec![Warning::WEAK_HASH] } else { vec![] };
         assert_eq!(content.warnings, weak, "{format}");
-        assert!(!format!("{content:?}").contains("password"));
+        // The warnings, just compared, are sentences about passwords.
+        let shown = format!("{:?}", Content { warnings: Vec::new(), ..content });
+        assert!(!shown.contains("password"));
     }
     let one = spec(
         json!({"format": "BasicAuth", "users": [{"username": "carol", "secretRef": {"name": "carol"}}]}),
