@@ -115,7 +115,8 @@ impl Warning {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct SourceError {
-    reason: Reason,
+    /// The stable reason.
+    pub reason: Reason,
     message: String,
     /// When it is valid, where that is what is wrong.
     pub validity: Option<Validity>,
@@ -186,11 +187,6 @@ impl SourceError {
         let problem = format!("{whose}{}", validity.problem(now));
         let error = Self::invalid_value(secret, key, validity.at(now), problem);
         Self { validity: Some(validity), ..error }
-    }
-
-    /// The stable reason.
-    pub fn reason(&self) -> Reason {
-        self.reason
     }
 
     /// Whether it can pass without anybody changing an object that already exists: a Secret that

@@ -145,7 +145,7 @@ impl CredentialLoop {
         };
         let (hub, target, policy) = (&context.hub, spec.target(), declared.deletion_policy);
         let secret = content.clone().zip(memory.assigned).map(|(content, (revision, fingerprint))| {
-            let metadata = Arc::new(Metadata::desired(id, hub.id(), revision, target, policy));
+            let metadata = Arc::new(Metadata::desired(id, &hub.id, revision, target, policy));
             let (id, hub, name) = (id.clone(), hub.clone(), declared.secret_name());
             Arc::new(RenderedSecret::new(id, hub, name, metadata, content, fingerprint))
         });

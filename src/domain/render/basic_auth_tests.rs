@@ -111,8 +111,8 @@ fn a_single_user_has_its_name_from_the_spec_or_the_secret() {
     let content = user(json!({}), &with).unwrap();
     assert_eq!(text(&content, "username"), "from-secret");
     assert_eq!(content.notes, ["a newline at the end of key 'password' of Secret 'src' was left out"]);
-    assert_eq!(user(json!({}), &without).unwrap_err().reason(), Reason::UsernameMissing);
-    assert_eq!(user(json!({"usernameKey": "gone"}), &with).unwrap_err().reason(), Reason::KeyMissing);
+    assert_eq!(user(json!({}), &without).unwrap_err().reason, Reason::UsernameMissing);
+    assert_eq!(user(json!({"usernameKey": "gone"}), &with).unwrap_err().reason, Reason::KeyMissing);
 }
 
 #[test]
@@ -204,21 +204,21 @@ fn a_broken_source_is_reported_without_its_value() {
             secret("src", "Opaque", &[("username", name.as_bytes()), ("password", password.as_bytes())]);
         let error = draw(&spec(json!({"format": format, "secretRef": {"name": "src"}})), &[secret], None, 1);
         let error = error.unwrap_err();
-        assert_eq!(error.reason(), want, "{error}");
+        assert_eq!(error.reason, want, "{error}");
         assert!(!error.to_string().contains("hunter2"), "a value leaked: {error}");
     }
     // A name from the spec is judged the same, should the schema have let it through.
     let injected =
         spec(json!({"format": "Htpasswd", "username": "a:b\nroot", "secretRef": {"name": "carol"}}));
     let error = draw(&injected, &sources("a", "b", "carol-password"), None, 1).unwrap_err();
-    assert_eq!(error.reason(), Reason::InvalidUsername);
+    assert_eq!(error.reason, Reason::InvalidUsername);
     for (secret, want) in [
         (secret("team", "kubernetes.io/tls", &[]), Reason::UnsupportedSecretType),
         (secret("team", "Opaque", &[("alice", b"hunter2hunter2")]), Reason::KeyMissing),
         (secret("other", "Opaque", &[]), Reason::SecretNotFound),
     ] {
         let error = draw(&team("Htpasswd"), &[secret], None, 1).unwrap_err();
-        assert_eq!(error.reason(), want, "{error}");
+        assert_eq!(error.reason, want, "{error}");
     }
 }
 
@@ -229,7 +229,7 @@ fn the_longest_password_of_each_hash_is_taken() {
             json!({"format": "Htpasswd", "hash": hash, "username": "me", "secretRef": {"name": "carol"}});
         let try_with = |length| draw(&spec(one.clone()), &sources("a", "b", &"x".repeat(length)), None, 1);
         assert!(try_with(most).is_ok(), "{hash}");
-        assert_eq!(try_with(most + 1).unwrap_err().reason(), Reason::InvalidFormat, "{hash}");
+        assert_eq!(try_with(most + 1).unwrap_err().reason, Reason::InvalidFormat, "{hash}");
     }
 }
 

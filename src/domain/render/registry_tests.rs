@@ -26,7 +26,7 @@ fn config(content: &Content) -> Value {
 
 fn reason(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> (Reason, String) {
     let error = render(spec, secret).unwrap_err();
-    (error.reason(), error.to_string())
+    (error.reason, error.to_string())
 }
 
 #[test]

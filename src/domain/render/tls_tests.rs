@@ -27,7 +27,7 @@ fn pair() -> (Pair, Authority) {
 
 fn fails(spec: &TlsCredentialSpec, secret: &SourceSecret) -> (Reason, String) {
     let error = render(spec, secret, now()).unwrap_err();
-    (error.reason(), error.to_string())
+    (error.reason, error.to_string())
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn time_alone_makes_it_bad_and_good() {
         (&above, Reason::Expired, "has CN=short in its chain, which expired at 2025-01-01T00:00:00Z", false),
     ] {
         let error = render(&spec, secret, now()).unwrap_err();
-        assert_eq!(error.reason(), reason);
+        assert_eq!(error.reason, reason);
         assert!(error.to_string().contains(words), "{error}");
         assert_eq!(error.is_waiting(), waits);
         let in_time = error.validity.unwrap().not_before;

@@ -61,7 +61,7 @@ fn source_resolved(seen: &Observation<'_>) -> Verdict {
         }
         SourceState::Failed(error) => {
             let status = if error.is_unreadable() { Unknown } else { False };
-            Verdict::new(status, error.reason(), format!("{error}; copies stay as they are"))
+            Verdict::new(status, error.reason, format!("{error}; copies stay as they are"))
         }
         SourceState::NotRead => Verdict::new(
             Unknown,
