@@ -19,6 +19,7 @@ use super::{
 use crate::{
     api::CredentialStatus,
     domain::{
+        content::Content,
         declared::Declared,
         event::{self, Action, Note},
         identity::OwnerId,
@@ -177,9 +178,14 @@ impl Turn<'_> {
 
     fn details(&self, recorded: &Map<String, Value>) -> Map<String, Value> {
         match &self.declared.spec {
-            Ok(spec) => spec.details(self.published.content.as_deref(), recorded),
+            Ok(spec) => spec.details(self.content(), recorded),
             Err(_) => recorded.clone(),
         }
+    }
+
+    /// The content that was accepted last.
+    fn content(&self) -> Option<&Content> {
+        self.published.secret.as_ref().map(|secret| &*secret.content)
     }
 
     /// Takes our finalizer off: nothing is left.
@@ -206,10 +212,10 @@ impl Turn<'_> {
 
     async fn publish(&self, notes: Vec<Note>, rotated: bool) {
         let about = self.about();
-        let content = self.published.content.as_ref().filter(|_| rotated);
+        let content = self.content().filter(|_| rotated);
         let warnings = content.into_iter().flat_map(|content| &content.warnings);
         let warnings =
-            warnings.map(|warning| Note::warning(warning.reason(), Action::Resolve, warning.message()));
+            warnings.map(|warning| Note::warning(warning.reason, Action::Resolve, warning.message));
         for note in notes.into_iter().chain(warnings) {
             self.context.events.publish(&about, &note).await;
         }

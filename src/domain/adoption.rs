@@ -106,11 +106,8 @@ pub fn member_name(name: &str) -> String {
 
 /// The labels of the MemberCluster for a Secret with these.
 pub fn member_labels(secret: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut labels: BTreeMap<String, String> = secret
-        .iter()
-        .filter(|(key, _)| !is_internal(key))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
+    let mut labels = secret.clone();
+    labels.retain(|key, _| !is_internal(key));
     labels.insert(LABEL_MANAGED_BY.to_owned(), MANAGER.to_owned());
     labels
 }

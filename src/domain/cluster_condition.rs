@@ -1,12 +1,13 @@
 //! What can be wrong with a cluster as a whole.
 
-use std::fmt;
+use thiserror::Error;
 
 use super::reason::Reason;
 use crate::api::ClusterState;
 
 /// Why an API server does not do what it is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{message}")]
 pub(crate) struct ConnectionError {
     /// How it refuses whoever asks; none when it does not answer, or fails.
     pub denied: Option<Denied>,
@@ -20,12 +21,6 @@ pub(crate) enum Denied {
     Unauthorized,
     /// Who asks has no right to it.
     Forbidden,
-}
-
-impl fmt::Display for ConnectionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
 }
 
 impl From<&str> for ConnectionError {

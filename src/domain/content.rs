@@ -2,13 +2,18 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{ByteString, jiff::Timestamp};
 use thiserror::Error;
 
 use super::{reason::Reason, sensitive::SecretBytes, validity::Validity};
 
 /// The data of a Secret.
 pub type Data = BTreeMap<String, SecretBytes>;
+
+/// The data of a Secret that was read, with values that are wiped from memory when dropped.
+pub fn data(read: Option<BTreeMap<String, ByteString>>) -> Data {
+    read.into_iter().flatten().map(|(key, value)| (key, SecretBytes::new(value.0))).collect()
+}
 
 /// A source Secret as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,48 +89,37 @@ impl Content {
 
 /// Something that works but should be looked at; told once per revision, as an Event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Warning {
-    /// The password has fewer than 8 characters.
-    WeakPassword,
-    /// The password is hashed in a way that hardly protects it.
-    WeakHash,
-    /// The certificate has no subject alternative name.
-    NoAlternativeName,
+pub struct Warning {
+    /// The stable reason.
+    pub reason: Reason,
+    /// The sentence.
+    pub message: &'static str,
 }
 
 impl Warning {
-    /// The stable reason.
-    pub fn reason(self) -> Reason {
-        match self {
-            Self::WeakPassword => Reason::WeakPassword,
-            Self::WeakHash => Reason::WeakHash,
-            Self::NoAlternativeName => Reason::NoAlternativeName,
-        }
-    }
-
-    /// The sentence.
-    pub fn message(self) -> &'static str {
-        match self {
-            Self::WeakPassword => {
-                "a password has fewer than 8 characters; use a longer one, or a token where there is one"
-            }
-            Self::WeakHash => {
-                "{SHA} hashes have no salt and are guessed fast; use them only for a consumer that takes nothing else, with long random passwords"
-            }
-            Self::NoAlternativeName => {
-                "the certificate has no subject alternative name, so no client accepts it for a server; make one that lists its DNS names"
-            }
-        }
-    }
+    pub const WEAK_PASSWORD: Self = Self {
+        reason: Reason::WeakPassword,
+        message: "a password has fewer than 8 characters; use a longer one, or a token where there is one",
+    };
+    pub const WEAK_HASH: Self = Self {
+        reason: Reason::WeakHash,
+        message: "{SHA} hashes have no salt and are guessed fast; use them only for a consumer that takes nothing else, with long random passwords",
+    };
+    pub const NO_ALTERNATIVE_NAME: Self = Self {
+        reason: Reason::NoAlternativeName,
+        message: "the certificate has no subject alternative name, so no client accepts it for a server; make one that lists its DNS names",
+    };
 }
 
 /// What is wrong with a source Secret. Messages name keys and sizes, never values.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct SourceError {
-    reason: Reason,
+    /// The stable reason.
+    pub reason: Reason,
     message: String,
-    validity: Option<Validity>,
+    /// When it is valid, where that is what is wrong.
+    pub validity: Option<Validity>,
 }
 
 impl SourceError {
@@ -191,13 +185,8 @@ impl SourceError {
         let whose =
             to_blame.map_or_else(String::new, |subject| format!("has {subject} in its chain, which "));
         let problem = format!("{whose}{}", validity.problem(now));
-        let error = Self::invalid_value(secret, key, validity.at(now).reason(), problem);
+        let error = Self::invalid_value(secret, key, validity.at(now), problem);
         Self { validity: Some(validity), ..error }
-    }
-
-    /// The stable reason.
-    pub fn reason(&self) -> Reason {
-        self.reason
     }
 
     /// Whether it can pass without anybody changing an object that already exists: a Secret that
@@ -209,10 +198,5 @@ impl SourceError {
     /// Whether the Secret may well be right, and just could not be read.
     pub fn is_unreadable(&self) -> bool {
         self.reason == Reason::SecretUnreadable
-    }
-
-    /// When it is valid, where that is what is wrong.
-    pub fn validity(&self) -> Option<Validity> {
-        self.validity
     }
 }

@@ -8,16 +8,13 @@ use super::{
     content::{Content, Inputs, SourceError},
     validity::Validity,
 };
-use crate::api::{CredentialStatus, DeletionPolicy, Target};
+use crate::api::{CredentialStatus, Target};
 
 /// The spec of a kind of credential. A new kind implements this and stands in the list of kinds; targets, consent,
 /// ownership, deletion and status are the engine's.
 pub(crate) trait CredentialSpec: fmt::Debug + Send + Sync {
     /// Where the Secret goes.
     fn target(&self) -> &Target;
-
-    /// What happens to the Secrets on deletion.
-    fn deletion_policy(&self) -> DeletionPolicy;
 
     /// Where the content comes from.
     fn source(&self) -> Source;

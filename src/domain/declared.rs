@@ -26,7 +26,11 @@ pub(crate) struct Declared {
     pub id: CredentialId,
     /// Without managed fields, and of the annotations only those that concern the operator.
     pub meta: ObjectMeta,
-    pub spec: Result<Arc<dyn CredentialSpec>, UnreadableSpec>,
+    /// Or what serde says of one that this version cannot read, such as one with a field of a later version: the
+    /// field, and the values that it knows. Nothing in a spec is secret.
+    pub spec: Result<Arc<dyn CredentialSpec>, String>,
+    /// What happens to the Secrets on deletion; known also where the rest of the spec cannot be read.
+    pub deletion_policy: DeletionPolicy,
     pub recorded: Recorded,
 }
 
@@ -60,13 +64,16 @@ impl Recorded {
     }
 }
 
-/// A spec that this version cannot read, such as one with a field of a later version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UnreadableSpec {
-    /// What serde says: the field, and the values that it knows. Nothing in a spec is secret.
-    pub error: String,
-    /// What could be read all the same.
-    pub deletion_policy: DeletionPolicy,
+/// What is to be done about a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lifecycle {
+    /// It gets our finalizer, before the first copy, so that none can be left behind.
+    New,
+    Kept,
+    /// It is being deleted, and waits for us.
+    Deleting,
+    /// It is being deleted, and not by us any more.
+    Gone,
 }
 
 impl Declared {
@@ -82,24 +89,21 @@ impl Declared {
         self.meta.resource_version.as_deref().unwrap_or_default()
     }
 
-    pub fn is_being_deleted(&self) -> bool {
-        self.meta.deletion_timestamp.is_some()
-    }
-
-    pub fn has_finalizer(&self) -> bool {
-        self.meta.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
+    /// Where in its life it is.
+    pub fn lifecycle(&self) -> Lifecycle {
+        let has_finalizer = self.meta.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
+        match (self.meta.deletion_timestamp.is_some(), has_finalizer) {
+            (true, true) => Lifecycle::Deleting,
+            (true, false) => Lifecycle::Gone,
+            // What cannot be read gets no copies, and so needs no finalizer.
+            (false, false) if self.spec.is_ok() => Lifecycle::New,
+            (false, _) => Lifecycle::Kept,
+        }
     }
 
     /// Whether a person asked to delete the Secrets although they are in use.
     pub fn is_forced(&self) -> bool {
         self.annotation(ANNOTATION_FORCE_DELETE) == Some("true")
-    }
-
-    pub fn deletion_policy(&self) -> DeletionPolicy {
-        match &self.spec {
-            Ok(spec) => spec.deletion_policy(),
-            Err(unreadable) => unreadable.deletion_policy,
-        }
     }
 
     /// What could be read of the status.
@@ -186,12 +190,10 @@ fn read(text: &str) -> Result<Declared, String> {
         name: meta.name.as_deref().unwrap_or_default().into(),
     };
     let text = raw.spec.map_or("{}", RawValue::get);
-    let spec = read_spec(kind, text).map_err(|error| UnreadableSpec {
-        error: error.to_string(),
-        deletion_policy: read_deletion_policy(text),
-    });
+    let spec = read_spec(kind, text).map_err(|error| error.to_string());
+    let deletion_policy = read_deletion_policy(text);
     let recorded = Recorded { text: raw.status.map(|status| status.get().into()), ..Recorded::default() };
-    Ok(Declared { id, meta, spec, recorded })
+    Ok(Declared { id, meta, spec, deletion_policy, recorded })
 }
 
 fn read_spec(kind: CredentialKind, text: &str) -> Result<Arc<dyn CredentialSpec>, serde_json::Error> {
@@ -272,11 +274,11 @@ mod tests {
         later["provider"] = json!("Moon");
         later["deletionPolicy"] = json!("Orphan");
         let read = object(later, json!({}));
-        assert!(read.spec.as_ref().is_err_and(|error| error.error.contains("Moon")));
-        assert_eq!(read.deletion_policy(), DeletionPolicy::Orphan);
+        assert!(read.spec.as_ref().is_err_and(|error| error.contains("Moon")));
+        assert_eq!(read.deletion_policy, DeletionPolicy::Orphan);
         let mut newer = spec();
         newer["deletionPolicy"] = json!("Archive");
-        assert_eq!(object(newer, json!({})).deletion_policy(), DeletionPolicy::Protect);
+        assert_eq!(object(newer, json!({})).deletion_policy, DeletionPolicy::Protect);
     }
 
     #[test]

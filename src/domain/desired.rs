@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     content::{Content, SourceError},
     identity::{CredentialId, OwnerId},
-    ownership::Metadata,
     removal::Removal,
     rendered::RenderedSecret,
     targets::ClusterTargets,
@@ -26,14 +25,10 @@ pub(crate) struct DesiredState {
     pub secret_name: Arc<str>,
     /// The revision of the content, or of the last one.
     pub revision: Option<i64>,
-    /// Labels and annotations of the copies.
-    pub metadata: Arc<Metadata>,
-    /// What is written; `None` while no content was ever accepted, so that copies stay as they are.
+    /// What is written, with the content that was accepted last; `None` while no content was ever accepted, so that copies stay as they are.
     pub secret: Option<Arc<RenderedSecret>>,
     /// What the status tells of the source.
     pub source: SourceState,
-    /// The content that was accepted last.
-    pub content: Option<Arc<Content>>,
     /// When the content is valid, where it is for a time only.
     pub validity: Option<Validity>,
     /// The clusters that the credential wants, by name.
@@ -59,10 +54,8 @@ impl DesiredState {
             secret_name: id.name.clone(),
             id,
             revision: None,
-            metadata: Arc::default(),
             secret: None,
             source: SourceState::NotRead,
-            content: None,
             validity: None,
             clusters: BTreeMap::new(),
             policies_readable: true,

@@ -63,7 +63,7 @@ impl fmt::Display for CredentialId {
 ///
 /// It comes from kind, namespace and name, so that a hub that was restored from a backup, with
 /// new uids, finds its Secrets again. 96 bits of SHA-256: nobody finds a name with another's id.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct OwnerId(Arc<str>);
 
 impl OwnerId {
@@ -75,12 +75,6 @@ impl OwnerId {
     /// The label's value.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Debug for OwnerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
-
 /// `metadata.uid`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Uid {
@@ -31,12 +29,6 @@ impl fmt::Display for Uid {
             }
             Self::Text(text) => f.write_str(text),
         }
-    }
-}
-
-impl Serialize for Uid {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 
@@ -71,12 +63,6 @@ impl fmt::Display for ResourceVersion {
             Self::Number(number) => number.fmt(f),
             Self::Text(text) => f.write_str(text),
         }
-    }
-}
-
-impl Serialize for ResourceVersion {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 

@@ -22,7 +22,6 @@ pub(crate) mod fingerprint;
 pub(crate) mod htpasswd;
 pub(crate) mod identity;
 pub(crate) mod labels;
-pub(crate) mod lifecycle;
 pub(crate) mod member;
 pub(crate) mod meta;
 pub(crate) mod namespace;

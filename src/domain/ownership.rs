@@ -21,7 +21,8 @@ const ORPHAN: &str = "Orphan";
 /// Who we are on our copies: the id that they carry, and ids that we had before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hub {
-    id: Arc<str>,
+    /// The id that copies carry.
+    pub id: Arc<str>,
     former: BTreeSet<String>,
 }
 
@@ -29,11 +30,6 @@ impl Hub {
     /// A hub that writes `id`, and takes copies over that carry one of the former ids.
     pub fn new(id: &str, former: impl IntoIterator<Item = String>) -> Self {
         Self { id: id.into(), former: former.into_iter().collect() }
-    }
-
-    /// The id that copies carry.
-    pub fn id(&self) -> &str {
-        &self.id
     }
 
     /// Whether a copy with this id is ours.

@@ -360,7 +360,7 @@ impl Planner<'_> {
                     && *self
                         .in_line
                         .entry(Arc::as_ptr(&copy.metadata))
-                        .or_insert_with(|| copy.metadata.merged(&desired.metadata) == *copy.metadata)
+                        .or_insert_with(|| copy.metadata.merged(&secret.metadata) == *copy.metadata)
             }
             None => desired.revision.is_some() && copy.metadata.revision() == desired.revision,
         }

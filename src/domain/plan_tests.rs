@@ -109,12 +109,11 @@ impl Want<'_> {
         let secret = self.content.map(|text| {
             let hub = Arc::new(Hub::new("hub", []));
             let (id, name) = (id("quay"), self.name.into());
-            Arc::new(RenderedSecret::new(id, hub, name, metadata.clone(), content, print(text)))
+            Arc::new(RenderedSecret::new(id, hub, name, metadata, content, print(text)))
         });
         DesiredState {
             secret_name: self.name.into(),
             revision: Some(1),
-            metadata,
             secret,
             source: match self.unreadable {
                 true => SourceState::UnreadableSpec("unknown field".into()),

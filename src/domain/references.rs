@@ -73,12 +73,12 @@ impl References {
                 after.push((secret, field));
             }
         }
-        let differs = |one: &(Arc<str>, &'static str), others: &[_]| !others.contains(one);
-        let mut changed: Vec<Arc<str>> =
-            before.iter().filter(|one| differs(one, &after)).map(|(name, _)| name.clone()).collect();
-        for one in after.iter().filter(|one| differs(one, &before)) {
-            if !changed.contains(&one.0) {
-                changed.push(one.0.clone());
+        let gone = before.iter().filter(|one| !after.contains(one));
+        let new = after.iter().filter(|one| !before.contains(one));
+        let mut changed: Vec<Arc<str>> = Vec::new();
+        for (name, _) in gone.chain(new) {
+            if !changed.contains(name) {
+                changed.push(name.clone());
             }
         }
         if !after.is_empty() {

@@ -11,7 +11,6 @@ use super::{
     content::Content,
     fingerprint::{Fingerprint, encode},
     identity::{CredentialId, OwnerId},
-    meta::{ResourceVersion, Uid},
     ownership::{Hub, Metadata},
     snapshot::ExistingCopy,
 };
@@ -63,9 +62,9 @@ struct Body<'a> {
 struct Head<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<&'a Uid>,
+    uid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    resource_version: Option<&'a ResourceVersion>,
+    resource_version: Option<String>,
     labels: &'a BTreeMap<String, String>,
     annotations: &'a BTreeMap<String, String>,
 }
@@ -111,8 +110,8 @@ impl RenderedSecret {
             type_: self.content.type_,
             metadata: Head {
                 name: &self.name,
-                uid: seen.map(|copy| &copy.uid),
-                resource_version: seen.map(|copy| &copy.resource_version),
+                uid: seen.map(|copy| copy.uid.to_string()),
+                resource_version: seen.map(|copy| copy.resource_version.to_string()),
                 labels: &metadata.labels,
                 annotations: &metadata.annotations,
             },

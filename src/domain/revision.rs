@@ -1,6 +1,13 @@
 //! Numbering contents.
 
-use super::{fingerprint::Fingerprint, snapshot::ExistingCopy};
+use std::sync::Arc;
+
+use super::{
+    fingerprint::Fingerprint,
+    identity::{NamespacedName, OwnerId},
+    selection::LOCAL,
+    snapshot::Snapshot,
+};
 
 /// The revision of a content: the current one when a copy of it already has that, else the next.
 ///
@@ -10,11 +17,11 @@ use super::{fingerprint::Fingerprint, snapshot::ExistingCopy};
 ///
 /// `assigned` is what this process gave last, to which content: a status is written at most about once a
 /// second, and the source can change more often.
-pub(crate) fn revision<'a>(
+pub(crate) fn revision(
     recorded: Option<i64>,
     assigned: Option<(i64, Fingerprint)>,
     content: Fingerprint,
-    copies: impl IntoIterator<Item = &'a CopyDigest>,
+    copies: &[CopyDigest],
 ) -> i64 {
     let recorded = recorded.unwrap_or(0).max(0);
     let recorded = match assigned {
@@ -25,7 +32,7 @@ pub(crate) fn revision<'a>(
     // Without a record, as after a restore from a backup, the copies are all that is known.
     let credible = if recorded == 0 { i64::MAX - 1 } else { recorded.saturating_add(1) };
     let newest = copies
-        .into_iter()
+        .iter()
         .filter_map(|copy| Some((copy.revision?, copy.content == content)))
         .filter(|(found, _)| (1..=credible).contains(found))
         .max();
@@ -37,35 +44,52 @@ pub(crate) fn revision<'a>(
     }
 }
 
-/// The revision that all copies in one member have, when all of them have this very content: those of a hub that
-/// lost its status are of higher revisions than it can know of. One that was edited by hand proves nothing.
+/// The highest revision that all copies in some member have, when all of them have this very content: those of a hub
+/// that lost its status are of higher revisions than it can know of. One that was edited by hand proves nothing.
 pub(crate) fn attested(content: Fingerprint, copies: &[CopyDigest]) -> Option<i64> {
-    match copies {
-        [only] if only.content == content => only.revision.filter(|found| *found > 0),
+    let clusters = copies.chunk_by(|one, other| one.cluster == other.cluster);
+    let attested = clusters.filter_map(|copies| match copies {
+        [only] if *only.cluster != *LOCAL && only.content == content => only.revision,
         _ => None,
-    }
+    });
+    attested.filter(|found| *found > 0).max()
 }
 
 /// The copies of one credential in one cluster that have the same revision and content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CopyDigest {
+    pub cluster: Arc<str>,
     pub revision: Option<i64>,
     pub content: Fingerprint,
     pub copies: usize,
+    /// One of them.
+    pub example: NamespacedName,
 }
 
 impl CopyDigest {
-    /// Sums up copies.
-    pub fn of<'a>(copies: impl IntoIterator<Item = &'a ExistingCopy>) -> Vec<Self> {
+    /// Sums up the copies of one owner in one cluster; one in `home` is the example wherever it can be.
+    pub fn of(cluster: &Arc<str>, snapshot: &Snapshot, owner: &OwnerId, home: &str) -> Vec<Self> {
         let mut digests: Vec<Self> = Vec::new();
-        for copy in copies {
+        for (name, copy) in snapshot.copies.of(owner) {
             let (revision, content) = (copy.metadata.revision(), copy.content);
-            match digests.iter_mut().find(|digest| digest.revision == revision && digest.content == content) {
-                Some(digest) => digest.copies += 1,
-                None => digests.push(Self { revision, content, copies: 1 }),
+            match digests.iter_mut().find(|digest| digest.has(revision, content)) {
+                Some(digest) => {
+                    digest.copies += 1;
+                    if *name.namespace == *home && *digest.example.namespace != *home {
+                        digest.example = name.clone();
+                    }
+                }
+                None => {
+                    let (cluster, example) = (cluster.clone(), name.clone());
+                    digests.push(Self { cluster, revision, content, copies: 1, example });
+                }
             }
         }
         digests
+    }
+
+    pub fn has(&self, revision: Option<i64>, content: Fingerprint) -> bool {
+        self.revision == revision && self.content == content
     }
 }
 
@@ -79,7 +103,13 @@ mod tests {
     }
 
     fn copy(revision: &str, content: &str) -> CopyDigest {
-        CopyDigest { revision: revision.parse().ok(), content: print(content), copies: 1 }
+        CopyDigest {
+            cluster: "east".into(),
+            revision: revision.parse().ok(),
+            content: print(content),
+            copies: 1,
+            example: NamespacedName::new("web", "quay"),
+        }
     }
 
     #[test]
@@ -119,6 +149,10 @@ mod tests {
         assert_eq!(attested(print("a"), &[copy("7", "a"), copy("7", "b")]), None);
         assert_eq!(attested(print("a"), &[copy("x", "a")]), None);
         assert_eq!(attested(print("a"), &[]), None);
+        let in_cluster = |cluster: &str, copy: CopyDigest| CopyDigest { cluster: cluster.into(), ..copy };
+        assert_eq!(attested(print("a"), &[in_cluster("local", copy("7", "a"))]), None);
+        let two = [copy("7", "a"), in_cluster("west", copy("9", "a"))];
+        assert_eq!(attested(print("a"), &two), Some(9));
         // So believed, it is the record.
         assert_eq!(revision(Some(7), Some((1, print("a"))), print("a"), &there), 7);
     }

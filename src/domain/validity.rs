@@ -16,51 +16,26 @@ pub struct Validity {
     pub not_after: Timestamp,
 }
 
-/// Where in its time a content is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Before it.
-    NotYetValid,
-    /// In it.
-    Valid,
-    /// In its last 30 days.
-    ExpiringSoon,
-    /// After it.
-    Expired,
-}
-
-impl Phase {
-    /// The stable reason.
-    pub fn reason(self) -> Reason {
-        match self {
-            Self::NotYetValid => Reason::NotYetValid,
-            Self::Valid => Reason::Valid,
-            Self::ExpiringSoon => Reason::ExpiringSoon,
-            Self::Expired => Reason::Expired,
+impl Validity {
+    /// Where in its time a content is: `NotYetValid`, `Valid`, `ExpiringSoon` in its last 30 days, or `Expired`.
+    pub fn at(&self, now: Timestamp) -> Reason {
+        if now < self.not_before {
+            Reason::NotYetValid
+        } else if now > self.not_after {
+            Reason::Expired
+        } else if self.not_after.duration_since(now) < SOON {
+            Reason::ExpiringSoon
+        } else {
+            Reason::Valid
         }
     }
 
     /// Whether the content may be used.
-    pub fn is_usable(self) -> bool {
-        matches!(self, Self::Valid | Self::ExpiringSoon)
-    }
-}
-
-impl Validity {
-    /// Where in its time a content is.
-    pub fn at(&self, now: Timestamp) -> Phase {
-        if now < self.not_before {
-            Phase::NotYetValid
-        } else if now > self.not_after {
-            Phase::Expired
-        } else if self.not_after.duration_since(now) < SOON {
-            Phase::ExpiringSoon
-        } else {
-            Phase::Valid
-        }
+    pub fn is_usable(&self, now: Timestamp) -> bool {
+        (self.not_before..=self.not_after).contains(&now)
     }
 
-    /// When the phase changes next without anybody doing anything.
+    /// When that changes next without anybody doing anything.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         let soon = self.not_after.checked_sub(SOON).unwrap_or(self.not_before);
         // The last moment is still valid, so the look comes a second later.
@@ -72,10 +47,10 @@ impl Validity {
     /// A sentence's end on how things stand.
     pub fn problem(&self, now: Timestamp) -> String {
         match self.at(now) {
-            Phase::NotYetValid => format!("is not valid before {}", self.not_before),
-            Phase::Valid => format!("is valid until {}", self.not_after),
-            Phase::ExpiringSoon => format!("expires soon, at {}; renew it", self.not_after),
-            Phase::Expired => format!("expired at {}; renew it", self.not_after),
+            Reason::NotYetValid => format!("is not valid before {}", self.not_before),
+            Reason::ExpiringSoon => format!("expires soon, at {}; renew it", self.not_after),
+            Reason::Expired => format!("expired at {}; renew it", self.not_after),
+            _ => format!("is valid until {}", self.not_after),
         }
     }
 }
@@ -100,14 +75,14 @@ mod tests {
             now = next;
             phases.push(validity.at(now));
         }
-        assert_eq!(phases, [Phase::NotYetValid, Phase::Valid, Phase::ExpiringSoon, Phase::Expired]);
-        assert_eq!(validity.at(at(100)), Phase::ExpiringSoon, "the last moment counts");
+        assert_eq!(phases, [Reason::NotYetValid, Reason::Valid, Reason::ExpiringSoon, Reason::Expired]);
+        assert_eq!(validity.at(at(100)), Reason::ExpiringSoon, "the last moment counts");
     }
 
     #[test]
     fn a_short_life_is_never_more_than_expiring_soon() {
         let validity = Validity { not_before: at(10), not_after: at(12) };
-        assert_eq!(validity.at(at(11)), Phase::ExpiringSoon);
+        assert_eq!(validity.at(at(11)), Reason::ExpiringSoon);
         assert!(validity.next_change(at(11)).unwrap() > at(12));
     }
 }

@@ -23,16 +23,15 @@ use crate::{
     domain::{
         content::Content,
         credential::CredentialSpec,
-        declared::Declared,
+        declared::{Declared, Lifecycle},
         desired::{DesiredState, SourceState, accepted},
         fingerprint::Fingerprint,
         identity::{CredentialId, OwnerId},
-        lifecycle::Lifecycle,
         ownership::Metadata,
-        read_back::{self, ClusterCopies},
+        read_back,
         rendered::RenderedSecret,
-        revision::{attested, revision},
-        selection::{LOCAL, NamespaceMatcher, canonical},
+        revision::{CopyDigest, attested, revision},
+        selection::{NamespaceMatcher, canonical},
         targets::{ClusterTargets, Verdict},
         validity::Validity,
     },
@@ -99,7 +98,7 @@ impl CredentialLoop {
     }
 
     async fn reconcile_declared(&self, declared: &Arc<Declared>, memory: &mut Memory) -> Result<Next, Error> {
-        match Lifecycle::of(declared) {
+        match declared.lifecycle() {
             Lifecycle::Gone => {
                 self.forget(&declared.id.owner());
                 return Ok(Next::Done);
@@ -134,22 +133,21 @@ impl CredentialLoop {
         let result = memory.candidate.as_ref().map(|candidate| &candidate.result);
         let content = accepted(result, memory.last_good.as_ref());
         let recorded = declared.status().and_then(|status| status.revision);
-        let fingerprint =
-            content.as_ref().map(|content| context.fingerprints.of(content.type_, &content.data));
-        let revision = match fingerprint {
-            Some(fingerprint) => {
-                let revision = number(&copies, recorded, memory.assigned, fingerprint);
+        let revision = match &content {
+            Some(content) => {
+                let fingerprint = context.fingerprints.of(content.type_, &content.data);
+                let recorded = recorded.max(attested(fingerprint, &copies));
+                let revision = revision(recorded, memory.assigned, fingerprint, &copies);
                 memory.assigned = Some((revision, fingerprint));
                 Some(revision)
             }
             None => recorded.max(memory.assigned.map(|(revision, _)| revision)),
         };
-        let (hub, target, policy) = (&context.hub, spec.target(), spec.deletion_policy());
-        let metadata = Metadata::desired(id, hub.id(), revision.unwrap_or(0), target, policy);
-        let metadata = Arc::new(metadata);
-        let secret = content.clone().zip(fingerprint).map(|(content, fingerprint)| {
+        let (hub, target, policy) = (&context.hub, spec.target(), declared.deletion_policy);
+        let secret = content.clone().zip(memory.assigned).map(|(content, (revision, fingerprint))| {
+            let metadata = Arc::new(Metadata::desired(id, &hub.id, revision, target, policy));
             let (id, hub, name) = (id.clone(), hub.clone(), declared.secret_name());
-            Arc::new(RenderedSecret::new(id, hub, name, metadata.clone(), content, fingerprint))
+            Arc::new(RenderedSecret::new(id, hub, name, metadata, content, fingerprint))
         });
         let source = match result {
             Some(Ok(content)) => SourceState::Resolved(content.notes.clone()),
@@ -157,16 +155,14 @@ impl CredentialLoop {
             None => SourceState::NotRead,
         };
         let unreadable = matches!(&source, SourceState::Failed(error) if error.is_unreadable());
-        memory.last_good.clone_from(&content);
+        memory.last_good = content;
         let validity = validity(declared, memory);
         let named = target.clusters.iter().flat_map(|clusters| &clusters.names);
         let unknown = named.filter(|name| context.clusters.get(name).is_none());
         let state = DesiredState {
             revision,
-            metadata,
             secret,
             source,
-            content,
             validity,
             clusters,
             policies_readable,
@@ -196,7 +192,7 @@ impl CredentialLoop {
         spec: &Arc<dyn CredentialSpec>,
         memory: &mut Memory,
         permitted: bool,
-        copies: &[ClusterCopies],
+        copies: &[CopyDigest],
         now: Timestamp,
     ) {
         let context = &self.context;
@@ -315,7 +311,7 @@ impl CredentialLoop {
 fn blank(declared: &Declared) -> DesiredState {
     let source = match &declared.spec {
         Ok(_) => SourceState::NotRead,
-        Err(unreadable) => SourceState::UnreadableSpec(unreadable.error.clone()),
+        Err(error) => SourceState::UnreadableSpec(error.clone()),
     };
     DesiredState {
         source,
@@ -337,12 +333,10 @@ fn validity(declared: &Declared, memory: &Memory) -> Option<Validity> {
 }
 
 /// What the clusters have of a credential. One lock at a time.
-fn copies(members: &[Member], id: &CredentialId) -> Vec<ClusterCopies> {
+fn copies(members: &[Member], id: &CredentialId) -> Vec<CopyDigest> {
     let (owner, home) = (id.owner(), &id.namespace);
     let seen = members.iter().filter_map(Member::seen);
-    seen.map(|cluster| ClusterCopies::of(&cluster.name, cluster.read().snapshot(), &owner, home))
-        .filter(|copies| !copies.digests.is_empty())
-        .collect()
+    seen.flat_map(|cluster| CopyDigest::of(&cluster.name, cluster.read().snapshot(), &owner, home)).collect()
 }
 
 fn is_permitted_anywhere(members: &[Member], targets: &BTreeMap<Arc<str>, Arc<ClusterTargets>>) -> bool {
@@ -352,17 +346,4 @@ fn is_permitted_anywhere(members: &[Member], targets: &BTreeMap<Arc<str>, Arc<Cl
         let mut namespaces = cache.snapshot().namespaces.iter();
         namespaces.any(|(name, seen)| targets.judge(name, seen) == Verdict::Permitted)
     })
-}
-
-/// The revision of a content.
-fn number(
-    copies: &[ClusterCopies],
-    recorded: Option<i64>,
-    assigned: Option<(i64, Fingerprint)>,
-    content: Fingerprint,
-) -> i64 {
-    let members = copies.iter().filter(|copies| &*copies.cluster != LOCAL);
-    let attested = members.filter_map(|copies| attested(content, &copies.digests));
-    let recorded = recorded.into_iter().chain(attested).max();
-    revision(recorded, assigned, content, copies.iter().flat_map(|copies| &copies.digests))
 }

@@ -39,7 +39,7 @@ impl CredentialLoop {
             })
             .collect();
         let request = Request {
-            policy: declared.deletion_policy(),
+            policy: declared.deletion_policy,
             annotated: declared.is_forced(),
             namespace_terminating: context.own_namespace(&declared.id).is_none_or(|seen| seen.terminating),
             deleted: declared.meta.deletion_timestamp.as_ref().map_or(now, |time| time.0),

@@ -9,12 +9,11 @@ use crate::{
     cluster::describe,
     controller::Context,
     domain::{
-        SecretBytes,
-        content::{Content, Data, Inputs, SourceError, SourceSecret},
+        content::{Content, Data, Inputs, SourceError, SourceSecret, data},
         credential::CredentialSpec,
         declared::Declared,
         identity::NamespacedName,
-        read_back::Place,
+        revision::CopyDigest,
         schedule::READ_BACK,
         selection::LOCAL,
         validity::Validity,
@@ -67,7 +66,7 @@ pub(super) async fn read(
 pub(super) fn validity(result: &Result<Arc<Content>, SourceError>) -> Option<Validity> {
     match result {
         Ok(content) => content.validity,
-        Err(error) => error.validity(),
+        Err(error) => error.validity,
     }
 }
 
@@ -108,8 +107,8 @@ async fn render(
 
 /// Reads a content back from copies: from `local` where one is there, else from whichever member answers first. No
 /// member is waited for long.
-pub(super) async fn read_back(context: &Context, places: &[Place]) -> Option<SourceSecret> {
-    let (local, members): (Vec<&Place>, Vec<&Place>) =
+pub(super) async fn read_back(context: &Context, places: &[&CopyDigest]) -> Option<SourceSecret> {
+    let (local, members): (Vec<&CopyDigest>, Vec<&CopyDigest>) =
         places.iter().partition(|place| *place.cluster == *LOCAL);
     for place in local {
         if let Some(found) = read_copy(context, place).await {
@@ -129,19 +128,18 @@ pub(super) async fn read_back(context: &Context, places: &[Place]) -> Option<Sou
 }
 
 /// Reads a copy. One that has changed since it was seen is not believed.
-async fn read_copy(context: &Context, Place { cluster, name, content }: &Place) -> Option<SourceSecret> {
-    let member = context.clusters.get(cluster)?;
+async fn read_copy(context: &Context, place: &CopyDigest) -> Option<SourceSecret> {
+    let (member, name) = (context.clusters.get(&place.cluster)?, &place.example);
     let found = member.up()?.connection.secret(&name.namespace, &name.name).await.ok()??;
     let copy = take(&name.name, found);
-    (context.fingerprints.of(&copy.type_, &copy.data) == *content).then_some(copy)
+    (context.fingerprints.of(&copy.type_, &copy.data) == place.content).then_some(copy)
 }
 
 /// A Secret with its values where they are wiped.
 fn take(name: &str, secret: Secret) -> SourceSecret {
-    let data = secret.data.unwrap_or_default();
     SourceSecret {
         name: name.to_owned(),
         type_: secret.type_.unwrap_or_else(|| "Opaque".to_owned()),
-        data: data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect(),
+        data: data(secret.data),
     }
 }

@@ -16,7 +16,7 @@ use kube::{
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::{MemberLoop, access_secret};
+use super::MemberLoop;
 use crate::{
     api::{AdoptedFrom, ClusterTool, LABEL_MANAGED_BY, MANAGER, MemberCluster, MemberClusterSpec},
     cluster::reflector::{self, Store, reflect},
@@ -24,6 +24,7 @@ use crate::{
     domain::{
         access,
         adoption::{ARGOCD_SKIP, Scope, member_labels, member_name},
+        content,
         event::{Action, Note},
         identity::NamespacedName,
         member::{ARGOCD_CLUSTER, ARGOCD_LABEL, CLUSTER_API_LABEL, CLUSTER_API_SUFFIX},
@@ -196,7 +197,7 @@ impl Adoption {
                 let Some(found) = found.map_err(Error::api("read a cluster Secret of Argo CD"))? else {
                     return Ok(None);
                 };
-                let data = access_secret(found).data;
+                let data = content::data(found.data);
                 if access::is_in_cluster(&data) {
                     return Ok(None);
                 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt, core::ApiResource};
 use serde::Deserialize;
 use serde_json::Value;
@@ -27,12 +27,11 @@ use crate::{
     api::{ANNOTATION_FORCE_DELETE, FINALIZER, MemberCluster},
     cluster::{Unreadable, configuration, describe},
     domain::{
-        SecretBytes,
         access::Access,
         adoption::Adopt,
         condition::{self, ConditionStatus, ConditionType, Verdict},
         event::{Action, Note},
-        member::{self, AccessSecret, Leave, MemberError, MemberRemoval, MemberState, Observation},
+        member::{self, Leave, MemberError, MemberRemoval, MemberState, Observation},
         reason::Reason,
         schedule::{MEMBER_EMPTYING, MEMBER_RESYNC, MEMBER_TROUBLED, START_PATIENCE},
         selection::LOCAL,
@@ -190,7 +189,7 @@ impl MemberLoop {
             secret: place.to_string(),
             problem: describe(&error),
         })?;
-        member::read(&object.spec, &place, secret.map(access_secret).as_ref(), self.allow_insecure)
+        member::read(&object.spec, &place, secret, self.allow_insecure)
     }
 
     /// Puts the member into the registry, and looks at it there.
@@ -248,7 +247,9 @@ impl MemberLoop {
         };
         match (refused, clusters.get(name)) {
             (Some(state), _) => seen.state = state,
-            (None, Some(Member { link: Link::Broken(why), .. })) => seen.state = MemberState::Unusable(why),
+            (None, Some(Member { link: Link::Broken(why), .. })) => {
+                seen.state = MemberState::Invalid(MemberError::Unusable(why));
+            }
             (None, Some(member)) => self.observe(&member, &mut seen),
             (None, None) => {}
         }
@@ -343,14 +344,5 @@ impl MemberLoop {
         let client = self.context.local().connection.client();
         let api = Api::all_with(client, &ApiResource::erase::<MemberCluster>(&()));
         Target { api, name: name.to_owned() }
-    }
-}
-
-/// A Secret with values that are wiped from memory when dropped.
-fn access_secret(secret: Secret) -> AccessSecret {
-    let data = secret.data.unwrap_or_default();
-    AccessSecret {
-        labels: secret.metadata.labels.unwrap_or_default(),
-        data: data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect(),
     }
 }

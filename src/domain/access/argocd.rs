@@ -1,11 +1,9 @@
 //! What Argo CD keeps of a cluster: a Secret with `name`, `server` and `config`.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{Access, AccessError, Fields, MAX_BYTES, Raw, refuse};
-use crate::domain::sensitive::SecretBytes;
+use crate::domain::{content::Data, sensitive::SecretBytes};
 
 const FIELDS: Fields = Fields {
     insecure: "tlsClientConfig.insecure",
@@ -41,14 +39,13 @@ struct Tls {
 }
 
 /// The address of the cluster, when it is text.
-fn server(data: &BTreeMap<String, SecretBytes>) -> Result<&str, AccessError> {
+fn server(data: &Data) -> Result<&str, AccessError> {
     let server = data.get("server").map_or(&[][..], SecretBytes::expose);
     std::str::from_utf8(server.trim_ascii()).map_err(|_| AccessError::InvalidServer)
 }
 
 /// Whether a cluster Secret of Argo CD means the cluster that Argo CD runs in.
-#[must_use]
-pub fn is_in_cluster(data: &BTreeMap<String, SecretBytes>) -> bool {
+pub fn is_in_cluster(data: &Data) -> bool {
     server(data).is_ok_and(|server| server.trim_end_matches('/') == IN_CLUSTER)
 }
 
@@ -56,7 +53,7 @@ pub fn is_in_cluster(data: &BTreeMap<String, SecretBytes>) -> bool {
 ///
 /// # Errors
 /// Why it is not used.
-pub fn argocd(data: &BTreeMap<String, SecretBytes>, allow_insecure: bool) -> Result<Access, AccessError> {
+pub fn argocd(data: &Data, allow_insecure: bool) -> Result<Access, AccessError> {
     let server = server(data)?;
     if is_in_cluster(data) {
         return Err(AccessError::InCluster);

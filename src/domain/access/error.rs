@@ -102,7 +102,6 @@ pub enum AccessError {
 
 impl AccessError {
     /// The stable reason.
-    #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
             Self::TooLarge => "TooLarge",

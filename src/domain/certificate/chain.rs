@@ -57,7 +57,7 @@ pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateError>
                 Reason::KeyMismatch,
                 format!(
                     "does not belong to the certificate, which has the public key of another {} key; put the two that were made together into the Secret",
-                    own.algorithm()
+                    own.algorithm
                 ),
             ),
         });
@@ -106,7 +106,7 @@ impl Checked {
     /// Which certificate above the server's own is to blame when the chain is not valid at a time.
     pub fn to_blame(&self, now: Timestamp) -> Option<&str> {
         let (position, (subject, _)) =
-            self.parts.iter().enumerate().find(|(_, (_, validity))| !validity.at(now).is_usable())?;
+            self.parts.iter().enumerate().find(|(_, (_, validity))| !validity.is_usable(now))?;
         (position > 0).then_some(subject.as_str())
     }
 }

@@ -33,7 +33,7 @@ pub fn describe(certificate: &X509) -> CertificateStatus {
         not_before: Time(validity.not_before),
         not_after: Time(validity.not_after),
         fingerprint_sha256: hex(&Sha256::digest(&certificate.der), ":"),
-        key_algorithm: certificate.public_key().map(|key| key.algorithm()).unwrap_or_default(),
+        key_algorithm: certificate.public_key().map(|key| key.algorithm).unwrap_or_default(),
     }
 }
 

@@ -9,7 +9,8 @@ use crate::domain::reason::Reason;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct CertificateError {
-    reason: Reason,
+    /// The stable reason.
+    pub reason: Reason,
     message: String,
 }
 
@@ -17,11 +18,6 @@ impl CertificateError {
     /// An error for a reason that has no function of its own.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
-    }
-
-    /// The stable reason.
-    pub fn reason(&self) -> Reason {
-        self.reason
     }
 }
 

@@ -37,19 +37,11 @@ const MIN_RSA_BITS: usize = 2048;
 /// A public key, in the one form that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
-    kind: Kind,
+    /// Such as `RSA-2048`, `ECDSA-P256` or `Ed25519`.
+    pub algorithm: String,
+    rsa_bits: Option<usize>,
     /// DER of `n` and `e` of RSA, the uncompressed point of ECDSA, or the bytes of Ed25519.
     bytes: Vec<u8>,
-}
-
-/// The kinds of key that usual clients speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Rsa { bits: usize },
-    P256,
-    P384,
-    P521,
-    Ed25519,
 }
 
 /// What the public point of an ECDSA key is worked out from.
@@ -94,7 +86,7 @@ impl PublicKey {
                 let curve = curve.ok_or_else(another_curve)?;
                 Self::ec(curve, EcKey::Public(bytes))?.ok_or_else(broken)
             }
-            ID_ED_25519 => Ok(Self { kind: Kind::Ed25519, bytes: bytes.to_vec() }),
+            ID_ED_25519 => Ok(Self::new("Ed25519", bytes)),
             other => Err(unsupported(&format!("a key of type {other}"))),
         }
     }
@@ -103,27 +95,22 @@ impl PublicKey {
         let modulus = key.modulus.as_bytes();
         let zeros = modulus.first()?.leading_zeros();
         let bits = modulus.len() * 8 - usize::try_from(zeros).ok()?;
-        Some(Self { kind: Kind::Rsa { bits }, bytes: key.to_der().ok()? })
+        Some(Self { rsa_bits: Some(bits), ..Self::new(format!("RSA-{bits}"), key.to_der().ok()?) })
     }
 
     /// `None` when the key is not on its curve.
     fn ec(curve: ObjectIdentifier, key: EcKey<'_>) -> Result<Option<Self>, CertificateError> {
-        let (kind, point) = match curve {
-            SECP_256_R_1 => (Kind::P256, key.point::<NistP256>()),
-            SECP_384_R_1 => (Kind::P384, key.point::<NistP384>()),
-            SECP_521_R_1 => (Kind::P521, key.point::<NistP521>()),
+        let (algorithm, point) = match curve {
+            SECP_256_R_1 => ("ECDSA-P256", key.point::<NistP256>()),
+            SECP_384_R_1 => ("ECDSA-P384", key.point::<NistP384>()),
+            SECP_521_R_1 => ("ECDSA-P521", key.point::<NistP521>()),
             _ => return Err(another_curve()),
         };
-        Ok(point.map(|bytes| Self { kind, bytes }))
+        Ok(point.map(|point| Self::new(algorithm, point)))
     }
 
-    /// Such as `RSA-2048`, `ECDSA-P256` or `Ed25519`.
-    pub fn algorithm(&self) -> String {
-        match self.kind {
-            Kind::Rsa { bits } => format!("RSA-{bits}"),
-            Kind::P256 | Kind::P384 | Kind::P521 => format!("ECDSA-{:?}", self.kind),
-            Kind::Ed25519 => "Ed25519".to_owned(),
-        }
+    fn new(algorithm: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        Self { algorithm: algorithm.into(), rsa_bits: None, bytes: bytes.into() }
     }
 
     /// Refuses what clients refuse.
@@ -131,8 +118,8 @@ impl PublicKey {
     /// # Errors
     /// When the key is too short.
     pub fn strong_enough(&self) -> Result<(), CertificateError> {
-        match self.kind {
-            Kind::Rsa { bits } if bits < MIN_RSA_BITS => Err(CertificateError::new(
+        match self.rsa_bits {
+            Some(bits) if bits < MIN_RSA_BITS => Err(CertificateError::new(
                 Reason::UnsupportedKey,
                 format!(
                     "holds a certificate for an RSA key of {bits} bits, which clients refuse; make one with at least {MIN_RSA_BITS}"
@@ -224,7 +211,7 @@ fn from_pkcs8(der: &[u8]) -> Result<PublicKey, CertificateError> {
             let seed = <&OctetStringRef>::from_der(key).map_err(|_| damaged("Ed25519"))?;
             let pair =
                 Ed25519KeyPair::from_seed_unchecked(seed.as_bytes()).map_err(|_| damaged("Ed25519"))?;
-            Ok(PublicKey { kind: Kind::Ed25519, bytes: pair.public_key().as_ref().to_vec() })
+            Ok(PublicKey::new("Ed25519", pair.public_key().as_ref()))
         }
         other => Err(unsupported(&format!("a key of type {other}"))),
     }

@@ -15,7 +15,7 @@ fn judge(chain: &str, key: &str) -> Result<Checked, CertificateError> {
 
 fn refused(chain: &str, key: &str) -> (Reason, String) {
     let problem = judge(chain, key).unwrap_err();
-    (problem.reason(), problem.to_string())
+    (problem.reason, problem.to_string())
 }
 
 /// Leaf, two intermediates and the root, in the right order.
@@ -38,7 +38,7 @@ fn every_kind_of_key_is_known_from_both_sides() {
         let pair = root.issue(leaf_params("a.example.com", 2020, 2120), kind);
         let checked = judge(&pair.certificate, &pair.key).unwrap();
         assert!(checked.notes.is_empty());
-        assert_eq!(private_key(pair.key.as_bytes()).unwrap().algorithm(), name);
+        assert_eq!(private_key(pair.key.as_bytes()).unwrap().algorithm, name);
         let other = root.issue(leaf_params("a.example.com", 2020, 2120), kind);
         let (reason, message) = refused(&pair.certificate, &other.key);
         assert_eq!(reason, Reason::KeyMismatch);
@@ -101,7 +101,7 @@ fn a_chain_is_valid_while_all_of_it_is() {
     assert!(checked.notes[0].contains("CN=short in its chain expires before it"), "{:?}", checked.notes);
     let old = root.issue(leaf_params("a.example.com", 2019, 2021), &rcgen::PKCS_ED25519);
     let checked = judge(&old.certificate, &old.key).unwrap();
-    assert!(!checked.validity.at(now()).is_usable());
+    assert!(!checked.validity.is_usable(now()));
     assert_eq!(checked.to_blame(now()), None, "it has expired itself");
 }
 
@@ -190,7 +190,7 @@ fn what_cannot_be_a_chain_says_what_to_do() {
     ] {
         for problem in [certificates(bytes).map(drop).unwrap_err(), private_key(bytes).map(drop).unwrap_err()]
         {
-            assert_eq!(problem.reason(), Reason::UnsupportedFormat);
+            assert_eq!(problem.reason, Reason::UnsupportedFormat);
             assert!(problem.to_string().contains(word), "{problem}");
         }
     }
@@ -260,7 +260,7 @@ proptest! {
             Ok(_) => prop_assert_eq!(order, [0, 1, 2]),
             Err(problem) => {
                 prop_assert_ne!(order, [0, 1, 2]);
-                prop_assert_eq!(problem.reason(), Reason::ChainOutOfOrder);
+                prop_assert_eq!(problem.reason, Reason::ChainOutOfOrder);
                 let told = problem.to_string();
                 prop_assert!(told.ends_with(" is 1. CN=a.example.com, 2. CN=lower, 3. CN=upper"), "{}", told);
             }

@@ -10,14 +10,15 @@ pub(crate) use status::{Observation, note, status, told_how_connecting_ended, wo
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::Secret;
 use thiserror::Error;
 
 use super::{
     access::{self, Access, AccessError},
     adoption::Adopt,
+    content::data,
     identity::NamespacedName,
     reason::Reason,
-    sensitive::SecretBytes,
 };
 use crate::api::{AdoptedFrom, ClusterTool, MemberClusterSpec};
 
@@ -56,6 +57,9 @@ pub enum MemberError {
     /// The Secret lacks what marks the clusters of the tool.
     #[error("Secret '{secret}' is not one of {tool}'s clusters: it lacks {mark}")]
     NotTheirs { secret: String, tool: &'static str, mark: String },
+    /// No connection can be tried, as with a certificate that TLS does not take; what is wrong.
+    #[error("no connection can be made from what the Secret holds: {0}")]
+    Unusable(String),
     /// The API server of the hub does not let the operator read the Secret, or the like.
     #[error("Secret '{secret}' cannot be read: {problem}")]
     Unreadable { secret: String, problem: String },
@@ -63,30 +67,19 @@ pub enum MemberError {
 
 impl MemberError {
     /// The stable reason.
-    #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
             Self::SecretMissing { .. } | Self::KeyMissing { .. } => Reason::KubeconfigMissing,
-            Self::Refused { .. } => Reason::KubeconfigRefused,
+            Self::Refused { .. } | Self::Unusable(_) => Reason::KubeconfigRefused,
             Self::AdoptionOff { .. } | Self::NotTheirs { .. } => Reason::AdoptionNotAllowed,
             Self::Unreadable { .. } => Reason::KubeconfigUnreadable,
         }
     }
 
     /// Whether it may pass with nobody touching the MemberCluster.
-    #[must_use]
     pub fn is_waiting(&self) -> bool {
         matches!(self.reason(), Reason::KubeconfigMissing | Reason::KubeconfigUnreadable)
     }
-}
-
-/// A Secret that says how to reach a cluster.
-#[derive(Clone, Debug, Default)]
-pub struct AccessSecret {
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// Its data.
-    pub data: BTreeMap<String, SecretBytes>,
 }
 
 /// The Secret that says how to reach a member, when the operator may read it.
@@ -101,23 +94,17 @@ pub fn place(
     if let Some(AdoptedFrom { tool, namespace, .. }) = &spec.adopted_from
         && !adopt.covers(*tool, namespace)
     {
-        let flag = match tool {
-            ClusterTool::ArgoCD => "--adopt-argocd-clusters",
-            ClusterTool::ClusterAPI => "--adopt-cluster-api",
-        };
-        return Err(MemberError::AdoptionOff { tool: title(*tool), namespace: namespace.clone(), flag });
+        let (tool, flag) = title_and_flag(*tool);
+        return Err(MemberError::AdoptionOff { tool, namespace: namespace.clone(), flag });
     }
     Ok(access_secret(spec, operator_namespace))
 }
 
 /// What `status.source` says: kind, namespace and name of the Secret that says how to reach a member.
-#[must_use]
 pub fn source(spec: &MemberClusterSpec, operator_namespace: &str) -> String {
-    let kind = match spec.adopted_from.as_ref().map(|from| from.tool) {
-        Some(ClusterTool::ArgoCD) => "ArgoCD",
-        Some(ClusterTool::ClusterAPI) => "ClusterAPI",
-        None => "Kubeconfig",
-    };
+    // A variant is called as in the spec.
+    let adopted = spec.adopted_from.as_ref().map(|from| format!("{:?}", from.tool));
+    let kind = adopted.as_deref().unwrap_or("Kubeconfig");
     format!("{kind}/{}", access_secret(spec, operator_namespace))
 }
 
@@ -136,22 +123,23 @@ fn access_secret(spec: &MemberClusterSpec, operator_namespace: &str) -> Namespac
 pub fn read(
     spec: &MemberClusterSpec,
     place: &NamespacedName,
-    found: Option<&AccessSecret>,
+    found: Option<Secret>,
     allow_insecure: bool,
 ) -> Result<Access, MemberError> {
     let secret = place.to_string();
     let Some(found) = found else { return Err(MemberError::SecretMissing { secret }) };
+    let data = data(found.data);
     if let Some(from) = &spec.adopted_from {
-        check_mark(from, found, &secret)?;
+        check_mark(from, &found.metadata.labels.unwrap_or_default(), &secret)?;
         if from.tool == ClusterTool::ArgoCD {
             let what = format!("Secret '{secret}'");
-            return access::argocd(&found.data, allow_insecure)
+            return access::argocd(&data, allow_insecure)
                 .map_err(|problem| MemberError::Refused { what, problem });
         }
     }
     let named = spec.kubeconfig_secret_ref.as_ref().and_then(|reference| reference.key.as_deref());
     let keys = named.as_ref().map_or(&KEYS[..], std::slice::from_ref);
-    let value = keys.iter().find_map(|key| found.data.get(*key).map(|value| (*key, value)));
+    let value = keys.iter().find_map(|key| data.get(*key).map(|value| (*key, value)));
     let Some((key, value)) = value else {
         let key = keys.iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(" nor ");
         return Err(MemberError::KeyMissing { secret, key });
@@ -163,17 +151,21 @@ pub fn read(
 
 /// Checks that the tool takes the Secret for a cluster. Without this, a MemberCluster could make the operator try any
 /// Secret of the namespace as one.
-fn check_mark(from: &AdoptedFrom, found: &AccessSecret, secret: &str) -> Result<(), MemberError> {
-    let lacks =
-        |mark: String| MemberError::NotTheirs { secret: secret.to_owned(), tool: title(from.tool), mark };
+fn check_mark(
+    from: &AdoptedFrom,
+    labels: &BTreeMap<String, String>,
+    secret: &str,
+) -> Result<(), MemberError> {
+    let (tool, _) = title_and_flag(from.tool);
+    let lacks = |mark: String| MemberError::NotTheirs { secret: secret.to_owned(), tool, mark };
     match from.tool {
         ClusterTool::ArgoCD => {
-            if found.labels.get(ARGOCD_LABEL).is_none_or(|value| value != ARGOCD_CLUSTER) {
+            if labels.get(ARGOCD_LABEL).is_none_or(|value| value != ARGOCD_CLUSTER) {
                 return Err(lacks(format!("label {ARGOCD_LABEL}: {ARGOCD_CLUSTER}")));
             }
         }
         ClusterTool::ClusterAPI => {
-            let cluster = found.labels.get(CLUSTER_API_LABEL);
+            let cluster = labels.get(CLUSTER_API_LABEL);
             let cluster = cluster.ok_or_else(|| lacks(format!("label {CLUSTER_API_LABEL}")))?;
             if from.name.strip_suffix(CLUSTER_API_SUFFIX) != Some(cluster.as_str()) {
                 return Err(lacks(format!("a name of '{cluster}{CLUSTER_API_SUFFIX}'")));
@@ -183,11 +175,11 @@ fn check_mark(from: &AdoptedFrom, found: &AccessSecret, secret: &str) -> Result<
     Ok(())
 }
 
-/// What a tool calls itself.
-fn title(tool: ClusterTool) -> &'static str {
+/// What a tool calls itself, and the flag by which its clusters are adopted.
+fn title_and_flag(tool: ClusterTool) -> (&'static str, &'static str) {
     match tool {
-        ClusterTool::ArgoCD => "Argo CD",
-        ClusterTool::ClusterAPI => "Cluster API",
+        ClusterTool::ArgoCD => ("Argo CD", "--adopt-argocd-clusters"),
+        ClusterTool::ClusterAPI => ("Cluster API", "--adopt-cluster-api"),
     }
 }
 

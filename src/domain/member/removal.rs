@@ -43,14 +43,12 @@ pub enum Leave {
 }
 
 /// Whether the cluster of a member that is being deleted is to be emptied of what nothing uses.
-#[must_use]
 pub fn takes_back(spec: &MemberClusterSpec, forced: bool) -> bool {
     spec.deletion_policy == MemberDeletionPolicy::RemoveUnused && !spec.paused && !forced
 }
 
 impl MemberRemoval<'_> {
     /// Whether the member may go.
-    #[must_use]
     pub fn judge(&self, now: Timestamp) -> Leave {
         let normal = |reason, text| Leave::Now(Note::normal(reason, Action::Delete, text));
         let left_behind = |text| Leave::Now(Note::warning(Reason::LeftBehind, Action::Delete, text));

@@ -11,8 +11,6 @@ const NAMELESS: &str = "it shows no namespace kube-system, by whose uid clusters
 pub enum MemberState {
     /// Nothing usable says how to reach it.
     Invalid(MemberError),
-    /// No connection can be tried, as with a certificate that TLS does not take; what is wrong.
-    Unusable(String),
     /// It is the cluster of another member, or of the operator.
     Duplicate {
         /// The name of that member, or `local`.

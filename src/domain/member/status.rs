@@ -44,7 +44,6 @@ pub struct Observation {
 }
 
 /// The status of a member. What was seen before and cannot be seen now stays.
-#[must_use]
 pub fn status(
     seen: &Observation,
     previous: Option<&MemberClusterStatus>,
@@ -66,7 +65,6 @@ pub fn status(
 
 /// Whether a status says anything that the last one does not; that it was asked once more is worth it only
 /// now and then.
-#[must_use]
 pub fn worth_writing(previous: Option<&MemberClusterStatus>, next: &MemberClusterStatus) -> bool {
     let Some(previous) = previous else { return true };
     let mut next = next.clone();
@@ -79,7 +77,6 @@ pub fn worth_writing(previous: Option<&MemberClusterStatus>, next: &MemberCluste
 }
 
 /// The Event of the step from one status to the next: one for each change of `Ready`.
-#[must_use]
 pub fn note(previous: Option<&MemberClusterStatus>, next: &MemberClusterStatus) -> Option<Note> {
     let ready = |status| condition::find(status, ConditionType::Ready);
     let new = ready(&next.conditions)?;
@@ -158,11 +155,6 @@ fn told(state: &MemberState) -> (Reason, String, bool) {
             (Reason::Connecting, "the operator is connecting to the cluster".to_owned(), false)
         }
         MemberState::Invalid(error) => (error.reason(), error.to_string(), !error.is_waiting()),
-        MemberState::Unusable(why) => (
-            Reason::KubeconfigRefused,
-            format!("no connection can be made from what the Secret holds: {why}"),
-            true,
-        ),
         MemberState::Duplicate { of } => (
             Reason::DuplicateCluster,
             format!(

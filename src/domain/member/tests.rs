@@ -1,4 +1,8 @@
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use k8s_openapi::{
+    ByteString,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+    jiff::Timestamp,
+};
 use serde_json::json;
 
 use super::*;
@@ -17,19 +21,18 @@ fn spec(value: serde_json::Value) -> MemberClusterSpec {
     serde_json::from_value(value).unwrap()
 }
 
-fn secret(labels: &[(&str, &str)], data: &[(&str, &str)]) -> AccessSecret {
-    AccessSecret {
-        labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-        data: data.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::from(*value))).collect(),
+fn secret(labels: &[(&str, &str)], data: &[(&str, &str)]) -> Secret {
+    let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let data = data.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
+    Secret {
+        metadata: ObjectMeta { labels: Some(labels), ..ObjectMeta::default() },
+        data: Some(data.collect()),
+        ..Secret::default()
     }
 }
 
-fn read_spec(
-    spec: &MemberClusterSpec,
-    adopt: &Adopt,
-    found: Option<&AccessSecret>,
-) -> Result<Access, MemberError> {
-    read(spec, &place(spec, OPERATOR, adopt)?, found, false)
+fn read_spec(spec: &MemberClusterSpec, adopt: &Adopt, found: Option<&Secret>) -> Result<Access, MemberError> {
+    read(spec, &place(spec, OPERATOR, adopt)?, found.cloned(), false)
 }
 
 #[test]
@@ -123,7 +126,13 @@ fn never_both_reconciling_and_stalled_and_ready_only_when_it_can_be_used() {
         (MemberState::Connecting, "Connecting", "Unknown", "True", "False"),
         (MemberState::Invalid(missing), "KubeconfigMissing", "Unknown", "True", "False"),
         (MemberState::Invalid(refused), "KubeconfigRefused", "Unknown", "False", "True"),
-        (MemberState::Unusable("no".into()), "KubeconfigRefused", "Unknown", "False", "True"),
+        (
+            MemberState::Invalid(MemberError::Unusable("no".into())),
+            "KubeconfigRefused",
+            "Unknown",
+            "False",
+            "True",
+        ),
         (MemberState::Duplicate { of: "west".into() }, "DuplicateCluster", "Unknown", "False", "True"),
         (MemberState::Down("connection refused".into()), "Unreachable", "False", "True", "False"),
         (

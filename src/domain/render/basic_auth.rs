@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::value::{self, invalid};
 use crate::{
-    api::{BasicAuthCredentialSpec, BasicAuthFormat, BasicAuthStatus, DeletionPolicy, PasswordHash, Target},
+    api::{BasicAuthCredentialSpec, BasicAuthFormat, BasicAuthStatus, PasswordHash, Target},
     domain::{
         SecretBytes,
         content::{Content, Data, Inputs, SourceError, SourceSecret, Warning},
@@ -23,10 +23,6 @@ impl CredentialSpec for BasicAuthCredentialSpec {
 
     fn target(&self) -> &Target {
         &self.target
-    }
-
-    fn deletion_policy(&self) -> DeletionPolicy {
-        self.deletion_policy
     }
 
     fn source(&self) -> Source {
@@ -83,8 +79,8 @@ fn render(spec: &BasicAuthCredentialSpec, inputs: Inputs<'_>) -> Result<Content,
     };
     let weak = users.values().any(|user| value::is_weak(user.password.text));
     let warnings = [
-        weak.then_some(Warning::WeakPassword),
-        (hash(spec) == Some(PasswordHash::Sha1)).then_some(Warning::WeakHash),
+        weak.then_some(Warning::WEAK_PASSWORD),
+        (hash(spec) == Some(PasswordHash::Sha1)).then_some(Warning::WEAK_HASH),
     ];
     Ok(Content {
         type_,

@@ -117,7 +117,7 @@ fn described(content: &Content) -> CertificateStatus {
 }
 
 fn reason(judged: &Judged) -> &'static str {
-    judged.as_ref().map_or_else(|error| error.reason().as_str(), |_| "Good")
+    judged.as_ref().map_or_else(|error| error.reason.as_str(), |_| "Good")
 }
 
 #[test]

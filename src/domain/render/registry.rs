@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::value::{self, invalid};
 use crate::{
-    api::{DeletionPolicy, RegistryCredentialSpec, RegistryStatus, Target},
+    api::{RegistryCredentialSpec, RegistryStatus, Target},
     domain::{
         SecretBytes,
         content::{Content, Inputs, SourceError, SourceSecret, Warning},
@@ -25,10 +25,6 @@ const OUTPUT_KEY: &str = ".dockerconfigjson";
 impl CredentialSpec for RegistryCredentialSpec {
     fn target(&self) -> &Target {
         &self.target
-    }
-
-    fn deletion_policy(&self) -> DeletionPolicy {
-        self.deletion_policy
     }
 
     fn source(&self) -> Source {
@@ -84,7 +80,7 @@ fn render(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Conten
             OUTPUT_KEY.into(),
             docker_config(&registry.key, username, &login.password, spec.email.as_deref().or(login.email)),
         )]),
-        warnings: weak.then_some(Warning::WeakPassword).into_iter().collect(),
+        warnings: weak.then_some(Warning::WEAK_PASSWORD).into_iter().collect(),
         notes: login.notes,
         validity: None,
     })
@@ -111,20 +107,13 @@ struct DockerConfig<'a> {
     auths: BTreeMap<String, Entry<'a>>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 struct Entry<'a> {
     username: Option<String>,
-    password: Option<String>,
-    auth: Option<String>,
+    password: Option<Zeroizing<String>>,
+    auth: Option<Zeroizing<String>>,
     #[serde(borrow)]
     email: Option<&'a str>,
-}
-
-impl Drop for Entry<'_> {
-    fn drop(&mut self) {
-        self.password.zeroize();
-        self.auth.zeroize();
-    }
 }
 
 /// Takes the one login out of a dockerconfigjson that kubelet would use for the registry.
@@ -158,7 +147,7 @@ fn from_docker_config<'a>(
         (Some(auth), _, _) if !auth.is_empty() => {
             decode_auth(auth).ok_or_else(|| wrong("has an `auth` that is not base64 of user:password"))?
         }
-        (_, Some(username), Some(password)) => (username.clone(), Zeroizing::new(password.clone())),
+        (_, Some(username), Some(password)) => (username.clone(), password.clone()),
         _ => return Err(wrong("has neither `auth` nor `username` and `password` for the registry")),
     };
     value::check_password(secret, OUTPUT_KEY, value::strip_newline(&password).unwrap_or(&password))?;

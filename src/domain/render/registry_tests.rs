@@ -26,7 +26,7 @@ fn config(content: &Content) -> Value {
 
 fn reason(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> (Reason, String) {
     let error = render(spec, secret).unwrap_err();
-    (error.reason(), error.to_string())
+    (error.reason, error.to_string())
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_missing_entry_names_what_there_is() {
 fn a_short_password_is_a_warning() {
     let content =
         render(&spec(json!({"username": "me"})), &secret("Opaque", &[("password", b"1234567")])).unwrap();
-    assert_eq!(content.warnings, [Warning::WeakPassword]);
+    assert_eq!(content.warnings, [Warning::WEAK_PASSWORD]);
 }
 
 proptest! {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::value;
 use crate::{
-    api::{CertificateStatus, CredentialStatus, DeletionPolicy, Target, TlsCredentialSpec},
+    api::{CertificateStatus, CredentialStatus, Target, TlsCredentialSpec},
     domain::{
         SecretBytes,
         certificate::{self, CertificateError},
@@ -30,10 +30,6 @@ const DETAIL: &str = "certificate";
 impl CredentialSpec for TlsCredentialSpec {
     fn target(&self) -> &Target {
         &self.target
-    }
-
-    fn deletion_policy(&self) -> DeletionPolicy {
-        self.deletion_policy
     }
 
     fn source(&self) -> Source {
@@ -75,7 +71,7 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
     let certificate_key = names.certificate_key.as_deref().unwrap_or(CERTIFICATE);
     let private_key_key = names.private_key_key.as_deref().unwrap_or(PRIVATE_KEY);
     let wrong = |key: &str, problem: CertificateError| {
-        SourceError::invalid_value(&secret.name, key, problem.reason(), problem)
+        SourceError::invalid_value(&secret.name, key, problem.reason, problem)
     };
     let read = |key: &str, value: &SecretBytes| {
         certificate::certificates(value.expose()).map_err(|problem| wrong(key, problem))
@@ -87,7 +83,7 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
     let key =
         certificate::private_key(private_key.expose()).map_err(|problem| wrong(private_key_key, problem))?;
     let checked = certificate::check(&chain, &key).map_err(|problem| {
-        let is_of_key = problem.reason() == Reason::KeyMismatch;
+        let is_of_key = problem.reason == Reason::KeyMismatch;
         wrong(if is_of_key { private_key_key } else { certificate_key }, problem)
     })?;
     let mut data = BTreeMap::from([
@@ -110,7 +106,7 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
     }
 
     let validity = checked.validity;
-    if !validity.at(now).is_usable() {
+    if !validity.is_usable(now) {
         let to_blame = checked.to_blame(now);
         return Err(SourceError::outside_validity(&secret.name, certificate_key, validity, now, to_blame));
     }
@@ -118,7 +114,7 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
     Ok(Content {
         type_: OUTPUT_TYPE,
         data,
-        warnings: nameless.then_some(Warning::NoAlternativeName).into_iter().collect(),
+        warnings: nameless.then_some(Warning::NO_ALTERNATIVE_NAME).into_iter().collect(),
         notes: checked.notes,
         validity: Some(validity),
     })

@@ -27,7 +27,7 @@ fn pair() -> (Pair, Authority) {
 
 fn fails(spec: &TlsCredentialSpec, secret: &SourceSecret) -> (Reason, String) {
     let error = render(spec, secret, now()).unwrap_err();
-    (error.reason(), error.to_string())
+    (error.reason, error.to_string())
 }
 
 #[test]
@@ -125,10 +125,10 @@ fn time_alone_makes_it_bad_and_good() {
         (&above, Reason::Expired, "has CN=short in its chain, which expired at 2025-01-01T00:00:00Z", false),
     ] {
         let error = render(&spec, secret, now()).unwrap_err();
-        assert_eq!(error.reason(), reason);
+        assert_eq!(error.reason, reason);
         assert!(error.to_string().contains(words), "{error}");
         assert_eq!(error.is_waiting(), waits);
-        let in_time = error.validity().unwrap().not_before;
+        let in_time = error.validity.unwrap().not_before;
         assert!(render(&spec, secret, in_time).is_ok());
     }
 }
@@ -138,7 +138,7 @@ fn a_certificate_without_alternative_names_is_a_warning() {
     let pair = Authority::root("root").issue(params("client", 2020, 2120), &rcgen::PKCS_ED25519);
     let secret = secret("Opaque", &[("tls.crt", &pair.certificate), ("tls.key", &pair.key)]);
     let content = render(&spec(json!({"name": "src"})), &secret, now()).unwrap();
-    assert_eq!(content.warnings, [Warning::NoAlternativeName]);
+    assert_eq!(content.warnings, [Warning::NO_ALTERNATIVE_NAME]);
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn source_resolved(seen: &Observation<'_>) -> Verdict {
         }
         SourceState::Failed(error) => {
             let status = if error.is_unreadable() { Unknown } else { False };
-            Verdict::new(status, error.reason(), format!("{error}; copies stay as they are"))
+            Verdict::new(status, error.reason, format!("{error}; copies stay as they are"))
         }
         SourceState::NotRead => Verdict::new(
             Unknown,
@@ -228,9 +228,8 @@ fn not_found(missing: &[&Arc<str>]) -> Option<String> {
 }
 
 fn certificate_valid(validity: Validity, now: Timestamp) -> Verdict {
-    let phase = validity.at(now);
-    let status = if phase.is_usable() { True } else { False };
-    Verdict::new(status, phase.reason(), format!("the certificate {}", validity.problem(now)))
+    let status = if validity.is_usable(now) { True } else { False };
+    Verdict::new(status, validity.at(now), format!("the certificate {}", validity.problem(now)))
 }
 
 fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {

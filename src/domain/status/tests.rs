@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::*;
 use crate::{
-    api::{CredentialKind, DeletionPolicy, Target},
+    api::CredentialKind,
     domain::{
         cluster_condition::ClusterCondition,
         condition::ConditionType,
@@ -10,7 +10,6 @@ use crate::{
         failure::Failure,
         identity::CredentialId,
         outcome::{CopyCounts, FailureGroup},
-        ownership::Metadata,
         reason::Reason,
         references::{Reference as Use, ReferenceKind},
         removal::{Disposition, Removal},
@@ -35,7 +34,6 @@ fn desired() -> DesiredState {
     DesiredState {
         generation: 3,
         revision: Some(7),
-        metadata: Arc::new(Metadata::desired(&id(), "hub", 7, &Target::default(), DeletionPolicy::Protect)),
         source: SourceState::Resolved(Vec::new()),
         ..DesiredState::blank(id())
     }
