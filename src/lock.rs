@@ -7,6 +7,10 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub(crate) struct Lock<T>(RwLock<T>);
 
 impl<T> Lock<T> {
+    pub fn new(value: T) -> Self {
+        Self(RwLock::new(value))
+    }
+
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -18,7 +18,6 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    api::CredentialKind,
     cli::{LeaderElection, Settings, SettingsError},
     cluster::{ClusterOptions, Connector, Timeouts, describe},
     controller::{
@@ -30,7 +29,8 @@ use crate::{
         desired::DesiredStates,
         events::Events,
         keys::Queues,
-        member::{Adoption, MemberIndex, MemberLoop},
+        member::{Adoption, MemberLoop},
+        members::MemberIndex,
         outcomes::Outcomes,
         policies::Policies,
         router::{self, Router},
@@ -209,22 +209,14 @@ impl Process {
             None => Arc::new(|| true),
         };
         let queues = Arc::new(Queues::default());
-        let index = Arc::new(MemberIndex::new(queues.clone()));
-        let context = self.context(hub, may_write, &queues, &index)?;
+        let context = self.context(hub, may_write, &queues)?;
         let (adopt, allow_insecure) = (self.settings.adopt.clone(), self.settings.allow_insecure_members);
-        let members = Arc::new(MemberLoop::new(context.clone(), index.clone(), adopt, allow_insecure));
+        let members = Arc::new(MemberLoop::new(context.clone(), adopt, allow_insecure));
         let adoption = Arc::new(Adoption::new(members.clone()));
 
         let supervisor = &self.supervisor;
-        supervisor.spawn_endless("watch of DistributionPolicy", router::watch_policies(&context)?);
-        supervisor.spawn_endless("watch of MemberCluster", router::watch_members(&context, &index)?);
-        for kind in CredentialKind::ALL {
-            supervisor
-                .spawn_endless(format!("watch of {}", kind.name()), router::watch_kind(&context, *kind)?);
-        }
-        for (name, watch) in adoption.watches()? {
-            supervisor.spawn_endless(format!("watch of {name}"), watch);
-        }
+        router::watch(&context)?;
+        adoption.watch()?;
         supervisor.spawn("start of members", members.clone().started());
 
         let credentials = Arc::new(CredentialLoop::new(context.clone()));
@@ -260,16 +252,16 @@ impl Process {
         hub: Arc<Hub>,
         may_write: Arc<dyn Fn() -> bool + Send + Sync>,
         queues: &Arc<Queues>,
-        index: &Arc<MemberIndex>,
     ) -> Result<Arc<Context>, Error> {
         let settings = &self.settings;
         let stores = Arc::new(Stores {
             credentials: Credentials::default(),
             policies: Policies::new(&settings.namespace, settings.consent_grace_period),
+            members: MemberIndex::new(queues.clone()),
             desired: DesiredStates::default(),
             outcomes: Outcomes::default(),
         });
-        let router = Arc::new(Router::new(stores.clone(), queues.clone(), index.clone()));
+        let router = Arc::new(Router::new(stores.clone(), queues.clone()));
         let fingerprints = Arc::new(FingerprintKey::new(rand::random()));
         let options = ClusterOptions {
             concurrency: settings.concurrency,

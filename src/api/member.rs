@@ -90,7 +90,7 @@ pub struct KubeconfigReference {
 }
 
 /// The Secret of another tool that says how to reach a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AdoptedFrom {
     /// Whose Secret it is.

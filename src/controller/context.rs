@@ -2,26 +2,28 @@
 
 use std::{sync::Arc, time::Duration};
 
+use kube::{Client, runtime::watcher};
 use tokio::sync::SetOnce;
 
 use super::{
     clusters::ClusterRegistry, credentials::Credentials, desired::DesiredStates, events::Events,
-    keys::Queues, outcomes::Outcomes, policies::Policies,
+    keys::Queues, members::MemberIndex, outcomes::Outcomes, policies::Policies,
 };
 use crate::{
-    cluster::{Cluster, Connector},
+    cluster::{Cluster, Connector, reflector},
     domain::{
         fingerprint::FingerprintKey, identity::CredentialId, namespace::Namespace, ownership::Hub,
-        withdrawal::Consent,
+        selection::LOCAL, withdrawal::Consent,
     },
     supervisor::Supervisor,
     telemetry::{Freshness, Metrics},
 };
 
-/// The values that loops leave for each other.
+/// What the API server has, and the values that loops leave for each other.
 pub(crate) struct Stores {
     pub credentials: Credentials,
     pub policies: Policies,
+    pub members: MemberIndex,
     pub desired: DesiredStates,
     pub outcomes: Outcomes,
 }
@@ -67,6 +69,17 @@ impl Context {
     /// The namespace of a credential, as it was seen last.
     pub fn own_namespace(&self, id: &CredentialId) -> Option<Namespace> {
         self.local().read().snapshot().namespaces.get(&id.namespace).cloned()
+    }
+
+    /// A client for one watch of `local`, and how it watches. As of any watch, its age is a metric, and liveness fails
+    /// when it is too old.
+    ///
+    /// # Errors
+    /// When a client cannot be made.
+    pub fn watch_client(&self, watch: &str) -> Result<(Client, watcher::Config), kube::Error> {
+        let beat = self.freshness.register(LOCAL, watch);
+        let config = reflector::config(self.connector.timeouts().watch);
+        Ok((self.connector.client(Some(beat))?, config))
     }
 
     /// The cluster that the operator runs in.

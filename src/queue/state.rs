@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ pub(super) struct State<K: Key, W: Work> {
     workers: usize,
     backoff: Backoff,
     entries: HashMap<K, Entry<W>>,
-    groups: HashMap<K::Group, Group<K>>,
+    groups: HashMap<Option<Arc<str>>, Group<K>>,
     /// Keys that wait for a time, by that time and then by number.
     delayed: BTreeMap<(Instant, u64), K>,
     next_number: u64,

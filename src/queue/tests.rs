@@ -9,10 +9,8 @@ use super::*;
 struct Item(&'static str, u32);
 
 impl Key for Item {
-    type Group = &'static str;
-
-    fn group(&self) -> &'static str {
-        self.0
+    fn group(&self) -> Option<Arc<str>> {
+        Some(self.0.into())
     }
 }
 
@@ -75,7 +73,7 @@ async fn what_is_added_many_times_is_done_once_and_merged() {
     assert_eq!((key, work), (Item("a", 1), dirty([0, 1, 2])));
     done.send(Next::Done).unwrap();
     assert!(bench.rests(Duration::from_secs(60)).await);
-    assert!(bench.queue.lock().is_empty(), "nothing is kept of what is done");
+    assert!(bench.queue.state.read().is_empty(), "nothing is kept of what is done");
 }
 
 #[tokio::test(start_paused = true)]

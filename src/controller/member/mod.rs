@@ -1,10 +1,8 @@
 //! The member loop: from a MemberCluster, and the Secret that says how to reach it, to a cluster of the registry.
 
 mod adoption;
-mod index;
 
 pub(crate) use adoption::Adoption;
-pub(crate) use index::MemberIndex;
 
 use std::{
     sync::Arc,
@@ -21,6 +19,7 @@ use super::{
     Context, Error,
     clusters::{Link, Member, MemberSettings},
     events::about,
+    members::{Entry, MemberIndex},
     patch::{Target, fields},
 };
 use crate::{
@@ -40,12 +39,10 @@ use crate::{
     queue::Next,
     telemetry::Outcome,
 };
-use index::Entry;
 
 /// The member loop.
 pub(crate) struct MemberLoop {
     context: Arc<Context>,
-    index: Arc<MemberIndex>,
     /// Whose clusters become members by themselves.
     adopt: Adopt,
     /// Whether servers whose identity is not checked are accepted.
@@ -53,15 +50,15 @@ pub(crate) struct MemberLoop {
 }
 
 impl MemberLoop {
-    pub fn new(context: Arc<Context>, index: Arc<MemberIndex>, adopt: Adopt, allow_insecure: bool) -> Self {
-        Self { context, index, adopt, allow_insecure }
+    pub fn new(context: Arc<Context>, adopt: Adopt, allow_insecure: bool) -> Self {
+        Self { context, adopt, allow_insecure }
     }
 
     /// Looks at one member.
     pub async fn reconcile(self: Arc<Self>, name: Arc<str>) -> Next {
         let began = Instant::now();
         let clusters = &self.context.clusters;
-        let Some(entry) = self.index.get(&name) else {
+        let Some(entry) = self.index().get(&name) else {
             if &*name != LOCAL {
                 clusters.remove(&name);
             }
@@ -79,8 +76,8 @@ impl MemberLoop {
             let why = "the API server of the hub did not do what was asked of it";
             self.set_broken_if_unknown(&name, &entry, why);
         }
-        self.index.looked_at(&name);
-        if self.index.get(&name).is_none() {
+        self.index().looked_at(&name);
+        if self.index().get(&name).is_none() {
             // It was deleted while it was looked at.
             clusters.remove(&name);
         }
@@ -111,7 +108,7 @@ impl MemberLoop {
 
     /// Ends when all members that there were at the start are known, and each was listed or does not answer.
     pub async fn started(self: Arc<Self>) {
-        self.index.started().await;
+        self.index().started.wait().await;
         let settled = async {
             for member in self.context.clusters.all().iter().filter(|member| &*member.name != LOCAL) {
                 if let Some(cluster) = member.cluster() {
@@ -162,7 +159,7 @@ impl MemberLoop {
             Leave::Wait(until) => until,
         };
         let settled = up && leaving && seen.copies.is_some_and(|(all, used)| all <= used);
-        self.index.change(name, entry.uid(), |entry| entry.settled = settled);
+        self.index().change(name, entry.uid(), |entry| entry.settled = settled);
         let wait = match seen.awaited_until {
             None => MEMBER_EMPTYING,
             Some(until) => {
@@ -183,7 +180,7 @@ impl MemberLoop {
         let place = member::place(&object.spec, &self.context.namespace, &self.adopt);
         // Before it is read, so that no change is missed.
         let reads = place.as_ref().ok().cloned();
-        self.index.change(name, entry.uid(), |entry| entry.reads = reads);
+        self.index().change(name, entry.uid(), |entry| entry.reads = reads);
         let place = place?;
         let found = self.context.local().connection.secret(&place.namespace, &place.name).await;
         let secret = found.map_err(|error| MemberError::Unreadable {
@@ -215,7 +212,7 @@ impl MemberLoop {
             _ => None,
         };
         if let Some(id) = &seen_now {
-            self.index.seen(name, entry.uid(), id, server.clone());
+            self.index().seen(name, entry.uid(), id, server.clone());
         }
         let (id, seen_at) = (entry.id.as_deref(), entry.seen_at.as_deref());
         let (id, refused) = match access {
@@ -274,7 +271,7 @@ impl MemberLoop {
     /// Who else has the cluster: the operator, or a member that was created before.
     fn duplicate(&self, name: &str, id: &str) -> Option<String> {
         let is_hub = self.context.local().id().is_some_and(|hub| &*hub == id);
-        if is_hub { Some(LOCAL.to_owned()) } else { self.index.elder(name, id) }
+        if is_hub { Some(LOCAL.to_owned()) } else { self.index().elder(name, id) }
     }
 
     /// Writes the status when it says anything new, and publishes an Event when `Ready` changes.
@@ -301,7 +298,8 @@ impl MemberLoop {
         if let Some(note) = member::note(previous, &next) {
             self.context.events.publish(&about(object, &()), &note).await;
         }
-        self.index.change(name, entry.uid(), |entry| entry.written = version.map(|version| (version, next)));
+        self.index()
+            .change(name, entry.uid(), |entry| entry.written = version.map(|version| (version, next)));
         Ok(())
     }
 
@@ -336,6 +334,10 @@ impl MemberLoop {
         let note = Note::warning(Reason::UnsupportedSpec, Action::Read, message);
         self.context.events.publish(&about, &note).await;
         Ok(())
+    }
+
+    fn index(&self) -> &MemberIndex {
+        &self.context.stores.members
     }
 
     fn target(&self, name: &str) -> Target {
