@@ -1,17 +1,17 @@
 //! Liveness and readiness.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::freshness::Freshness;
 use crate::domain::selection::LOCAL;
+use crate::lock::Lock;
 
 /// What `/healthz` and `/readyz` answer.
 #[derive(Debug)]
 pub struct Health {
     freshness: Freshness,
     limit: Duration,
-    ready: Mutex<Result<(), &'static str>>,
+    ready: Lock<Result<(), &'static str>>,
 }
 
 impl Health {
@@ -20,13 +20,13 @@ impl Health {
     /// shown in the state of that member only.
     #[must_use]
     pub fn new(freshness: Freshness, limit: Duration) -> Self {
-        Self { freshness, limit, ready: Mutex::new(Err("starting")) }
+        Self { freshness, limit, ready: Lock::new(Err("starting")) }
     }
 
     /// Says whether the process can do its work, and why not. A standby that
     /// waits to lead is ready: it would otherwise hold up every rollout.
     pub fn set_ready(&self, ready: Result<(), &'static str>) {
-        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = ready;
+        *self.ready.write() = ready;
     }
 
     /// Whether the process should live on.
@@ -42,7 +42,7 @@ impl Health {
     /// # Errors
     /// The reason that [`Health::set_ready`] was given, as a line.
     pub fn readiness(&self) -> Result<(), String> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner).map_err(|why| format!("{why}\n"))
+        self.ready.read().map_err(|why| format!("{why}\n"))
     }
 
     fn liveness_at(&self, now: Instant) -> Result<(), String> {
