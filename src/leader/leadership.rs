@@ -7,7 +7,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::elector::{Elector, Round};
+use super::decision::Round;
+use super::elector::Elector;
 use super::error::Error;
 
 /// Leadership, renewed in the background until it is lost, released or dropped. Dropping it
