@@ -45,7 +45,6 @@ use crate::{
         selection::LOCAL,
     },
     leader::{self, Elector, Leadership},
-    queue::{Key, Next, Queue, Work},
     supervisor::Supervisor,
     telemetry::{Freshness, Health, Metrics, server},
 };
@@ -210,9 +209,8 @@ impl Process {
         };
         let queues = Arc::new(Queues::default());
         let context = self.context(hub, may_write, &queues)?;
-        let (adopt, allow_insecure) = (self.settings.adopt.clone(), self.settings.allow_insecure_members);
-        let members = Arc::new(MemberLoop::new(context.clone(), adopt, allow_insecure));
-        let adoption = Arc::new(Adoption::new(members.clone()));
+        let members = Arc::new(MemberLoop::new(context.clone()));
+        let adoption = Arc::new(Adoption::new(context.clone()));
 
         let supervisor = &self.supervisor;
         router::watch(&context)?;
@@ -227,11 +225,13 @@ impl Process {
         let hub_known = async move { local.filled().await };
         let filled = || context.clone().filled();
         let mut loops = JoinSet::new();
-        run_loop(&mut loops, &queues.member, hub_known, move |key, ()| members.clone().reconcile(key));
-        run_loop(&mut loops, &queues.adoption, async {}, move |key, ()| adoption.clone().reconcile(key));
-        run_loop(&mut loops, &queues.credential, filled(), move |key, ()| credentials.clone().reconcile(key));
-        run_loop(&mut loops, &queues.sync, filled(), move |key, dirty| syncs.clone().sync(key, dirty));
-        run_loop(&mut loops, &queues.status, filled(), move |key, ()| statuses.clone().tell(key));
+        loops.spawn(queues.member.clone().run(hub_known, move |key, ()| members.clone().reconcile(key)));
+        loops.spawn(queues.adoption.clone().run(async {}, move |key, ()| adoption.clone().reconcile(key)));
+        loops.spawn(
+            queues.credential.clone().run(filled(), move |key, ()| credentials.clone().reconcile(key)),
+        );
+        loops.spawn(queues.sync.clone().run(filled(), move |key, dirty| syncs.clone().sync(key, dirty)));
+        loops.spawn(queues.status.clone().run(filled(), move |key, ()| statuses.clone().tell(key)));
         let (filled, sweep) = (filled(), sweep::run(context.clone(), self.settings.sweep_interval));
         supervisor.spawn_endless("sweep", filled.then(|()| sweep));
         let health = self.health.clone();
@@ -293,29 +293,13 @@ impl Process {
             freshness: self.freshness.clone(),
             supervisor: self.supervisor.clone(),
             members_known: SetOnce::new(),
+            adopt: settings.adopt.clone(),
+            allow_insecure_members: settings.allow_insecure_members,
             resync_interval: settings.resync_interval,
             unreachable_grace: settings.unreachable_grace_period,
             sweep_grace: settings.sweep_grace_period,
         }))
     }
-}
-
-/// Works a queue off, once everything that its keys need is there. Until then there is nothing to finish, and what a
-/// finish would wait for may never come.
-fn run_loop<K: Key, W: Work, F: Future<Output = Next> + Send + 'static>(
-    loops: &mut JoinSet<()>,
-    queue: &Arc<Queue<K, W>>,
-    ready: impl Future<Output = ()> + Send + 'static,
-    handle: impl Fn(K, W) -> F + Send + Sync + 'static,
-) {
-    let queue = queue.clone();
-    loops.spawn(async move {
-        tokio::select! {
-            () = ready => {}
-            () = queue.closed() => return,
-        }
-        queue.run(handle).await;
-    });
 }
 
 fn stop_signal() -> io::Result<Stop> {

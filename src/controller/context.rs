@@ -12,8 +12,8 @@ use super::{
 use crate::{
     cluster::{Cluster, Connector, reflector},
     domain::{
-        fingerprint::FingerprintKey, identity::CredentialId, namespace::Namespace, ownership::Hub,
-        selection::LOCAL, withdrawal::Consent,
+        adoption::Adopt, fingerprint::FingerprintKey, identity::CredentialId, namespace::Namespace,
+        ownership::Hub, selection::LOCAL, withdrawal::Consent,
     },
     supervisor::Supervisor,
     telemetry::{Freshness, Metrics},
@@ -45,6 +45,10 @@ pub(crate) struct Context {
     pub supervisor: Supervisor,
     /// Set when the members are known that there were at the start, and each was listed or does not answer.
     pub members_known: SetOnce<()>,
+    /// Whose clusters become members by themselves.
+    pub adopt: Adopt,
+    /// Whether servers whose identity is not checked are accepted as members.
+    pub allow_insecure_members: bool,
     pub resync_interval: Duration,
     /// How long a cluster that does not answer holds a deletion up.
     pub unreachable_grace: Duration,

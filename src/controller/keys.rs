@@ -128,24 +128,18 @@ impl Queues {
 
 /// What a loop remembers of its keys between two turns. A key is never worked on twice at once, so that it can be
 /// taken out meanwhile.
-pub(crate) struct Memories<K, V>(Lock<HashMap<K, V>>);
-
-impl<K, V> Default for Memories<K, V> {
-    fn default() -> Self {
-        Self(Lock::default())
-    }
-}
+pub(crate) type Memories<K, V> = Lock<HashMap<K, V>>;
 
 impl<K: Eq + Hash, V: Default> Memories<K, V> {
     pub fn take(&self, key: &K) -> V {
-        self.0.write().remove(key).unwrap_or_default()
+        self.write().remove(key).unwrap_or_default()
     }
 
     pub fn put(&self, key: K, value: V) {
-        self.0.write().insert(key, value);
+        self.write().insert(key, value);
     }
 
     pub fn forget(&self, key: &K) {
-        self.0.write().remove(key);
+        self.write().remove(key);
     }
 }

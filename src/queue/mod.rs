@@ -65,20 +65,21 @@ impl<K: Key, W: Work> Queue<K, W> {
         self.closed.initialized()
     }
 
-    /// Ends when the queue is closed.
-    pub async fn closed(&self) {
-        self.closed.wait().await;
-    }
-
-    /// Works keys off until the queue is closed, then waits for the work that is in progress.
+    /// Works keys off, once everything that they need is `ready`, until the queue is closed; then waits for the work
+    /// that is in progress. Before it is ready there is nothing to finish, and what a finish would wait for may never
+    /// come.
     ///
     /// # Panics
     /// When `handle` does: whoever supervises this learns of it.
-    pub async fn run<H, F>(self: Arc<Self>, handle: H)
-    where
-        H: Fn(K, W) -> F + Send + Sync + 'static,
-        F: Future<Output = Next> + Send + 'static,
-    {
+    pub async fn run<F: Future<Output = Next> + Send + 'static>(
+        self: Arc<Self>,
+        ready: impl Future<Output = ()>,
+        handle: impl Fn(K, W) -> F,
+    ) {
+        tokio::select! {
+            () = ready => {}
+            _ = self.closed.wait() => return,
+        }
         let mut tasks = JoinSet::new();
         loop {
             let (ready, due) = self.state.write().take(Instant::now());
@@ -94,7 +95,7 @@ impl<K: Key, W: Work> Queue<K, W> {
             };
             tokio::select! {
                 biased;
-                () = self.closed() => break,
+                _ = self.closed.wait() => break,
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => self.ended(ended),
                 () = self.wake.notified() => {}
                 () = due => {}

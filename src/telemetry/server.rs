@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -99,7 +99,7 @@ fn answer<B>(request: &Request<B>, health: &Health, metrics: &Metrics) -> Respon
         return refused;
     }
     match request.uri().path() {
-        "/healthz" => verdict(health.liveness()),
+        "/healthz" => verdict(health.liveness(Instant::now())),
         "/readyz" => verdict(health.readiness()),
         "/metrics" => respond(StatusCode::OK, OPEN_METRICS, metrics.encode()),
         _ => respond(StatusCode::NOT_FOUND, PLAIN, "served here: /healthz, /readyz, /metrics\n"),

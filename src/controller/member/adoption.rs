@@ -16,11 +16,11 @@ use kube::{
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::{MemberLoop, access_secret};
+use super::access_secret;
 use crate::{
     api::{AdoptedFrom, ClusterTool, LABEL_MANAGED_BY, MANAGER, MemberCluster, MemberClusterSpec},
     cluster::reflector::{self, Store, reflect},
-    controller::{Error, events::about, patch},
+    controller::{Context, Error, events::about, patch},
     domain::{
         access,
         adoption::{ARGOCD_SKIP, Scope, member_labels, member_name},
@@ -37,7 +37,7 @@ use crate::{
 
 /// Adopts the clusters of other tools.
 pub(crate) struct Adoption {
-    members: Arc<MemberLoop>,
+    context: Arc<Context>,
     inner: Lock<Inner>,
 }
 
@@ -65,8 +65,8 @@ struct Wanted {
 }
 
 impl Adoption {
-    pub fn new(members: Arc<MemberLoop>) -> Self {
-        Self { members, inner: Lock::default() }
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, inner: Lock::default() }
     }
 
     /// Follows the Secrets of all tools whose clusters are adopted, as metadata.
@@ -74,14 +74,14 @@ impl Adoption {
     /// # Errors
     /// When a client cannot be made.
     pub fn watch(self: &Arc<Self>) -> Result<(), kube::Error> {
-        let adopt = &self.members.adopt;
+        let adopt = &self.context.adopt;
         let (argocd, cluster_api) = (adopt.argocd.clone().map(Scope::Namespace), adopt.cluster_api.clone());
         let argocd_label = format!("{ARGOCD_LABEL}={ARGOCD_CLUSTER}");
         let tools = [
             (ClusterTool::ArgoCD, "argocd-clusters", argocd, &*argocd_label),
             (ClusterTool::ClusterAPI, "cluster-api-kubeconfigs", cluster_api, CLUSTER_API_LABEL),
         ];
-        let context = &self.members.context;
+        let context = &self.context;
         for (tool, name, scope, labels) in tools {
             let Some(scope) = scope else { continue };
             let (client, config) = context.watch_client(name)?;
@@ -99,8 +99,8 @@ impl Adoption {
     /// Makes, changes or deletes the member of one Secret.
     pub async fn reconcile(self: Arc<Self>, key: AdoptedFrom) -> Next {
         // What is there already must be known before anything is made or deleted.
-        self.members.index().started.wait().await;
-        let covered = self.members.adopt.covers(key.tool, &key.namespace);
+        self.context.stores.members.started.wait().await;
+        let covered = self.context.adopt.covers(key.tool, &key.namespace);
         let (listed, known) = {
             let inner = self.inner.read();
             (inner.listed.contains(&key.tool), inner.secrets.get(&key).cloned())
@@ -133,7 +133,7 @@ impl Adoption {
                 && is_of(member, key)
                 && member.metadata.deletion_timestamp.is_none()
         };
-        let found = self.members.index().get(&wanted.name);
+        let found = self.context.stores.members.get(&wanted.name);
         *version == known.secret.resource_version
             && found.is_some_and(|found| found.object.0.as_ref().map_or(true, as_made))
     }
@@ -185,7 +185,7 @@ impl Adoption {
                 cluster
             }
             ClusterTool::ArgoCD => {
-                let connection = &self.members.context.local().connection;
+                let connection = &self.context.local().connection;
                 let found = connection.secret(&key.namespace, &key.name).await;
                 let Some(found) = found.map_err(Error::api("read a cluster Secret of Argo CD"))? else {
                     return Ok(None);
@@ -204,7 +204,7 @@ impl Adoption {
 
     /// Deletes the members that were made of a Secret, except the one of the name `but`.
     async fn retire(&self, key: &AdoptedFrom, but: Option<&str>) -> Result<(), Error> {
-        for member in self.members.index().adopted() {
+        for member in self.context.stores.members.adopted() {
             let name = member.name_any();
             if !is_of(&member, key) || but == Some(&name) || member.metadata.deletion_timestamp.is_some() {
                 continue;
@@ -242,12 +242,12 @@ impl Adoption {
         if is_news {
             let about = about(&Secret { metadata: secret, ..Secret::default() }, &());
             let note = Note::warning(Reason::NameTaken, Action::Adopt, text);
-            self.members.context.events.publish(&about, &note).await;
+            self.context.events.publish(&about, &note).await;
         }
     }
 
     fn api(&self) -> Api<MemberCluster> {
-        Api::all(self.members.context.local().connection.client())
+        Api::all(self.context.local().connection.client())
     }
 }
 
@@ -276,7 +276,7 @@ impl Secrets {
     }
 
     fn wake(&self, key: AdoptedFrom) {
-        self.adoption.members.context.queues.adoption.add(key, ());
+        self.adoption.context.queues.adoption.add(key, ());
     }
 }
 
@@ -308,7 +308,7 @@ impl Store for Secrets {
     fn complete(&mut self) {
         self.adoption.inner.write().listed.insert(self.tool);
         // Also those whose Secret was deleted while nothing watched.
-        let adopted = self.adoption.members.index().adopted();
+        let adopted = self.adoption.context.stores.members.adopted();
         let adopted = adopted.into_iter().filter_map(|member| member.spec.adopted_from);
         let adopted = adopted.filter(|from| from.tool == self.tool);
         for key in adopted.chain(self.known().iter().map(|name| self.key(name))) {

@@ -28,7 +28,6 @@ use crate::{
     domain::{
         SecretBytes,
         access::Access,
-        adoption::Adopt,
         condition::{self, ConditionStatus, ConditionType, Verdict},
         event::{Action, Note},
         member::{self, AccessSecret, Leave, MemberError, MemberRemoval, MemberState, Observation},
@@ -43,27 +42,18 @@ use crate::{
 /// The member loop.
 pub(crate) struct MemberLoop {
     context: Arc<Context>,
-    /// Whose clusters become members by themselves.
-    adopt: Adopt,
-    /// Whether servers whose identity is not checked are accepted.
-    allow_insecure: bool,
 }
 
 impl MemberLoop {
-    pub fn new(context: Arc<Context>, adopt: Adopt, allow_insecure: bool) -> Self {
-        Self { context, adopt, allow_insecure }
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context }
     }
 
     /// Looks at one member.
     pub async fn reconcile(self: Arc<Self>, name: Arc<str>) -> Next {
         let began = Instant::now();
         let clusters = &self.context.clusters;
-        let Some(entry) = self.index().get(&name) else {
-            if &*name != LOCAL {
-                clusters.remove(&name);
-            }
-            return Next::Done;
-        };
+        let Some(entry) = self.index().get(&name) else { return Next::Done };
         let result = match &entry.object.0 {
             Ok(object) => self.look(&name, object, &entry).await,
             Err(bad) => {
@@ -177,7 +167,7 @@ impl MemberLoop {
         object: &MemberCluster,
         entry: &Entry,
     ) -> Result<Access, MemberError> {
-        let place = member::place(&object.spec, &self.context.namespace, &self.adopt);
+        let place = member::place(&object.spec, &self.context.namespace, &self.context.adopt);
         // Before it is read, so that no change is missed.
         let reads = place.as_ref().ok().cloned();
         self.index().change(name, entry.uid(), |entry| entry.reads = reads);
@@ -187,7 +177,12 @@ impl MemberLoop {
             secret: place.to_string(),
             problem: describe(&error),
         })?;
-        member::read(&object.spec, &place, secret.map(access_secret).as_ref(), self.allow_insecure)
+        member::read(
+            &object.spec,
+            &place,
+            secret.map(access_secret).as_ref(),
+            self.context.allow_insecure_members,
+        )
     }
 
     /// Puts the member into the registry, and looks at it there.
