@@ -1,15 +1,13 @@
 //! Running for leadership.
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::time::{Instant, timeout};
 
 use super::decision::{Round, Seen, decide, held_by_us, released};
-use super::error::Error;
-use super::timing::Timing;
+use super::{error::Error, timing::Timing};
 
 /// Runs for leadership under one identity.
 #[derive(Clone)]

@@ -1,14 +1,11 @@
 //! The `claviger_credential_*` gauges, in the manner of kube-state-metrics.
 
-use std::collections::BTreeMap;
-use std::fmt::Error;
-use std::sync::Arc;
+use std::{collections::BTreeMap, fmt::Error, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::{MetricType, gauge::ConstGauge};
 
 use crate::api::{CredentialStatus, NamespaceCounts};
 use crate::domain::{condition::ConditionStatus, identity::CredentialId};

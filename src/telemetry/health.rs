@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::freshness::Freshness;
-use crate::domain::selection::LOCAL;
-use crate::lock::Lock;
+use crate::{domain::selection::LOCAL, lock::Lock};
 
 /// What `/healthz` and `/readyz` answer.
 #[derive(Debug)]

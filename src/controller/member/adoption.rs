@@ -139,10 +139,7 @@ impl Adoption {
     }
 
     async fn ensure(&self, key: &AdoptedFrom, secret: ObjectMeta) -> Result<(), Error> {
-        let Some(wanted) = self.wanted(key, &secret).await? else {
-            self.change(key, |known| known.made = None);
-            return self.retire(key, None).await;
-        };
+        let Some(wanted) = self.wanted(key, &secret).await? else { return self.retire(key, None).await };
         self.retire(key, Some(&wanted.name)).await?;
         let api = self.api();
         match api.get_opt(&wanted.name).await.map_err(Error::api("read a MemberCluster"))? {
