@@ -97,37 +97,35 @@ impl Metrics {
             leader: Gauge::default(),
             credentials: Credentials::default(),
         };
-        metrics.register(freshness);
-        metrics
-    }
-
-    fn register(&mut self, freshness: Freshness) {
-        let registry = &mut self.registry;
+        let registry = &mut metrics.registry;
         let help = "The version of the running operator";
         registry.register("claviger_build", help, Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let help = "Reconciles of a credential, by how they ended";
-        registry.register("claviger_reconcile", help, self.reconciles.clone());
+        registry.register("claviger_reconcile", help, metrics.reconciles.clone());
         let help = "How long a reconcile took";
-        registry.register("claviger_reconcile_duration_seconds", help, self.durations.clone());
-        registry.register("claviger_reconcile_errors", "Failed reconciles, by reason", self.errors.clone());
+        registry.register("claviger_reconcile_duration_seconds", help, metrics.durations.clone());
+        let help = "Failed reconciles, by reason";
+        registry.register("claviger_reconcile_errors", help, metrics.errors.clone());
         let help = "Requests to a cluster's API server; code is the HTTP status, error or cancelled";
-        registry.register("claviger_api_requests", help, self.requests.family());
+        registry.register("claviger_api_requests", help, metrics.requests.family.clone());
         let help = "Time until a cluster's API server answered";
-        registry.register("claviger_api_request_duration_seconds", help, self.latencies.family());
-        registry.register("claviger_secret_writes", "Writes of produced Secrets", self.writes.family());
+        registry.register("claviger_api_request_duration_seconds", help, metrics.latencies.family.clone());
+        let help = "Writes of produced Secrets";
+        registry.register("claviger_secret_writes", help, metrics.writes.family.clone());
         let help = "Produced Secrets that somebody had changed or deleted and that were put right";
-        registry.register("claviger_drift_repaired", help, self.repairs.family());
+        registry.register("claviger_drift_repaired", help, metrics.repairs.family.clone());
         let help = "1 when the cluster answers and all that is watched there was listed, else 0";
-        registry.register("claviger_cluster_up", help, self.up.family());
+        registry.register("claviger_cluster_up", help, metrics.up.family.clone());
         let help = "Owners of Secrets whose credential is missing, where so many are that the sweep of the cluster has stopped";
-        registry.register("claviger_sweep_held", help, self.sweep_held.family());
+        registry.register("claviger_sweep_held", help, metrics.sweep_held.family.clone());
         let help = "Custom resources that this version cannot read";
-        registry.register("claviger_unreadable_objects", help, self.unreadable.clone());
+        registry.register("claviger_unreadable_objects", help, metrics.unreadable.clone());
         let help = "1 while this process acts, 0 while it stands by";
-        registry.register("claviger_leader", help, self.leader.clone());
+        registry.register("claviger_leader", help, metrics.leader.clone());
         registry.register_collector(Box::new(freshness));
-        registry.register_collector(Box::new(self.credentials.clone()));
+        registry.register_collector(Box::new(metrics.credentials.clone()));
         registry.register_collector(Box::new(Process));
+        metrics
     }
 
     /// One reconcile of a credential of `kind` ended.

@@ -17,18 +17,14 @@ type ClusterLabels<const N: usize> = ([(&'static str, Arc<str>); 1], Labels<N>);
 
 #[derive(Debug)]
 pub(super) struct Tracked<const N: usize, M> {
-    family: Family<ClusterLabels<N>, M>,
+    /// What is registered; it shares its series with this one.
+    pub(super) family: Family<ClusterLabels<N>, M>,
     series: Lock<HashMap<Arc<str>, HashSet<ClusterLabels<N>>>>,
 }
 
 impl<const N: usize, M: Clone> Tracked<N, M> {
     pub(super) fn new(constructor: fn() -> M) -> Self {
         Self { family: Family::new_with_constructor(constructor), series: Lock::default() }
-    }
-
-    /// The family to register; it shares its series with this one.
-    pub(super) fn family(&self) -> Family<ClusterLabels<N>, M> {
-        self.family.clone()
     }
 
     /// The metric of one cluster and these labels.
