@@ -18,7 +18,6 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    api::CredentialKind,
     cli::{LeaderElection, Settings, SettingsError},
     cluster::{ClusterOptions, Connector, Timeouts, describe},
     controller::{
@@ -30,7 +29,8 @@ use crate::{
         desired::DesiredStates,
         events::Events,
         keys::Queues,
-        member::{Adoption, MemberIndex, MemberLoop},
+        member::{Adoption, MemberLoop},
+        members::MemberIndex,
         outcomes::Outcomes,
         policies::Policies,
         router::{self, Router},
@@ -45,7 +45,6 @@ use crate::{
         selection::LOCAL,
     },
     leader::{self, Elector, Leadership},
-    queue::{Key, Next, Queue, Work},
     supervisor::Supervisor,
     telemetry::{Freshness, Health, Metrics, server},
 };
@@ -210,22 +209,13 @@ impl Process {
             None => Arc::new(|| true),
         };
         let queues = Arc::new(Queues::default());
-        let index = Arc::new(MemberIndex::new(queues.clone()));
-        let context = self.context(hub, may_write, &queues, &index)?;
-        let (adopt, allow_insecure) = (self.settings.adopt.clone(), self.settings.allow_insecure_members);
-        let members = Arc::new(MemberLoop::new(context.clone(), index.clone(), adopt, allow_insecure));
-        let adoption = Arc::new(Adoption::new(members.clone()));
+        let context = self.context(hub, may_write, &queues)?;
+        let members = Arc::new(MemberLoop::new(context.clone()));
+        let adoption = Arc::new(Adoption::new(context.clone()));
 
         let supervisor = &self.supervisor;
-        supervisor.spawn_endless("watch of DistributionPolicy", router::watch_policies(&context)?);
-        supervisor.spawn_endless("watch of MemberCluster", router::watch_members(&context, &index)?);
-        for kind in CredentialKind::ALL {
-            supervisor
-                .spawn_endless(format!("watch of {}", kind.name()), router::watch_kind(&context, *kind)?);
-        }
-        for (name, watch) in adoption.watches()? {
-            supervisor.spawn_endless(format!("watch of {name}"), watch);
-        }
+        router::watch(&context)?;
+        adoption.watch()?;
         supervisor.spawn("start of members", members.clone().started());
 
         let credentials = Arc::new(CredentialLoop::new(context.clone()));
@@ -236,11 +226,13 @@ impl Process {
         let hub_known = async move { local.connectivity.filled().await };
         let filled = || context.clone().filled();
         let mut loops = JoinSet::new();
-        run_loop(&mut loops, &queues.member, hub_known, move |key, ()| members.clone().reconcile(key));
-        run_loop(&mut loops, &queues.adoption, async {}, move |key, ()| adoption.clone().reconcile(key));
-        run_loop(&mut loops, &queues.credential, filled(), move |key, ()| credentials.clone().reconcile(key));
-        run_loop(&mut loops, &queues.sync, filled(), move |key, dirty| syncs.clone().sync(key, dirty));
-        run_loop(&mut loops, &queues.status, filled(), move |key, ()| statuses.clone().tell(key));
+        loops.spawn(queues.member.clone().run(hub_known, move |key, ()| members.clone().reconcile(key)));
+        loops.spawn(queues.adoption.clone().run(async {}, move |key, ()| adoption.clone().reconcile(key)));
+        loops.spawn(
+            queues.credential.clone().run(filled(), move |key, ()| credentials.clone().reconcile(key)),
+        );
+        loops.spawn(queues.sync.clone().run(filled(), move |key, dirty| syncs.clone().sync(key, dirty)));
+        loops.spawn(queues.status.clone().run(filled(), move |key, ()| statuses.clone().tell(key)));
         let (filled, sweep) = (filled(), sweep::run(context.clone(), self.settings.sweep_interval));
         supervisor.spawn_endless("sweep", filled.then(|()| sweep));
         let health = self.health.clone();
@@ -261,16 +253,16 @@ impl Process {
         hub: Arc<Hub>,
         may_write: Arc<dyn Fn() -> bool + Send + Sync>,
         queues: &Arc<Queues>,
-        index: &Arc<MemberIndex>,
     ) -> Result<Arc<Context>, Error> {
         let settings = &self.settings;
         let stores = Arc::new(Stores {
             credentials: Credentials::default(),
             policies: Policies::new(&settings.namespace, settings.consent_grace_period),
+            members: MemberIndex::new(queues.clone()),
             desired: DesiredStates::default(),
             outcomes: Outcomes::default(),
         });
-        let router = Arc::new(Router::new(stores.clone(), queues.clone(), index.clone()));
+        let router = Arc::new(Router::new(stores.clone(), queues.clone()));
         let fingerprints = Arc::new(FingerprintKey::new(rand::random()));
         let options = ClusterOptions {
             concurrency: settings.concurrency,
@@ -301,29 +293,13 @@ impl Process {
             metrics: self.metrics.clone(),
             supervisor: self.supervisor.clone(),
             members_known: SetOnce::new(),
+            adopt: settings.adopt.clone(),
+            allow_insecure_members: settings.allow_insecure_members,
             resync_interval: settings.resync_interval,
             unreachable_grace: settings.unreachable_grace_period,
             sweep_grace: settings.sweep_grace_period,
         }))
     }
-}
-
-/// Works a queue off, once everything that its keys need is there. Until then there is nothing to finish, and what a
-/// finish would wait for may never come.
-fn run_loop<K: Key, W: Work, F: Future<Output = Next> + Send + 'static>(
-    loops: &mut JoinSet<()>,
-    queue: &Arc<Queue<K, W>>,
-    ready: impl Future<Output = ()> + Send + 'static,
-    handle: impl Fn(K, W) -> F + Send + Sync + 'static,
-) {
-    let queue = queue.clone();
-    loops.spawn(async move {
-        tokio::select! {
-            () = ready => {}
-            () = queue.closed() => return,
-        }
-        queue.run(handle).await;
-    });
 }
 
 fn stop_signal() -> io::Result<Stop> {

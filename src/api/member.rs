@@ -51,28 +51,19 @@ impl MemberCluster {
     /// The printer columns.
     pub(super) const COLUMNS: &[Row] = &[
         ("Ready", "string", READY_STATUS, "Whether credentials can be pushed there", USUAL),
-        (
-            "Reachable",
-            "string",
-            r#".status.conditions[?(@.type=="Reachable")].status"#,
-            "Whether its API server answers",
-            USUAL,
-        ),
+        ("Reachable", "string", REACHABLE_STATUS, "Whether its API server answers", USUAL),
         ("Version", "string", ".status.serverVersion", "Version of its API server", USUAL),
         ("Source", "string", ".status.source", "The Secret that says how to reach it", USUAL),
         ("Reason", "string", READY_REASON, "Why it is ready, or is not", USUAL),
         ("Age", "date", ".metadata.creationTimestamp", "", USUAL),
-        (
-            "Probed",
-            "date",
-            ".status.lastProbeTime",
-            "When its API server was last asked, as the status knows; at most five minutes behind",
-            WIDE,
-        ),
+        ("Probed", "date", ".status.lastProbeTime", PROBED, WIDE),
         ("Server", "string", ".status.server", "Address of its API server", WIDE),
         ("Message", "string", READY_MESSAGE, "The same in a sentence", WIDE),
     ];
 }
+
+const REACHABLE_STATUS: &str = r#".status.conditions[?(@.type=="Reachable")].status"#;
+const PROBED: &str = "When its API server was last asked, as the status knows; at most five minutes behind";
 
 /// Where a kubeconfig stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -90,7 +81,7 @@ pub struct KubeconfigReference {
 }
 
 /// The Secret of another tool that says how to reach a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AdoptedFrom {
     /// Whose Secret it is.

@@ -43,9 +43,6 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-/// The API group of every resource of ours.
-pub const GROUP: &str = "claviger.dev";
-
 /// Finalizer on credentials and member clusters; nothing else ever carries it.
 pub const FINALIZER: &str = "claviger.dev/protect";
 

@@ -43,16 +43,12 @@ impl DistributionPolicy {
         ("From", "string", ".spec.from.namespaces.names", "Namespaces that may push, by name", USUAL),
         ("To", "string", ".spec.to.namespaces.names", "Namespaces that may be pushed into, by name", USUAL),
         ("Age", "date", ".metadata.creationTimestamp", "", USUAL),
-        (
-            "Clusters",
-            "string",
-            ".spec.to.clusters.names",
-            "Clusters that may be pushed into, by name; see the spec for those by label",
-            WIDE,
-        ),
+        ("Clusters", "string", ".spec.to.clusters.names", CLUSTERS, WIDE),
         ("Kinds", "string", ".spec.kinds", "Kinds that the policy is about; empty means all", WIDE),
     ];
 }
+
+const CLUSTERS: &str = "Clusters that may be pushed into, by name; see the spec for those by label";
 
 /// Whose credentials a policy is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -53,29 +53,15 @@ pub struct TlsCredentialSpec {
 impl TlsCredential {
     /// The printer columns of this kind alone.
     pub(super) const COLUMNS: &[Row] = &[
-        (
-            "Certificate",
-            "string",
-            ".status.certificate.name",
-            "The first DNS name of the certificate, or its subject",
-            USUAL,
-        ),
-        (
-            "Expires",
-            "string",
-            ".status.expirationTime",
-            "When the certificate, or one of its chain, expires",
-            USUAL,
-        ),
-        (
-            "Valid",
-            "string",
-            r#".status.conditions[?(@.type=="CertificateValid")].reason"#,
-            "Valid, ExpiringSoon, Expired or NotYetValid",
-            WIDE,
-        ),
+        ("Certificate", "string", ".status.certificate.name", CERTIFICATE, USUAL),
+        ("Expires", "string", ".status.expirationTime", EXPIRES, USUAL),
+        ("Valid", "string", VALID_REASON, "Valid, ExpiringSoon, Expired or NotYetValid", WIDE),
     ];
 }
+
+const CERTIFICATE: &str = "The first DNS name of the certificate, or its subject";
+const EXPIRES: &str = "When the certificate, or one of its chain, expires";
+const VALID_REASON: &str = r#".status.conditions[?(@.type=="CertificateValid")].reason"#;
 
 /// A Secret in the namespace of the credential, and where in it the certificate is. There is no
 /// namespace field, on purpose: it would let a tenant read another's Secret through the operator.

@@ -1,13 +1,13 @@
 //! `claviger crds`: prints, writes or checks the custom resource definitions.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
-use super::yaml::{print, to_yaml};
+use super::yaml::{ManifestError, print, to_yaml};
 
 const HEADER: &str = "# Made by `claviger crds --write`; edits are lost.\n";
 
@@ -23,57 +23,18 @@ pub struct CrdsArgs {
     pub write: Option<PathBuf>,
 }
 
-/// Why definitions could not be printed, written or found equal.
-#[derive(Debug, thiserror::Error)]
-pub enum CrdsError {
-    /// The files in the directory are not those that this program makes.
-    #[error(
-        "{} differ from the types: {}; fix with: claviger crds --write {}",
-        .directory.display(), .differences.join(", "), .directory.display()
-    )]
-    Differ {
-        /// The directory that was checked.
-        directory: PathBuf,
-        /// Each file with what is wrong with it.
-        differences: Vec<String>,
-    },
-    /// A definition has no YAML form.
-    #[error("cannot write {name} as YAML: {source}")]
-    Yaml {
-        /// The definition's file name.
-        name: String,
-        /// What stands in the way.
-        source: serde_saphyr::SerializeError,
-    },
-    /// A file or stdout cannot be read or written.
-    #[error("{}: {source}", .path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-}
-
-impl CrdsError {
-    fn io(path: &Path, source: io::Error) -> Self {
-        Self::Io { path: path.to_owned(), source }
-    }
-}
-
 /// Carries out `claviger crds` on the definitions of this program.
 ///
 /// # Errors
-/// See [`CrdsError`].
-pub fn run(args: &CrdsArgs, definitions: &[CustomResourceDefinition]) -> Result<(), CrdsError> {
+/// See [`ManifestError`].
+pub fn run(args: &CrdsArgs, definitions: &[CustomResourceDefinition]) -> Result<(), ManifestError> {
     let files = files(definitions)?;
     if let Some(directory) = &args.check {
         check(directory, &files)
     } else if let Some(directory) = &args.write {
         write(directory, &files)
     } else {
-        print_all(&mut io::stdout().lock(), &files)
-            .map_err(|source| CrdsError::io(Path::new("stdout"), source))
+        print(&mut io::stdout().lock(), &documents(&files))
     }
 }
 
@@ -81,37 +42,35 @@ pub fn run(args: &CrdsArgs, definitions: &[CustomResourceDefinition]) -> Result<
 ///
 /// # Errors
 /// A definition that has no YAML form.
-pub fn files(definitions: &[CustomResourceDefinition]) -> Result<BTreeMap<String, String>, CrdsError> {
+pub fn files(definitions: &[CustomResourceDefinition]) -> Result<BTreeMap<String, String>, ManifestError> {
     let mut files = BTreeMap::new();
     for definition in definitions {
         let spec = &definition.spec;
         let name = format!("{}_{}.yaml", spec.group, spec.names.plural);
-        match to_yaml(definition) {
-            Ok(yaml) => files.insert(name, format!("{HEADER}{yaml}")),
-            Err(source) => return Err(CrdsError::Yaml { name, source }),
-        };
+        let yaml = to_yaml(&name, definition)?;
+        files.insert(name, format!("{HEADER}{yaml}"));
     }
     Ok(files)
 }
 
-fn print_all(out: &mut impl Write, files: &BTreeMap<String, String>) -> io::Result<()> {
-    print(out, |out| files.values().try_for_each(|yaml| write!(out, "---\n{yaml}")))
+fn documents(files: &BTreeMap<String, String>) -> String {
+    files.values().map(|yaml| format!("---\n{yaml}")).collect()
 }
 
-fn write(directory: &Path, files: &BTreeMap<String, String>) -> Result<(), CrdsError> {
-    std::fs::create_dir_all(directory).map_err(|source| CrdsError::io(directory, source))?;
+fn write(directory: &Path, files: &BTreeMap<String, String>) -> Result<(), ManifestError> {
+    std::fs::create_dir_all(directory).map_err(ManifestError::io(directory))?;
     for (name, yaml) in files {
         let path = directory.join(name);
-        std::fs::write(&path, yaml).map_err(|source| CrdsError::io(&path, source))?;
+        std::fs::write(&path, yaml).map_err(ManifestError::io(&path))?;
     }
     for name in leftovers(directory, files)? {
         let path = directory.join(name);
-        std::fs::remove_file(&path).map_err(|source| CrdsError::io(&path, source))?;
+        std::fs::remove_file(&path).map_err(ManifestError::io(&path))?;
     }
     Ok(())
 }
 
-fn check(directory: &Path, files: &BTreeMap<String, String>) -> Result<(), CrdsError> {
+fn check(directory: &Path, files: &BTreeMap<String, String>) -> Result<(), ManifestError> {
     let mut differences = Vec::new();
     for (name, wanted) in files {
         let path = directory.join(name);
@@ -124,7 +83,7 @@ fn check(directory: &Path, files: &BTreeMap<String, String>) -> Result<(), CrdsE
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 differences.push(format!("{name} (missing)"));
             }
-            Err(source) => return Err(CrdsError::Io { path, source }),
+            Err(error) => return Err(ManifestError::io(&path)(error)),
         }
     }
     for name in leftovers(directory, files)? {
@@ -133,19 +92,18 @@ fn check(directory: &Path, files: &BTreeMap<String, String>) -> Result<(), CrdsE
     if differences.is_empty() {
         return Ok(());
     }
-    Err(CrdsError::Differ { directory: directory.to_owned(), differences })
+    Err(ManifestError::Differ { directory: directory.to_owned(), differences })
 }
 
 /// Files that this program made for types that are gone. Other files in the directory are left alone.
-fn leftovers(directory: &Path, files: &BTreeMap<String, String>) -> Result<Vec<String>, CrdsError> {
-    let io = |source| CrdsError::io(directory, source);
+fn leftovers(directory: &Path, files: &BTreeMap<String, String>) -> Result<Vec<String>, ManifestError> {
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(io)?,
+        entries => entries.map_err(ManifestError::io(directory))?,
     };
     let mut names = Vec::new();
     for entry in entries {
-        let name = entry.map_err(io)?.file_name();
+        let name = entry.map_err(ManifestError::io(directory))?.file_name();
         let Some(name) = name.to_str().filter(|name| !files.contains_key(*name)) else { continue };
         if Path::new(name).extension().is_none_or(|e| e != "yaml") {
             continue;
@@ -215,9 +173,7 @@ mod tests {
     #[test]
     fn printing_separates_documents() {
         let files = files(&[definition("widgets"), definition("gadgets")]).unwrap();
-        let mut out = Vec::new();
-        print_all(&mut out, &files).unwrap();
-        let text = String::from_utf8(out).unwrap();
+        let text = documents(&files);
         let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
         assert_eq!(documents.len(), 2);
         assert!(text.starts_with("---\n"));

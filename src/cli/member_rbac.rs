@@ -1,13 +1,13 @@
 //! `claviger member-rbac`: prints what a member cluster gives the operator, as manifests for that cluster.
 
-use std::io::{self, Write};
+use std::io;
 
 use clap::Args;
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
 use kube::api::ObjectMeta;
 
-use super::yaml::{print, to_yaml};
+use super::yaml::{ManifestError, print, to_yaml};
 use crate::domain::labels::is_dns_label;
 
 /// The default of `--namespace`.
@@ -37,37 +37,26 @@ impl Default for MemberRbacArgs {
     }
 }
 
-/// Why the manifests could not be printed.
-#[derive(Debug, thiserror::Error)]
-pub enum MemberRbacError {
-    /// One has no YAML form.
-    #[error("cannot write the manifests as YAML: {0}")]
-    Yaml(#[from] serde_saphyr::SerializeError),
-    /// Stdout cannot be written.
-    #[error("stdout: {0}")]
-    Stdout(#[from] io::Error),
-}
-
 /// Carries out `claviger member-rbac`.
 ///
 /// # Errors
-/// See [`MemberRbacError`].
-pub fn run(args: &MemberRbacArgs) -> Result<(), MemberRbacError> {
-    let manifests = manifests(args)?;
-    Ok(print(&mut io::stdout().lock(), |out| out.write_all(manifests.as_bytes()))?)
+/// See [`ManifestError`].
+pub fn run(args: &MemberRbacArgs) -> Result<(), ManifestError> {
+    print(&mut io::stdout().lock(), &manifests(args)?)
 }
 
 /// The manifests, one document each.
 ///
 /// # Errors
 /// An object that has no YAML form.
-pub fn manifests(args: &MemberRbacArgs) -> Result<String, serde_saphyr::SerializeError> {
+pub fn manifests(args: &MemberRbacArgs) -> Result<String, ManifestError> {
+    let what = "the manifests";
     let documents = [
-        to_yaml(&namespace(args))?,
-        to_yaml(&service_account(args))?,
-        to_yaml(&cluster_role(args))?,
-        to_yaml(&cluster_role_binding(args))?,
-        to_yaml(&token(args))?,
+        to_yaml(what, &namespace(args))?,
+        to_yaml(what, &service_account(args))?,
+        to_yaml(what, &cluster_role(args))?,
+        to_yaml(what, &cluster_role_binding(args))?,
+        to_yaml(what, &token(args))?,
     ];
     let header = "# Made by `claviger member-rbac`: what a member cluster gives to the operator. To be applied there.\n";
     Ok(documents.iter().fold(header.to_owned(), |all, yaml| format!("{all}---\n{yaml}")))

@@ -10,6 +10,7 @@ mod yaml;
 use clap::{Parser, Subcommand};
 
 pub use settings::{LeaderElection, RunArgs, Settings, SettingsError};
+pub use yaml::ManifestError;
 
 /// Keeps registry, basic-auth and TLS credentials, declared once, in every namespace of every
 /// cluster that should have them.

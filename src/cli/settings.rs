@@ -10,8 +10,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args};
 use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-use super::duration::at_least;
-use super::words;
+use super::{duration::at_least, words};
 use crate::domain::adoption::{Adopt, Scope};
 use crate::leader;
 use crate::telemetry::{LogFormat, logs};

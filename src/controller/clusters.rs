@@ -1,9 +1,6 @@
 //! The clusters that credentials can go to: `local`, and the members.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Config;
@@ -15,6 +12,7 @@ use crate::{
         cluster_condition::ClusterCondition,
         selection::{LOCAL, canonical, selects_cluster},
     },
+    lock::Lock,
 };
 
 /// All clusters that credentials can go to.
@@ -23,7 +21,7 @@ pub(crate) struct ClusterRegistry {
     local: Arc<Cluster>,
     /// `local`, as one of the clusters.
     hub: Member,
-    members: Mutex<BTreeMap<Arc<str>, Member>>,
+    members: Lock<BTreeMap<Arc<str>, Member>>,
 }
 
 /// One of the clusters.
@@ -116,7 +114,7 @@ impl ClusterRegistry {
             settings: Arc::new(settings),
             link: Link::Connected { cluster: local.clone(), version: 0 },
         };
-        Ok(Self { options, local, hub, members: Mutex::default() })
+        Ok(Self { options, local, hub, members: Lock::default() })
     }
 
     /// Adds a member, or changes it. A new configuration swaps the clients of one that is connected, and what
@@ -156,7 +154,7 @@ impl ClusterRegistry {
     fn put(&self, name: &str, settings: MemberSettings, link: Link, changed: bool) {
         let name: Arc<str> = name.into();
         let member = Member { name: name.clone(), settings: Arc::new(settings), link };
-        self.lock().insert(name.clone(), member);
+        self.members.write().insert(name.clone(), member);
         if changed {
             self.options.handler.connectivity_changed(&name);
         }
@@ -176,7 +174,7 @@ impl ClusterRegistry {
 
     /// Takes a member out; its watches end.
     pub fn remove(&self, name: &str) {
-        let Some(member) = self.lock().remove(name) else { return };
+        let Some(member) = self.members.write().remove(name) else { return };
         if let Some(cluster) = member.cluster() {
             cluster.retire();
         }
@@ -187,21 +185,17 @@ impl ClusterRegistry {
     pub fn get(&self, name: &str) -> Option<Member> {
         match canonical(name) {
             LOCAL => Some(self.hub.clone()),
-            name => self.lock().get(name).cloned(),
+            name => self.members.read().get(name).cloned(),
         }
     }
 
     /// All clusters, `local` first.
     pub fn all(&self) -> Vec<Member> {
-        std::iter::once(&self.hub).chain(self.lock().values()).cloned().collect()
+        std::iter::once(&self.hub).chain(self.members.read().values()).cloned().collect()
     }
 
     /// The cluster that the operator runs in.
     pub fn local(&self) -> &Arc<Cluster> {
         &self.local
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Member>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

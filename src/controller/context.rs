@@ -6,22 +6,23 @@ use tokio::sync::SetOnce;
 
 use super::{
     clusters::ClusterRegistry, credentials::Credentials, desired::DesiredStates, events::Events,
-    keys::Queues, outcomes::Outcomes, policies::Policies,
+    keys::Queues, members::MemberIndex, outcomes::Outcomes, policies::Policies,
 };
 use crate::{
     cluster::{Cluster, Connector},
     domain::{
-        fingerprint::FingerprintKey, identity::CredentialId, namespace::Namespace, ownership::Hub,
-        withdrawal::Consent,
+        adoption::Adopt, fingerprint::FingerprintKey, identity::CredentialId, namespace::Namespace,
+        ownership::Hub, withdrawal::Consent,
     },
     supervisor::Supervisor,
     telemetry::Metrics,
 };
 
-/// The values that loops leave for each other.
+/// What the API server has, and the values that loops leave for each other.
 pub(crate) struct Stores {
     pub credentials: Credentials,
     pub policies: Policies,
+    pub members: MemberIndex,
     pub desired: DesiredStates,
     pub outcomes: Outcomes,
 }
@@ -42,6 +43,10 @@ pub(crate) struct Context {
     pub supervisor: Supervisor,
     /// Set when the members are known that there were at the start, and each was listed or does not answer.
     pub members_known: SetOnce<()>,
+    /// Whose clusters become members by themselves.
+    pub adopt: Adopt,
+    /// Whether servers whose identity is not checked are accepted as members.
+    pub allow_insecure_members: bool,
     pub resync_interval: Duration,
     /// How long a cluster that does not answer holds a deletion up.
     pub unreachable_grace: Duration,

@@ -7,9 +7,9 @@ use std::{
 };
 
 use crate::{
-    api::{AdoptedFrom, ClusterTool},
+    api::AdoptedFrom,
     domain::{
-        identity::{NamespacedName, OwnerId},
+        identity::OwnerId,
         schedule::{RECONCILE_RETRY, WORKERS, WORKERS_PER_CLUSTER},
     },
     lock::Lock,
@@ -21,20 +21,6 @@ use crate::{
 pub(crate) struct SyncKey {
     pub owner: OwnerId,
     pub cluster: Arc<str>,
-}
-
-/// A key of the adoption loop: a Secret of another tool.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct AdoptionKey {
-    pub tool: ClusterTool,
-    pub secret: NamespacedName,
-}
-
-impl AdoptionKey {
-    pub fn of(from: &AdoptedFrom) -> Self {
-        let secret = NamespacedName::new(from.namespace.as_str(), from.name.as_str());
-        Self { tool: from.tool, secret }
-    }
 }
 
 /// What has to be looked at in a cluster.
@@ -65,24 +51,16 @@ impl Work for Dirty {
     }
 }
 
-macro_rules! ungrouped {
-    ($($key:ty),+) => {
-        $(impl Key for $key {
-            type Group = ();
+impl Key for OwnerId {}
 
-            fn group(&self) {}
-        })+
-    };
-}
+impl Key for Arc<str> {}
 
-ungrouped!(OwnerId, Arc<str>, AdoptionKey);
+impl Key for AdoptedFrom {}
 
 impl Key for SyncKey {
     /// No cluster takes another's workers.
-    type Group = Arc<str>;
-
-    fn group(&self) -> Arc<str> {
-        self.cluster.clone()
+    fn group(&self) -> Option<Arc<str>> {
+        Some(self.cluster.clone())
     }
 }
 
@@ -93,7 +71,8 @@ pub(crate) struct Queues {
     pub status: Arc<Queue<OwnerId, ()>>,
     /// By the name of the member.
     pub member: Arc<Queue<Arc<str>, ()>>,
-    pub adoption: Arc<Queue<AdoptionKey, ()>>,
+    /// By the Secret of another tool.
+    pub adoption: Arc<Queue<AdoptedFrom, ()>>,
 }
 
 impl Default for Queues {
@@ -149,24 +128,18 @@ impl Queues {
 
 /// What a loop remembers of its keys between two turns. A key is never worked on twice at once, so that it can be
 /// taken out meanwhile.
-pub(crate) struct Memories<K, V>(Lock<HashMap<K, V>>);
-
-impl<K, V> Default for Memories<K, V> {
-    fn default() -> Self {
-        Self(Lock::default())
-    }
-}
+pub(crate) type Memories<K, V> = Lock<HashMap<K, V>>;
 
 impl<K: Eq + Hash, V: Default> Memories<K, V> {
     pub fn take(&self, key: &K) -> V {
-        self.0.write().remove(key).unwrap_or_default()
+        self.write().remove(key).unwrap_or_default()
     }
 
     pub fn put(&self, key: K, value: V) {
-        self.0.write().insert(key, value);
+        self.write().insert(key, value);
     }
 
     pub fn forget(&self, key: &K) {
-        self.0.write().remove(key);
+        self.write().remove(key);
     }
 }

@@ -19,6 +19,7 @@ mod error;
 pub(crate) mod events;
 pub(crate) mod keys;
 pub(crate) mod member;
+pub(crate) mod members;
 pub(crate) mod outcomes;
 mod patch;
 pub(crate) mod policies;

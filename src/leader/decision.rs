@@ -18,40 +18,40 @@ pub(super) struct Seen {
     pub(super) since: Instant,
 }
 
-/// What to do next.
+/// What one round came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decision {
-    /// It is ours, or nobody holds it: write ourselves in.
-    Write,
+pub(super) enum Round {
+    /// Ours, by a write that began then.
+    Held(Instant),
     /// It is another's for at least this long.
     Wait(Duration),
     /// We led and do not any more.
     Lost,
 }
 
-/// `renewed` is the start of our last write that went through; none for a candidate.
+/// Returns `None` when it is ours, or nobody holds it: then we write ourselves in. `renewed` is the start of our last
+/// write that went through; none for a candidate.
 pub(super) fn decide(
     seen: Option<&Seen>,
     identity: &str,
     renewed: Option<Instant>,
     now: Instant,
     timing: &Timing,
-) -> Decision {
+) -> Option<Round> {
     if renewed.is_some_and(|renewed| now.saturating_duration_since(renewed) >= timing.renew_deadline) {
-        return Decision::Lost;
+        return Some(Round::Lost);
     }
-    let Some(seen) = seen else { return Decision::Write };
+    // There is none, or it was deleted under us.
+    let seen = seen?;
     match seen.spec.holder_identity.as_deref() {
-        None | Some("") => Decision::Write,
+        None | Some("") => None,
         // Also for a candidate: its container was started anew in the same Pod.
-        Some(holder) if holder == identity => Decision::Write,
-        Some(_) if renewed.is_some() => Decision::Lost,
+        Some(holder) if holder == identity => None,
+        Some(_) if renewed.is_some() => Some(Round::Lost),
         Some(_) => {
             let held = now.saturating_duration_since(seen.since);
-            match duration_of(&seen.spec, timing).checked_sub(held) {
-                None | Some(Duration::ZERO) => Decision::Write,
-                Some(left) => Decision::Wait(left),
-            }
+            let left = duration_of(&seen.spec, timing).saturating_sub(held);
+            (!left.is_zero()).then_some(Round::Wait(left))
         }
     }
 }
@@ -112,7 +112,7 @@ mod tests {
         Seen { metadata: ObjectMeta::default(), spec: spec.clone(), since }
     }
 
-    fn candidate(spec: &LeaseSpec, held: Duration) -> Decision {
+    fn candidate(spec: &LeaseSpec, held: Duration) -> Option<Round> {
         let since = Instant::now();
         decide(Some(&seen(spec, since)), "me", None, since + held, &Timing::default())
     }
@@ -121,21 +121,21 @@ mod tests {
     fn a_candidate_takes_what_nobody_holds() {
         let now = Instant::now();
         let decision = decide(None, "me", None, now, &Timing::default());
-        assert_eq!(decision, Decision::Write);
-        assert_eq!(candidate(&spec(""), Duration::ZERO), Decision::Write);
-        assert_eq!(candidate(&LeaseSpec::default(), Duration::ZERO), Decision::Write);
+        assert_eq!(decision, None);
+        assert_eq!(candidate(&spec(""), Duration::ZERO), None);
+        assert_eq!(candidate(&LeaseSpec::default(), Duration::ZERO), None);
     }
 
     #[test]
     fn a_candidate_waits_as_long_as_the_record_was_seen_unchanged_for_less_than_its_duration() {
-        assert_eq!(candidate(&spec("other"), Duration::ZERO), Decision::Wait(15 * SECOND));
-        assert_eq!(candidate(&spec("other"), 14 * SECOND), Decision::Wait(SECOND));
-        assert_eq!(candidate(&spec("other"), 15 * SECOND), Decision::Write);
+        assert_eq!(candidate(&spec("other"), Duration::ZERO), Some(Round::Wait(15 * SECOND)));
+        assert_eq!(candidate(&spec("other"), 14 * SECOND), Some(Round::Wait(SECOND)));
+        assert_eq!(candidate(&spec("other"), 15 * SECOND), None);
         let longer = LeaseSpec { lease_duration_seconds: Some(60), ..spec("other") };
-        assert_eq!(candidate(&longer, 15 * SECOND), Decision::Wait(45 * SECOND));
+        assert_eq!(candidate(&longer, 15 * SECOND), Some(Round::Wait(45 * SECOND)));
         for broken in [None, Some(0), Some(-5)] {
             let broken = LeaseSpec { lease_duration_seconds: broken, ..spec("other") };
-            assert_eq!(candidate(&broken, 10 * SECOND), Decision::Wait(5 * SECOND));
+            assert_eq!(candidate(&broken, 10 * SECOND), Some(Round::Wait(5 * SECOND)));
         }
     }
 
@@ -143,7 +143,7 @@ mod tests {
     fn remote_clocks_are_not_looked_at() {
         let ancient = Some(MicroTime(Timestamp::UNIX_EPOCH));
         let stale = LeaseSpec { renew_time: ancient.clone(), acquire_time: ancient, ..spec("other") };
-        assert_eq!(candidate(&stale, SECOND), Decision::Wait(14 * SECOND));
+        assert_eq!(candidate(&stale, SECOND), Some(Round::Wait(14 * SECOND)));
     }
 
     #[test]
@@ -153,16 +153,16 @@ mod tests {
             let seen = spec.map(|spec| seen(spec, renewed));
             decide(seen.as_ref(), "me", Some(renewed), renewed + after, &Timing::default())
         };
-        assert_eq!(leader(Some(&spec("me")), 9 * SECOND), Decision::Write);
-        assert_eq!(leader(Some(&spec("me")), 10 * SECOND), Decision::Lost);
-        assert_eq!(leader(Some(&spec("other")), SECOND), Decision::Lost);
-        assert_eq!(leader(None, SECOND), Decision::Write, "deleted under us: made anew");
-        assert_eq!(leader(None, 10 * SECOND), Decision::Lost);
+        assert_eq!(leader(Some(&spec("me")), 9 * SECOND), None);
+        assert_eq!(leader(Some(&spec("me")), 10 * SECOND), Some(Round::Lost));
+        assert_eq!(leader(Some(&spec("other")), SECOND), Some(Round::Lost));
+        assert_eq!(leader(None, SECOND), None, "deleted under us: made anew");
+        assert_eq!(leader(None, 10 * SECOND), Some(Round::Lost));
     }
 
     #[test]
     fn a_restart_under_the_same_name_resumes() {
-        assert_eq!(candidate(&spec("me"), Duration::ZERO), Decision::Write);
+        assert_eq!(candidate(&spec("me"), Duration::ZERO), None);
     }
 
     #[test]

@@ -1,17 +1,13 @@
 //! Running for leadership.
 
-use std::time::Duration;
-
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::time::{Instant, timeout};
 
-use super::decision::{Decision, Seen, decide, held_by_us, released};
-use super::error::Error;
-use super::timing::Timing;
+use super::decision::{Round, Seen, decide, held_by_us, released};
+use super::{error::Error, timing::Timing};
 
 /// Runs for leadership under one identity.
 #[derive(Clone)]
@@ -23,14 +19,6 @@ pub struct Elector {
     pub(super) identity: String,
     pub(super) timing: Timing,
     seen: Option<Seen>,
-}
-
-/// What one round came to.
-pub(super) enum Round {
-    /// Ours, by a write that began then.
-    Held(Instant),
-    Wait(Duration),
-    Lost,
 }
 
 impl Elector {
@@ -56,10 +44,8 @@ impl Elector {
                 self.look().await?;
             }
             let now = Instant::now();
-            match decide(self.seen.as_ref(), &self.identity, renewed, now, &self.timing) {
-                Decision::Wait(left) => return Ok(Round::Wait(left)),
-                Decision::Lost => return Ok(Round::Lost),
-                Decision::Write => {}
+            if let Some(round) = decide(self.seen.as_ref(), &self.identity, renewed, now, &self.timing) {
+                return Ok(round);
             }
             let spec = self.seen.as_ref().map(|seen| &seen.spec);
             let ours = held_by_us(spec, &self.identity, Timestamp::now(), &self.timing);

@@ -7,8 +7,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::elector::{Elector, Round};
-use super::error::Error;
+use super::{decision::Round, elector::Elector, error::Error};
 
 /// Leadership, renewed in the background until it is lost, released or dropped. Dropping it
 /// stops the renewal and leaves the lease to expire: only [`Leadership::release`] says that the

@@ -1,17 +1,17 @@
 //! What a queue is asked to hold, and how work on it ends.
 
-use std::{hash::Hash, time::Duration};
+use std::{hash::Hash, sync::Arc, time::Duration};
 
 /// What a key of a queue has to be.
 pub(crate) trait Key: Clone + Eq + Hash + Send + Sync + 'static {
-    /// Keys of one group share workers.
-    type Group: Clone + Eq + Hash + Send + Sync + 'static;
-
-    fn group(&self) -> Self::Group;
+    /// Keys of one group share workers, and so do those without one.
+    fn group(&self) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// What is to be done about a key.
-pub(crate) trait Work: Default + Send + 'static {
+pub(crate) trait Work: Default + Send + Sync + 'static {
     fn merge(&mut self, other: Self);
 }
 

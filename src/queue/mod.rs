@@ -11,85 +11,78 @@ mod state;
 
 pub(crate) use key::{Key, Next, Work};
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, SetOnce},
     task::JoinSet,
     time::Instant,
 };
 
-use crate::domain::backoff::Backoff;
+use crate::{domain::backoff::Backoff, lock::Lock};
 use state::State;
 
 /// A queue of keys, and of what is to be done about each.
 pub(crate) struct Queue<K: Key, W: Work> {
-    state: Mutex<State<K, W>>,
+    state: Lock<State<K, W>>,
     wake: Notify,
-    closed: watch::Sender<bool>,
+    closed: SetOnce<()>,
 }
 
 impl<K: Key, W: Work> Queue<K, W> {
     /// A queue with this many workers per group.
     pub fn new(workers: usize, backoff: Backoff) -> Self {
-        Self {
-            state: Mutex::new(State::new(workers, backoff)),
-            wake: Notify::new(),
-            closed: watch::Sender::new(false),
-        }
+        Self { state: Lock::new(State::new(workers, backoff)), wake: Notify::new(), closed: SetOnce::new() }
     }
 
     /// Has a key worked on as soon as it is its turn.
     pub fn add(&self, key: K, work: W) {
-        self.lock().add(key, work);
+        self.state.write().add(key, work);
         self.wake.notify_one();
     }
 
     /// Has a key worked on after `delay`, or sooner when it is added.
     pub fn add_after(&self, key: K, work: W, delay: Duration) {
-        self.lock().add_after(key, work, Instant::now() + delay);
+        self.state.write().add_after(key, work, Instant::now() + delay);
         self.wake.notify_one();
     }
 
     /// How many keys wait for their turn.
     #[cfg(test)]
     pub fn depth(&self) -> usize {
-        self.lock().depth()
+        self.state.read().depth()
     }
 
     /// Lets nothing new begin.
     pub fn close(&self) {
-        self.closed.send_replace(true);
+        // Once is enough.
+        let _ = self.closed.set(());
     }
 
     /// Whether nothing new begins.
     pub fn is_closed(&self) -> bool {
-        *self.closed.borrow()
+        self.closed.initialized()
     }
 
-    /// Ends when the queue is closed.
-    pub async fn closed(&self) {
-        // The sender lives as long as this does.
-        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
-    }
-
-    /// Works keys off until the queue is closed, then waits for the work that is in progress.
+    /// Works keys off, once everything that they need is `ready`, until the queue is closed; then waits for the work
+    /// that is in progress. Before it is ready there is nothing to finish, and what a finish would wait for may never
+    /// come.
     ///
     /// # Panics
     /// When `handle` does: whoever supervises this learns of it.
-    pub async fn run<H, F>(self: Arc<Self>, handle: H)
-    where
-        H: Fn(K, W) -> F + Send + Sync + 'static,
-        F: Future<Output = Next> + Send + 'static,
-    {
+    pub async fn run<F: Future<Output = Next> + Send + 'static>(
+        self: Arc<Self>,
+        ready: impl Future<Output = ()>,
+        handle: impl Fn(K, W) -> F,
+    ) {
+        tokio::select! {
+            () = ready => {}
+            _ = self.closed.wait() => return,
+        }
         let mut tasks = JoinSet::new();
-        let mut closed = self.closed.subscribe();
         loop {
-            let (ready, due) = self.lock().take(Instant::now());
+            let (ready, due) = self.state.write().take(Instant::now());
             for (key, work) in ready {
                 let done = handle(key.clone(), work);
                 tasks.spawn(done.map(|next| (key, next)));
@@ -102,7 +95,7 @@ impl<K: Key, W: Work> Queue<K, W> {
             };
             tokio::select! {
                 biased;
-                _ = closed.wait_for(|closed| *closed) => break,
+                _ = self.closed.wait() => break,
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => self.ended(ended),
                 () = self.wake.notified() => {}
                 () = due => {}
@@ -115,15 +108,11 @@ impl<K: Key, W: Work> Queue<K, W> {
 
     fn ended(&self, ended: Result<(K, Next), tokio::task::JoinError>) {
         match ended {
-            Ok((key, next)) => self.lock().done(&key, next, Instant::now(), rand::random()),
+            Ok((key, next)) => self.state.write().done(&key, next, Instant::now(), rand::random()),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // Only the end of the runtime cancels a task of this set.
             Err(_) => {}
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<K, W>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ pub(super) struct State<K: Key, W: Work> {
     workers: usize,
     backoff: Backoff,
     entries: HashMap<K, Entry<W>>,
-    groups: HashMap<K::Group, Group<K>>,
+    groups: HashMap<Option<Arc<str>>, Group<K>>,
     /// Keys that wait for a time, by that time and then by number.
     delayed: BTreeMap<(Instant, u64), K>,
     next_number: u64,
@@ -119,7 +120,11 @@ impl<K: Key, W: Work> State<K, W> {
                 self.delay(key.clone(), due);
             }
         }
-        self.drop_idle(key);
+        // A key of which nothing is to be remembered takes no memory.
+        let entry = self.entry(key);
+        if entry.state == Place::Idle && entry.due.is_none() && entry.failures == 0 {
+            self.entries.remove(key);
+        }
         if self.groups.get(&name).is_some_and(|group| group.running == 0 && group.line.is_empty()) {
             self.groups.remove(&name);
         }
@@ -154,15 +159,6 @@ impl<K: Key, W: Work> State<K, W> {
             self.delayed.remove(&before);
         }
         self.delayed.insert(place, key);
-    }
-
-    /// A key of which nothing is to be remembered takes no memory.
-    fn drop_idle(&mut self, key: &K) {
-        let idle =
-            |entry: &Entry<W>| entry.state == Place::Idle && entry.due.is_none() && entry.failures == 0;
-        if self.entries.get(key).is_some_and(idle) {
-            self.entries.remove(key);
-        }
     }
 
     #[cfg(test)]

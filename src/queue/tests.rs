@@ -9,10 +9,8 @@ use super::*;
 struct Item(&'static str, u32);
 
 impl Key for Item {
-    type Group = &'static str;
-
-    fn group(&self) -> &'static str {
-        self.0
+    fn group(&self) -> Option<Arc<str>> {
+        Some(self.0.into())
     }
 }
 
@@ -41,7 +39,7 @@ impl Bench {
     fn new(workers: usize) -> Self {
         let queue = Arc::new(Queue::new(workers, BACKOFF));
         let (send, begun) = mpsc::unbounded_channel();
-        tokio::spawn(queue.clone().run(move |key, work| {
+        tokio::spawn(queue.clone().run(async {}, move |key, work| {
             let send = send.clone();
             async move {
                 let (answer, answered) = tokio::sync::oneshot::channel();
@@ -75,7 +73,7 @@ async fn what_is_added_many_times_is_done_once_and_merged() {
     assert_eq!((key, work), (Item("a", 1), dirty([0, 1, 2])));
     done.send(Next::Done).unwrap();
     assert!(bench.rests(Duration::from_secs(60)).await);
-    assert!(bench.queue.lock().is_empty(), "nothing is kept of what is done");
+    assert!(bench.queue.state.read().is_empty(), "nothing is kept of what is done");
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +172,7 @@ async fn a_failing_key_backs_off_by_itself_and_starts_anew_after_success() {
 async fn a_closed_queue_finishes_what_it_has_begun_and_begins_nothing() {
     let queue = Arc::new(Queue::<Item, Dirty>::new(1, BACKOFF));
     let (send, mut ended) = mpsc::unbounded_channel();
-    let running = tokio::spawn(queue.clone().run(move |key, _| {
+    let running = tokio::spawn(queue.clone().run(async {}, move |key, _| {
         let send = send.clone();
         async move {
             tokio::time::sleep(Duration::from_secs(3)).await;
@@ -196,5 +194,5 @@ async fn a_closed_queue_finishes_what_it_has_begun_and_begins_nothing() {
 async fn a_panic_of_a_handler_is_one_of_the_queue() {
     let queue = Arc::new(Queue::<Item, Dirty>::new(1, BACKOFF));
     queue.add(Item("a", 1), Dirty::default());
-    queue.run(|_, _| async { panic!("on purpose") }).await;
+    queue.run(async {}, |_, _| async { panic!("on purpose") }).await;
 }

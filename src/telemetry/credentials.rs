@@ -1,14 +1,11 @@
 //! The `claviger_credential_*` gauges, in the manner of kube-state-metrics.
 
-use std::collections::BTreeMap;
-use std::fmt::Error;
-use std::sync::Arc;
+use std::{collections::BTreeMap, fmt::Error, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::{MetricType, gauge::ConstGauge};
 
 use crate::api::{CredentialStatus, NamespaceCounts};
 use crate::domain::{condition::ConditionStatus, identity::CredentialId};
@@ -21,16 +18,10 @@ struct Row {
     provider: String,
     revision: i64,
     conditions: Vec<(String, ConditionStatus)>,
-    clusters: Vec<ClusterRow>,
+    /// Name, counts and last sync of each cluster.
+    clusters: Vec<(String, NamespaceCounts, Option<i64>)>,
     references: i64,
     expires: Option<i64>,
-}
-
-#[derive(Debug)]
-struct ClusterRow {
-    name: String,
-    counts: NamespaceCounts,
-    last_sync: Option<i64>,
 }
 
 /// The table that the gauges are made of at each scrape. Clones share it.
@@ -41,18 +32,14 @@ impl Credentials {
     /// What is now true of a credential; `provider` is empty for kinds without one.
     pub fn set(&self, id: &CredentialId, provider: String, status: &CredentialStatus) {
         let conditions = status.conditions.iter();
-        let clusters = status.clusters.iter();
+        let clusters = status.clusters.iter().map(|cluster| {
+            (cluster.name.clone(), cluster.namespaces, cluster.last_sync_time.as_ref().map(seconds))
+        });
         let row = Row {
             provider,
             revision: status.revision.unwrap_or(0),
             conditions: conditions.map(|c| (c.type_.clone(), ConditionStatus::of(c))).collect(),
-            clusters: clusters
-                .map(|cluster| ClusterRow {
-                    name: cluster.name.clone(),
-                    counts: cluster.namespaces,
-                    last_sync: cluster.last_sync_time.as_ref().map(seconds),
-                })
-                .collect(),
+            clusters: clusters.collect(),
             references: status.references.as_ref().map_or(0, |references| references.total),
             expires: status.expiration_time.as_ref().map(seconds),
         };
@@ -100,7 +87,7 @@ impl Collector for Credentials {
 
         let help = "Namespaces of a cluster that should have, have, or could not be given a copy";
         gauge("claviger_credential_targets", help, |row, put| {
-            for ClusterRow { name, counts, .. } in &row.clusters {
+            for (name, counts, _) in &row.clusters {
                 put(&[("cluster", name), ("state", "desired")], counts.desired)?;
                 put(&[("cluster", name), ("state", "synced")], counts.synced)?;
                 put(&[("cluster", name), ("state", "failed")], counts.failed)?;
@@ -116,7 +103,7 @@ impl Collector for Credentials {
 
         let help = "When a cluster was last fully in sync, as Unix time";
         gauge("claviger_credential_last_sync_timestamp_seconds", help, |row, put| {
-            for ClusterRow { name, last_sync, .. } in &row.clusters {
+            for (name, _, last_sync) in &row.clusters {
                 last_sync.map_or(Ok(()), |time| put(&[("cluster", name)], time))?;
             }
             Ok(())

@@ -1,7 +1,7 @@
 //! When each watch last had a good answer, so that a watch that gets none any more is noticed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::lock::Lock;
@@ -16,7 +16,7 @@ type Clusters = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Beat>>;
 #[derive(Clone, Debug)]
 pub struct Beat {
     registered: Instant,
-    last: Arc<Mutex<Option<Instant>>>,
+    last: Arc<Lock<Option<Instant>>>,
 }
 
 /// One watch and how old its last good answer is.
@@ -73,11 +73,11 @@ impl Beat {
     }
 
     fn mark_at(&self, now: Instant) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        *self.last.write() = Some(now);
     }
 
     fn watch(&self, cluster: &Arc<str>, kind: &Arc<str>, now: Instant) -> Watch {
-        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = *self.last.read();
         let age = now.saturating_duration_since(last.unwrap_or(self.registered));
         Watch { cluster: cluster.clone(), kind: kind.clone(), age, answered: last.is_some() }
     }

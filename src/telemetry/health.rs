@@ -1,17 +1,16 @@
 //! Liveness and readiness.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::freshness::Freshness;
-use crate::domain::selection::LOCAL;
+use crate::{domain::selection::LOCAL, lock::Lock};
 
 /// What `/healthz` and `/readyz` answer.
 #[derive(Debug)]
 pub struct Health {
     freshness: Freshness,
     limit: Duration,
-    ready: Mutex<Result<(), &'static str>>,
+    ready: Lock<Result<(), &'static str>>,
 }
 
 impl Health {
@@ -20,32 +19,20 @@ impl Health {
     /// shown in the state of that member only.
     #[must_use]
     pub fn new(freshness: Freshness, limit: Duration) -> Self {
-        Self { freshness, limit, ready: Mutex::new(Err("starting")) }
+        Self { freshness, limit, ready: Lock::new(Err("starting")) }
     }
 
     /// Says whether the process can do its work, and why not. A standby that
     /// waits to lead is ready: it would otherwise hold up every rollout.
     pub fn set_ready(&self, ready: Result<(), &'static str>) {
-        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = ready;
+        *self.ready.write() = ready;
     }
 
-    /// Whether the process should live on.
+    /// Whether the process should live on, as of `now`.
     ///
     /// # Errors
     /// One line per stale watch of cluster `local`: which, and how old its last good answer is.
-    pub fn liveness(&self) -> Result<(), String> {
-        self.liveness_at(Instant::now())
-    }
-
-    /// Whether the process can do its work.
-    ///
-    /// # Errors
-    /// The reason that [`Health::set_ready`] was given, as a line.
-    pub fn readiness(&self) -> Result<(), String> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner).map_err(|why| format!("{why}\n"))
-    }
-
-    fn liveness_at(&self, now: Instant) -> Result<(), String> {
+    pub fn liveness(&self, now: Instant) -> Result<(), String> {
         let stale = self.freshness.stale(LOCAL, self.limit, now).into_iter().map(|watch| {
             let age = watch.age.as_secs();
             let what = if watch.answered {
@@ -58,6 +45,14 @@ impl Health {
         let lines: String = stale.collect();
         if lines.is_empty() { Ok(()) } else { Err(lines) }
     }
+
+    /// Whether the process can do its work.
+    ///
+    /// # Errors
+    /// The reason that [`Health::set_ready`] was given, as a line.
+    pub fn readiness(&self) -> Result<(), String> {
+        self.ready.read().map_err(|why| format!("{why}\n"))
+    }
 }
 
 #[cfg(test)]
@@ -68,14 +63,14 @@ mod tests {
     fn names_the_stale_watches_of_the_local_cluster_only() {
         let freshness = Freshness::default();
         let health = Health::new(freshness.clone(), Duration::from_secs(90));
-        assert_eq!(health.liveness(), Ok(()));
+        assert_eq!(health.liveness(Instant::now()), Ok(()));
         let start = Instant::now();
         freshness.register_at("east", "pods", start);
         freshness.register_at("local", "secrets", start);
         freshness.register("local", "pods").mark();
-        assert_eq!(health.liveness_at(start + Duration::from_secs(80)), Ok(()));
+        assert_eq!(health.liveness(start + Duration::from_secs(80)), Ok(()));
         let late = start + Duration::from_millis(95_900);
-        let text = health.liveness_at(late).unwrap_err();
+        let text = health.liveness(late).unwrap_err();
         assert_eq!(
             text,
             "watch of pods in cluster local: last good answer 95 s ago\n\

@@ -97,67 +97,35 @@ impl Metrics {
             leader: Gauge::default(),
             credentials: Credentials::default(),
         };
-        metrics.register(freshness);
-        metrics
-    }
-
-    fn register(&mut self, freshness: Freshness) {
-        let registry = &mut self.registry;
-        registry.register(
-            "claviger_build",
-            "The version of the running operator",
-            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
-        );
-        registry.register(
-            "claviger_reconcile",
-            "Reconciles of a credential, by how they ended",
-            self.reconciles.clone(),
-        );
-        registry.register(
-            "claviger_reconcile_duration_seconds",
-            "How long a reconcile took",
-            self.durations.clone(),
-        );
-        registry.register("claviger_reconcile_errors", "Failed reconciles, by reason", self.errors.clone());
-        registry.register(
-            "claviger_api_requests",
-            "Requests to a cluster's API server; code is the HTTP status, error or cancelled",
-            self.requests.family(),
-        );
-        registry.register(
-            "claviger_api_request_duration_seconds",
-            "Time until a cluster's API server answered",
-            self.latencies.family(),
-        );
-        registry.register("claviger_secret_writes", "Writes of produced Secrets", self.writes.family());
-        registry.register(
-            "claviger_drift_repaired",
-            "Produced Secrets that somebody had changed or deleted and that were put right",
-            self.repairs.family(),
-        );
-        registry.register(
-            "claviger_cluster_up",
-            "1 when the cluster answers and all that is watched there was listed, else 0",
-            self.up.family(),
-        );
-        registry.register(
-            "claviger_sweep_held",
-            "Owners of Secrets whose credential is missing, where so many are that the sweep of the cluster has stopped",
-            self.sweep_held.family(),
-        );
-        registry.register(
-            "claviger_unreadable_objects",
-            "Custom resources that this version cannot read",
-            self.unreadable.clone(),
-        );
-        registry.register(
-            "claviger_leader",
-            "1 while this process acts, 0 while it stands by",
-            self.leader.clone(),
-        );
-        registry.register_collector(Box::new(WatchAges(freshness)));
-        registry.register_collector(Box::new(self.credentials.clone()));
+        let registry = &mut metrics.registry;
+        let help = "The version of the running operator";
+        registry.register("claviger_build", help, Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let help = "Reconciles of a credential, by how they ended";
+        registry.register("claviger_reconcile", help, metrics.reconciles.clone());
+        let help = "How long a reconcile took";
+        registry.register("claviger_reconcile_duration_seconds", help, metrics.durations.clone());
+        let help = "Failed reconciles, by reason";
+        registry.register("claviger_reconcile_errors", help, metrics.errors.clone());
+        let help = "Requests to a cluster's API server; code is the HTTP status, error or cancelled";
+        registry.register("claviger_api_requests", help, metrics.requests.family.clone());
+        let help = "Time until a cluster's API server answered";
+        registry.register("claviger_api_request_duration_seconds", help, metrics.latencies.family.clone());
+        let help = "Writes of produced Secrets";
+        registry.register("claviger_secret_writes", help, metrics.writes.family.clone());
+        let help = "Produced Secrets that somebody had changed or deleted and that were put right";
+        registry.register("claviger_drift_repaired", help, metrics.repairs.family.clone());
+        let help = "1 when the cluster answers and all that is watched there was listed, else 0";
+        registry.register("claviger_cluster_up", help, metrics.up.family.clone());
+        let help = "Owners of Secrets whose credential is missing, where so many are that the sweep of the cluster has stopped";
+        registry.register("claviger_sweep_held", help, metrics.sweep_held.family.clone());
+        let help = "Custom resources that this version cannot read";
+        registry.register("claviger_unreadable_objects", help, metrics.unreadable.clone());
+        let help = "1 while this process acts, 0 while it stands by";
+        registry.register("claviger_leader", help, metrics.leader.clone());
+        registry.register_collector(Box::new(freshness));
+        registry.register_collector(Box::new(metrics.credentials.clone()));
         registry.register_collector(Box::new(Process));
+        metrics
     }
 
     /// One reconcile of a credential of `kind` ended.
@@ -263,18 +231,12 @@ impl Metrics {
     }
 }
 
-#[derive(Debug)]
-struct WatchAges(Freshness);
-
-impl Collector for WatchAges {
+impl Collector for Freshness {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let mut ages = encoder.encode_descriptor(
-            "claviger_watch_age_seconds",
-            "Time since the last good answer to a watch, or since it began",
-            None,
-            MetricType::Gauge,
-        )?;
-        for watch in self.0.watches(Instant::now()) {
+        let help = "Time since the last good answer to a watch, or since it began";
+        let mut ages =
+            encoder.encode_descriptor("claviger_watch_age_seconds", help, None, MetricType::Gauge)?;
+        for watch in self.watches(Instant::now()) {
             let labels = [("cluster", &*watch.cluster), ("kind", &*watch.kind)];
             ConstGauge::new(watch.age.as_secs_f64()).encode(ages.encode_family(&labels)?)?;
         }

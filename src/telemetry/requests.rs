@@ -1,8 +1,6 @@
 //! Counts and times the requests of a cluster's client.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-use std::time::Instant;
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use http::{Method, StatusCode, Uri};
 

@@ -3,20 +3,17 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::{body::Bytes, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::health::Health;
-use super::metrics::Metrics;
+use super::{health::Health, metrics::Metrics};
 
 /// Connections served at once. One more pushes out the oldest: whoever holds many open cannot
 /// keep the kubelet's probe, always the newest, from its answer.
@@ -99,7 +96,7 @@ fn answer<B>(request: &Request<B>, health: &Health, metrics: &Metrics) -> Respon
         return refused;
     }
     match request.uri().path() {
-        "/healthz" => verdict(health.liveness()),
+        "/healthz" => verdict(health.liveness(Instant::now())),
         "/readyz" => verdict(health.readiness()),
         "/metrics" => respond(StatusCode::OK, OPEN_METRICS, metrics.encode()),
         _ => respond(StatusCode::NOT_FOUND, PLAIN, "served here: /healthz, /readyz, /metrics\n"),
@@ -125,8 +122,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpStream as Client};
 
-    use tokio::sync::oneshot;
-    use tokio::task::JoinHandle;
+    use tokio::{sync::oneshot, task::JoinHandle};
 
     use super::super::freshness::Freshness;
     use super::*;

@@ -3,9 +3,11 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use prometheus_client::metrics::family::Family;
+
+use crate::lock::Lock;
 
 /// Labels, each with its value.
 pub(super) type Labels<const N: usize> = [(&'static str, Cow<'static, str>); N];
@@ -15,18 +17,14 @@ type ClusterLabels<const N: usize> = ([(&'static str, Arc<str>); 1], Labels<N>);
 
 #[derive(Debug)]
 pub(super) struct Tracked<const N: usize, M> {
-    family: Family<ClusterLabels<N>, M>,
-    series: Mutex<HashMap<Arc<str>, HashSet<ClusterLabels<N>>>>,
+    /// What is registered; it shares its series with this one.
+    pub(super) family: Family<ClusterLabels<N>, M>,
+    series: Lock<HashMap<Arc<str>, HashSet<ClusterLabels<N>>>>,
 }
 
 impl<const N: usize, M: Clone> Tracked<N, M> {
     pub(super) fn new(constructor: fn() -> M) -> Self {
-        Self { family: Family::new_with_constructor(constructor), series: Mutex::default() }
-    }
-
-    /// The family to register; it shares its series with this one.
-    pub(super) fn family(&self) -> Family<ClusterLabels<N>, M> {
-        self.family.clone()
+        Self { family: Family::new_with_constructor(constructor), series: Lock::default() }
     }
 
     /// The metric of one cluster and these labels.
@@ -36,14 +34,12 @@ impl<const N: usize, M: Clone> Tracked<N, M> {
         if let Some(metric) = self.family.get(&labels) {
             return metric.clone();
         }
-        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        series.entry(cluster).or_default().insert(labels.clone());
-        drop(series);
+        self.series.write().entry(cluster).or_default().insert(labels.clone());
         self.family.get_or_create_owned(&labels)
     }
 
     pub(super) fn forget(&self, cluster: &str) {
-        let gone = self.series.lock().unwrap_or_else(PoisonError::into_inner).remove(cluster);
+        let gone = self.series.write().remove(cluster);
         for labels in gone.into_iter().flatten() {
             self.family.remove(&labels);
         }

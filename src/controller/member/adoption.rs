@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use k8s_openapi::api::core::v1::Secret;
@@ -16,11 +16,10 @@ use kube::{
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::MemberLoop;
 use crate::{
     api::{AdoptedFrom, ClusterTool, LABEL_MANAGED_BY, MANAGER, MemberCluster, MemberClusterSpec},
     cluster::reflector::{self, Store, reflect},
-    controller::{Error, events::about, keys::AdoptionKey, patch},
+    controller::{Context, Error, events::about, patch},
     domain::{
         access,
         adoption::{ARGOCD_SKIP, Scope, member_labels, member_name},
@@ -31,18 +30,19 @@ use crate::{
         reason::Reason,
         schedule::ADOPTION_RETRY,
     },
+    lock::Lock,
     queue::Next,
 };
 
 /// Adopts the clusters of other tools.
 pub(crate) struct Adoption {
-    members: Arc<MemberLoop>,
-    inner: Mutex<Inner>,
+    context: Arc<Context>,
+    inner: Lock<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
-    secrets: HashMap<AdoptionKey, Known>,
+    secrets: HashMap<AdoptedFrom, Known>,
     listed: HashSet<ClusterTool>,
 }
 
@@ -64,26 +64,23 @@ struct Wanted {
 }
 
 impl Adoption {
-    pub fn new(members: Arc<MemberLoop>) -> Self {
-        Self { members, inner: Mutex::default() }
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, inner: Lock::default() }
     }
 
-    /// Watches of the Secrets of all tools whose clusters are adopted, as metadata; with their names.
+    /// Follows the Secrets of all tools whose clusters are adopted, as metadata.
     ///
     /// # Errors
     /// When a client cannot be made.
-    pub fn watches(
-        self: &Arc<Self>,
-    ) -> Result<Vec<(&'static str, impl Future<Output = ()> + Send + use<>)>, kube::Error> {
-        let adopt = &self.members.adopt;
+    pub fn watch(self: &Arc<Self>) -> Result<(), kube::Error> {
+        let adopt = &self.context.adopt;
         let (argocd, cluster_api) = (adopt.argocd.clone().map(Scope::Namespace), adopt.cluster_api.clone());
         let argocd_label = format!("{ARGOCD_LABEL}={ARGOCD_CLUSTER}");
         let tools = [
             (ClusterTool::ArgoCD, "argocd-clusters", argocd, &*argocd_label),
             (ClusterTool::ClusterAPI, "cluster-api-kubeconfigs", cluster_api, CLUSTER_API_LABEL),
         ];
-        let context = &self.members.context;
-        let mut watches = Vec::new();
+        let context = &self.context;
         for (tool, name, scope, labels) in tools {
             let Some(scope) = scope else { continue };
             let api = move |client| match &scope {
@@ -91,19 +88,20 @@ impl Adoption {
                 Scope::Namespace(namespace) => Api::namespaced(client, namespace),
             };
             let config = watcher::Config::default().labels(labels);
-            let store = Secrets { adoption: self.clone(), tool };
-            watches.push((name, reflect(&context.connector, name, api, config, store)?));
+            let secrets = Secrets { adoption: self.clone(), tool };
+            let watch = reflect(&context.connector, name, api, config, secrets)?;
+            context.supervisor.spawn_endless(format!("watch of {name}"), watch);
         }
-        Ok(watches)
+        Ok(())
     }
 
     /// Makes, changes or deletes the member of one Secret.
-    pub async fn reconcile(self: Arc<Self>, key: AdoptionKey) -> Next {
+    pub async fn reconcile(self: Arc<Self>, key: AdoptedFrom) -> Next {
         // What is there already must be known before anything is made or deleted.
-        self.members.index.started().await;
-        let covered = self.members.adopt.covers(key.tool, &key.secret.namespace);
+        self.context.stores.members.started.wait().await;
+        let covered = self.context.adopt.covers(key.tool, &key.namespace);
         let (listed, known) = {
-            let inner = self.lock();
+            let inner = self.inner.read();
             (inner.listed.contains(&key.tool), inner.secrets.get(&key).cloned())
         };
         if !listed || !covered {
@@ -115,53 +113,44 @@ impl Adoption {
             None => self.retire(&key, None).await,
         };
         let Err(error) = result else { return Next::Done };
-        let NamespacedName { namespace, name } = &key.secret;
-        warn!(namespace = &**namespace, name = &**name, "cluster not adopted: {error}");
+        warn!(namespace = key.namespace, name = key.name, "cluster not adopted: {error}");
         Next::After(ADOPTION_RETRY)
     }
 
     /// Changes what is known of a Secret, if it still exists.
-    fn change(&self, key: &AdoptionKey, change: impl FnOnce(&mut Known)) {
-        if let Some(known) = self.lock().secrets.get_mut(key) {
+    fn change(&self, key: &AdoptedFrom, change: impl FnOnce(&mut Known)) {
+        if let Some(known) = self.inner.write().secrets.get_mut(key) {
             change(known);
         }
     }
 
     /// Whether the member that was made of this version of the Secret is as it was made.
-    fn is_made(&self, key: &AdoptionKey, known: &Known) -> bool {
+    fn is_made(&self, key: &AdoptedFrom, known: &Known) -> bool {
         let Some((wanted, version)) = &known.made else { return false };
         let as_made = |member: &MemberCluster| {
             member.labels() == &wanted.labels
                 && is_of(member, key)
                 && member.metadata.deletion_timestamp.is_none()
         };
-        let found = self.members.index.get(&wanted.name);
+        let found = self.context.stores.members.get(&wanted.name);
         *version == known.secret.resource_version
             && found.is_some_and(|found| found.object.0.as_ref().map_or(true, as_made))
     }
 
-    async fn ensure(&self, key: &AdoptionKey, secret: ObjectMeta) -> Result<(), Error> {
-        let Some(wanted) = self.wanted(key, &secret).await? else {
-            self.change(key, |known| known.made = None);
-            return self.retire(key, None).await;
-        };
+    async fn ensure(&self, key: &AdoptedFrom, secret: ObjectMeta) -> Result<(), Error> {
+        let Some(wanted) = self.wanted(key, &secret).await? else { return self.retire(key, None).await };
         self.retire(key, Some(&wanted.name)).await?;
         let api = self.api();
         match api.get_opt(&wanted.name).await.map_err(Error::api("read a MemberCluster"))? {
             None => {
-                let spec = MemberClusterSpec {
-                    adopted_from: Some(AdoptedFrom {
-                        tool: key.tool,
-                        namespace: key.secret.namespace.to_string(),
-                        name: key.secret.name.to_string(),
-                    }),
-                    ..MemberClusterSpec::default()
-                };
+                let adopted_from = Some(key.clone());
+                let spec = MemberClusterSpec { adopted_from, ..MemberClusterSpec::default() };
                 let mut member = MemberCluster::new(&wanted.name, spec);
                 member.metadata.labels = Some(wanted.labels.clone());
                 let made = api.create(&PostParams::default(), &member).await;
                 made.map_err(Error::api("create a MemberCluster"))?;
-                info!(kind = "MemberCluster", name = wanted.name, secret = %key.secret, "adopted");
+                let secret = format_args!("{}/{}", key.namespace, key.name);
+                info!(kind = "MemberCluster", name = wanted.name, %secret, "adopted");
             }
             Some(member) if !is_of(&member, key) => {
                 self.name_taken(key, secret, &wanted.name).await;
@@ -180,20 +169,20 @@ impl Adoption {
     }
 
     /// The member that a Secret asks for; none when it is not about another cluster.
-    async fn wanted(&self, key: &AdoptionKey, secret: &ObjectMeta) -> Result<Option<Wanted>, Error> {
+    async fn wanted(&self, key: &AdoptedFrom, secret: &ObjectMeta) -> Result<Option<Wanted>, Error> {
         let labels = secret.labels.clone().unwrap_or_default();
         let name = match key.tool {
             ClusterTool::ClusterAPI => {
                 let cluster = labels.get(CLUSTER_API_LABEL).cloned().unwrap_or_default();
                 // A cluster has Secrets of other kinds too.
-                if key.secret.name.strip_suffix(CLUSTER_API_SUFFIX) != Some(cluster.as_str()) {
+                if key.name.strip_suffix(CLUSTER_API_SUFFIX) != Some(cluster.as_str()) {
                     return Ok(None);
                 }
                 cluster
             }
             ClusterTool::ArgoCD => {
-                let connection = &self.members.context.local().connection;
-                let found = connection.secret(&key.secret.namespace, &key.secret.name).await;
+                let connection = &self.context.local().connection;
+                let found = connection.secret(&key.namespace, &key.name).await;
                 let Some(found) = found.map_err(Error::api("read a cluster Secret of Argo CD"))? else {
                     return Ok(None);
                 };
@@ -203,15 +192,15 @@ impl Adoption {
                 }
                 let name =
                     data.get("name").map(|name| String::from_utf8_lossy(name.expose()).trim().to_owned());
-                name.filter(|name| !name.is_empty()).unwrap_or_else(|| key.secret.name.to_string())
+                name.filter(|name| !name.is_empty()).unwrap_or_else(|| key.name.clone())
             }
         };
         Ok(Some(Wanted { name: member_name(&name), labels: member_labels(&labels) }))
     }
 
     /// Deletes the members that were made of a Secret, except the one of the name `but`.
-    async fn retire(&self, key: &AdoptionKey, but: Option<&str>) -> Result<(), Error> {
-        for member in self.members.index.adopted() {
+    async fn retire(&self, key: &AdoptedFrom, but: Option<&str>) -> Result<(), Error> {
+        for member in self.context.stores.members.adopted() {
             let name = member.name_any();
             if !is_of(&member, key) || but == Some(&name) || member.metadata.deletion_timestamp.is_some() {
                 continue;
@@ -237,7 +226,7 @@ impl Adoption {
     }
 
     /// Publishes, once, that a MemberCluster that people wrote has the name already.
-    async fn name_taken(&self, key: &AdoptionKey, secret: ObjectMeta, name: &str) {
+    async fn name_taken(&self, key: &AdoptedFrom, secret: ObjectMeta, name: &str) {
         let text = format!(
             "the cluster is not adopted: there is a MemberCluster '{name}' already that was not made of this Secret; rename one of the two"
         );
@@ -249,27 +238,23 @@ impl Adoption {
         if is_news {
             let about = about(&Secret { metadata: secret, ..Secret::default() }, &());
             let note = Note::warning(Reason::NameTaken, Action::Adopt, text);
-            self.members.context.events.publish(&about, &note).await;
+            self.context.events.publish(&about, &note).await;
         }
     }
 
     fn api(&self) -> Api<MemberCluster> {
-        Api::all(self.members.context.local().connection.client())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        Api::all(self.context.local().connection.client())
     }
 }
 
 /// Whether a member was made of a Secret, and not by people.
-fn is_of(member: &MemberCluster, key: &AdoptionKey) -> bool {
+fn is_of(member: &MemberCluster, key: &AdoptedFrom) -> bool {
     member.labels().get(LABEL_MANAGED_BY).is_some_and(|manager| manager == MANAGER)
-        && member.spec.adopted_from.as_ref().is_some_and(|from| AdoptionKey::of(from) == *key)
+        && member.spec.adopted_from.as_ref() == Some(key)
 }
 
 /// Whether Argo CD was told to leave the cluster of a Secret alone.
-fn is_skipped(key: &AdoptionKey, secret: &ObjectMeta) -> bool {
+fn is_skipped(key: &AdoptedFrom, secret: &ObjectMeta) -> bool {
     let skip = secret.annotations.as_ref().and_then(|annotations| annotations.get(ARGOCD_SKIP));
     key.tool == ClusterTool::ArgoCD && skip.is_some_and(|value| value == "true")
 }
@@ -281,18 +266,19 @@ struct Secrets {
 }
 
 impl Secrets {
-    fn key(&self, secret: NamespacedName) -> AdoptionKey {
-        AdoptionKey { tool: self.tool, secret }
+    fn key(&self, secret: &NamespacedName) -> AdoptedFrom {
+        let (namespace, name) = (secret.namespace.to_string(), secret.name.to_string());
+        AdoptedFrom { tool: self.tool, namespace, name }
     }
 
-    fn gone(&self, name: NamespacedName) {
+    fn gone(&self, name: &NamespacedName) {
         let key = self.key(name);
-        self.adoption.lock().secrets.remove(&key);
+        self.adoption.inner.write().secrets.remove(&key);
         self.wake(key);
     }
 
-    fn wake(&self, key: AdoptionKey) {
-        self.adoption.members.context.queues.adoption.add(key, ());
+    fn wake(&self, key: AdoptedFrom) {
+        self.adoption.context.queues.adoption.add(key, ());
     }
 }
 
@@ -300,31 +286,31 @@ impl Store for Secrets {
     type Object = PartialObjectMeta<Secret>;
 
     fn upsert(&mut self, object: Self::Object, _: bool) {
-        let key = self.key(reflector::name_of(&object.metadata));
-        self.adoption.lock().secrets.entry(key.clone()).or_default().secret = object.metadata;
+        let key = self.key(&reflector::name_of(&object.metadata));
+        self.adoption.inner.write().secrets.entry(key.clone()).or_default().secret = object.metadata;
         self.wake(key);
     }
 
     fn remove(&mut self, object: Self::Object) {
-        self.gone(reflector::name_of(object.meta()));
+        self.gone(&reflector::name_of(object.meta()));
     }
 
     fn known(&self) -> Vec<NamespacedName> {
-        let inner = self.adoption.lock();
+        let inner = self.adoption.inner.read();
         let of_tool = inner.secrets.keys().filter(|key| key.tool == self.tool);
-        of_tool.map(|key| key.secret.clone()).collect()
+        of_tool.map(|key| NamespacedName::new(&*key.namespace, &*key.name)).collect()
     }
 
     fn complete(&mut self, vanished: Vec<NamespacedName>) {
-        for name in vanished {
+        for name in &vanished {
             self.gone(name);
         }
-        self.adoption.lock().listed.insert(self.tool);
+        self.adoption.inner.write().listed.insert(self.tool);
         // Also those whose Secret was deleted while nothing watched.
-        let adopted = self.adoption.members.index.adopted();
-        let adopted = adopted.iter().filter_map(|member| member.spec.adopted_from.as_ref());
-        let adopted = adopted.map(AdoptionKey::of).filter(|key| key.tool == self.tool);
-        for key in adopted.chain(self.known().into_iter().map(|name| self.key(name))) {
+        let adopted = self.adoption.context.stores.members.adopted();
+        let adopted = adopted.into_iter().filter_map(|member| member.spec.adopted_from);
+        let adopted = adopted.filter(|from| from.tool == self.tool);
+        for key in adopted.chain(self.known().iter().map(|name| self.key(name))) {
             self.wake(key);
         }
     }

@@ -1,10 +1,8 @@
 //! The member loop: from a MemberCluster, and the Secret that says how to reach it, to a cluster of the registry.
 
 mod adoption;
-mod index;
 
 pub(crate) use adoption::Adoption;
-pub(crate) use index::MemberIndex;
 
 use std::{
     sync::Arc,
@@ -21,6 +19,7 @@ use super::{
     Context, Error,
     clusters::{Link, Member, MemberSettings},
     events::about,
+    members::{Entry, MemberIndex},
     patch::{Target, differences, fields},
 };
 use crate::{
@@ -28,7 +27,6 @@ use crate::{
     cluster::{Unreadable, configuration, describe},
     domain::{
         access::Access,
-        adoption::Adopt,
         condition::{self, ConditionStatus, ConditionType, Verdict},
         event::{Action, Note},
         member::{self, Leave, MemberError, MemberRemoval, MemberState, Observation},
@@ -39,33 +37,22 @@ use crate::{
     queue::Next,
     telemetry::Outcome,
 };
-use index::Entry;
 
 /// The member loop.
 pub(crate) struct MemberLoop {
     context: Arc<Context>,
-    index: Arc<MemberIndex>,
-    /// Whose clusters become members by themselves.
-    adopt: Adopt,
-    /// Whether servers whose identity is not checked are accepted.
-    allow_insecure: bool,
 }
 
 impl MemberLoop {
-    pub fn new(context: Arc<Context>, index: Arc<MemberIndex>, adopt: Adopt, allow_insecure: bool) -> Self {
-        Self { context, index, adopt, allow_insecure }
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context }
     }
 
     /// Looks at one member.
     pub async fn reconcile(self: Arc<Self>, name: Arc<str>) -> Next {
         let began = Instant::now();
         let clusters = &self.context.clusters;
-        let Some(entry) = self.index.get(&name) else {
-            if &*name != LOCAL {
-                clusters.remove(&name);
-            }
-            return Next::Done;
-        };
+        let Some(entry) = self.index().get(&name) else { return Next::Done };
         let result = match &entry.object.0 {
             Ok(object) => self.look(&name, object, &entry).await,
             Err(bad) => {
@@ -78,8 +65,8 @@ impl MemberLoop {
             let why = "the API server of the hub did not do what was asked of it";
             self.set_broken_if_unknown(&name, &entry, why);
         }
-        self.index.looked_at(&name);
-        if self.index.get(&name).is_none() {
+        self.index().looked_at(&name);
+        if self.index().get(&name).is_none() {
             // It was deleted while it was looked at.
             clusters.remove(&name);
         }
@@ -110,7 +97,7 @@ impl MemberLoop {
 
     /// Ends when all members that there were at the start are known, and each was listed or does not answer.
     pub async fn started(self: Arc<Self>) {
-        self.index.started().await;
+        self.index().started.wait().await;
         let settled = async {
             for member in self.context.clusters.all().iter().filter(|member| &*member.name != LOCAL) {
                 if let Some(cluster) = member.cluster() {
@@ -161,7 +148,7 @@ impl MemberLoop {
             Leave::Wait(until) => until,
         };
         let settled = up && leaving && seen.copies.is_some_and(|(all, used)| all <= used);
-        self.index.change(name, entry.uid(), |entry| entry.settled = settled);
+        self.index().change(name, entry.uid(), |entry| entry.settled = settled);
         let wait = match seen.awaited_until {
             None => MEMBER_EMPTYING,
             Some(until) => {
@@ -179,17 +166,17 @@ impl MemberLoop {
         object: &MemberCluster,
         entry: &Entry,
     ) -> Result<Access, MemberError> {
-        let place = member::place(&object.spec, &self.context.namespace, &self.adopt);
+        let place = member::place(&object.spec, &self.context.namespace, &self.context.adopt);
         // Before it is read, so that no change is missed.
         let reads = place.as_ref().ok().cloned();
-        self.index.change(name, entry.uid(), |entry| entry.reads = reads);
+        self.index().change(name, entry.uid(), |entry| entry.reads = reads);
         let place = place?;
         let found = self.context.local().connection.secret(&place.namespace, &place.name).await;
         let secret = found.map_err(|error| MemberError::Unreadable {
             secret: place.to_string(),
             problem: describe(&error),
         })?;
-        member::read(&object.spec, &place, secret, self.allow_insecure)
+        member::read(&object.spec, &place, secret, self.context.allow_insecure_members)
     }
 
     /// Puts the member into the registry, and looks at it there.
@@ -214,7 +201,7 @@ impl MemberLoop {
             _ => None,
         };
         if let Some(id) = &seen_now {
-            self.index.seen(name, entry.uid(), id, server.clone());
+            self.index().seen(name, entry.uid(), id, server.clone());
         }
         let (id, seen_at) = (entry.id.as_deref(), entry.seen_at.as_deref());
         let (id, refused) = match access {
@@ -275,7 +262,7 @@ impl MemberLoop {
     /// Who else has the cluster: the operator, or a member that was created before.
     fn duplicate(&self, name: &str, id: &str) -> Option<String> {
         let is_hub = self.context.local().id().is_some_and(|hub| &*hub == id);
-        if is_hub { Some(LOCAL.to_owned()) } else { self.index.elder(name, id) }
+        if is_hub { Some(LOCAL.to_owned()) } else { self.index().elder(name, id) }
     }
 
     /// Writes the status when it says anything new, and publishes an Event when `Ready` changes.
@@ -302,7 +289,8 @@ impl MemberLoop {
         if let Some(note) = member::note(previous, &next) {
             self.context.events.publish(&about(object, &()), &note).await;
         }
-        self.index.change(name, entry.uid(), |entry| entry.written = version.map(|version| (version, next)));
+        self.index()
+            .change(name, entry.uid(), |entry| entry.written = version.map(|version| (version, next)));
         Ok(())
     }
 
@@ -338,6 +326,10 @@ impl MemberLoop {
         let note = Note::warning(Reason::UnsupportedSpec, Action::Read, message);
         self.context.events.publish(&about, &note).await;
         Ok(())
+    }
+
+    fn index(&self) -> &MemberIndex {
+        &self.context.stores.members
     }
 
     fn target(&self, name: &str) -> Target {

@@ -1,12 +1,8 @@
 //! From events to keys: who is concerned by a change.
 
-mod credentials;
-mod members;
-mod policies;
+mod watches;
 
-pub(crate) use credentials::watch_kind;
-pub(crate) use members::watch as watch_members;
-pub(crate) use policies::watch as watch_policies;
+pub(crate) use watches::watch;
 
 use std::{
     collections::HashSet,
@@ -17,7 +13,6 @@ use super::{
     clusters::ClusterRegistry,
     context::Stores,
     keys::{Dirty, Queues},
-    member::MemberIndex,
 };
 use crate::{
     cluster::{EventHandler, Touched},
@@ -33,12 +28,11 @@ pub(crate) struct Router {
     stores: Arc<Stores>,
     queues: Arc<Queues>,
     clusters: OnceLock<Weak<ClusterRegistry>>,
-    members: Arc<MemberIndex>,
 }
 
 impl Router {
-    pub fn new(stores: Arc<Stores>, queues: Arc<Queues>, members: Arc<MemberIndex>) -> Self {
-        Self { stores, queues, clusters: OnceLock::new(), members }
+    pub fn new(stores: Arc<Stores>, queues: Arc<Queues>) -> Self {
+        Self { stores, queues, clusters: OnceLock::new() }
     }
 
     /// Sets the clusters; once, as they are made with this.
@@ -108,7 +102,7 @@ impl EventHandler for Router {
 
     fn secret_changed(&self, name: &NamespacedName, resource_version: Option<&str>) {
         self.queues.credentials(self.stores.credentials.source_changed(name, resource_version));
-        self.queues.members(self.members.readers(|read| read == name));
+        self.queues.members(self.stores.members.readers(|read| read == name));
     }
 
     fn secrets_listing(&self) {
@@ -117,6 +111,6 @@ impl EventHandler for Router {
 
     fn secrets_listed(&self) {
         self.queues.credentials(self.stores.credentials.sources_listed());
-        self.queues.members(self.members.readers(|_| true));
+        self.queues.members(self.stores.members.readers(|_| true));
     }
 }

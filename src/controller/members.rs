@@ -1,26 +1,25 @@
-//! What is known of members between two looks, and which of them a change concerns.
+//! All members as the API server has them, what is known of each between two looks, and which of them a change
+//! concerns.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
 
+use super::keys::Queues;
 use crate::{
     api::{ANNOTATION_FORCE_DELETE, MemberCluster, MemberClusterStatus},
     cluster::Guarded,
-    controller::keys::{AdoptionKey, Queues},
     domain::identity::NamespacedName,
+    lock::Lock,
 };
 
 /// Members, by name.
 pub(crate) struct MemberIndex {
-    inner: Mutex<Inner>,
-    /// Turns true when each member that there was at the start has been looked at.
-    started: watch::Sender<bool>,
+    inner: Lock<Inner>,
+    /// Set when each member that there was at the start has been looked at.
+    pub started: SetOnce<()>,
     queues: Arc<Queues>,
 }
 
@@ -82,14 +81,14 @@ impl Entry {
 
 impl MemberIndex {
     pub fn new(queues: Arc<Queues>) -> Self {
-        Self { inner: Mutex::default(), started: watch::Sender::new(false), queues }
+        Self { inner: Lock::default(), started: SetOnce::new(), queues }
     }
 
     /// Puts a member in. Returns whether more changed than its status.
     pub fn set(&self, object: Guarded<MemberCluster>) -> bool {
         let name: Arc<str> = object.name_any().into();
         let object = Arc::new(object);
-        let mut inner = self.lock();
+        let mut inner = self.inner.write();
         let before = inner.entries.get(&name);
         // A status that somebody else wrote is corrected.
         let changed =
@@ -108,7 +107,7 @@ impl MemberIndex {
 
     /// Takes a member out.
     pub fn remove(&self, name: &str) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.write();
         let Some(entry) = inner.entries.remove(name) else { return };
         self.tell_adopted(&entry);
         // Another member of the same cluster may have waited for this.
@@ -120,47 +119,41 @@ impl MemberIndex {
 
     /// All members are known.
     pub fn listed(&self) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.write();
         inner.listed = true;
         self.check_start(&inner);
     }
 
     pub fn names(&self) -> Vec<Arc<str>> {
-        self.lock().entries.keys().cloned().collect()
+        self.inner.read().entries.keys().cloned().collect()
     }
 
     pub fn get(&self, name: &str) -> Option<Entry> {
-        self.lock().entries.get(name).cloned()
+        self.inner.read().entries.get(name).cloned()
     }
 
     /// How many members this version cannot read.
     pub fn unreadable(&self) -> usize {
-        self.lock().entries.values().filter(|entry| entry.object.0.is_err()).count()
+        self.inner.read().entries.values().filter(|entry| entry.object.0.is_err()).count()
     }
 
     /// Members that were made of other tools' Secrets.
     pub fn adopted(&self) -> Vec<MemberCluster> {
-        let inner = self.lock();
+        let inner = self.inner.read();
         let readable = inner.entries.values().filter_map(|entry| entry.object.0.as_ref().ok());
         readable.filter(|member| member.spec.adopted_from.is_some()).cloned().collect()
     }
 
-    /// Ends when each member that there was at the start has been looked at.
-    pub async fn started(&self) {
-        // The sender lives as long as this does.
-        let _ = self.started.subscribe().wait_for(|started| *started).await;
-    }
-
     /// Changes what is known of a member, if it is still the same object.
     pub fn change(&self, name: &str, uid: &str, change: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = self.lock().entries.get_mut(name).filter(|entry| entry.uid() == uid) {
+        if let Some(entry) = self.inner.write().entries.get_mut(name).filter(|entry| entry.uid() == uid) {
             change(entry);
         }
     }
 
     /// Notes that a member was looked at.
     pub fn looked_at(&self, name: &str) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.write();
         if let Some(entry) = inner.entries.get_mut(name) {
             entry.looked_at = true;
         }
@@ -169,14 +162,14 @@ impl MemberIndex {
 
     /// The members that read a Secret of `local` for which this is true.
     pub fn readers(&self, is_meant: impl Fn(&NamespacedName) -> bool) -> Vec<Arc<str>> {
-        let inner = self.lock();
+        let inner = self.inner.read();
         let readers = inner.entries.iter().filter(|(_, entry)| entry.reads.as_ref().is_some_and(&is_meant));
         readers.map(|(name, _)| name.clone()).collect()
     }
 
     /// Notes the id of a member's cluster, as seen at an address.
     pub fn seen(&self, name: &str, uid: &str, id: &str, server: Option<String>) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.write();
         let Some(entry) = inner.entries.get_mut(name).filter(|entry| entry.uid() == uid) else { return };
         entry.seen_at = server;
         if entry.id.as_deref() != Some(id) {
@@ -187,7 +180,7 @@ impl MemberIndex {
 
     /// The member that a cluster of this id belongs to, if that is another one that was created before `name`.
     pub fn elder(&self, name: &str, id: &str) -> Option<String> {
-        let inner = self.lock();
+        let inner = self.inner.read();
         let own = inner.entries.get_key_value(name).map(|(name, entry)| (entry.created(), name))?;
         inner
             .entries
@@ -211,18 +204,15 @@ impl MemberIndex {
     fn tell_adopted(&self, entry: &Entry) {
         let member = entry.object.0.as_ref().ok();
         if let Some(from) = member.and_then(|member| member.spec.adopted_from.as_ref()) {
-            self.queues.adoption.add(AdoptionKey::of(from), ());
+            self.queues.adoption.add(from.clone(), ());
         }
     }
 
     fn check_start(&self, inner: &Inner) {
         if inner.listed && inner.entries.values().all(|entry| entry.looked_at) {
-            self.started.send_replace(true);
+            // Once is enough.
+            let _ = self.started.set(());
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
