@@ -29,7 +29,14 @@ pub(crate) use handler::{EventHandler, Touched};
 pub(crate) use shared::ClusterOptions;
 pub(crate) use writer::{Applied, Job, Writer};
 
-use std::{ops::Deref, sync::Arc, time::Instant};
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::task::AbortHandle;
@@ -48,6 +55,7 @@ pub(crate) struct Cluster {
     pub writer: Arc<Writer>,
     watches: Tasks,
     probe: Tasks,
+    retired: AtomicBool,
 }
 
 impl Deref for Cluster {
@@ -83,7 +91,8 @@ impl Cluster {
     ) -> Result<Arc<Self>, kube::Error> {
         let shared = Arc::new(Shared::new(name, connector, options)?);
         let writer = Arc::new(Writer::new(shared.clone()));
-        let cluster = Arc::new(Self { shared, writer, watches: Tasks::default(), probe: Tasks::default() });
+        let (watches, probe) = (Tasks::default(), Tasks::default());
+        let cluster = Arc::new(Self { shared, writer, watches, probe, retired: AtomicBool::default() });
         cluster.start_watches()?;
         if !cluster.is_local() {
             cluster.start_probing();
@@ -124,10 +133,15 @@ impl Cluster {
         Ok(())
     }
 
-    /// Ends all that goes on in the background: it is no longer a member.
+    /// Ends all that goes on in the background: it is no longer a member. Another cluster may take its name from here on,
+    /// though a sync may still hold this one.
     pub fn retire(&self) {
         self.watches.replace(Vec::new());
         self.probe.replace(Vec::new());
+        if !self.retired.swap(true, Ordering::Relaxed) {
+            self.options.freshness.remove_cluster(&self.name);
+            self.options.metrics.forget_cluster(&self.name);
+        }
     }
 
     /// Starts all watches anew: what lists them shows what was missed.
@@ -198,7 +212,5 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.retire();
-        self.options.freshness.remove_cluster(&self.name);
-        self.options.metrics.forget_cluster(&self.name);
     }
 }

@@ -178,8 +178,8 @@ impl<K: Watched> Store for Feed<K> {
     }
 
     fn absent(&mut self) -> bool {
-        if !K::KIND.is_required() {
-            self.shared.connectivity.change(|state| state.listed(K::KIND));
+        if !K::KIND.is_required() && self.shared.connectivity.change(|state| state.listed(K::KIND)) {
+            self.shared.tell_connectivity();
         }
         !K::KIND.is_required()
     }

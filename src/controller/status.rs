@@ -46,7 +46,7 @@ pub(super) struct Memory {
 /// The status that was written last, until the watch shows another one.
 struct Written {
     resource_version: String,
-    status: CredentialStatus,
+    status: Arc<CredentialStatus>,
     details: Map<String, Value>,
     at: Instant,
 }
@@ -126,11 +126,11 @@ impl Turn<'_> {
         let written = memory.written.clone();
         // The status that the server has.
         let (previous, recorded) = match &written {
-            Some(written) => (Some(&written.status), &written.details),
+            Some(written) => (Some(&*written.status), &written.details),
             None => (self.declared.status(), self.declared.recorded.details()),
         };
-        let next = compute(previous, self.published, &outcomes, Timestamp::now());
-        self.gauge(&next);
+        let next = Arc::new(compute(previous, self.published, &outcomes, Timestamp::now()));
+        self.gauge(next.clone());
         let details = self.details(recorded);
         let in_progress = outcomes.values().any(|outcome| outcome.is_pending());
         let writing = Writing {
@@ -229,7 +229,7 @@ impl Turn<'_> {
         events::about(self.declared, &self.declared.id.kind.resource())
     }
 
-    fn gauge(&self, status: &CredentialStatus) {
+    fn gauge(&self, status: Arc<CredentialStatus>) {
         let provider = self.declared.spec.as_ref().map(|spec| spec.provider()).unwrap_or_default();
         self.context.metrics.credentials().set(&self.declared.id, provider, status);
     }

@@ -7,7 +7,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::{MetricType, gauge::ConstGauge};
 
-use crate::api::{CredentialStatus, NamespaceCounts};
+use crate::api::{ClusterStatus, CredentialStatus};
 use crate::domain::{condition::ConditionStatus, identity::CredentialId};
 use crate::lock::Lock;
 
@@ -16,12 +16,7 @@ use crate::lock::Lock;
 struct Row {
     /// Empty for kinds without one.
     provider: String,
-    revision: i64,
-    conditions: Vec<(String, ConditionStatus)>,
-    /// Name, counts and last sync of each cluster.
-    clusters: Vec<(String, NamespaceCounts, Option<i64>)>,
-    references: i64,
-    expires: Option<i64>,
+    status: Arc<CredentialStatus>,
 }
 
 /// The table that the gauges are made of at each scrape. Clones share it.
@@ -30,20 +25,8 @@ pub(crate) struct Credentials(Arc<Lock<BTreeMap<CredentialId, Row>>>);
 
 impl Credentials {
     /// What is now true of a credential; `provider` is empty for kinds without one.
-    pub fn set(&self, id: &CredentialId, provider: String, status: &CredentialStatus) {
-        let conditions = status.conditions.iter();
-        let clusters = status.clusters.iter().map(|cluster| {
-            (cluster.name.clone(), cluster.namespaces, cluster.last_sync_time.as_ref().map(seconds))
-        });
-        let row = Row {
-            provider,
-            revision: status.revision.unwrap_or(0),
-            conditions: conditions.map(|c| (c.type_.clone(), ConditionStatus::of(c))).collect(),
-            clusters: clusters.collect(),
-            references: status.references.as_ref().map_or(0, |references| references.total),
-            expires: status.expiration_time.as_ref().map(seconds),
-        };
-        self.0.write().insert(id.clone(), row);
+    pub fn set(&self, id: &CredentialId, provider: String, status: Arc<CredentialStatus>) {
+        self.0.write().insert(id.clone(), Row { provider, status });
     }
 
     /// The credential is gone.
@@ -73,13 +56,14 @@ impl Collector for Credentials {
 
         let help = "1 for the status that a condition has, 0 for the others";
         gauge("claviger_credential_condition", help, |row, put| {
-            for (condition, state) in &row.conditions {
+            for condition in &row.status.conditions {
+                let state = ConditionStatus::of(condition);
                 for (status, is) in [
                     ("true", ConditionStatus::True),
                     ("false", ConditionStatus::False),
                     ("unknown", ConditionStatus::Unknown),
                 ] {
-                    put(&[("condition", condition), ("status", status)], i64::from(*state == is))?;
+                    put(&[("condition", &condition.type_), ("status", status)], i64::from(state == is))?;
                 }
             }
             Ok(())
@@ -87,7 +71,7 @@ impl Collector for Credentials {
 
         let help = "Namespaces of a cluster that should have, have, or could not be given a copy";
         gauge("claviger_credential_targets", help, |row, put| {
-            for (name, counts, _) in &row.clusters {
+            for ClusterStatus { name, namespaces: counts, .. } in &row.status.clusters {
                 put(&[("cluster", name), ("state", "desired")], counts.desired)?;
                 put(&[("cluster", name), ("state", "synced")], counts.synced)?;
                 put(&[("cluster", name), ("state", "failed")], counts.failed)?;
@@ -96,22 +80,24 @@ impl Collector for Credentials {
         })?;
 
         let help = "Objects that reference a produced Secret";
-        gauge("claviger_credential_references", help, |row, put| put(&[], row.references))?;
+        gauge("claviger_credential_references", help, |row, put| {
+            put(&[], row.status.references.as_ref().map_or(0, |references| references.total))
+        })?;
 
         let help = "Grows by one each time the produced content changes";
-        gauge("claviger_credential_revision", help, |row, put| put(&[], row.revision))?;
+        gauge("claviger_credential_revision", help, |row, put| put(&[], row.status.revision.unwrap_or(0)))?;
 
         let help = "When a cluster was last fully in sync, as Unix time";
         gauge("claviger_credential_last_sync_timestamp_seconds", help, |row, put| {
-            for (name, _, last_sync) in &row.clusters {
-                last_sync.map_or(Ok(()), |time| put(&[("cluster", name)], time))?;
-            }
-            Ok(())
+            row.status.clusters.iter().try_for_each(|cluster| match &cluster.last_sync_time {
+                Some(time) => put(&[("cluster", &cluster.name)], seconds(time)),
+                None => Ok(()),
+            })
         })?;
 
         let help = "When the credential expires, as Unix time";
         gauge("claviger_credential_expiration_timestamp_seconds", help, |row, put| {
-            row.expires.map_or(Ok(()), |time| put(&[], time))
+            row.status.expiration_time.as_ref().map_or(Ok(()), |time| put(&[], seconds(time)))
         })
     }
 }
@@ -157,7 +143,7 @@ mod tests {
             namespace: "platform".into(),
             name: "quay".into(),
         };
-        metrics.credentials().set(&id, "Quay".to_owned(), &status());
+        metrics.credentials().set(&id, "Quay".to_owned(), Arc::new(status()));
         let text = metrics.encode();
         let own = "kind=\"RegistryCredential\",namespace=\"platform\",name=\"quay\"";
         for line in [

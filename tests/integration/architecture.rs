@@ -16,7 +16,7 @@ use self::{
 
 /// Lines of code, with no tests, comments and blanks. The target of design.md is 13,000; this is where it stands, so
 /// that it grows no further unnoticed.
-const MAX_LINES: usize = 14_800;
+const MAX_LINES: usize = 14_050;
 
 fn modules() -> Modules {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -46,10 +46,10 @@ impl CredentialSpec for RegistryCredentialSpec {
 }
 
 /// The login that was found in a source Secret.
-struct Login<'a> {
+struct Login {
     username: Option<Zeroizing<String>>,
     password: Zeroizing<String>,
-    email: Option<&'a str>,
+    email: Option<String>,
     notes: Vec<String>,
 }
 
@@ -78,7 +78,12 @@ fn render(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Conten
         type_: OUTPUT_TYPE,
         data: BTreeMap::from([(
             OUTPUT_KEY.into(),
-            docker_config(&registry.key, username, &login.password, spec.email.as_deref().or(login.email)),
+            docker_config(
+                &registry.key,
+                username,
+                &login.password,
+                spec.email.as_deref().or(login.email.as_deref()),
+            ),
         )]),
         warnings: weak.then_some(Warning::WEAK_PASSWORD).into_iter().collect(),
         notes: login.notes,
@@ -86,10 +91,7 @@ fn render(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Conten
     })
 }
 
-fn from_keys<'a>(
-    spec: &'a RegistryCredentialSpec,
-    secret: &'a SourceSecret,
-) -> Result<Login<'a>, SourceError> {
+fn from_keys(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Login, SourceError> {
     let reference = &spec.secret_ref;
     let password_key = reference.password_key.as_deref().unwrap_or("password");
     let password = value::password(secret, password_key)?;
@@ -102,26 +104,24 @@ fn from_keys<'a>(
 }
 
 #[derive(Deserialize)]
-struct DockerConfig<'a> {
-    #[serde(borrow)]
-    auths: BTreeMap<String, Entry<'a>>,
+struct DockerConfig {
+    auths: BTreeMap<String, Entry>,
 }
 
 #[derive(Deserialize)]
-struct Entry<'a> {
+struct Entry {
     username: Option<String>,
     password: Option<Zeroizing<String>>,
     auth: Option<Zeroizing<String>>,
-    #[serde(borrow)]
-    email: Option<&'a str>,
+    email: Option<String>,
 }
 
 /// Takes the one login out of a dockerconfigjson that kubelet would use for the registry.
-fn from_docker_config<'a>(
+fn from_docker_config(
     spec: &RegistryCredentialSpec,
-    secret: &'a SourceSecret,
+    secret: &SourceSecret,
     registry: &RegistryStatus,
-) -> Result<Login<'a>, SourceError> {
+) -> Result<Login, SourceError> {
     let wrong = |problem: &str| invalid(secret, OUTPUT_KEY, problem);
     let text = value::text(secret, OUTPUT_KEY, "name")?.text;
     // serde's own message may quote a value, so only the place of the fault is told.
@@ -141,7 +141,7 @@ fn from_docker_config<'a>(
             config.auths.len()
         )));
     };
-    let email = entry.email;
+    let email = entry.email.clone();
     // As in kubelet, `auth` wins over the pair.
     let (username, password) = match (&entry.auth, &entry.username, &entry.password) {
         (Some(auth), _, _) if !auth.is_empty() => {

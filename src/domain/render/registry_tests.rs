@@ -61,6 +61,14 @@ fn the_user_name_comes_from_the_spec_then_the_secret_then_the_provider() {
 }
 
 #[test]
+fn an_email_of_a_docker_config_may_be_escaped() {
+    let text = br#"{"auths":{"reg.example.com":{"username":"me","password":"hunter2hunter2","email":"me\u0040example.com"}}}"#;
+    let content =
+        render(&spec(json!({})), &secret("kubernetes.io/dockerconfigjson", &[(OUTPUT_KEY, text)])).unwrap();
+    assert_eq!(config(&content)["auths"]["reg.example.com"]["email"], "me@example.com");
+}
+
+#[test]
 fn a_broken_source_is_reported_without_its_value() {
     let long = vec![b'x'; 1024 * 1024];
     let docker =
