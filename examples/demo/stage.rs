@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use claviger::api::{GROUP, MemberCluster};
+use claviger::api::MemberCluster;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Discovery,
@@ -174,7 +174,7 @@ pub async fn create_namespace(client: &Client, name: &str, labels: Value) -> Res
 
 /// What `kubectl get credentials` knows.
 async fn credential_kinds(client: &Client) -> Result<Vec<ApiResource>> {
-    let discovery = Discovery::new(client.clone()).filter(&[GROUP]).run().await?;
+    let discovery = Discovery::new(client.clone()).filter(&["claviger.dev"]).run().await?;
     let mut kinds: Vec<ApiResource> = discovery
         .groups()
         .flat_map(|group| group.recommended_resources())
