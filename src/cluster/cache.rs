@@ -12,6 +12,7 @@ use super::{
     handler::Touched,
     interner::Interner,
     object::{MarkedSecret, SlimNamespace, SlimPod},
+    reflector::name_of,
 };
 use crate::{
     api::{ANNOTATION_ALLOW_SWEEP, ANNOTATION_HUB, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER},
@@ -21,7 +22,7 @@ use crate::{
         content::produced_type,
         fingerprint::{Fingerprint, FingerprintKey},
         identity::{CredentialId, NamespacedName, OwnerId},
-        meta::Uid,
+        meta::{ResourceVersion, Uid},
         namespace::{Labels, Namespace},
         ownership::{Hub, Metadata},
         references::{ReferenceKind, User},
@@ -215,10 +216,7 @@ impl Cache {
         };
         let mut changes = Changes::default();
         let known = self.snapshot.copies.get(&name);
-        // Within one watch, and between it and our own writes, a larger number is newer. A list is believed whatever
-        // was known, but for what was written while it was read.
-        let comparable = !listed || self.exempt.as_ref().is_some_and(|exempt| exempt.contains(&name));
-        if comparable && known.is_some_and(|known| is_older(&copy, known)) {
+        if self.is_comparable(&name, listed) && known.is_some_and(|known| is_older(&copy, known)) {
             return Some(changes);
         }
         let same = |known: &ExistingCopy| {
@@ -237,6 +235,32 @@ impl Cache {
         }
         self.snapshot.copies.insert(name, copy);
         Some(changes)
+    }
+
+    /// A watch or a list shows a Secret that is not ours, or not any more: a copy that was there is gone, unless it is
+    /// newer than what is shown.
+    pub fn observe_foreign(&mut self, meta: &ObjectMeta, listed: bool) -> Changes {
+        let name = name_of(meta);
+        let shown: ResourceVersion = meta.resource_version.as_deref().unwrap_or_default().into();
+        let newer = self.is_comparable(&name, listed)
+            && self
+                .snapshot
+                .copies
+                .get(&name)
+                .is_some_and(|known| shown.is_older_than(&known.resource_version));
+        if newer {
+            return self.freed(&name);
+        }
+        let mut changes = self.remove_copy(&name, meta.uid.as_deref());
+        changes.add(self.remove_copy(&name, None));
+        changes
+    }
+
+    /// Whether the resourceVersion of what is shown tells if it is newer than what is known. Within one watch, and between
+    /// it and our own writes, a larger number is newer. A list is believed whatever was known, but for what was written
+    /// while it was read.
+    fn is_comparable(&self, name: &NamespacedName, listed: bool) -> bool {
+        !listed || self.exempt.as_ref().is_some_and(|exempt| exempt.contains(name))
     }
 
     /// Takes a copy out that is gone, as a list or an event with its uid shows.

@@ -97,12 +97,51 @@ fn a_list_is_the_truth_whatever_number_was_seen_before() {
 }
 
 #[test]
-fn what_was_written_while_a_list_was_read_is_no_drift_and_is_looked_at_again() {
+fn a_secret_of_others_in_the_place_of_a_copy_ends_the_copy() {
+    let foreign = |version: &str| {
+        let of_another_hub = |secret: &mut Value| {
+            secret["metadata"]["uid"] = json!("v");
+            secret["metadata"]["annotations"][ANNOTATION_HUB] = json!("another");
+        };
+        secret(version, "eA==", of_another_hub)
+    };
+    let with_copy = || {
+        let mut cache = cache();
+        observe(&mut cache, &secret("10", "eA==", |_| {}), false);
+        cache
+    };
+    assert!(with_copy().observe_copy(&foreign("11"), true).is_none());
+    // A list is believed whatever its numbers, an event when it is newer.
+    for (version_shown, listed) in [("7", true), ("11", true), ("11", false)] {
+        let mut cache = with_copy();
+        let changes = cache.observe_foreign(foreign(version_shown).meta(), listed);
+        assert!(!changes.touched.is_empty() && changes.drift == 1, "{version_shown} {listed}");
+        assert_eq!(version(&cache), None);
+    }
+    let mut cache = with_copy();
+    assert!(
+        cache.observe_foreign(foreign("9").meta(), false).touched.is_empty(),
+        "it went before our copy came"
+    );
+    assert_eq!(version(&cache).as_deref(), Some("10"));
+    let mut cache = cache_with_write_during_list();
+    cache.observe_foreign(foreign("9").meta(), true);
+    assert_eq!(version(&cache).as_deref(), Some("20"), "the list may show what was before our write");
+}
+
+/// A copy of version 20 that was written while copies are listed.
+fn cache_with_write_during_list() -> Cache {
     let mut cache = cache();
     cache.begin_list();
     cache.begin_write(&place());
     let copy = read(&mut cache, &secret("20", "new", |_| {}));
     assert!(cache.wrote_copy(place(), copy));
+    cache
+}
+
+#[test]
+fn what_was_written_while_a_list_was_read_is_no_drift_and_is_looked_at_again() {
+    let mut cache = cache_with_write_during_list();
     // A later page shows it as it was before.
     let changes = observe(&mut cache, &secret("10", "old", |_| {}), true);
     assert!(changes.touched.is_empty() && changes.drift == 0);

@@ -61,8 +61,7 @@ impl Watched for MarkedSecret {
 
     fn put(self, cache: &mut Cache, listed: bool) -> Changes {
         let changes = cache.observe_copy(&self, listed);
-        // It lost its owner, if it ever had one.
-        changes.unwrap_or_else(|| cache.remove_copy(&name_of(self.meta()), self.meta().uid.as_deref()))
+        changes.unwrap_or_else(|| cache.observe_foreign(self.meta(), listed))
     }
 }
 

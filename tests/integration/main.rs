@@ -38,6 +38,7 @@ mod ownership;
 mod references;
 mod schema;
 mod secrecy;
+mod secret_type;
 mod startup;
 mod status_writes;
 mod storm;

@@ -1,7 +1,11 @@
 //! A first list that breaks off after its first page, while what it showed goes.
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::{Api, ResourceExt, api::DeleteParams};
+use claviger::api::CredentialStatus;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, PostParams},
+};
 use serde_json::json;
 
 use super::{LONG, create_all, of_collection, of_copies, wait_password};
@@ -93,6 +97,43 @@ async fn a_first_list_that_broke_off_leaves_no_ghosts_of_copies_and_namespaces()
     .await?;
     wait_for(LONG, "the operator to be ready", async || operator.readyz().await.is_ok_and(|code| code == 200))
         .await
+}
+
+/// A storm found that such a copy counted as in place for ever.
+#[tokio::test]
+async fn a_copy_that_another_secret_replaced_while_nobody_watched_is_no_ghost() -> Result<()> {
+    let lab = Lab::start().await?;
+    let proxy = lab.control_plane.http_proxy().await?;
+    let test = lab.scenario().await?;
+    test.policy().await?;
+    let targets = test.targets(2).await?;
+    let operator = lab.operator_at(&proxy.url())?.start().await?;
+    good_source(&test, "src", "the-password").await?;
+    test.credential("reg", spec(&test, "src")).await?;
+    test.wait_ready("reg", 1).await?;
+
+    proxy.rule(|request| if of_copies(request) { Action::Cut } else { Action::Pass });
+    let secrets = test.secrets(&targets[0]);
+    secrets.delete("reg", &DeleteParams::default()).await?;
+    let foreign: Secret = serde_json::from_value(json!({
+        "metadata": {
+            "name": "reg",
+            "labels": {"app.kubernetes.io/managed-by": "claviger"},
+            "annotations": {"claviger.dev/hub": "another", "claviger.dev/source": "RegistryCredential/their/own"},
+        },
+        "stringData": {"theirs": "value"},
+    }))?;
+    let foreign = secrets.create(&PostParams::default(), &foreign).await?;
+    proxy.pass();
+
+    test.wait_condition("reg", "Ready", "False", "PartiallySynced").await?;
+    let failed = |status: &CredentialStatus| status.clusters.iter().any(|row| row.failures.len() == 1);
+    let status = test.wait_status("reg", "one failure", failed).await?;
+    assert_eq!(status.clusters[0].failures[0].reason, "SecretNameConflict");
+    assert_eq!(secrets.get("reg").await?.resource_version(), foreign.resource_version(), "it was touched");
+    secrets.delete("reg", &DeleteParams::default()).await?;
+    test.wait_ready("reg", 1).await?;
+    operator.check_running()
 }
 
 #[tokio::test]

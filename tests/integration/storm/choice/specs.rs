@@ -47,7 +47,7 @@ impl Chooser<'_> {
             return None;
         }
         // What is left of an earlier one decides the format: a copy of another type is replaced, not updated, of which the
-        // model knows nothing (see basic_auth::copies_of_another_format_are_replaced_when_nothing_uses_them).
+        // model knows nothing (see secret_type::copies_of_another_format_are_replaced_when_nothing_uses_them).
         let left = self.state.leaving.get(&id).and_then(|leaving| format(&leaving.spec));
         let spec = Spec { recipe: self.recipe(kind, left), target: self.target(), deletion: self.deletion() };
         Some(Operation::CreateCredential { id, spec })
