@@ -253,6 +253,15 @@ impl World {
 
     async fn edit_copy(&self, at: &Place, edit: Edit) -> Result<Outcome> {
         let Some(copy) = self.copy(at).await? else { return Ok(Outcome::Nothing) };
+        let last_mark = match edit {
+            Edit::DropLabels => copy.annotations().is_empty(),
+            Edit::DropAnnotations => copy.labels().is_empty(),
+            _ => false,
+        };
+        if last_mark {
+            // That is what `DropAllMarks` does, after which nobody can tell that the Secret was a copy.
+            return Ok(Outcome::Nothing);
+        }
         let mut patch = manifests::edit(&copy, edit);
         // Whatever was there when we looked is what is changed, or nothing.
         patch["metadata"]["uid"] = json!(copy.uid());
