@@ -1,13 +1,15 @@
 //! What was good once holds until something better comes, also after a restart.
 
+use std::time::Duration;
+
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::{
-    checks::{SOON, good_source, merge, spec},
+    checks::{SOON, good_source, merge, spec, wait_no_secret},
     lab::Lab,
     scenario::Scenario,
-    support::{Operator, Result, wait_for},
+    support::{Operator, Result, stays, wait_for},
 };
 
 const GOOD: &str = "the-good-password";
@@ -117,4 +119,24 @@ async fn an_edited_copy_is_not_the_last_good_content() -> Result<()> {
     }
     test.wait_ready("reg", 2).await?;
     Ok(())
+}
+
+/// A storm found it in a new target, with the server and the password of an older spec.
+#[tokio::test]
+async fn a_content_that_no_copy_has_any_more_does_not_come_back() -> Result<()> {
+    let lab = Lab::start().await?;
+    let (test, targets, operator) = stage(&lab, 1).await?;
+    let only = |name: &str| json!({"spec": {"target": {"namespaces": {"selector": null, "names": [name]}}}});
+    merge(&test.credentials(), "reg", only("nowhere")).await?;
+    wait_no_secret(&test, &targets[0], "reg").await?;
+    test.wait_condition("reg", "SourceResolved", "Unknown", "NotRead").await?;
+    let broken: Value = json!({"stringData": {"password": "two\n\nlines\n\n"}});
+    merge(&test.secrets(&test.home.name), "src", broken).await?;
+    merge(&test.credentials(), "reg", only(&targets[0])).await?;
+    test.wait_condition("reg", "SourceResolved", "False", "InvalidFormat").await?;
+    let gone = async || test.login(&targets[0], "reg").await.is_ok_and(|login| login.is_none());
+    stays(Duration::from_secs(2), "without a copy", gone).await?;
+    good_source(&test, "src", "another-password").await?;
+    test.wait_password(&targets[0], "reg", "another-password").await?;
+    operator.check_running()
 }

@@ -199,6 +199,10 @@ impl CredentialLoop {
         if !permitted {
             // What may go nowhere is not even read.
             memory.candidate = None;
+            if copies.is_empty() {
+                // As after a restart: nobody has it any more, and the spec may have changed since.
+                memory.last_good = None;
+            }
         } else {
             let changes = context.stores.credentials.source_changes(&declared.source_secrets());
             let asked = declared.sync_request().map(str::to_owned);
