@@ -43,7 +43,7 @@ pub(super) struct Memory {
     last: Option<(Instant, bool)>,
 }
 
-/// The status that was written last, until the watch shows another one.
+/// The status that was written last, until the watch shows it.
 struct Written {
     resource_version: String,
     status: Arc<CredentialStatus>,
@@ -122,7 +122,7 @@ impl Turn<'_> {
             // It is about what was wanted before.
             *outcome = Arc::new(ClusterOutcome { in_progress: true, ..ClusterOutcome::clone(outcome) });
         }
-        self.forget_outdated(memory);
+        self.forget_shown(memory);
         let written = memory.written.clone();
         // The status that the server has.
         let (previous, recorded) = match &written {
@@ -162,16 +162,15 @@ impl Turn<'_> {
         Ok(Next::Done)
     }
 
-    /// Forgets what was written last once the watch shows something newer. What it shows of that very version needs not be
-    /// read.
-    fn forget_outdated(&self, memory: &mut Memory) {
+    /// Forgets what was written last once the watch shows it or something newer: a patch names what differs from what the
+    /// server was thought to have, so only what it shows is certain.
+    fn forget_shown(&self, memory: &mut Memory) {
         let number = |version: &str| version.parse::<u64>().ok();
-        let shown = self.declared.resource_version();
-        let is_outdated = |written: &Arc<Written>| {
-            shown != written.resource_version
-                && (number(shown) > number(&written.resource_version) || written.at.elapsed() > STATUS_ECHO)
+        let is_shown = |written: &Arc<Written>| {
+            number(self.declared.resource_version()) >= number(&written.resource_version)
+                || written.at.elapsed() > STATUS_ECHO
         };
-        if memory.written.as_ref().is_some_and(is_outdated) {
+        if memory.written.as_ref().is_some_and(is_shown) {
             memory.written = None;
         }
     }

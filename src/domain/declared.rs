@@ -34,8 +34,7 @@ pub(crate) struct Declared {
     pub recorded: Recorded,
 }
 
-/// A status as the API server has it. It has a row for each cluster, and mostly comes back as it was just written: so it
-/// is read when it is first asked for.
+/// A status as the API server has it. It has a row for each cluster, so it is read when it is first asked for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recorded {
     text: Option<Box<str>>,
