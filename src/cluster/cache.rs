@@ -207,7 +207,13 @@ impl Cache {
         }
     }
 
-    /// Puts a copy in that a watch or a list brought; `None` when it is not ours.
+    /// The resourceVersion of a copy.
+    pub fn version(&self, name: &NamespacedName) -> Option<ResourceVersion> {
+        self.snapshot.copies.get(name).map(|copy| copy.resource_version.clone())
+    }
+
+    /// Puts a copy in that a watch, a list or a read brought; `None` when it is not ours. `listed` tells that it holds
+    /// whatever was known.
     pub fn observe_copy(&mut self, secret: &MarkedSecret, listed: bool) -> Option<Changes> {
         let copy = self.read_copy(secret)?;
         let name = NamespacedName {

@@ -140,6 +140,22 @@ fn cache_with_write_during_list() -> Cache {
 }
 
 #[test]
+fn a_restored_copy_that_the_list_could_not_tell_is_believed_when_it_is_read() {
+    // The list after the restore met a write of ours, which the server refused as the copy is an older one.
+    let mut cache = cache();
+    observe(&mut cache, &secret("1000", "new", |_| {}), false);
+    cache.begin_list();
+    cache.begin_write(&place());
+    observe(&mut cache, &secret("7", "old", |_| {}), true);
+    cache.end_list(WatchedKind::Copies, Vec::new());
+    cache.end_write(&place());
+    assert_eq!(version(&cache).as_deref(), Some("1000"));
+    let believed = cache.version(&place()) == Some("1000".into());
+    observe(&mut cache, &secret("7", "old", |_| {}), believed);
+    assert_eq!(version(&cache).as_deref(), Some("7"));
+}
+
+#[test]
 fn what_was_written_while_a_list_was_read_is_no_drift_and_is_looked_at_again() {
     let mut cache = cache_with_write_during_list();
     // A later page shows it as it was before.

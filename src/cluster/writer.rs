@@ -1,7 +1,7 @@
 //! Carrying changes out: a bounded number of writes at once, each guarded by what was seen.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, RwLockWriteGuard},
     time::{Duration, Instant},
 };
@@ -175,11 +175,14 @@ impl Writer {
     /// Reads a copy anew that was not as the watch had shown it.
     async fn read(&self, name: &NamespacedName) {
         let api: Api<MarkedSecret> = Api::namespaced(self.shared.connection.client(), &name.namespace);
+        let before = self.shared.read().version(name);
         // Where the read fails too, the watch will bring it.
         let Ok(found) = api.get_opt(&name.name).await else { return };
         let changes = {
             let mut cache = self.shared.write();
-            let changes = found.and_then(|secret| cache.observe_copy(&secret, false));
+            // Unless the watch was faster, the answer holds whatever its number: etcd may have been restored.
+            let believed = cache.version(name) == before;
+            let changes = found.and_then(|secret| cache.observe_copy(&secret, believed));
             changes.unwrap_or_else(|| cache.remove_copy(name, None))
         };
         // Only what a watch shows counts as drift.
@@ -217,14 +220,19 @@ impl Writer {
         let api: Api<MarkedSecret> = Api::all(self.shared.connection.client());
         let labels = format!("{LABEL_MANAGED_BY}={MANAGER},{LABEL_OWNER}={}", owner.as_str());
         let mut params = ListParams::default().labels(&labels).limit(PAGE);
-        let mut gone: HashSet<NamespacedName> =
-            self.shared.read().snapshot().copies.of(owner).map(|(name, _)| name.clone()).collect();
+        let mut before: HashMap<NamespacedName, _> = {
+            let cache = self.shared.read();
+            let copies = cache.snapshot().copies.of(owner);
+            copies.map(|(name, copy)| (name.clone(), copy.resource_version.clone())).collect()
+        };
         loop {
             let page = api.list(&params).await?;
             let mut cache = self.shared.write();
             for secret in &page.items {
-                if cache.observe_copy(secret, false).is_some() {
-                    gone.remove(&name_of(secret.meta()));
+                let name = name_of(secret.meta());
+                let believed = cache.version(&name) == before.get(&name).cloned();
+                if cache.observe_copy(secret, believed).is_some() {
+                    before.remove(&name);
                 }
             }
             drop(cache);
@@ -235,7 +243,7 @@ impl Writer {
         }
         let changes = {
             let mut cache = self.shared.write();
-            for name in &gone {
+            for name in before.keys() {
                 cache.remove_copy(name, None);
             }
             cache.retry_conflicts()
