@@ -34,8 +34,8 @@ pub(crate) const WORKERS_PER_CLUSTER: usize = 32;
 pub(crate) const SYNC_SLICE: Duration = secs(1);
 /// How old an answer to "who uses what" may be when a Secret is deleted; what the watch has shown since counts too.
 pub(crate) const LIVE_REFERENCES_AGE: Duration = secs(10);
-/// How old it may be when a deletion asks before anything goes: the answer is also asked for until the watch has
-/// shown the same.
+/// How old such an answer may be when a deletion asks before anything goes. As long as server and watch disagree, it asks
+/// again after as long; the deletes that follow may still use that answer.
 pub(crate) const UNSEEN_USERS_AGE: Duration = secs(1);
 /// Up to this many namespaces are asked about one by one; beyond, one list of the cluster takes fewer requests.
 pub(crate) const LIVE_REFERENCES_FEW: usize = 16;
