@@ -15,13 +15,14 @@ use super::{
     reflector::name_of,
 };
 use crate::{
-    api::{ANNOTATION_ALLOW_SWEEP, ANNOTATION_HUB, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER},
+    api::ANNOTATION_ALLOW_SWEEP,
     domain::{
         SecretBytes,
         connectivity::WatchedKind,
         content::produced_type,
         fingerprint::{Fingerprint, FingerprintKey},
-        identity::{CredentialId, NamespacedName, OwnerId},
+        identity::{NamespacedName, OwnerId},
+        marks::Marks,
         meta::{ResourceVersion, Uid},
         namespace::{Labels, Namespace},
         ownership::{Hub, Metadata},
@@ -46,7 +47,7 @@ pub(crate) struct Cache {
     exempt: Option<HashSet<NamespacedName>>,
     texts: Interner<str>,
     labels: Interner<Labels>,
-    metadata: Interner<Metadata>,
+    marks: Interner<Marks>,
     /// The uid of `kube-system`, by which a cluster is known.
     pub cluster_id: Option<Arc<str>>,
     /// Namespaces with an annotation by which an administrator lets a sweep go on.
@@ -76,7 +77,7 @@ impl Cache {
             exempt: None,
             texts: Interner::default(),
             labels: Interner::default(),
-            metadata: Interner::default(),
+            marks: Interner::default(),
             cluster_id: None,
             sweep_allowances: HashMap::new(),
         }
@@ -125,13 +126,19 @@ impl Cache {
     fn read_copy(&mut self, secret: &MarkedSecret) -> Option<ExistingCopy> {
         let meta = secret.meta();
         let metadata = metadata_of(meta);
-        let another_hub = metadata.annotations.get(ANNOTATION_HUB).is_some_and(|of| !self.hub.owns(of));
-        let owner = owner_of(&metadata).filter(|_| !another_hub && !metadata.is_kept_by_another())?;
-        let owner = OwnerId::from_label(self.texts.text(&owner));
+        let known = || {
+            self.snapshot
+                .copies
+                .get(&name_of(meta))
+                .is_some_and(|known| known.uid == meta.uid.as_deref().unwrap_or_default().into())
+        };
+        // One that lost the id of its hub is ours only if we have seen it with that.
+        let ours = metadata.hub().map_or_else(known, |of| self.hub.owns(of));
+        let owner = metadata.owner().filter(|_| ours && !metadata.is_kept_by_another())?;
         let data = secret.data.iter();
         let data = data.map(|(key, value)| (key.as_str(), value.as_ref().map_or("", SecretBytes::text)));
         let content = self.fingerprints.fingerprint(&secret.type_, data);
-        Some(self.copy(meta, owner, produced_type(&secret.type_), content, metadata, secret.immutable))
+        Some(self.copy(meta, owner, produced_type(&secret.type_), content, &metadata, secret.immutable))
     }
 
     /// A copy, as what its Secret holds besides its metadata is known.
@@ -141,7 +148,7 @@ impl Cache {
         owner: OwnerId,
         type_: Option<&'static str>,
         content: Fingerprint,
-        metadata: Metadata,
+        metadata: &Metadata,
         immutable: bool,
     ) -> ExistingCopy {
         ExistingCopy {
@@ -152,10 +159,11 @@ impl Cache {
             content,
             plain: meta.finalizers.as_ref().is_none_or(Vec::is_empty)
                 && meta.owner_references.as_ref().is_none_or(Vec::is_empty)
+                && !metadata.has_others()
                 && !immutable,
             immutable,
             terminating: meta.deletion_timestamp.is_some(),
-            metadata: self.metadata.share(Arc::new(metadata)),
+            marks: self.marks.share(Arc::new(Marks::of(metadata))),
         }
     }
 
@@ -228,7 +236,7 @@ impl Cache {
         let same = |known: &ExistingCopy| {
             known.owner == copy.owner
                 && known.content == copy.content
-                && known.metadata == copy.metadata
+                && known.marks == copy.marks
                 && known.terminating == copy.terminating
                 && known.immutable == copy.immutable
         };
@@ -402,17 +410,6 @@ pub(super) fn metadata_of(meta: &ObjectMeta) -> Metadata {
     let mut annotations = meta.annotations.clone().unwrap_or_default();
     annotations.remove(LAST_APPLIED);
     Metadata { labels: meta.labels.clone().unwrap_or_default(), annotations }
-}
-
-/// The owner by label, or, where that was removed, by the source annotation.
-fn owner_of(metadata: &Metadata) -> Option<String> {
-    let managed = metadata.labels.get(LABEL_MANAGED_BY).is_some_and(|by| by == MANAGER);
-    if let Some(owner) = metadata.labels.get(LABEL_OWNER).filter(|_| managed) {
-        return Some(owner.clone());
-    }
-    metadata.annotations.get(ANNOTATION_HUB)?;
-    let id = CredentialId::parse(metadata.source()?)?;
-    Some(id.owner().as_str().to_owned())
 }
 
 /// Whether a copy is as it was before the same object was seen again.

@@ -2,8 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::{CredentialKind, DeletionPolicy, Target},
-    domain::fingerprint::FingerprintKey,
+    api::{ANNOTATION_HUB, CredentialKind, DeletionPolicy, Target},
+    domain::{fingerprint::FingerprintKey, identity::CredentialId},
 };
 
 fn id() -> CredentialId {
@@ -61,7 +61,7 @@ fn another_hand_is_noticed_whatever_it_changed() {
     let changes: [fn(&mut Value); 4] = [
         |secret| secret["data"]["k"] = json!("eQ=="),
         |secret| secret["type"] = json!("kubernetes.io/tls"),
-        |secret| secret["metadata"]["labels"]["x"] = json!("y"),
+        |secret| secret["metadata"]["annotations"]["claviger.dev/revision"] = json!("2"),
         |secret| secret["immutable"] = json!(true),
     ];
     for change in changes {
@@ -70,6 +70,32 @@ fn another_hand_is_noticed_whatever_it_changed() {
         let changes = observe(&mut cache, &secret("11", "eA==", change), false);
         assert!(!changes.touched.is_empty() && changes.drift == 1);
     }
+}
+
+#[test]
+fn what_others_write_beside_our_marks_wakes_nobody_and_is_not_kept() {
+    let mut cache = cache();
+    observe(&mut cache, &secret("10", "eA==", |_| {}), false);
+    let noted = |secret: &mut Value| secret["metadata"]["annotations"]["note"] = json!("x".repeat(90 << 10));
+    let changes = observe(&mut cache, &secret("11", "eA==", noted), false);
+    assert!(changes.touched.is_empty() && changes.drift == 0);
+    let kept = cache.snapshot().copies.get(&place()).unwrap();
+    assert!(!kept.plain, "an update has to read it first");
+    assert!(!format!("{kept:?}").contains("xxx"));
+}
+
+#[test]
+fn a_copy_that_lost_the_id_of_its_hub_is_ours_only_if_it_was_seen_with_it() {
+    let without = |secret: &mut Value| {
+        drop(secret["metadata"]["annotations"].as_object_mut().unwrap().remove(ANNOTATION_HUB))
+    };
+    let mut cache = cache();
+    assert!(
+        cache.observe_copy(&secret("11", "eA==", without), true).is_none(),
+        "it may be that of another hub"
+    );
+    observe(&mut cache, &secret("10", "eA==", |_| {}), false);
+    assert_eq!(observe(&mut cache, &secret("11", "eA==", without), false).drift, 1);
 }
 
 #[test]

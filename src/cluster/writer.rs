@@ -94,7 +94,7 @@ impl Writer {
     pub async fn apply(&self, changes: Vec<Change>, job: Job<'_>) -> Applied {
         let mut applied = Applied::default();
         let began = Instant::now();
-        let body = job.secret.and_then(|secret| secret.body(None, &secret.metadata).ok());
+        let body = job.secret.and_then(|secret| secret.body(None).ok());
         let deletions =
             changes.iter().filter(|change| matches!(change.action, Action::Delete { .. })).count();
         let act = |change: Change| {
@@ -218,7 +218,7 @@ impl Writer {
 
     async fn try_refresh(&self, owner: &OwnerId) -> Result<(), kube::Error> {
         let api: Api<MarkedSecret> = Api::all(self.shared.connection.client());
-        let labels = format!("{LABEL_MANAGED_BY}={MANAGER},{LABEL_OWNER}={}", owner.as_str());
+        let labels = format!("{LABEL_MANAGED_BY}={MANAGER},{LABEL_OWNER}={owner}");
         let mut params = ListParams::default().labels(&labels).limit(PAGE);
         let mut before: HashMap<NamespacedName, _> = {
             let cache = self.shared.read();

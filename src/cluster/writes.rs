@@ -38,10 +38,7 @@ impl Writer {
         body: &[u8],
     ) -> Result<bool, WriteError> {
         match self.send(requests(name).create(&PostParams::default(), body.to_vec())).await {
-            Ok(head) => {
-                let metadata = Metadata::clone(&secret.metadata);
-                Ok(self.wrote(name, WriteOperation::Create, &head, metadata, false, secret))
-            }
+            Ok(head) => Ok(self.wrote(name, WriteOperation::Create, &head, &secret.metadata, false, secret)),
             Err(WriteError::AlreadyExists) => self.inspect(name, secret).await,
             Err(error) => Err(error),
         }
@@ -53,19 +50,18 @@ impl Writer {
         copy: &ExistingCopy,
         secret: &RenderedSecret,
     ) -> Result<bool, WriteError> {
-        if !copy.plain {
-            let ours = |found: &Metadata| found.ownership(&secret.id, &secret.hub) == Ownership::Ours;
-            return self.update_whole(name, &copy.uid.to_string(), secret, ours).await;
-        }
-        let metadata = copy.metadata.merged(&secret.metadata);
-        let body = secret.body(Some(copy), &metadata).map_err(|_| WriteError::Changed)?;
-        if copy.metadata.revision().is_none_or(|found| Some(found) >= secret.metadata.revision()) {
+        if copy.marks.revision.is_none_or(|found| Some(found) >= secret.marks.revision) {
             // Before it is tried: whoever edits faster than that makes most tries fail.
             let (mut repairs, now) = self.repairs();
             repairs.repaired(name, now);
         }
+        if !copy.plain {
+            let ours = |found: &Metadata| found.ownership(&secret.id, &secret.hub) == Ownership::Ours;
+            return self.update_whole(name, &copy.uid.to_string(), secret, ours).await;
+        }
+        let body = secret.body(Some(copy)).map_err(|_| WriteError::Changed)?;
         let head = self.send(requests(name).replace(&name.name, &PostParams::default(), body)).await?;
-        Ok(self.wrote(name, WriteOperation::Update, &head, metadata, false, secret))
+        Ok(self.wrote(name, WriteOperation::Update, &head, &secret.metadata, false, secret))
     }
 
     /// Updates a Secret that holds more than a plain one, such as finalizers of others: reads it whole first.
@@ -86,7 +82,7 @@ impl Writer {
         let written = api.replace(&name.name, &PostParams::default(), &found).await?;
         let metadata = metadata_of(&written.metadata);
         let immutable = written.immutable == Some(true);
-        Ok(self.wrote(name, WriteOperation::Update, &written.metadata, metadata, immutable, secret))
+        Ok(self.wrote(name, WriteOperation::Update, &written.metadata, &metadata, immutable, secret))
     }
 
     pub(super) async fn delete(
@@ -194,7 +190,7 @@ impl Writer {
                 let unread = self.shared.options.fingerprints.fingerprint("unread", []);
                 let (owner, type_) = (secret.owner.clone(), Some(secret.content.type_));
                 let mut cache = self.shared.write();
-                let copy = cache.copy(&found.metadata, owner, type_, unread, metadata, false);
+                let copy = cache.copy(&found.metadata, owner, type_, unread, &metadata, false);
                 cache.wrote_copy(name.clone(), ExistingCopy { plain: false, ..copy });
                 return Ok(false);
             }
@@ -227,7 +223,7 @@ impl Writer {
         name: &NamespacedName,
         operation: WriteOperation,
         meta: &ObjectMeta,
-        metadata: Metadata,
+        metadata: &Metadata,
         immutable: bool,
         secret: &RenderedSecret,
     ) -> bool {

@@ -222,7 +222,8 @@ mod tests {
     }
 
     fn source(readers: &[&str]) -> Source {
-        let readers = readers.iter().map(|&reader| OwnerId::from_label(reader.into())).collect();
+        let readers =
+            readers.iter().map(|&reader| OwnerId::from_label(&reader.repeat(24)).unwrap()).collect();
         Source { readers, ..Source::default() }
     }
 

@@ -14,7 +14,7 @@ use super::{
     keys::{Dirty, SyncKey},
 };
 use crate::{
-    api::{ANNOTATION_ALLOW_SWEEP, ANNOTATION_HUB, ANNOTATION_SOURCE},
+    api::ANNOTATION_ALLOW_SWEEP,
     cluster::{Cluster, Job},
     domain::{
         event::{Action, Note},
@@ -84,7 +84,7 @@ pub(super) async fn sweep(context: &Context, key: &SyncKey, memory: &mut Memory)
     let Some(member) = context.clusters.get(&key.cluster) else { return Next::Done };
     // Once it can be worked with, all is looked at.
     let Some(cluster) = member.up().filter(|_| !member.settings.paused) else { return Next::Done };
-    let id = orphan(context, cluster.read().snapshot(), &key.owner);
+    let id = orphan(cluster.read().snapshot(), &key.owner);
     let Some(id) = id else { return Next::Done };
     if !credentials.is_listed() || cluster.is_blind_to_users() {
         return Next::After(STALE_RETRY.limit);
@@ -147,12 +147,9 @@ async fn remove(
 
 /// The credential that an owner without one was, where its copies are ours to judge: not those of another hub, nor of
 /// a kind that this version does not serve.
-fn orphan(context: &Context, snapshot: &Snapshot, owner: &OwnerId) -> Option<CredentialId> {
+fn orphan(snapshot: &Snapshot, owner: &OwnerId) -> Option<CredentialId> {
     snapshot.copies.of(owner).find_map(|(_, copy)| {
-        let annotations = &copy.metadata.annotations;
-        let id = CredentialId::parse(annotations.get(ANNOTATION_SOURCE)?)?;
-        let ours = annotations.get(ANNOTATION_HUB).is_some_and(|of| context.hub.owns(of));
-        (ours && id.owner() == *owner).then_some(id)
+        copy.marks.source.clone().filter(|id| copy.marks.has_hub && id.owner() == *owner)
     })
 }
 
@@ -165,7 +162,7 @@ fn count(context: &Context, cluster: &Cluster) -> (usize, usize) {
     for owner in snapshot.copies.owners() {
         owners += 1;
         let gone = !credentials.has(owner) && !credentials.is_finalized(owner);
-        missing += usize::from(gone && orphan(context, snapshot, owner).is_some());
+        missing += usize::from(gone && orphan(snapshot, owner).is_some());
     }
     (owners, missing)
 }

@@ -91,7 +91,7 @@ pub fn member_name(name: &str) -> String {
     if is_dns_label(name) && canonical(name) != LOCAL {
         return name.to_owned();
     }
-    let suffix = digest(name, 3);
+    let suffix: String = digest::<3>(name).iter().map(|byte| format!("{byte:02x}")).collect();
     let mapped: String = name
         .chars()
         .map(|c| c.to_ascii_lowercase())

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
+use super::labels;
 use crate::api::CredentialKind;
 
 /// Namespace and name of an object of a known kind.
@@ -35,12 +36,12 @@ pub(crate) struct CredentialId {
 
 impl CredentialId {
     /// Reads `<kind>/<namespace>/<name>`, as produced Secrets carry it; `None` for a kind that this version does not
-    /// serve.
+    /// serve, and for what cannot be a name.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '/');
         let kind = CredentialKind::parse(parts.next()?)?;
         let (namespace, name) = (parts.next()?, parts.next()?);
-        (!namespace.is_empty() && !name.is_empty()).then(|| Self {
+        (labels::is_dns_label(namespace) && labels::is_dns_subdomain(name)).then(|| Self {
             kind,
             namespace: namespace.into(),
             name: name.into(),
@@ -49,7 +50,7 @@ impl CredentialId {
 
     /// The value of the owner label.
     pub fn owner(&self) -> OwnerId {
-        OwnerId(digest(&self.to_string(), 12).into())
+        OwnerId(digest(&self.to_string()))
     }
 }
 
@@ -63,24 +64,32 @@ impl fmt::Display for CredentialId {
 ///
 /// It comes from kind, namespace and name, so that a hub that was restored from a backup, with
 /// new uids, finds its Secrets again. 96 bits of SHA-256: nobody finds a name with another's id.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct OwnerId(Arc<str>);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct OwnerId([u8; DIGEST]);
 
 impl OwnerId {
-    /// An id as it was read from a label.
-    pub fn from_label(value: Arc<str>) -> Self {
-        Self(value)
-    }
-
-    /// The label's value.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// Reads the value of a label; `None` when it is not such an id.
+    pub fn from_label(value: &str) -> Option<Self> {
+        let number = u128::from_str_radix(value, 16).ok()?;
+        let [_, _, _, _, id @ ..] = number.to_be_bytes();
+        Some(Self(id)).filter(|id| id.to_string() == value)
     }
 }
 
-/// The first bytes of the SHA-256 of a text, as hexadecimal digits.
-pub(super) fn digest(text: &str, bytes: usize) -> String {
-    Sha256::digest(text.as_bytes()).iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
+impl fmt::Display for OwnerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Bytes of the digest that is an id.
+const DIGEST: usize = 12;
+
+/// The first bytes of the SHA-256 of a text.
+pub(super) fn digest<const N: usize>(text: &str) -> [u8; N] {
+    let mut first = [0; N];
+    first.copy_from_slice(&Sha256::digest(text.as_bytes())[..N]);
+    first
 }
 
 #[cfg(test)]
@@ -108,6 +117,6 @@ mod tests {
     fn owner_ids_are_short_stable_and_apart() {
         assert_eq!(id("quay").owner(), id("quay").owner());
         assert_ne!(id("quay").owner(), id("quay2").owner());
-        assert_eq!(id("quay").owner().as_str().len(), 24);
+        assert_eq!(id("quay").owner().to_string().len(), 24);
     }
 }

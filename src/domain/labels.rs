@@ -11,15 +11,18 @@ pub fn is_dns_label(text: &str) -> bool {
     text.len() <= MAX_PART && is_dns_part(text)
 }
 
+/// Whether a text is a DNS subdomain: the name of most objects.
+pub fn is_dns_subdomain(text: &str) -> bool {
+    text.len() <= MAX_PREFIX && text.split('.').all(is_dns_part)
+}
+
 /// Whether a text may be the key of a label: `name` or `prefix/name`.
 pub fn is_key(text: &str) -> bool {
     let (prefix, name) = match text.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, text),
     };
-    !name.is_empty()
-        && is_value(name)
-        && prefix.is_none_or(|prefix| prefix.len() <= MAX_PREFIX && prefix.split('.').all(is_dns_part))
+    !name.is_empty() && is_value(name) && prefix.is_none_or(is_dns_subdomain)
 }
 
 /// Whether a text may be the value of a label; the empty one may.

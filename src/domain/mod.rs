@@ -22,6 +22,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod htpasswd;
 pub(crate) mod identity;
 pub(crate) mod labels;
+pub(crate) mod marks;
 pub(crate) mod member;
 pub(crate) mod meta;
 pub(crate) mod namespace;

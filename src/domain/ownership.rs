@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::identity::CredentialId;
+use super::{
+    identity::{CredentialId, OwnerId},
+    labels,
+};
 use crate::api::{
     ANNOTATION_ADOPT, ANNOTATION_DELETION_POLICY, ANNOTATION_HUB, ANNOTATION_METADATA, ANNOTATION_REVISION,
     ANNOTATION_SOURCE, DeletionPolicy, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER, Target,
@@ -38,7 +41,10 @@ impl Hub {
     }
 }
 
-/// Labels and annotations of a Secret. Thousands of copies share one value.
+/// As many labels and annotations as a target can have.
+const MAX_LISTED: usize = 64;
+
+/// Labels and annotations of a Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Metadata {
     /// Labels.
@@ -74,26 +80,44 @@ impl Metadata {
         if self.is_kept_by_another() {
             return Ownership::Foreign;
         }
-        let (source, of) = (self.source(), self.annotations.get(ANNOTATION_HUB));
+        let (source, of) = (self.source(), self.hub());
+        let called = |unknown: &str| source.as_ref().map_or_else(|| unknown.to_owned(), ToString::to_string);
         if let Some(of) = of.filter(|of| !hub.owns(of)) {
-            let source = source.unwrap_or("a credential");
-            return Ownership::Other(format!("{source} of another hub, of id '{of}'"));
+            // What stands there may be anybody's text.
+            let of = if labels::is_value(of) { format!(", of id '{of}'") } else { String::new() };
+            return Ownership::Other(format!("{} of another hub{of}", called("a credential")));
         }
         let managed = self.labels.get(LABEL_MANAGED_BY).is_some_and(|value| value == MANAGER);
-        let ours = match (self.labels.get(LABEL_OWNER).filter(|_| managed), source) {
-            (Some(owner), _) => owner == id.owner().as_str(),
-            (None, Some(source)) if of.is_some() => source == id.to_string(),
+        let ours = match (self.labels.get(LABEL_OWNER).filter(|_| managed), &source) {
+            (Some(owner), _) => *owner == id.owner().to_string(),
+            (None, Some(source)) if of.is_some() => source == id,
             (None, _) => return Ownership::Foreign,
         };
         if ours {
             return Ownership::Ours;
         }
-        Ownership::Other(source.unwrap_or("another credential").to_owned())
+        Ownership::Other(called("another credential"))
     }
 
     /// The credential that it says it is a copy of.
-    pub fn source(&self) -> Option<&str> {
-        self.annotations.get(ANNOTATION_SOURCE).map(String::as_str)
+    pub fn source(&self) -> Option<CredentialId> {
+        CredentialId::parse(self.annotations.get(ANNOTATION_SOURCE)?)
+    }
+
+    /// The id of the hub that it says it was written by.
+    pub fn hub(&self) -> Option<&str> {
+        self.annotations.get(ANNOTATION_HUB).map(String::as_str)
+    }
+
+    /// The owner by label, or, where that was removed, by the source annotation.
+    pub fn owner(&self) -> Option<OwnerId> {
+        let managed = self.labels.get(LABEL_MANAGED_BY).is_some_and(|by| by == MANAGER);
+        let owner = self.labels.get(LABEL_OWNER).filter(|_| managed);
+        if let Some(owner) = owner.and_then(|owner| OwnerId::from_label(owner)) {
+            return Some(owner);
+        }
+        self.hub()?;
+        Some(self.source()?.owner())
     }
 
     /// Whether another controller writes this Secret, whatever marks of ours it carries: the two
@@ -112,7 +136,7 @@ impl Metadata {
     ) -> Self {
         let mut labels = target.labels.clone();
         labels.insert(LABEL_MANAGED_BY.to_owned(), MANAGER.to_owned());
-        labels.insert(LABEL_OWNER.to_owned(), id.owner().as_str().to_owned());
+        labels.insert(LABEL_OWNER.to_owned(), id.owner().to_string());
         let mut annotations = target.annotations.clone();
         annotations.insert(ANNOTATION_SOURCE.to_owned(), id.to_string());
         annotations.insert(ANNOTATION_HUB.to_owned(), hub.to_owned());
@@ -145,16 +169,35 @@ impl Metadata {
     /// This metadata without any mark of ours, as a copy that is let go has it.
     pub fn without_ours(&self) -> Self {
         let mut rest = self.clone();
-        for entry in self.annotations.get(ANNOTATION_METADATA).map_or("", String::as_str).split(',') {
-            match entry.split_once(':') {
-                Some(("l", key)) => rest.labels.remove(key),
-                Some(("a", key)) => rest.annotations.remove(key),
-                _ => None,
-            };
-        }
-        rest.labels.retain(|key, value| key != LABEL_OWNER && !(key == LABEL_MANAGED_BY && value == MANAGER));
-        rest.annotations.retain(|key, _| !ANNOTATIONS.contains(&key.as_str()));
+        rest.labels.retain(|key, value| !self.is_our_label(key, value));
+        rest.annotations.retain(|key, _| !self.is_our_annotation(key));
         rest
+    }
+
+    /// The labels and annotations that are ours: always, or as this metadata says.
+    pub fn ours(&self) -> impl Iterator<Item = (&String, &String)> {
+        let labels = self.labels.iter().filter(|(key, value)| self.is_our_label(key, value));
+        labels.chain(self.annotations.iter().filter(|(key, _)| self.is_our_annotation(key)))
+    }
+
+    /// Whether somebody else put a label or an annotation there.
+    pub fn has_others(&self) -> bool {
+        self.labels.iter().any(|(key, value)| !self.is_our_label(key, value))
+            || self.annotations.keys().any(|key| !self.is_our_annotation(key))
+    }
+
+    fn is_our_label(&self, key: &str, value: &str) -> bool {
+        key == LABEL_OWNER || (key == LABEL_MANAGED_BY && value == MANAGER) || self.lists("l", key)
+    }
+
+    fn is_our_annotation(&self, key: &str) -> bool {
+        ANNOTATIONS.contains(&key) || self.lists("a", key)
+    }
+
+    /// Whether we put a key there for a target. More than a target can have was not written by us.
+    fn lists(&self, sort: &str, key: &str) -> bool {
+        let listed = self.annotations.get(ANNOTATION_METADATA).map_or("", String::as_str);
+        listed.split(',').take(MAX_LISTED).any(|entry| entry.split_once(':') == Some((sort, key)))
     }
 
     /// Whether the copy is to be left when its credential is gone.

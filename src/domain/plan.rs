@@ -12,7 +12,6 @@ use super::{
     identity::{NamespacedName, OwnerId},
     namespace::Namespace,
     outcome::CopyCounts,
-    ownership::Metadata,
     removal::{Disposition, Removal},
     repair_limiter::RepairLimiter,
     snapshot::{ExistingCopy, Snapshot},
@@ -112,7 +111,7 @@ pub(crate) struct Plan {
 /// Plans for one credential in one cluster.
 pub(crate) fn plan(inputs: Inputs<'_>, scope: Scope<'_>) -> Plan {
     let (snapshot, owner) = (inputs.snapshot, &inputs.desired.owner);
-    let mut planner = Planner { inputs, in_line: HashMap::new(), plan: Plan::default() };
+    let mut planner = Planner { inputs, plan: Plan::default() };
     let mut here = Vec::new();
     let targets = inputs.targets;
     match scope {
@@ -156,7 +155,7 @@ pub(crate) fn plan_sweep(snapshot: &Snapshot, owner: &OwnerId) -> Vec<Change> {
         let namespace = snapshot.namespaces.get(&name.namespace)?;
         let action = if namespace.terminating {
             return None;
-        } else if copy.metadata.is_to_be_orphaned() {
+        } else if copy.marks.orphan {
             Action::Release(copy.clone())
         } else if copy.terminating || snapshot.is_in_use(name) {
             return None;
@@ -173,8 +172,6 @@ type Copies<'s> = [(&'s NamespacedName, &'s ExistingCopy)];
 
 struct Planner<'a> {
     inputs: Inputs<'a>,
-    /// Which shared metadata was found in line, as thousands of copies share one value.
-    in_line: HashMap<*const Metadata, bool>,
     plan: Plan,
 }
 
@@ -240,7 +237,7 @@ impl Planner<'_> {
             }
             (Some(copy), Some(_)) => {
                 // Only a repair is held back: a new revision is written at once. A copy that lost its revision was edited.
-                let repair = copy.metadata.revision().is_none_or(|found| Some(found) >= desired.revision);
+                let repair = copy.marks.revision.is_none_or(|found| Some(found) >= desired.revision);
                 match self.inputs.repairs.wait(&name, self.inputs.now).filter(|_| repair) {
                     Some(wait) => {
                         self.plan.wait = self.plan.wait.into_iter().chain([wait]).min();
@@ -349,20 +346,14 @@ impl Planner<'_> {
     }
 
     /// Whether a copy is what is wanted. Without a content, the last revision is the measure.
-    fn is_in_line(&mut self, copy: &ExistingCopy) -> bool {
+    fn is_in_line(&self, copy: &ExistingCopy) -> bool {
         let desired = self.inputs.desired;
         if copy.terminating {
             return false;
         }
         match &desired.secret {
-            Some(secret) => {
-                copy.content == secret.fingerprint
-                    && *self
-                        .in_line
-                        .entry(Arc::as_ptr(&copy.metadata))
-                        .or_insert_with(|| copy.metadata.merged(&secret.metadata) == *copy.metadata)
-            }
-            None => desired.revision.is_some() && copy.metadata.revision() == desired.revision,
+            Some(secret) => copy.content == secret.fingerprint && copy.marks.is_in_line(&secret.marks),
+            None => desired.revision.is_some() && copy.marks.revision == desired.revision,
         }
     }
 
@@ -370,7 +361,13 @@ impl Planner<'_> {
     fn taken_by(&self, name: &NamespacedName) -> Option<String> {
         let snapshot = self.inputs.snapshot;
         match snapshot.copies.get(name) {
-            Some(other) => Some(other.metadata.source().unwrap_or("another credential").to_owned()),
+            Some(other) => Some(
+                other
+                    .marks
+                    .source
+                    .as_ref()
+                    .map_or_else(|| "another credential".to_owned(), ToString::to_string),
+            ),
             None => snapshot.conflicts.get(name).cloned(),
         }
     }

@@ -10,7 +10,8 @@ use crate::{
         content::Content,
         fingerprint::{Fingerprint, FingerprintKey},
         identity::CredentialId,
-        ownership::Hub,
+        marks::Marks,
+        ownership::{Hub, Metadata},
         references::{ReferenceKind, User},
         rendered::RenderedSecret,
         schedule::{REPAIR_BURST, REPAIR_PAUSE},
@@ -133,6 +134,10 @@ fn print(text: &str) -> Fingerprint {
     FingerprintKey::new([1; 32]).fingerprint("t", [("k", text)])
 }
 
+fn marks(revision: i64, deletion_policy: DeletionPolicy) -> Marks {
+    Marks::of(&metadata(revision, deletion_policy))
+}
+
 fn metadata(revision: i64, deletion_policy: DeletionPolicy) -> Metadata {
     Metadata::desired(&id("quay"), "hub", revision, &Target::default(), deletion_policy)
 }
@@ -157,7 +162,7 @@ impl World {
             resource_version: "1".into(),
             type_: Some("t"),
             content: print(content),
-            metadata: Arc::new(metadata(1, DeletionPolicy::Protect)),
+            marks: Arc::new(marks(1, DeletionPolicy::Protect)),
             plain: true,
             immutable: false,
             terminating: false,

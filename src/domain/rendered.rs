@@ -11,6 +11,7 @@ use super::{
     content::Content,
     fingerprint::{Fingerprint, encode},
     identity::{CredentialId, OwnerId},
+    marks::Marks,
     ownership::{Hub, Metadata},
     snapshot::ExistingCopy,
 };
@@ -22,6 +23,7 @@ pub(crate) struct RenderedSecret {
     pub hub: Arc<Hub>,
     pub name: Arc<str>,
     pub metadata: Arc<Metadata>,
+    pub marks: Arc<Marks>,
     /// A keyed hash of type and data.
     pub fingerprint: Fingerprint,
     pub content: Arc<Content>,
@@ -90,7 +92,8 @@ impl RenderedSecret {
             data.push('"');
         }
         data.push('}');
-        Self { owner: id.owner(), id, hub, name, metadata, fingerprint, data, content }
+        let marks = Arc::new(Marks::of(&metadata));
+        Self { owner: id.owner(), id, hub, name, metadata, marks, fingerprint, data, content }
     }
 
     /// The body that creates a copy, the same for every namespace, which is in the path; or the one that updates a
@@ -99,11 +102,7 @@ impl RenderedSecret {
     ///
     /// # Errors
     /// Never in practice: texts under text keys always serialize.
-    pub fn body(
-        &self,
-        seen: Option<&ExistingCopy>,
-        metadata: &Metadata,
-    ) -> Result<Vec<u8>, serde_json::Error> {
+    pub fn body(&self, seen: Option<&ExistingCopy>) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(&Body {
             api_version: "v1",
             kind: "Secret",
@@ -112,8 +111,8 @@ impl RenderedSecret {
                 name: &self.name,
                 uid: seen.map(|copy| copy.uid.to_string()),
                 resource_version: seen.map(|copy| copy.resource_version.to_string()),
-                labels: &metadata.labels,
-                annotations: &metadata.annotations,
+                labels: &self.metadata.labels,
+                annotations: &self.metadata.annotations,
             },
             data: serde_json::from_str(&self.data)?,
         })

@@ -71,7 +71,7 @@ impl CopyDigest {
     pub fn of(cluster: &Arc<str>, snapshot: &Snapshot, owner: &OwnerId, home: &str) -> Vec<Self> {
         let mut digests: Vec<Self> = Vec::new();
         for (name, copy) in snapshot.copies.of(owner) {
-            let (revision, content) = (copy.metadata.revision(), copy.content);
+            let (revision, content) = (copy.marks.revision, copy.content);
             match digests.iter_mut().find(|digest| digest.has(revision, content)) {
                 Some(digest) => {
                     digest.copies += 1;

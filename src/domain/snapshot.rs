@@ -8,9 +8,9 @@ use std::{
 use super::{
     fingerprint::Fingerprint,
     identity::{NamespacedName, OwnerId},
+    marks::Marks,
     meta::{ResourceVersion, Uid},
     namespace::Namespace,
-    ownership::Metadata,
     references::References,
 };
 
@@ -26,7 +26,7 @@ pub(crate) struct ExistingCopy {
     /// A keyed hash of its type and data.
     pub content: Fingerprint,
     /// Shared by all copies that have the same.
-    pub metadata: Arc<Metadata>,
+    pub marks: Arc<Marks>,
     /// Whether it holds nothing but what a plain Secret has; else it must be read before it is
     /// replaced, so that finalizers and the like of others survive.
     pub plain: bool,
@@ -141,14 +141,14 @@ mod tests {
     #[test]
     fn the_copies_of_an_owner_are_found_by_namespace() {
         let mut copies = Copies::default();
-        let owner = OwnerId::from_label("a".into());
+        let owner = OwnerId::from_label(&"a".repeat(24)).unwrap();
         let copy = |owner: &OwnerId| ExistingCopy {
             owner: owner.clone(),
             uid: "u".into(),
             resource_version: "1".into(),
             type_: Some("t"),
             content: FingerprintKey::new([0; 32]).fingerprint("t", []),
-            metadata: Arc::default(),
+            marks: Arc::default(),
             plain: true,
             immutable: false,
             terminating: false,
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(within(&copies, "web"), ["a", "b"]);
         assert_eq!(within(&copies, "db"), ["z"]);
         assert!(within(&copies, "we").is_empty());
-        copies.insert(NamespacedName::new("web", "a"), copy(&OwnerId::from_label("b".into())));
+        copies.insert(NamespacedName::new("web", "a"), copy(&OwnerId::from_label(&"b".repeat(24)).unwrap()));
         assert_eq!(within(&copies, "web"), ["b"], "it has another owner now");
         assert_eq!((copies.of(&owner).count(), copies.len()), (3, 4));
         for name in copies.names().cloned().collect::<Vec<_>>() {

@@ -99,7 +99,7 @@ fn build(cells: &[Cell], withdraw: bool) -> World {
                 seen.immutable = copy.immutable;
                 seen.terminating = copy.terminating;
                 let policy = if copy.orphan { DeletionPolicy::Orphan } else { DeletionPolicy::Protect };
-                seen.metadata = Arc::new(metadata(if copy.older { 0 } else { 1 }, policy));
+                seen.marks = Arc::new(marks(if copy.older { 0 } else { 1 }, policy));
                 if copy.other_owner {
                     seen.owner = id("other").owner();
                 }
@@ -239,7 +239,7 @@ proptest! {
             let copy = &world.snapshot.copies.get(name).unwrap();
             prop_assert_eq!(&copy.owner, &id("quay").owner());
             prop_assert!(!world.snapshot.namespaces[&name.namespace].terminating);
-            let orphan = copy.metadata.is_to_be_orphaned();
+            let orphan = copy.marks.orphan;
             prop_assert_eq!(orphan, matches!(change.action, Action::Release(_)));
             prop_assert!(orphan || !world.snapshot.is_in_use(name));
         }

@@ -155,7 +155,7 @@ fn a_terminating_namespace_is_not_written_to_and_not_waited_for() {
 
 #[test]
 fn a_sweep_deletes_what_is_unused_and_releases_what_is_to_be_left() {
-    let orphan = |copy: &mut ExistingCopy| copy.metadata = Arc::new(metadata(1, DeletionPolicy::Orphan));
+    let orphan = |copy: &mut ExistingCopy| copy.marks = Arc::new(marks(1, DeletionPolicy::Orphan));
     let world = world()
         .copy("home", "quay", "a", |_| {})
         .copy("web", "quay", "a", |_| {})

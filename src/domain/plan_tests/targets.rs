@@ -38,7 +38,7 @@ fn a_cluster_that_is_not_wanted_gives_back_what_is_unused() {
 
 #[test]
 fn a_correct_copy_is_left_alone_and_drift_is_fixed() {
-    let stripped = |copy: &mut ExistingCopy| copy.metadata = Arc::default();
+    let stripped = |copy: &mut ExistingCopy| copy.marks = Arc::default();
     let world = world().copy("home", "quay", "a", |_| {}).copy("web", "quay", "edited", |_| {});
     let plan = world.plan(&Want::all());
     assert_eq!(target(&plan, "home"), Some(TargetState::Synced));
@@ -50,9 +50,9 @@ fn a_correct_copy_is_left_alone_and_drift_is_fixed() {
 #[test]
 fn labels_of_others_are_not_drift() {
     let labelled = |copy: &mut ExistingCopy| {
-        let mut metadata = (*copy.metadata).clone();
+        let mut metadata = metadata(1, DeletionPolicy::Protect);
         metadata.labels.insert("audited".into(), "yes".into());
-        copy.metadata = Arc::new(metadata);
+        copy.marks = Arc::new(Marks::of(&metadata));
     };
     let plan = world().copy("home", "quay", "a", labelled).plan(&Want::own());
     assert_eq!((plan.changes.len(), target(&plan, "home")), (0, Some(TargetState::Synced)));
@@ -77,7 +77,7 @@ fn a_change_carries_the_copy_that_was_seen() {
 fn without_a_content_nothing_is_written() {
     let world = world()
         .copy("home", "quay", "whatever", |_| {})
-        .copy("web", "quay", "older", |copy| copy.metadata = Arc::new(metadata(0, DeletionPolicy::Protect)));
+        .copy("web", "quay", "older", |copy| copy.marks = Arc::new(marks(0, DeletionPolicy::Protect)));
     let plan = world.plan(&Want { content: None, ..Want::all() });
     assert!(plan.changes.is_empty());
     assert_eq!(target(&plan, "home"), Some(TargetState::Synced), "a copy of the last revision still counts");
@@ -116,7 +116,7 @@ fn an_immutable_copy_waits_for_a_person_and_a_terminating_one_for_its_end() {
     assert_eq!(target(&plan, "web"), Some(TargetState::Pending));
     let right = world.copy("home", "quay", "a", |copy| {
         copy.immutable = true;
-        copy.metadata = Arc::default();
+        copy.marks = Arc::default();
     });
     assert_eq!(updated(&right.plan(&Want::own())), ["home/quay"], "labels can still be written");
 }
@@ -230,14 +230,14 @@ fn repairs_in_a_row_have_to_wait_and_a_new_revision_does_not() {
     assert_eq!(updated(&plan), ["home/quay"]);
     assert_eq!(target(&plan, "web"), Some(TargetState::Pending));
     assert_eq!(plan.wait, Some(REPAIR_PAUSE - Duration::from_millis(300)));
-    let older = |copy: &mut ExistingCopy| copy.metadata = Arc::new(metadata(0, DeletionPolicy::Protect));
+    let older = |copy: &mut ExistingCopy| copy.marks = Arc::new(marks(0, DeletionPolicy::Protect));
     let plan = world.copy("web", "quay", "edited", older).plan(&Want::all());
     assert_eq!((updated(&plan), plan.wait), (vec!["home/quay".into(), "web/quay".into()], None));
 }
 
 #[test]
 fn a_repair_without_the_revision_is_a_repair_too() {
-    let stripped = |copy: &mut ExistingCopy| copy.metadata = Arc::default();
+    let stripped = |copy: &mut ExistingCopy| copy.marks = Arc::default();
     let mut world = world().copy("home", "quay", "a", stripped);
     for _ in 0..REPAIR_BURST {
         world.repairs.repaired(&NamespacedName::new("home", "quay"), world.now);
