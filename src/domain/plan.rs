@@ -182,9 +182,13 @@ impl Planner<'_> {
         let mut state = NamespaceState::default();
         // With a spec that cannot be read, any copy may be a target.
         let any = matches!(desired.source, SourceState::UnreadableSpec(_));
-        let is_target = |copy: &NamespacedName| {
-            any || verdict != Verdict::NotTargeted && copy.name == desired.secret_name
+        // Marks can be forged: where it may not write, no Secret is a copy of it. Consent may be gone for a moment only.
+        let may_have_copy = match verdict {
+            Verdict::Permitted => true,
+            Verdict::NotPermitted => !self.inputs.withdraw,
+            Verdict::NotTargeted => false,
         };
+        let is_target = |copy: &NamespacedName| any || may_have_copy && copy.name == desired.secret_name;
         for (copy, _) in copies {
             let references = &self.inputs.snapshot.references;
             state.counts.users += references.of(copy).len();

@@ -9,6 +9,9 @@ use super::{
     snapshot::Snapshot,
 };
 
+/// The largest revision that is believed without a record. Whoever can write Secrets can forge one.
+const MAX_UNRECORDED: i64 = 1_000_000_000;
+
 /// The revision of a content: the current one when a copy of it already has that, else the next.
 ///
 /// No hash is stored anywhere, so whether the content changed is read off the copies themselves.
@@ -30,7 +33,7 @@ pub(crate) fn revision(
         None => recorded,
     };
     // Without a record, as after a restore from a backup, the copies are all that is known.
-    let credible = if recorded == 0 { i64::MAX - 1 } else { recorded.saturating_add(1) };
+    let credible = if recorded == 0 { MAX_UNRECORDED } else { recorded.saturating_add(1) };
     let newest = copies
         .iter()
         .filter_map(|copy| Some((copy.revision?, copy.content == content)))
@@ -44,15 +47,22 @@ pub(crate) fn revision(
     }
 }
 
-/// The highest revision that all copies in some member have, when all of them have this very content: those of a hub
-/// that lost its status are of higher revisions than it can know of. One that was edited by hand proves nothing.
-pub(crate) fn attested(content: Fingerprint, copies: &[CopyDigest]) -> Option<i64> {
+/// What is on record: the revision of the status, or, when that knows of no change of the content, the highest one that all
+/// copies in some member have. Those of a hub that lost its status are of higher revisions than it can know of. A hub that
+/// has numbered a change believes nobody else: a member could have all copies everywhere written anew by its edits.
+pub(crate) fn record(recorded: Option<i64>, content: Fingerprint, copies: &[CopyDigest]) -> Option<i64> {
+    if recorded > Some(1) { recorded } else { recorded.max(attested(content, copies)) }
+}
+
+/// The highest revision that all copies in some member have, when all of them have this very content. One that was edited
+/// by hand proves nothing.
+fn attested(content: Fingerprint, copies: &[CopyDigest]) -> Option<i64> {
     let clusters = copies.chunk_by(|one, other| one.cluster == other.cluster);
     let attested = clusters.filter_map(|copies| match copies {
         [only] if *only.cluster != *LOCAL && only.content == content => only.revision,
         _ => None,
     });
-    attested.filter(|found| *found > 0).max()
+    attested.filter(|found| (1..=MAX_UNRECORDED).contains(found)).max()
 }
 
 /// The copies of one credential in one cluster that have the same revision and content.
@@ -138,6 +148,19 @@ mod tests {
     fn a_number_that_we_never_wrote_is_ignored() {
         assert_eq!(revision(Some(7), None, print("a"), &[copy("999", "a"), copy("7", "a")]), 7);
         assert_eq!(revision(Some(7), None, print("a"), &[copy("x", "a"), copy("7", "a")]), 7);
+    }
+
+    #[test]
+    fn a_forged_revision_is_believed_once_and_within_bounds() {
+        let forged = |revision: i64| copy(&revision.to_string(), "a");
+        assert_eq!(record(None, print("a"), &[forged(5)]), Some(5));
+        assert_eq!(record(Some(1), print("a"), &[forged(5)]), Some(5));
+        assert_eq!(record(Some(2), print("a"), &[forged(5)]), Some(2), "the hub knows better");
+        for large in [i64::MAX, MAX_UNRECORDED + 1] {
+            assert_eq!(record(None, print("a"), &[forged(large)]), None);
+            assert_eq!(revision(None, None, print("b"), &[forged(large)]), 1);
+        }
+        assert_eq!(revision(None, None, print("b"), &[forged(MAX_UNRECORDED)]), MAX_UNRECORDED + 1);
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::{
         ownership::Metadata,
         read_back,
         rendered::RenderedSecret,
-        revision::{CopyDigest, attested, revision},
+        revision::{CopyDigest, record, revision},
         selection::{NamespaceMatcher, canonical},
         targets::{ClusterTargets, Verdict},
         validity::Validity,
@@ -136,7 +136,7 @@ impl CredentialLoop {
         let revision = match &content {
             Some(content) => {
                 let fingerprint = context.fingerprints.of(content.type_, &content.data);
-                let recorded = recorded.max(attested(fingerprint, &copies));
+                let recorded = record(recorded, fingerprint, &copies);
                 let revision = revision(recorded, memory.assigned, fingerprint, &copies);
                 memory.assigned = Some((revision, fingerprint));
                 Some(revision)

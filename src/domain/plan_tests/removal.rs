@@ -45,9 +45,9 @@ fn a_forced_deletion_asks_nobody() {
 
 #[test]
 fn a_used_copy_that_is_no_target_any_more_is_held_and_holds_nobody_up() {
-    for namespace in ["shy", "home"] {
-        // `shy` takes no copy; in `home` it is the name that was changed.
-        let name = if namespace == "shy" { "quay" } else { "old-name" };
+    for namespace in ["shy", "home", "db"] {
+        // `shy` takes no copy; in `home` it is the name that was changed; in `db`, without consent, it is forged.
+        let name = if namespace == "home" { "old-name" } else { "quay" };
         let world = world().copy(namespace, name, "a", |_| {}).pod(namespace, name);
         for disposition in [Disposition::Keep, Disposition::Remove, Disposition::RemoveUnused] {
             let plan = world.plan(&being_deleted(disposition));
@@ -66,7 +66,7 @@ fn a_used_copy_that_is_no_target_any_more_is_held_and_holds_nobody_up() {
 
 #[test]
 fn only_copies_in_present_targets_block() {
-    let world = world()
+    let mut world = world()
         .copy("web", "quay", "a", |_| {})
         .copy("web", "old-name", "a", |_| {})
         .copy("db", "quay", "a", |_| {})
@@ -75,11 +75,15 @@ fn only_copies_in_present_targets_block() {
         .pod("web", "old-name")
         .pod("db", "quay")
         .pod("shy", "quay");
-    for want in [Want::all(), being_deleted(Disposition::Keep)] {
-        let plan = world.plan(&want);
-        assert_eq!(total(&plan, |state| state.counts.users), 4);
-        let blocking = |namespace| state(&plan, namespace).counts.blocking;
-        assert_eq!((blocking("web"), blocking("db"), blocking("shy")), (1, 1, 0));
+    // In `db`, without consent, the marks may be forged; consent that went a moment ago may come back.
+    for (withdraw, in_db) in [(true, 0), (false, 1)] {
+        world.withdraw = withdraw;
+        for want in [Want::all(), being_deleted(Disposition::Keep)] {
+            let plan = world.plan(&want);
+            assert_eq!(total(&plan, |state| state.counts.users), 4);
+            let blocking = |namespace| state(&plan, namespace).counts.blocking;
+            assert_eq!((blocking("web"), blocking("db"), blocking("shy")), (1, in_db, 0));
+        }
     }
     let plan = world.plan(&Want { namespaces: None, ..being_deleted(Disposition::Keep) });
     assert_eq!(total(&plan, |state| state.counts.blocking), 0);
