@@ -83,6 +83,9 @@ pub(crate) enum TargetState {
     /// A change, or something that the copy waits for, is outstanding.
     Pending,
     Failed(Failure),
+    /// No policy allows a copy, and the target does not list the namespace: its name is not told to whoever may not write
+    /// there.
+    Concealed,
 }
 
 /// How one namespace stands for one credential, before the changes of the plan are made.
@@ -208,7 +211,7 @@ impl Planner<'_> {
             None => {
                 state.target = match verdict {
                     Verdict::NotTargeted => None,
-                    Verdict::NotPermitted => Some(TargetState::Failed(Failure::NotPermitted)),
+                    Verdict::NotPermitted => Some(self.not_permitted(name)),
                     Verdict::Permitted => Some(self.target(name, copies)),
                 };
                 for &(name, copy) in writable {
@@ -220,6 +223,14 @@ impl Planner<'_> {
         }
         if state != NamespaceState::default() {
             self.plan.namespaces.push((name.clone(), state));
+        }
+    }
+
+    fn not_permitted(&self, namespace: &str) -> TargetState {
+        if self.inputs.targets.is_some_and(|targets| targets.names_itself(namespace)) {
+            TargetState::Failed(Failure::NotPermitted)
+        } else {
+            TargetState::Concealed
         }
     }
 

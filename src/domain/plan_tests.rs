@@ -95,7 +95,7 @@ impl Want<'_> {
         let selector: Option<NamespaceSelector> = serde_json::from_value(self.namespaces.clone()?).unwrap();
         let selector = selector.map(|selector| Arc::new(NamespaceMatcher::new(&selector, &operator)));
         let policies = [Policy::new(&policy, &operator)];
-        Some(ClusterTargets::new(&"home".into(), selector, &policies, self.cluster, &BTreeMap::new()))
+        Some(ClusterTargets::new(&"home".into(), selector, &policies, self.cluster, true, &BTreeMap::new()))
     }
 
     fn desired(&self) -> DesiredState {
@@ -261,6 +261,7 @@ fn desired(plan: &Plan) -> usize {
 fn failures(plan: &Plan) -> Vec<(&str, Failure)> {
     let failed = plan.namespaces.iter().filter_map(|(name, state)| match &state.target {
         Some(TargetState::Failed(failure)) => Some((&**name, failure.clone())),
+        Some(TargetState::Concealed) => Some((&**name, Failure::NotPermitted)),
         _ => None,
     });
     failed.collect()

@@ -90,6 +90,11 @@ pub fn canonical(cluster: &str) -> &str {
     if cluster == IN_CLUSTER { LOCAL } else { cluster }
 }
 
+/// Whether a selector lists a cluster by name.
+pub fn lists_cluster(selector: Option<&ClusterSelector>, name: &str) -> bool {
+    selector.is_some_and(|selector| selector.names.iter().any(|listed| canonical(listed) == name))
+}
+
 /// Whether a cluster is selected: by name or label, and not excluded. No selector means `local`.
 pub(crate) fn selects_cluster(
     selector: Option<&ClusterSelector>,

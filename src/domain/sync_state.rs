@@ -26,7 +26,9 @@ pub(crate) struct SyncState {
     missing: BTreeSet<Arc<str>>,
     /// By reason, the worst first.
     failures: BTreeMap<Reason, BTreeMap<Arc<str>, Failure>>,
-    /// How many of these should have a copy.
+    /// Namespaces without consent whose names are not told.
+    concealed: HashSet<Arc<str>>,
+    /// How many of `failures` should have a copy.
     failed_targets: usize,
     /// Of the namespaces where any of them is not zero.
     counts: BTreeMap<Arc<str>, CopyCounts>,
@@ -55,6 +57,7 @@ impl SyncState {
         let was_target = self.targets.remove(namespace);
         self.pending.remove(namespace);
         self.missing.remove(namespace);
+        self.concealed.remove(namespace);
         self.failures.retain(|_, namespaces| {
             if namespaces.remove(namespace).is_some() {
                 self.failed_targets -= usize::from(was_target);
@@ -80,6 +83,10 @@ impl SyncState {
                 self.pending.insert(namespace.clone());
                 None
             }
+            Some(TargetState::Concealed) => {
+                self.concealed.insert(namespace.clone());
+                None
+            }
             Some(TargetState::Synced) | None => state.refused,
         };
         if let Some(failure) = failure {
@@ -95,7 +102,7 @@ impl SyncState {
 
     /// Of these, the ones that have it.
     pub fn synced(&self) -> usize {
-        self.targets.len() - self.pending.len() - self.failed_targets
+        self.targets.len() - self.pending.len() - self.concealed.len() - self.failed_targets
     }
 
     /// Namespaces where a change is outstanding.
@@ -110,7 +117,8 @@ impl SyncState {
 
     /// Whether any copy may be written.
     pub fn is_permitted(&self) -> bool {
-        self.targets.len() > self.failures.get(&Reason::NotPermitted).map_or(0, BTreeMap::len)
+        self.targets.len()
+            > self.failures.get(&Reason::NotPermitted).map_or(0, BTreeMap::len) + self.concealed.len()
     }
 
     /// Namespaces where the name of the copy is taken.
@@ -125,16 +133,27 @@ impl SyncState {
 
     /// Namespaces that cannot have their copy, the worst reason first.
     pub fn failures(&self) -> Vec<FailureGroup> {
-        let groups = self.failures.iter().map(|(reason, namespaces)| FailureGroup {
-            reason: *reason,
-            count: namespaces.len(),
-            examples: namespaces
-                .iter()
-                .take(MAX_FAILURES)
-                .map(|(namespace, failure)| (namespace.clone(), failure.clone()))
-                .collect(),
-        });
-        groups.collect()
+        let mut groups: Vec<FailureGroup> = Vec::new();
+        for (reason, namespaces) in &self.failures {
+            let examples = namespaces.iter().take(MAX_FAILURES);
+            let examples = examples.map(|(namespace, failure)| (namespace.clone(), failure.clone()));
+            groups.push(FailureGroup {
+                reason: *reason,
+                count: namespaces.len(),
+                examples: examples.collect(),
+            });
+        }
+        if !self.concealed.is_empty() {
+            let count = self.concealed.len();
+            match groups.iter_mut().find(|group| group.reason == Reason::NotPermitted) {
+                Some(group) => group.count += count,
+                None => {
+                    groups.push(FailureGroup { reason: Reason::NotPermitted, count, examples: Vec::new() });
+                    groups.sort_by_key(|group| group.reason);
+                }
+            }
+        }
+        groups
     }
 
     /// The first users of the copies, with their namespaces.
@@ -159,14 +178,15 @@ mod tests {
     use super::*;
 
     fn state(kind: u8) -> NamespaceState {
-        let target = match kind % 5 {
+        let target = match kind % 6 {
             0 => None,
             1 => Some(TargetState::Synced),
             2 => Some(TargetState::Pending),
             3 => Some(TargetState::Failed(Failure::NotPermitted)),
+            4 => Some(TargetState::Concealed),
             _ => Some(TargetState::Failed(Failure::SecretNameConflict("x".into()))),
         };
-        let n = usize::from(kind / 5 % 3);
+        let n = usize::from(kind / 6 % 3);
         let counts = CopyCounts { held: n, users: n, blocking: n, ..CopyCounts::default() };
         NamespaceState { target, counts, refused: None }
     }
@@ -175,7 +195,7 @@ mod tests {
         let last: BTreeMap<u8, u8> = namespaces.iter().copied().collect();
         let named = |name: u8| -> Arc<str> { format!("n{name}").as_str().into() };
         // A namespace without a state of its own is there or missing.
-        let missing = last.iter().filter(|(_, kind)| **kind % 5 == 0 && **kind > 100);
+        let missing = last.iter().filter(|(_, kind)| **kind % 6 == 0 && **kind > 100);
         let missing = missing.map(|(name, _)| named(*name)).collect();
         let namespaces = last.iter().map(|(name, kind)| (named(*name), state(*kind))).collect();
         Plan { namespaces, missing, ..Plan::default() }
@@ -221,6 +241,20 @@ mod tests {
         ]);
         assert_eq!((kept.desired(), kept.synced()), (2, 1));
         assert_eq!((kept.failures()[0].reason, kept.failures()[0].count), (Reason::Forbidden, 2));
+    }
+
+    #[test]
+    fn of_what_the_target_does_not_list_only_the_number_is_told() {
+        let kept = summed(vec![
+            ("a", target(TargetState::Concealed)),
+            ("b", target(TargetState::Failed(Failure::NotPermitted))),
+            ("c", target(TargetState::Concealed)),
+            ("d", target(TargetState::Synced)),
+        ]);
+        assert_eq!((kept.desired(), kept.synced()), (4, 1));
+        let [group] = &kept.failures()[..] else { panic!("one group") };
+        assert_eq!((group.reason, group.count, group.examples.len()), (Reason::NotPermitted, 3, 1));
+        assert!(kept.is_permitted() && !summed(vec![("a", target(TargetState::Concealed))]).is_permitted());
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(crate) struct ClusterTargets {
     /// The namespace of the credential's name; it needs no consent in the credential's own cluster.
     home: Arc<str>,
     is_local: bool,
+    /// Whether the target lists the cluster by name.
+    is_listed: bool,
     /// `None` means the namespace of the credential's name.
     selector: Option<Arc<NamespaceMatcher>>,
     grants: Vec<Arc<NamespaceMatcher>>,
@@ -32,17 +34,20 @@ pub(crate) enum Verdict {
 }
 
 impl ClusterTargets {
-    /// `home` is the namespace of the credential, and `policies` are those that cover it.
+    /// `home` is the namespace of the credential, and `policies` are those that cover it. `is_listed` tells that its target
+    /// lists the cluster by name.
     pub fn new<'p>(
         home: &Arc<str>,
         selector: Option<Arc<NamespaceMatcher>>,
         policies: impl IntoIterator<Item = &'p Policy>,
         cluster: &str,
+        is_listed: bool,
         labels: &BTreeMap<String, String>,
     ) -> Self {
         Self {
             home: home.clone(),
             is_local: cluster == LOCAL,
+            is_listed,
             selector,
             grants: policies.into_iter().filter_map(|policy| policy.allows_in(cluster, labels)).collect(),
         }
@@ -82,6 +87,16 @@ impl ClusterTargets {
     /// promise that other clusters have it.
     pub fn lists(&self, name: &str) -> bool {
         self.selector.as_ref().is_some_and(|selector| selector.lists(name))
+    }
+
+    /// Whether the credential itself says the name: in its target, or as its own namespace.
+    pub fn names_itself(&self, name: &str) -> bool {
+        *self.home == *name || self.lists(name)
+    }
+
+    /// Whether the cluster must not be told of: no policy allows anything there, and the target does not list it.
+    pub fn is_concealed(&self) -> bool {
+        !self.is_listed && !self.is_local && self.grants.is_empty()
     }
 
     /// Names that the target lists.

@@ -19,7 +19,7 @@ fn verdict_in(cluster: &str, policies: &[serde_json::Value], from: &str, to: &st
     let own = Namespace::default();
     let covering =
         policies.iter().filter(|policy| policy.covers(CredentialKind::RegistryCredential, from, &own));
-    ClusterTargets::new(&from.into(), selector, covering, cluster, &BTreeMap::new())
+    ClusterTargets::new(&from.into(), selector, covering, cluster, true, &BTreeMap::new())
         .judge(to, &Namespace::default())
 }
 
@@ -86,7 +86,7 @@ fn a_namespace_that_refuses_or_goes_is_no_target_but_the_own_one_refuses_nobody(
     let operator: Arc<str> = "operator".into();
     let target: Target = serde_json::from_value(json!({"namespaces": {"selector": {}}})).unwrap();
     let selector = target.namespaces.as_ref().map(|all| Arc::new(NamespaceMatcher::new(all, &operator)));
-    let targets = ClusterTargets::new(&"home".into(), selector, [], LOCAL, &BTreeMap::new());
+    let targets = ClusterTargets::new(&"home".into(), selector, [], LOCAL, true, &BTreeMap::new());
     let opted_out = Namespace::new("x", [("claviger.dev/opt-out".into(), "true".into())].into(), false);
     assert_eq!(targets.judge("web", &opted_out), Verdict::NotTargeted);
     assert_eq!(targets.judge("home", &opted_out), Verdict::Permitted);
@@ -100,7 +100,7 @@ fn a_change_that_is_none_for_the_credential_is_ignored() {
     let spec = json!({"namespaces": {"names": ["web"], "selector": {"matchLabels": {"team": "a"}}}});
     let target: Target = serde_json::from_value(spec).unwrap();
     let selector = target.namespaces.as_ref().map(|all| Arc::new(NamespaceMatcher::new(all, &operator)));
-    let targets = ClusterTargets::new(&"home".into(), selector, [], LOCAL, &BTreeMap::new());
+    let targets = ClusterTargets::new(&"home".into(), selector, [], LOCAL, true, &BTreeMap::new());
     let plain = Namespace::default();
     let other = Namespace::new("x", [("unrelated".into(), "1".into())].into(), false);
     let team = Namespace::new("x", [("team".into(), "a".into())].into(), false);

@@ -31,7 +31,7 @@ use crate::{
         read_back,
         rendered::RenderedSecret,
         revision::{CopyDigest, record, revision},
-        selection::{NamespaceMatcher, canonical},
+        selection::{NamespaceMatcher, canonical, lists_cluster},
         targets::{ClusterTargets, Verdict},
         validity::Validity,
     },
@@ -250,8 +250,14 @@ impl CredentialLoop {
         let targets = wanted.map(|member| {
             let covering = covering.iter().map(|policy| &**policy);
             let labels = &member.settings.labels;
-            let targets =
-                ClusterTargets::new(&id.namespace, selector.clone(), covering, &member.name, labels);
+            let targets = ClusterTargets::new(
+                &id.namespace,
+                selector.clone(),
+                covering,
+                &member.name,
+                lists_cluster(target.clusters.as_ref(), &member.name),
+                labels,
+            );
             (member.name.clone(), Arc::new(targets))
         });
         (targets.collect(), readable)

@@ -18,6 +18,14 @@ fn what_is_selected_permitted_and_takes_part_gets_a_copy() {
 }
 
 #[test]
+fn without_consent_only_what_the_spec_names_is_named() {
+    let selected = world().plan(&Want::all());
+    assert_eq!(target(&selected, "db"), Some(TargetState::Concealed));
+    let listed = world().plan(&Want::of(json!({"names": ["db"]})));
+    assert_eq!(target(&listed, "db"), Some(TargetState::Failed(Failure::NotPermitted)));
+}
+
+#[test]
 fn in_another_cluster_the_own_namespace_is_one_of_that_name_and_needs_consent() {
     let plan = world().plan(&Want { cluster: "east", ..Want::own() });
     assert!(plan.changes.is_empty());
@@ -187,10 +195,7 @@ fn a_copy_without_consent_stays_until_policies_have_settled() {
     world.withdraw = false;
     let plan = world.plan(&Want::all());
     let db = state(&plan, "db");
-    assert_eq!(
-        (db.counts.deferred, db.counts.held, db.target),
-        (1, 0, Some(TargetState::Failed(Failure::NotPermitted)))
-    );
+    assert_eq!((db.counts.deferred, db.counts.held, db.target), (1, 0, Some(TargetState::Concealed)));
     assert_eq!(deleted(&plan), ["shy/quay"], "what a target does not select any more goes at once");
     world.withdraw = true;
     let plan = world.plan(&Want::all());

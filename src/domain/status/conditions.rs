@@ -107,7 +107,8 @@ fn synced(seen: &Observation<'_>) -> Verdict {
     let place = format!("{synced} of {desired} namespaces{in_clusters}");
     let failures = failures(&clusters);
     let missing = missing_namespaces(seen);
-    if (!failures.is_empty() || !conditions.is_empty() || !missing.is_empty()) && !seen.is_pending() {
+    let refused = !failures.is_empty() || !conditions.is_empty() || !missing.is_empty() || seen.concealed > 0;
+    if refused && !seen.is_pending() {
         let mut told: Vec<String> =
             conditions.iter().map(|(name, condition)| condition.message(name)).collect();
         told.sort();
@@ -118,10 +119,12 @@ fn synced(seen: &Observation<'_>) -> Verdict {
         }
         told.extend(failures.values().map(|failed| failed.sentence(&seen.desired.secret_name)));
         told.extend(not_found(&missing));
+        told.extend((seen.concealed > 0).then(|| not_permitted(&clusters_of(seen.concealed))));
         let mut reasons: BTreeSet<Reason> =
             conditions.iter().map(|(_, condition)| condition.reason()).collect();
         reasons.extend(failures.keys());
         reasons.extend((!missing.is_empty()).then_some(Reason::NamespaceNotFound));
+        reasons.extend((seen.concealed > 0).then_some(Reason::NotPermitted));
         let reason = match reasons.first() {
             Some(&only) if reasons.len() == 1 && (synced == 0 || only == Reason::NamespaceNotFound) => only,
             _ => Reason::PartiallySynced,
@@ -185,12 +188,19 @@ impl Failed<'_> {
     /// With the remedy by the example of the first.
     fn sentence(&self, secret_name: &str) -> String {
         let names = self.examples.iter().map(|(cluster, namespace, _)| in_cluster(namespace, cluster));
-        let names = list(names, self.count);
-        let first = self.examples.first();
-        let remedy = first.map(|(_, namespace, failure)| failure.message(namespace, secret_name));
-        let reason = first.map_or("", |(.., failure)| failure.reason().as_str());
-        format!("{reason} in {names}: {}", remedy.unwrap_or_default())
+        let Some((_, namespace, failure)) = self.examples.first() else {
+            return not_permitted(&namespaces(self.count));
+        };
+        let (reason, remedy) = (failure.reason().as_str(), failure.message(namespace, secret_name));
+        format!("{reason} in {}: {remedy}", list(names, self.count))
     }
+}
+
+/// Of what the spec does not name, only the number is told.
+fn not_permitted(what: &str) -> String {
+    format!(
+        "NotPermitted in {what}: no DistributionPolicy allows this credential there; ask a cluster administrator for one, or narrow the selector"
+    )
 }
 
 fn in_cluster(namespace: &str, cluster: &str) -> String {
@@ -333,7 +343,7 @@ fn progress(seen: &Observation<'_>, source: &Verdict, synced: &Verdict) -> (Verd
         // The namespace may well be created a moment later.
         (_, Reason::NamespaceNotFound) => busy(Reason::NamespaceNotFound, &synced.message),
         // A fault of some targets is not a fault of the credential.
-        _ if seen.sum(counts, |c| c.synced) > 0 || seen.counted().next().is_none() => {
+        _ if seen.sum(counts, |c| c.synced) > 0 || seen.counted().next().is_none() && seen.concealed == 0 => {
             let told = || Verdict { status: False, ..synced.clone() };
             (told(), told())
         }
@@ -343,6 +353,10 @@ fn progress(seen: &Observation<'_>, source: &Verdict, synced: &Verdict) -> (Verd
 
 fn namespaces(n: usize) -> String {
     if n == 1 { "1 namespace".to_owned() } else { format!("{n} namespaces") }
+}
+
+fn clusters_of(n: usize) -> String {
+    if n == 1 { "1 cluster".to_owned() } else { format!("{n} clusters") }
 }
 
 fn quoted(names: &[&str]) -> String {

@@ -18,6 +18,9 @@ pub(super) struct Observation<'a> {
     pub desired: &'a DesiredState,
     /// `local` first, then by name.
     pub clusters: Vec<(Arc<str>, Arc<ClusterOutcome>)>,
+    /// How many other clusters are selected, of which nothing is told: without consent, their names and their state are
+    /// not for the owner of the credential.
+    pub concealed: usize,
     pub references: References,
 }
 
@@ -26,11 +29,16 @@ impl<'a> Observation<'a> {
         let not_found =
             || ClusterOutcome { condition: Some(ClusterCondition::NotFound), ..ClusterOutcome::default() };
         let unknown = desired.unknown_clusters.iter().map(|name| (name.clone(), Arc::new(not_found())));
-        let known = outcomes.iter().map(|(name, outcome)| (name.clone(), outcome.clone()));
+        let is_concealed = |name: &Arc<str>, outcome: &ClusterOutcome| {
+            !outcome.has_copies && desired.clusters.get(name).is_some_and(|targets| targets.is_concealed())
+        };
+        let (concealed, shown): (Vec<_>, Vec<_>) =
+            outcomes.iter().partition(|(name, outcome)| is_concealed(name, outcome));
+        let known = shown.into_iter().map(|(name, outcome)| (name.clone(), outcome.clone()));
         let mut clusters: Vec<_> = known.chain(unknown).collect();
         clusters.sort_by(|(a, _), (b, _)| (&**a != LOCAL, a).cmp(&(&**b != LOCAL, b)));
         let references = references(&clusters);
-        Self { desired, clusters, references }
+        Self { desired, clusters, concealed: concealed.len(), references }
     }
 
     pub fn sum(

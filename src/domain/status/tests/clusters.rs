@@ -22,6 +22,40 @@ fn local_is_the_first_row_and_the_others_are_by_name() {
 }
 
 #[test]
+fn of_clusters_without_consent_only_those_that_the_spec_lists_are_named() {
+    let targets = |cluster: &str, is_listed| {
+        Arc::new(ClusterTargets::new(&"home".into(), None, [], cluster, is_listed, &BTreeMap::new()))
+    };
+    let wanted = DesiredState {
+        clusters: BTreeMap::from([
+            ("east".into(), targets("east", true)),
+            ("west".into(), targets("west", false)),
+        ]),
+        ..desired()
+    };
+    let seen = |west: ClusterOutcome| {
+        outcomes([("local", member(1, 1, None)), ("east", member(0, 0, down())), ("west", west)])
+    };
+    let status = compute(None, &wanted, &seen(member(2, 0, down())), time(10));
+    let names: Vec<&str> = status.clusters.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(names, ["local", "east"]);
+    let text = serde_json::to_string(&status).unwrap();
+    assert!(
+        !text.contains("west") && text.contains("NotPermitted in 1 cluster: no DistributionPolicy"),
+        "{text}"
+    );
+    // What has copies had consent once.
+    let copies = ClusterOutcome { has_copies: true, ..member(2, 2, None) };
+    assert_eq!(compute(None, &wanted, &seen(copies), time(10)).clusters.len(), 3);
+
+    let alone = compute(None, &wanted, &outcomes([("west", member(2, 0, None))]), time(10));
+    assert_eq!(
+        reasons(&alone)[..3],
+        ["Ready=False/NotPermitted", "Reconciling=False/Stalled", "Stalled=True/NotPermitted"]
+    );
+}
+
+#[test]
 fn one_unreachable_cluster_of_several_is_partial_and_named() {
     let seen = outcomes([("local", member(3, 3, None)), ("east", member(2, 2, down()))]);
     let status = compute(None, &desired(), &seen, time(10));
@@ -95,7 +129,7 @@ fn a_cluster_that_is_being_connected_is_progress() {
 }
 
 fn targets(names: &[&'static str]) -> DesiredState {
-    let targets = Arc::new(ClusterTargets::new(&"home".into(), None, [], "local", &BTreeMap::new()));
+    let targets = Arc::new(ClusterTargets::new(&"home".into(), None, [], "local", true, &BTreeMap::new()));
     let clusters = names.iter().map(|name| ((*name).into(), targets.clone())).collect();
     DesiredState { clusters, ..desired() }
 }
