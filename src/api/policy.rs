@@ -70,4 +70,15 @@ pub struct PolicyTo {
     /// the operator runs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clusters: Option<ClusterSelector>,
+
+    /// Keys of labels and annotations that credentials may put on the Secrets there (`spec.target.labels` and
+    /// `spec.target.annotations`). An entry that ends in `/` allows all keys with that prefix. Omitted: none. In its own
+    /// namespace a credential needs no permission for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 317)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub allowed_metadata: Vec<String>,
 }

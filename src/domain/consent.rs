@@ -14,7 +14,22 @@ pub(crate) struct Policy {
     kinds: Vec<CredentialKind>,
     from: NamespaceMatcher,
     clusters: Option<ClusterSelector>,
-    to: Arc<NamespaceMatcher>,
+    grant: Grant,
+}
+
+/// What a policy allows in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub namespaces: Arc<NamespaceMatcher>,
+    /// Keys of labels and annotations, and prefixes of such keys that end in `/`.
+    metadata: Arc<[String]>,
+}
+
+impl Grant {
+    /// Whether a label or an annotation of this key may be put on Secrets.
+    pub fn allows(&self, key: &str) -> bool {
+        self.metadata.iter().any(|entry| key == entry || (entry.ends_with('/') && key.starts_with(entry)))
+    }
 }
 
 impl Policy {
@@ -23,7 +38,10 @@ impl Policy {
             kinds: spec.kinds.clone(),
             from: NamespaceMatcher::new(&spec.from.namespaces, operator_namespace),
             clusters: spec.to.clusters.clone(),
-            to: Arc::new(NamespaceMatcher::new(&spec.to.namespaces, operator_namespace)),
+            grant: Grant {
+                namespaces: Arc::new(NamespaceMatcher::new(&spec.to.namespaces, operator_namespace)),
+                metadata: spec.to.allowed_metadata.clone().into(),
+            },
         }
     }
 
@@ -32,12 +50,8 @@ impl Policy {
         (self.kinds.is_empty() || self.kinds.contains(&kind)) && self.from.matches(namespace, seen)
     }
 
-    /// Which namespaces it allows in a cluster; `None` when it does not speak of the cluster.
-    pub fn allows_in(
-        &self,
-        cluster: &str,
-        labels: &BTreeMap<String, String>,
-    ) -> Option<Arc<NamespaceMatcher>> {
-        selects_cluster(self.clusters.as_ref(), cluster, labels).then(|| self.to.clone())
+    /// What it allows in a cluster; `None` when it does not speak of the cluster.
+    pub fn allows_in(&self, cluster: &str, labels: &BTreeMap<String, String>) -> Option<Grant> {
+        selects_cluster(self.clusters.as_ref(), cluster, labels).then(|| self.grant.clone())
     }
 }

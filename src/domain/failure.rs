@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     SecretTypeMismatch,
     /// No policy allows it.
     NotPermitted,
+    /// A policy allows the copy, but not a label or an annotation of this key.
+    MetadataNotPermitted(String),
 }
 
 impl Failure {
@@ -25,6 +27,7 @@ impl Failure {
             Self::SecretImmutable => Reason::SecretImmutable,
             Self::SecretTypeMismatch => Reason::SecretTypeMismatch,
             Self::NotPermitted => Reason::NotPermitted,
+            Self::MetadataNotPermitted(_) => Reason::MetadataNotPermitted,
         }
     }
 
@@ -40,6 +43,9 @@ impl Failure {
             ),
             Self::SecretTypeMismatch => format!(
                 "Secret '{secret}' in namespace '{namespace}' is of another type, which cannot be changed, and is in use; it is replaced when nothing uses it, or choose another `spec.target.secretName`"
+            ),
+            Self::MetadataNotPermitted(key) => format!(
+                "no DistributionPolicy allows the label or annotation '{key}' on Secrets in namespace '{namespace}'; ask a cluster administrator to add it to `spec.to.allowedMetadata`, or leave it out"
             ),
             Self::NotPermitted => format!(
                 "no DistributionPolicy allows this credential in namespace '{namespace}'; ask a cluster administrator for one, or leave the namespace out"

@@ -211,7 +211,7 @@ impl Planner<'_> {
             None => {
                 state.target = match verdict {
                     Verdict::NotTargeted => None,
-                    Verdict::NotPermitted => Some(self.not_permitted(name)),
+                    Verdict::NotPermitted => Some(self.not_permitted(name, seen)),
                     Verdict::Permitted => Some(self.target(name, copies)),
                 };
                 for &(name, copy) in writable {
@@ -226,8 +226,11 @@ impl Planner<'_> {
         }
     }
 
-    fn not_permitted(&self, namespace: &str) -> TargetState {
-        if self.inputs.targets.is_some_and(|targets| targets.names_itself(namespace)) {
+    fn not_permitted(&self, namespace: &str, seen: &Namespace) -> TargetState {
+        let refused = self.inputs.targets.and_then(|targets| targets.refused_key(namespace, seen));
+        if let Some(key) = refused {
+            TargetState::Failed(Failure::MetadataNotPermitted(key.to_owned()))
+        } else if self.inputs.targets.is_some_and(|targets| targets.names_itself(namespace)) {
             TargetState::Failed(Failure::NotPermitted)
         } else {
             TargetState::Concealed

@@ -43,6 +43,7 @@ words! {
         SecretImmutable,
         SecretTypeMismatch,
         NotPermitted,
+        MetadataNotPermitted,
         NamespaceNotFound,
         // Of a cluster.
         Unreachable,

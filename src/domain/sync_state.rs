@@ -117,8 +117,9 @@ impl SyncState {
 
     /// Whether any copy may be written.
     pub fn is_permitted(&self) -> bool {
-        self.targets.len()
-            > self.failures.get(&Reason::NotPermitted).map_or(0, BTreeMap::len) + self.concealed.len()
+        let refused = [Reason::NotPermitted, Reason::MetadataNotPermitted];
+        let refused = refused.iter().filter_map(|reason| self.failures.get(reason)).map(BTreeMap::len);
+        self.targets.len() > refused.sum::<usize>() + self.concealed.len()
     }
 
     /// Namespaces where the name of the copy is taken.

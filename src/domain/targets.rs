@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    consent::Policy,
+    consent::{Grant, Policy},
     namespace::Namespace,
     selection::{LOCAL, NamespaceMatcher},
 };
-use crate::api::LABEL_OPT_OUT;
+use crate::api::{LABEL_OPT_OUT, Target};
 
 /// What a credential wants of one cluster, and may have there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,9 @@ pub(crate) struct ClusterTargets {
     is_listed: bool,
     /// `None` means the namespace of the credential's name.
     selector: Option<Arc<NamespaceMatcher>>,
-    grants: Vec<Arc<NamespaceMatcher>>,
+    grants: Vec<Grant>,
+    /// Keys of the labels and annotations that it puts on copies.
+    metadata: Vec<String>,
 }
 
 /// What a credential has to do with a namespace.
@@ -50,6 +52,7 @@ impl ClusterTargets {
             is_listed,
             selector,
             grants: policies.into_iter().filter_map(|policy| policy.allows_in(cluster, labels)).collect(),
+            metadata: Vec::new(),
         }
     }
 
@@ -61,17 +64,43 @@ impl ClusterTargets {
         let own = self.is_local && name == &*self.home;
         if !wanted || namespace.terminating || (!own && namespace.opted_out()) {
             Verdict::NotTargeted
-        } else if own || self.grants.iter().any(|grant| grant.matches(name, namespace)) {
+        } else if own || (self.is_granted(name, namespace) && self.refused_key(name, namespace).is_none()) {
             Verdict::Permitted
         } else {
             Verdict::NotPermitted
         }
     }
 
+    /// The same, with the labels and annotations that a target puts on copies.
+    pub fn with_metadata(self, target: &Target) -> Self {
+        Self { metadata: target.labels.keys().chain(target.annotations.keys()).cloned().collect(), ..self }
+    }
+
+    fn grants(&self, name: &str, namespace: &Namespace) -> impl Iterator<Item = &Grant> + Clone {
+        self.grants.iter().filter(move |grant| grant.namespaces.matches(name, namespace))
+    }
+
+    fn is_granted(&self, name: &str, namespace: &Namespace) -> bool {
+        self.grants(name, namespace).next().is_some()
+    }
+
+    /// A label or an annotation that no policy allows in another namespace, though one allows a copy there.
+    pub fn refused_key(&self, name: &str, namespace: &Namespace) -> Option<&str> {
+        let mut keys = self.metadata.iter().map(String::as_str);
+        keys.find(|key| {
+            let mut grants = self.grants(name, namespace).peekable();
+            grants.peek().is_some() && !grants.any(|grant| grant.allows(key))
+        })
+    }
+
     /// Whether a verdict can depend on one of these labels of a namespace.
     pub fn depends_on(&self, labels: &[&str]) -> bool {
         labels.contains(&LABEL_OPT_OUT)
-            || self.selector.iter().chain(&self.grants).any(|matcher| matcher.asks_for(labels))
+            || self
+                .selector
+                .iter()
+                .chain(self.grants.iter().map(|grant| &grant.namespaces))
+                .any(|matcher| matcher.asks_for(labels))
     }
 
     /// Whether a change of a namespace is none for the credential.

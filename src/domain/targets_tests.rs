@@ -48,6 +48,38 @@ fn another_cluster_needs_a_policy_that_speaks_of_it() {
 }
 
 #[test]
+fn labels_and_annotations_in_other_namespaces_need_a_policy_that_allows_them() {
+    let policy = |to: &str, keys: &[&str]| {
+        let to = json!({"namespaces": {"names": [to]}, "allowedMetadata": keys});
+        let spec = json!({"from": {"namespaces": {"names": ["team"]}}, "to": to});
+        Policy::new(&serde_json::from_value(spec).unwrap(), &"claviger-system".into())
+    };
+    let refused = |policies: &[Policy], namespace: &str| {
+        let target: Target = serde_json::from_value(json!({
+            "namespaces": {"selector": {}}, "labels": {"jenkins.io/credentials-type": "x"}, "annotations": {"team": "a"},
+        }))
+        .unwrap();
+        let selector =
+            Arc::new(NamespaceMatcher::new(target.namespaces.as_ref().unwrap(), &"claviger-system".into()));
+        let targets =
+            ClusterTargets::new(&"team".into(), Some(selector), policies, LOCAL, true, &BTreeMap::new());
+        let targets = targets.with_metadata(&target);
+        let seen = Namespace::default();
+        (targets.judge(namespace, &seen), targets.refused_key(namespace, &seen).map(str::to_owned))
+    };
+    let key = |key: &str| (Verdict::NotPermitted, Some(key.to_owned()));
+    assert_eq!(refused(&[policy("web", &[])], "web"), key("jenkins.io/credentials-type"));
+    assert_eq!(refused(&[policy("web", &["jenkins.io/"])], "web"), key("team"));
+    assert_eq!(refused(&[policy("web", &["jenkins.io/", "te"])], "web"), key("team"), "that is no prefix");
+    let both = [policy("web", &["jenkins.io/"]), policy("web", &["team"])];
+    assert_eq!(refused(&both, "web"), (Verdict::Permitted, None), "policies add up");
+    let elsewhere = [policy("web", &["jenkins.io/"]), policy("db", &["team"])];
+    assert_eq!(refused(&elsewhere, "web"), key("team"), "where they allow a copy");
+    assert_eq!(refused(&both, "db"), (Verdict::NotPermitted, None));
+    assert_eq!(refused(&[], "team"), (Verdict::Permitted, None), "its own namespace is its own");
+}
+
+#[test]
 fn without_a_policy_only_the_own_namespace() {
     assert!(allows(&[], "team", "team"));
     assert_eq!(verdict_in(LOCAL, &[], "team", "web"), Verdict::NotPermitted);

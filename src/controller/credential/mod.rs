@@ -258,7 +258,7 @@ impl CredentialLoop {
                 lists_cluster(target.clusters.as_ref(), &member.name),
                 labels,
             );
-            (member.name.clone(), Arc::new(targets))
+            (member.name.clone(), Arc::new(targets.with_metadata(target)))
         });
         (targets.collect(), readable)
     }
