@@ -15,6 +15,7 @@ pub use chain::check;
 pub use describe::{alternative_names, describe};
 pub use error::CertificateError;
 pub use key::private_key;
+pub use pem::plain;
 pub use x509::certificates;
 
 #[cfg(test)]

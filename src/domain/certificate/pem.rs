@@ -4,6 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::error::{CertificateError, malformed, unsupported_format};
+use crate::domain::sensitive::SecretBytes;
 
 /// What stands between a BEGIN and its END. It may be a private key, so it cannot be printed.
 pub struct Block {
@@ -18,6 +19,9 @@ pub struct Block {
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
+
+/// Characters of base64 on a line.
+const LINE: usize = 64;
 
 /// All blocks of a value, at least one. Text around them is left alone, as in every bundle of a
 /// distribution; within them only the headers of RFC 1421 are known.
@@ -70,6 +74,28 @@ pub fn blocks(value: &[u8]) -> Result<Vec<Block>, CertificateError> {
         None if blocks.is_empty() => Err(not_pem(value)),
         None => Ok(blocks),
     }
+}
+
+/// The blocks of a value as RFC 7468 writes them, and nothing of the text around them.
+///
+/// # Errors
+/// As [`blocks`].
+pub fn plain(value: &[u8]) -> Result<SecretBytes, CertificateError> {
+    // Room for a line break in each line, so that growing leaves no copy of a key behind.
+    let mut plain = Vec::with_capacity(value.len() + value.len() / LINE + 2 * LINE);
+    for block in blocks(value)? {
+        let mut body = Zeroizing::new(String::with_capacity(block.der.len().div_ceil(3) * 4));
+        STANDARD.encode_string(&block.der, &mut body);
+        let (begin, end) =
+            (format!("-----BEGIN {}-----\n", block.label), format!("-----END {}-----\n", block.label));
+        plain.extend_from_slice(begin.as_bytes());
+        for line in body.as_bytes().chunks(LINE) {
+            plain.extend_from_slice(line);
+            plain.push(b'\n');
+        }
+        plain.extend_from_slice(end.as_bytes());
+    }
+    Ok(SecretBytes::new(plain))
 }
 
 /// A label for a message: text that is not a label is not repeated.

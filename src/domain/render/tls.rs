@@ -24,6 +24,10 @@ const CERTIFICATE: &str = "tls.crt";
 const PRIVATE_KEY: &str = "tls.key";
 const AUTHORITIES: &str = "ca.crt";
 
+/// How large certificates and key may be together: a chain of RSA certificates has a few KiB, and each copy costs the hub
+/// and all members as much.
+const MAX_BYTES: usize = 64 << 10;
+
 /// The field of the status that only this kind has.
 const DETAIL: &str = "certificate";
 
@@ -76,6 +80,24 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
     let read = |key: &str, value: &SecretBytes| {
         certificate::certificates(value.expose()).map_err(|problem| wrong(key, problem))
     };
+    // Nothing but certificates and the key goes into every namespace.
+    let plain = |key: &str, value: &SecretBytes| {
+        certificate::plain(value.expose()).map_err(|problem| wrong(key, problem))
+    };
+    let authorities_key = names.ca_key.as_deref().unwrap_or(AUTHORITIES);
+    let values = [certificate_key, private_key_key, authorities_key].map(|key| secret.data.get(key));
+    let total: usize = values.into_iter().flatten().map(|value| value.expose().len()).sum();
+    if total > MAX_BYTES {
+        let problem = format!(
+            "is too large: certificates and key have {total} bytes together, and may have {MAX_BYTES}"
+        );
+        return Err(SourceError::invalid_value(
+            &secret.name,
+            certificate_key,
+            Reason::InvalidFormat,
+            problem,
+        ));
+    }
 
     let certificate = value::bytes(secret, certificate_key, "certificateKey")?;
     let private_key = value::bytes(secret, private_key_key, "privateKeyKey")?;
@@ -87,8 +109,8 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
         wrong(if is_of_key { private_key_key } else { certificate_key }, problem)
     })?;
     let mut data = BTreeMap::from([
-        (CERTIFICATE.into(), certificate.clone()),
-        (PRIVATE_KEY.into(), private_key.clone()),
+        (CERTIFICATE.into(), plain(certificate_key, certificate)?),
+        (PRIVATE_KEY.into(), plain(private_key_key, private_key)?),
     ]);
 
     // A key that was named must be there; cert-manager leaves the default one empty for some issuers.
@@ -102,7 +124,7 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
     };
     if let Some((key, value)) = authorities {
         read(key, value)?;
-        data.insert(AUTHORITIES.into(), value.clone());
+        data.insert(AUTHORITIES.into(), plain(key, value)?);
     }
 
     let validity = checked.validity;

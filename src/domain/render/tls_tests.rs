@@ -31,9 +31,21 @@ fn fails(spec: &TlsCredentialSpec, secret: &SourceSecret) -> (Reason, String) {
 }
 
 #[test]
-fn the_pair_goes_on_byte_by_byte_from_any_keys_and_both_types() {
+fn what_is_larger_than_certificates_are_is_refused() {
+    let (pair, _) = pair();
+    let padded = |bytes: usize| {
+        format!("{}{}", pair.certificate, "#".repeat(bytes - pair.certificate.len() - pair.key.len()))
+    };
+    let of = |certificate: &str| secret("Opaque", &[("tls.crt", certificate), ("tls.key", &pair.key)]);
+    assert!(render(&spec(json!({"name": "src"})), &of(&padded(MAX_BYTES)), now()).is_ok());
+    let (reason, message) = fails(&spec(json!({"name": "src"})), &of(&padded(MAX_BYTES + 1)));
+    assert!(reason == Reason::InvalidFormat && message.contains("may have 65536"), "{message}");
+}
+
+#[test]
+fn the_pair_goes_on_from_any_keys_and_both_types_without_the_text_around_it() {
     let (pair, authority) = pair();
-    let (certificate, key) = (format!("# ours\n{}", pair.certificate), pair.key);
+    let (certificate, key) = (format!("# ours\n{}after\n", pair.certificate), pair.key);
     let usual = secret("kubernetes.io/tls", &[("tls.crt", &certificate), ("tls.key", &key), ("other", "x")]);
     let named = secret("Opaque", &[("cert.pem", &certificate), ("key.pem", &key), ("chain", &authority.pem)]);
     let names =
@@ -43,7 +55,7 @@ fn the_pair_goes_on_byte_by_byte_from_any_keys_and_both_types() {
     {
         let content = render(&spec, &secret, now()).unwrap();
         assert_eq!(content.type_, "kubernetes.io/tls");
-        assert_eq!(content.data["tls.crt"].expose(), certificate.as_bytes());
+        assert_eq!(content.data["tls.crt"].expose(), pair.certificate.as_bytes());
         assert_eq!(content.data["tls.key"].expose(), key.as_bytes());
         assert_eq!(content.data.get("ca.crt").map(SecretBytes::expose), authorities);
         assert!(content.warnings.is_empty());
