@@ -11,7 +11,11 @@ use super::keys::Queues;
 use crate::{
     api::{ANNOTATION_FORCE_DELETE, MemberCluster, MemberClusterStatus},
     cluster::Guarded,
-    domain::identity::NamespacedName,
+    domain::{
+        condition::{self, ConditionType},
+        identity::NamespacedName,
+        reason::Reason,
+    },
     lock::Lock,
 };
 
@@ -27,7 +31,15 @@ pub(crate) struct MemberIndex {
 struct Inner {
     entries: HashMap<Arc<str>, Entry>,
     listed: bool,
+    /// How many ids were claimed in this process.
+    claims: u64,
 }
+
+/// The claim of a member that has had its id when this process began.
+const RECORDED: u64 = 0;
+
+/// The claim of a member that another one has had the id of already.
+const RECORDED_DUPLICATE: u64 = 1;
 
 /// What is known of one member.
 #[derive(Clone)]
@@ -36,8 +48,10 @@ pub(crate) struct Entry {
     looked_at: bool,
     /// The Secret of `local` that says how to reach it.
     pub reads: Option<NamespacedName>,
-    /// The id of its cluster.
+    /// The id of its cluster, as that says itself.
     pub id: Option<String>,
+    /// A smaller number claimed its id before: nobody takes an id away from another one by claiming it.
+    claim: u64,
     /// The address at which that was seen.
     pub seen_at: Option<String>,
     /// The status as it was written last, and its resourceVersion, until the watch shows it.
@@ -48,9 +62,10 @@ pub(crate) struct Entry {
 
 impl Entry {
     fn new(object: Arc<Guarded<MemberCluster>>) -> Self {
-        let (id, seen_at) =
-            shown(&object).map(|s| (s.cluster_id.clone(), s.server.clone())).unwrap_or_default();
-        Self { object, looked_at: false, reads: None, id, seen_at, written: None, settled: false }
+        let status = shown(&object);
+        let (id, seen_at) = status.map(|s| (s.cluster_id.clone(), s.server.clone())).unwrap_or_default();
+        let claim = if status.is_some_and(is_duplicate) { RECORDED_DUPLICATE } else { RECORDED };
+        Self { object, looked_at: false, reads: None, id, claim, seen_at, written: None, settled: false }
     }
 
     /// The status that the server has.
@@ -170,26 +185,28 @@ impl MemberIndex {
     /// Notes the id of a member's cluster, as seen at an address.
     pub fn seen(&self, name: &str, uid: &str, id: &str, server: Option<String>) {
         let mut inner = self.inner.write();
+        let claim = inner.claims + RECORDED_DUPLICATE + 1;
         let Some(entry) = inner.entries.get_mut(name).filter(|entry| entry.uid() == uid) else { return };
         entry.seen_at = server;
         if entry.id.as_deref() != Some(id) {
             entry.id = Some(id.to_owned());
+            entry.claim = claim;
+            inner.claims += 1;
             self.wake_twins(&inner, name, id);
         }
     }
 
-    /// The member that a cluster of this id belongs to, if that is another one that was created before `name`.
-    pub fn elder(&self, name: &str, id: &str) -> Option<String> {
+    /// The member that a cluster of this id belongs to, if that is another one that has claimed it before `name`. Of those
+    /// that have had it since before this process, the one that was created first has it.
+    pub fn holder(&self, name: &str, id: &str) -> Option<String> {
         let inner = self.inner.read();
-        let own = inner.entries.get_key_value(name).map(|(name, entry)| (entry.created(), name))?;
-        inner
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.id.as_deref() == Some(id))
-            .map(|(other, entry)| (entry.created(), other))
-            .filter(|rank| *rank < own)
+        let (name, own) = inner.entries.get_key_value(name)?;
+        let holders = inner.entries.iter().filter(|(_, entry)| entry.id.as_deref() == Some(id));
+        let ranks = holders.map(|(other, entry)| (entry.claim, entry.created(), other));
+        ranks
+            .filter(|rank| *rank < (own.claim, own.created(), name))
             .min()
-            .map(|(_, other)| other.to_string())
+            .map(|(.., other)| other.to_string())
     }
 
     /// Wakes the other members of a cluster.
@@ -216,6 +233,11 @@ impl MemberIndex {
     }
 }
 
+fn is_duplicate(status: &MemberClusterStatus) -> bool {
+    let ready = condition::find(&status.conditions, ConditionType::Ready);
+    ready.is_some_and(|ready| ready.reason == Reason::DuplicateCluster.as_str())
+}
+
 /// The status that the watch shows.
 fn shown(object: &Guarded<MemberCluster>) -> Option<&MemberClusterStatus> {
     object.0.as_ref().ok()?.status.as_ref()
@@ -231,4 +253,63 @@ fn differs(before: &Guarded<MemberCluster>, after: &Guarded<MemberCluster>) -> b
         || old.deletion_timestamp != new.deletion_timestamp
         || before.annotations().get(ANNOTATION_FORCE_DELETE)
             != after.annotations().get(ANNOTATION_FORCE_DELETE)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn index() -> MemberIndex {
+        MemberIndex::new(Arc::default())
+    }
+
+    /// A member that was created in this second of the minute.
+    fn member(name: &str, second: u8, status: Value) -> Guarded<MemberCluster> {
+        let object = json!({
+            "apiVersion": "claviger.dev/v1alpha1", "kind": "MemberCluster",
+            "metadata": {"name": name, "uid": name, "creationTimestamp": format!("2026-01-01T00:00:{second:02}Z")},
+            "spec": {"kubeconfigSecretRef": {"name": name}}, "status": status,
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn recorded(reason: &str) -> Value {
+        let ready = json!({
+            "type": "Ready", "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        json!({"clusterId": "id", "conditions": [ready]})
+    }
+
+    fn holder(index: &MemberIndex, name: &str) -> Option<String> {
+        index.holder(name, "id")
+    }
+
+    #[test]
+    fn nobody_takes_an_id_away_by_claiming_it() {
+        let index = index();
+        index.set(member("old", 1, Value::Null));
+        index.set(member("young", 2, Value::Null));
+        index.seen("young", "young", "id", None);
+        index.seen("old", "old", "another", None);
+        assert_eq!(holder(&index, "young"), None);
+        // The older member lies, or its address leads elsewhere now.
+        index.seen("old", "old", "id", None);
+        assert_eq!(holder(&index, "young"), None);
+        assert_eq!(holder(&index, "old").as_deref(), Some("young"));
+        index.remove("young");
+        assert_eq!(holder(&index, "old"), None);
+    }
+
+    #[test]
+    fn over_a_restart_the_one_that_had_the_id_keeps_it() {
+        let index = index();
+        index.set(member("liar", 1, recorded("DuplicateCluster")));
+        index.set(member("true", 2, recorded("Connected")));
+        assert_eq!((holder(&index, "true"), holder(&index, "liar").as_deref()), (None, Some("true")));
+        // Of two that are recorded alike the older one has it.
+        index.set(member("older", 0, recorded("Connected")));
+        assert_eq!(holder(&index, "true").as_deref(), Some("older"));
+    }
 }

@@ -262,7 +262,7 @@ impl MemberLoop {
     /// Who else has the cluster: the operator, or a member that was created before.
     fn duplicate(&self, name: &str, id: &str) -> Option<String> {
         let is_hub = self.context.local().id().is_some_and(|hub| &*hub == id);
-        if is_hub { Some(LOCAL.to_owned()) } else { self.index().elder(name, id) }
+        if is_hub { Some(LOCAL.to_owned()) } else { self.index().holder(name, id) }
     }
 
     /// Writes the status when it says anything new, and publishes an Event when `Ready` changes.
