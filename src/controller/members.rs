@@ -272,7 +272,7 @@ mod tests {
             "metadata": {"name": name, "uid": name, "creationTimestamp": format!("2026-01-01T00:00:{second:02}Z")},
             "spec": {"kubeconfigSecretRef": {"name": name}}, "status": status,
         });
-        serde_json::from_value(object).unwrap()
+        serde_json::from_str(&object.to_string()).unwrap()
     }
 
     fn recorded(reason: &str) -> Value {
