@@ -72,7 +72,10 @@ impl Scenario {
             "apiVersion": "claviger.dev/v1alpha1", "kind": "DistributionPolicy", "metadata": {"name": name},
             "spec": {
                 "from": {"namespaces": {"names": [self.home.name]}},
-                "to": {"namespaces": {"selector": {"matchLabels": {"test": self.mark}}}},
+                "to": {
+                    "namespaces": {"selector": {"matchLabels": {"test": self.mark}}},
+                    "allowedMetadata": ["team", "note", "example.com/"],
+                },
             },
         });
         self.apply(&Api::all(self.client.clone()), &name, object).await
