@@ -68,8 +68,7 @@ fn target(target: &Target) -> Value {
 
 pub fn policy(policy: &Policy) -> Value {
     let kinds: Vec<&str> = policy.kinds.iter().copied().map(Kind::name).collect();
-    let mut object =
-        json!({"from": {"namespaces": policy.from.json()}, "to": {"namespaces": policy.to.json(), "allowedMetadata": ["storm.example.com/"]}});
+    let mut object = json!({"from": {"namespaces": policy.from.json()}, "to": {"namespaces": policy.to.json(), "allowedMetadata": ["storm.example.com/"]}});
     if let Some(clusters) = &policy.clusters {
         object["to"]["clusters"] = clusters.json();
     }
