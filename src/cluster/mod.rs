@@ -12,6 +12,7 @@ mod error;
 mod guard;
 mod handler;
 mod interner;
+mod list;
 mod live_references;
 mod object;
 mod observation;

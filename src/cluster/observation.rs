@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, marker::PhantomData, sync::Arc};
 
-use kube::{Api, Resource, runtime::watcher::Config};
+use kube::{Api, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
@@ -36,7 +36,7 @@ pub(super) fn start(shared: &Arc<Shared>, writer: &Arc<Writer>) -> Result<Vec<Ab
 fn watch<K: Watched>(shared: &Arc<Shared>, writer: &Arc<Writer>) -> Result<AbortHandle, kube::Error> {
     let kind = K::KIND.name();
     let feed = Feed::<K> { shared: shared.clone(), writer: writer.clone(), kind: PhantomData };
-    let watching = reflect(&shared.connection.connector(), kind, Api::all, config(K::KIND), feed)?;
+    let watching = reflect(&shared.connection.connector(), kind, Api::all, params(K::KIND), feed)?;
     let name = format!("watch of {kind} in cluster {}", shared.name);
     Ok(shared.options.supervisor.spawn_endless(name, watching))
 }
@@ -84,12 +84,12 @@ impl Watched for SecretMetadata {
 }
 
 /// Which objects of a kind are watched.
-fn config(kind: WatchedKind) -> Config {
-    let config = Config::default();
+fn params(kind: WatchedKind) -> ListParams {
+    let params = ListParams::default();
     match kind {
-        WatchedKind::Namespaces | WatchedKind::Pods => config,
-        WatchedKind::Copies => config.labels(&format!("{LABEL_MANAGED_BY}={MANAGER}")),
-        WatchedKind::Secrets => config
+        WatchedKind::Namespaces | WatchedKind::Pods => params,
+        WatchedKind::Copies => params.labels(&format!("{LABEL_MANAGED_BY}={MANAGER}")),
+        WatchedKind::Secrets => params
             .labels(&format!("{LABEL_MANAGED_BY}!={MANAGER}"))
             // By far the most Secrets of a usual cluster, never a source, and never in the way.
             .fields("type!=helm.sh/release.v1"),

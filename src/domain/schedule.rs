@@ -41,6 +41,11 @@ pub(crate) const UNSEEN_USERS_AGE: Duration = secs(1);
 pub(crate) const LIVE_REFERENCES_FEW: usize = 16;
 /// How many objects a page of a list has.
 pub(crate) const PAGE: u32 = 500;
+/// The largest object that is read, in bytes of JSON. An API server takes requests of 3 MiB at most, and may write a value
+/// in more bytes than it came in.
+pub(crate) const MAX_OBJECT_BYTES: usize = 8 << 20;
+/// A watch that showed nothing and ended sooner than this has failed.
+pub(crate) const SHORTEST_WATCH: Duration = secs(1);
 /// How long reading a copy back from a member may take.
 pub(crate) const READ_BACK: Duration = secs(3);
 

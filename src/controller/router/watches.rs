@@ -5,8 +5,8 @@ use std::{borrow::Cow, sync::Arc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Resource, ResourceExt,
+    api::ListParams,
     core::{ApiResource, DynamicResourceScope},
-    runtime::watcher,
 };
 
 use crate::{
@@ -30,19 +30,19 @@ use crate::{
 /// When a client cannot be made.
 pub(crate) fn watch(context: &Arc<Context>) -> Result<(), kube::Error> {
     let Context { connector, supervisor, .. } = &**context;
-    let config = watcher::Config::default;
+    let all = ListParams::default;
     let store = Policies { context: context.clone(), changed: false };
-    let watch = reflect(connector, "distributionpolicies", Api::all, config(), store)?;
+    let watch = reflect(connector, "distributionpolicies", Api::all, all(), store)?;
     supervisor.spawn_endless("watch of DistributionPolicy", watch);
     let store = Members { context: context.clone() };
-    let watch = reflect(connector, "memberclusters", Api::all, config(), store)?;
+    let watch = reflect(connector, "memberclusters", Api::all, all(), store)?;
     supervisor.spawn_endless("watch of MemberCluster", watch);
     for kind in CredentialKind::ALL {
         let resource = kind.resource();
         let store = Kind { context: context.clone(), kind: *kind };
         let name = resource.plural.clone();
         let watch =
-            reflect(connector, &name, move |client| Api::all_with(client, &resource), config(), store)?;
+            reflect(connector, &name, move |client| Api::all_with(client, &resource), all(), store)?;
         supervisor.spawn_endless(format!("watch of {}", kind.name()), watch);
     }
     Ok(())
