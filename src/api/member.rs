@@ -5,7 +5,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{READY_MESSAGE, READY_REASON, READY_STATUS, Row, USUAL, WIDE};
+use super::{
+    columns::{READY_MESSAGE, READY_REASON, READY_STATUS, Row, USUAL, WIDE},
+    status::conditions,
+};
 
 /// A cluster that credentials can be pushed to. Its labels are what `spec.target.clusters.selector` of a
 /// credential looks at.
@@ -126,27 +129,28 @@ pub struct MemberClusterStatus {
     /// `Ready`: credentials can be pushed there. `Reachable`: its API server answers. `Reconciling` and
     /// `Stalled` are for kstatus.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 16),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
-    )]
+    #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
 
     /// Version of its API server, such as `v1.36.3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub server_version: Option<String>,
 
     /// Address of its API server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub server: Option<String>,
 
     /// What the cluster is known by: the uid of its namespace `kube-system`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub cluster_id: Option<String>,
 
     /// Kind, namespace and name of the Secret that says how to reach it, such as
     /// `Kubeconfig/claviger-system/east`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
     pub source: Option<String>,
 
     /// When its API server was last asked, written at least every five minutes.

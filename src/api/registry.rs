@@ -290,7 +290,9 @@ pub struct RegistryCredentialStatus {
 #[serde(rename_all = "camelCase")]
 pub struct RegistryStatus {
     /// Where images are, as host[:port][/path].
+    #[schemars(length(max = 1024))]
     pub endpoint: String,
     /// The key in `auths` that kubelet and other clients match.
+    #[schemars(length(max = 1024))]
     pub key: String,
 }

@@ -1,7 +1,7 @@
 //! The part of the status that all kinds share.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 /// What the operator last saw and did.
@@ -18,10 +18,7 @@ pub struct CredentialStatus {
 
     /// `Ready` sums up; `Reconciling` and `Stalled` are for kstatus; the rest tells which step holds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 16),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
-    )]
+    #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
 
     /// The same counts as in `clusters`, in words for a table.
@@ -63,13 +60,30 @@ impl CredentialStatus {
     ];
 }
 
+/// Conditions as a list map by type, with the limits that Kubernetes' own types have in definitions.
+pub(super) fn conditions(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = generator.subschema_for::<Vec<Condition>>();
+    let limits = [("type", 316), ("reason", 1024), ("message", 32768)];
+    for (field, longest) in limits {
+        if let Some(field) = schema.pointer_mut(&format!("/items/properties/{field}")) {
+            field["maxLength"] = longest.into();
+        }
+    }
+    schema.insert("maxItems".to_owned(), 16.into());
+    schema.insert("x-kubernetes-list-type".to_owned(), "map".into());
+    schema.insert("x-kubernetes-list-map-keys".to_owned(), ["type"].as_slice().into());
+    schema
+}
+
 /// Counts as `kubectl get` shows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     /// Secrets in place and desired, over all clusters, such as `119/120`.
+    #[schemars(length(max = 63))]
     pub namespaces: String,
     /// Clusters in sync and desired, such as `1/1`.
+    #[schemars(length(max = 63))]
     pub clusters: String,
 }
 
@@ -78,6 +92,7 @@ pub struct Summary {
 #[serde(rename_all = "camelCase")]
 pub struct ClusterStatus {
     /// Name of the cluster; `local` is the one that the operator runs in.
+    #[schemars(length(max = 63))]
     pub name: String,
 
     /// Where this cluster stands.
@@ -85,10 +100,12 @@ pub struct ClusterStatus {
 
     /// Why the cluster as a whole stands there, such as `Unreachable`; absent when only namespaces fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
     pub reason: Option<String>,
 
     /// The same in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub message: Option<String>,
 
     /// Since when it stands there.
@@ -142,10 +159,13 @@ pub struct NamespaceCounts {
 #[serde(rename_all = "camelCase")]
 pub struct TargetFailure {
     /// The namespace.
+    #[schemars(length(max = 63))]
     pub namespace: String,
     /// Why, as one stable word, such as `SecretNameConflict`.
+    #[schemars(length(max = 63))]
     pub reason: String,
     /// What it is about, and the remedy.
+    #[schemars(length(max = 1024))]
     pub message: String,
 }
 
@@ -168,14 +188,19 @@ pub struct References {
 #[serde(rename_all = "camelCase")]
 pub struct Reference {
     /// The cluster that it lives in.
+    #[schemars(length(max = 63))]
     pub cluster: String,
     /// Its kind, such as `Pod`.
+    #[schemars(length(max = 63))]
     pub kind: String,
     /// Its namespace.
+    #[schemars(length(max = 63))]
     pub namespace: String,
     /// Its name.
+    #[schemars(length(max = 253))]
     pub name: String,
     /// The field that names the Secret, such as `spec.imagePullSecrets`.
+    #[schemars(length(max = 253))]
     pub field: String,
 }
 
@@ -184,6 +209,7 @@ pub struct Reference {
 #[serde(rename_all = "camelCase")]
 pub struct SyncStatus {
     /// The value of the annotation that was handled.
+    #[schemars(length(max = 253))]
     pub last_handled_request: String,
     /// Namespaces that were looked at.
     pub attempted: i64,

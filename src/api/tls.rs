@@ -113,20 +113,24 @@ pub struct TlsCredentialStatus {
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {
     /// What to call it: the first DNS name, or the subject when there is none.
+    #[schemars(length(max = 1024))]
     pub name: String,
 
     /// The subject, as in RFC 4514. It may be empty.
+    #[schemars(length(max = 1024))]
     pub subject: String,
 
     /// DNS names that it is for, at most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 100), inner(length(max = 1024)), extend("x-kubernetes-list-type" = "atomic"))]
     pub dns_names: Vec<String>,
 
     /// The issuer, as in RFC 4514.
+    #[schemars(length(max = 1024))]
     pub issuer: String,
 
     /// The serial number, in hexadecimal.
+    #[schemars(length(max = 256))]
     pub serial_number: String,
 
     /// When it begins to be valid.
@@ -136,8 +140,10 @@ pub struct CertificateStatus {
     pub not_after: Time,
 
     /// The SHA-256 of the certificate, in hexadecimal with colons.
+    #[schemars(length(max = 95))]
     pub fingerprint_sha256: String,
 
     /// The kind of key that it is for, such as `RSA-2048`, `ECDSA-P256` or `Ed25519`.
+    #[schemars(length(max = 63))]
     pub key_algorithm: String,
 }

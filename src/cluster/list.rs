@@ -3,7 +3,7 @@
 
 use std::io;
 
-use futures::{AsyncBufReadExt, AsyncBufRead};
+use futures::{AsyncBufRead, AsyncBufReadExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::{Client, Resource, api::ListParams, core::Request};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -86,7 +86,11 @@ impl Splitter {
         while let Some((&byte, rest)) = chunk.split_first() {
             if self.in_string {
                 let is_special = |byte: &u8| matches!(byte, b'"' | b'\\');
-                let plain = if self.is_escaped { 1 } else { chunk.iter().position(is_special).unwrap_or(chunk.len()) };
+                let plain = if self.is_escaped {
+                    1
+                } else {
+                    chunk.iter().position(is_special).unwrap_or(chunk.len())
+                };
                 if plain > 0 {
                     self.is_escaped = false;
                     self.keep(&chunk[..plain])?;
@@ -172,7 +176,8 @@ mod tests {
 
     /// Reads a list that comes in pieces of this many bytes.
     fn in_pieces(text: &[u8], size: usize) -> Result<(Vec<Value>, ListMeta), kube::Error> {
-        let pieces: Vec<io::Result<Vec<u8>>> = text.chunks(size.max(1)).map(|piece| Ok(piece.to_vec())).collect();
+        let pieces: Vec<io::Result<Vec<u8>>> =
+            text.chunks(size.max(1)).map(|piece| Ok(piece.to_vec())).collect();
         let mut items = Vec::new();
         let body = futures::TryStreamExt::into_async_read(stream::iter(pieces).boxed());
         let meta = read(body, |item: Value| items.push(item)).now_or_never().unwrap()?;
@@ -233,7 +238,8 @@ mod tests {
 
     #[test]
     fn no_object_is_larger_than_the_bound() {
-        let list = |length: usize| format!(r#"{{"items":[{{"x":"{}"}}],"metadata":{{}}}}"#, "x".repeat(length));
+        let list =
+            |length: usize| format!(r#"{{"items":[{{"x":"{}"}}],"metadata":{{}}}}"#, "x".repeat(length));
         assert_eq!(in_pieces(list(MAX_OBJECT_BYTES - 8).as_bytes(), 9_000).unwrap().0.len(), 1);
         for list in [list(MAX_OBJECT_BYTES), format!("{{\"x\":\"{}\"}}", "x".repeat(MAX_OBJECT_BYTES))] {
             let error = in_pieces(list.as_bytes(), 9_000).unwrap_err();

@@ -38,6 +38,13 @@ impl Error {
         }
     }
 
+    /// Whether the API server will never take what was sent: it is against the definition, or too large for it or for etcd.
+    pub fn is_refused(&self) -> bool {
+        let kube::Error::Api(status) = &*self.source else { return false };
+        // That etcd refuses a large object is an internal error to the API server.
+        matches!(status.code, 400 | 413 | 422) || status.message.contains("too large")
+    }
+
     /// Whether trying again is of use without a change.
     pub fn is_retryable(&self) -> bool {
         WriteError::of(&self.source) != WriteError::Gone

@@ -26,8 +26,8 @@ use crate::{
         outcome::{ClusterOutcome, Outcomes},
         reason::Reason,
         removal::{Disposition, Removal},
-        schedule::STATUS_ECHO,
-        status::{Writing, compute, when_to_write},
+        schedule::{STATUS_ECHO, STATUS_REFUSED_PAUSE},
+        status::{Detail, Writing, compute, when_to_write},
     },
     queue::Next,
     telemetry::Outcome,
@@ -41,6 +41,11 @@ pub(super) struct Memory {
     since_news: Option<Instant>,
     /// When the status was written last, and whether work was in progress then.
     last: Option<(Instant, bool)>,
+    /// That the last write was refused as a change. The next one is of the whole status: what it is compared with may not
+    /// be what the server has.
+    is_refused: bool,
+    /// How much is told since the API server refused more.
+    detail: Option<(Detail, Instant)>,
 }
 
 /// The status that was written last, until the watch shows it.
@@ -129,9 +134,12 @@ impl Turn<'_> {
             Some(written) => (Some(&*written.status), &written.details),
             None => (self.declared.status(), self.declared.recorded.details()),
         };
-        let next = Arc::new(compute(previous, self.published, &outcomes, Timestamp::now()));
+        let next = compute(previous, self.published, &outcomes, Timestamp::now());
+        let detail = memory.detail.filter(|(_, since)| since.elapsed() < STATUS_REFUSED_PAUSE);
+        let (next, details) =
+            detail.map_or(Detail::Full, |(detail, _)| detail).of(next, self.details(recorded));
+        let next = Arc::new(next);
         self.gauge(next.clone());
-        let details = self.details(recorded);
         let in_progress = outcomes.values().any(|outcome| outcome.is_pending());
         let writing = Writing {
             since_written: memory.last.map(|(at, _)| at.elapsed()),
@@ -149,10 +157,18 @@ impl Turn<'_> {
             memory.since_news.get_or_insert_with(Instant::now);
             return Ok(Next::After(wait));
         }
-        let changes = patch::status(previous.map(|status| (status, recorded)), (&next, &details))?;
+        let before = previous.filter(|_| !memory.is_refused).map(|status| (status, recorded));
+        let changes = patch::status(before, (&next, &details))?;
         let notes = event::transitions(previous, &next);
         let rotated = previous.and_then(|status| status.revision) != next.revision;
-        let written = self.target().status(self.declared.uid(), changes).await?;
+        let written = match self.target().status(self.declared.uid(), changes).await {
+            Err(error) if error.is_refused() => {
+                self.refused(memory, &error).await;
+                return Err(error);
+            }
+            written => written?,
+        };
+        memory.is_refused = false;
         memory.since_news = None;
         memory.last = Some((Instant::now(), in_progress));
         memory.written = written.map(|resource_version| {
@@ -160,6 +176,22 @@ impl Turn<'_> {
         });
         self.publish(notes, rotated).await;
         Ok(Next::Done)
+    }
+
+    /// The API server refused a status. First the same is tried as a whole, then with less detail.
+    async fn refused(&self, memory: &mut Memory, error: &Error) {
+        if !std::mem::replace(&mut memory.is_refused, true) {
+            return;
+        }
+        self.context.metrics.reconcile_failed(self.declared.id.kind.name(), Reason::StatusRefused.as_str());
+        let detail = memory.detail.map_or(Detail::Full, |(detail, _)| detail);
+        let Some(less) = detail.less() else { return };
+        memory.detail = Some((less, Instant::now()));
+        if detail == Detail::Full {
+            let text = format!("the status is told with less detail from now on: {error}");
+            let note = Note::warning(Reason::StatusRefused, Action::Sync, text);
+            self.context.events.publish(&self.about(), &note).await;
+        }
     }
 
     /// Forgets what was written last once the watch shows it or something newer: a patch names what differs from what the

@@ -5,7 +5,10 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use super::reason::{Reason, words};
+use super::{
+    reason::{Reason, words},
+    schedule::MAX_CONDITION_MESSAGE,
+};
 
 words! {
     /// Types of conditions.
@@ -62,7 +65,7 @@ pub(crate) fn set(
         type_: type_.as_str().to_owned(),
         status: verdict.status.as_str().to_owned(),
         reason: verdict.reason.as_str().to_owned(),
-        message: verdict.message,
+        message: shortened(&verdict.message, MAX_CONDITION_MESSAGE),
     });
     conditions.collect()
 }
@@ -70,6 +73,14 @@ pub(crate) fn set(
 /// The condition of a type.
 pub(crate) fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
     conditions.iter().find(|condition| condition.type_ == type_.as_str())
+}
+
+/// A text of at most so many bytes, and a sign that it was longer.
+pub(crate) fn shortened(text: &str, longest: usize) -> String {
+    match text.char_indices().find(|(at, next)| at + next.len_utf8() > longest) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 /// Whether two conditions say the same, up to their messages.

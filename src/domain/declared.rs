@@ -11,8 +11,10 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{
+    condition::shortened,
     credential::{CredentialSpec, Source},
     identity::{CredentialId, NamespacedName},
+    schedule::MAX_SYNC_REQUEST,
     validity::Validity,
 };
 use crate::api::{
@@ -182,6 +184,13 @@ fn read(text: &str) -> Result<Declared, String> {
     meta.labels = None;
     if let Some(annotations) = &mut meta.annotations {
         annotations.retain(|key, _| [ANNOTATION_FORCE_DELETE, ANNOTATION_SYNC].contains(&key.as_str()));
+        for value in annotations.values_mut() {
+            *value = shortened(value, MAX_SYNC_REQUEST);
+        }
+    }
+    // Of the finalizers of others, only how many there are is of use.
+    for finalizer in meta.finalizers.iter_mut().flatten().filter(|finalizer| *finalizer != FINALIZER) {
+        *finalizer = String::new();
     }
     let id = CredentialId {
         kind,
@@ -246,7 +255,10 @@ mod tests {
     fn object(spec: Value, status: Value) -> Declared {
         let text = json!({
             "apiVersion": "claviger.dev/v1alpha1", "kind": "RegistryCredential",
-            "metadata": {"name": "quay", "namespace": "platform", "uid": "u", "annotations": {"a": "b"}},
+            "metadata": {"name": "quay", "namespace": "platform", "uid": "u",
+                "annotations": {"a": "b", "claviger.dev/sync-requested-at": "now".repeat(1_000)},
+                "labels": {"a": "b"}, "managedFields": [{"manager": "kubectl"}],
+                "finalizers": ["example.com/other", "claviger.dev/protect"]},
             "spec": spec, "status": status,
         });
         read(&text.to_string()).unwrap()
@@ -281,7 +293,12 @@ mod tests {
     }
 
     #[test]
-    fn annotations_of_others_are_not_kept() {
-        assert!(object(spec(), json!({})).meta.annotations.is_some_and(|kept| kept.is_empty()));
+    fn of_what_others_write_into_the_metadata_nothing_is_kept() {
+        let ObjectMeta { annotations, finalizers, labels, managed_fields, .. } =
+            object(spec(), json!({})).meta;
+        let [(key, value)] = annotations.unwrap().into_iter().collect::<Vec<_>>().try_into().unwrap();
+        assert!(key == ANNOTATION_SYNC && value.len() <= MAX_SYNC_REQUEST + 3, "{value}");
+        assert_eq!(finalizers.unwrap(), ["", FINALIZER]);
+        assert!(labels.is_none() && managed_fields.is_none());
     }
 }

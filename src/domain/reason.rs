@@ -114,6 +114,7 @@ words! {
         WeakHash,
         NoAlternativeName,
         SweepHeld,
+        StatusRefused,
         // Of failed reconciles.
         Conflict,
         NotFound,

@@ -55,6 +55,8 @@ pub(crate) const STATUS_PAUSE: Duration = secs(1);
 pub(crate) const REFERENCES_PAUSE: Duration = secs(30);
 /// How long a status that would say only that work goes on is held back: mostly the next one says that it is done.
 pub(crate) const PROGRESS_PAUSE: Duration = secs(2);
+/// How long a status is told with less detail after the API server refused it, before all is tried again.
+pub(crate) const STATUS_REFUSED_PAUSE: Duration = secs(600);
 /// How long a written status may take to come back by the watch before what the watch shows is believed.
 pub(crate) const STATUS_ECHO: Duration = secs(5);
 
@@ -69,6 +71,10 @@ pub(crate) const REPAIR_CALM: Duration = secs(60);
 pub(crate) const MAX_FAILURES: usize = 10;
 /// And of all clusters together, as a status has to stay below 512 KiB.
 pub(crate) const MAX_FAILURES_IN_ALL: usize = 200;
+/// The longest message of a condition, in bytes.
+pub(crate) const MAX_CONDITION_MESSAGE: usize = 4_096;
+/// The longest request for a sync that is told of, in bytes.
+pub(crate) const MAX_SYNC_REQUEST: usize = 250;
 /// The longest message of one row of a status, in bytes, as its size is what is limited.
 pub(crate) const MAX_ROW_MESSAGE: usize = 200;
 /// How many users of Secrets a status lists.

@@ -41,8 +41,7 @@ pub(crate) fn watch(context: &Arc<Context>) -> Result<(), kube::Error> {
         let resource = kind.resource();
         let store = Kind { context: context.clone(), kind: *kind };
         let name = resource.plural.clone();
-        let watch =
-            reflect(connector, &name, move |client| Api::all_with(client, &resource), all(), store)?;
+        let watch = reflect(connector, &name, move |client| Api::all_with(client, &resource), all(), store)?;
         supervisor.spawn_endless(format!("watch of {}", kind.name()), watch);
     }
     Ok(())

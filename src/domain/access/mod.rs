@@ -133,10 +133,17 @@ fn given(value: Option<SecretBytes>) -> Option<SecretBytes> {
     value.filter(|value| !value.expose().trim_ascii().is_empty())
 }
 
+/// The longest address of an API server, in bytes.
+const MAX_SERVER: usize = 1_024;
+
 fn server(text: &str, allow_insecure: bool) -> Result<Uri, AccessError> {
     let text = text.trim().trim_end_matches('/');
     if text.is_empty() {
         return Err(AccessError::ServerMissing);
+    }
+    // A status shows it.
+    if text.len() > MAX_SERVER {
+        return Err(AccessError::InvalidServer);
     }
     let uri: Uri = text.parse().map_err(|_| AccessError::InvalidServer)?;
     let authority = uri.authority().ok_or(AccessError::InvalidServer)?;

@@ -1,15 +1,18 @@
 //! From what was desired and done to the status.
 
 mod conditions;
+mod detail;
 mod observation;
 mod write;
 
+pub(crate) use detail::Detail;
 use observation::{Observation, count};
 pub(crate) use write::{Writing, when_to_write};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
+    condition::shortened,
     desired::{DesiredState, SourceState},
     outcome::{ClusterOutcome, Outcomes},
     schedule::{MAX_FAILURES, MAX_FAILURES_IN_ALL, MAX_ROW_MESSAGE},
@@ -143,13 +146,6 @@ impl Observation<'_> {
                 })
                 .collect(),
         }
-    }
-}
-
-fn shortened(text: &str, longest: usize) -> String {
-    match text.char_indices().find(|(at, next)| at + next.len_utf8() > longest) {
-        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
-        None => text.to_owned(),
     }
 }
 
