@@ -88,7 +88,9 @@ impl StatusLoop {
         let next = match turn.run(&mut memory).await {
             Ok(next) => next,
             Err(error) => {
-                let (kind, reason) = (declared.id.kind.name(), error.reason().as_str());
+                let is_refused = memory.is_refused && error.is_refused();
+                let reason = if is_refused { Reason::StatusRefused } else { error.reason() };
+                let (kind, reason) = (declared.id.kind.name(), reason.as_str());
                 self.context.metrics.reconcile_failed(kind, reason);
                 self.context.metrics.reconciled(kind, Outcome::Failed, Duration::ZERO);
                 warn!(id = %declared.id, reason, "{error}");
@@ -183,7 +185,6 @@ impl Turn<'_> {
         if !std::mem::replace(&mut memory.is_refused, true) {
             return;
         }
-        self.context.metrics.reconcile_failed(self.declared.id.kind.name(), Reason::StatusRefused.as_str());
         let detail = memory.detail.map_or(Detail::Full, |(detail, _)| detail);
         let Some(less) = detail.less() else { return };
         memory.detail = Some((less, Instant::now()));

@@ -4,6 +4,7 @@ pub mod world;
 
 mod deletion;
 mod disk;
+mod forgery;
 mod hubs;
 mod isolation;
 mod orphans;

@@ -44,6 +44,8 @@ pub enum Action {
     Hold,
     /// It reaches the server, and the answer is held back until another rule says otherwise.
     HoldAnswer,
+    /// In the answer, a text is replaced by another of the same length, where no part of the answer ends in it.
+    Replace(&'static str, &'static str),
 }
 
 /// A rule is asked when a request comes, before each part of its answer, and whenever the rule changes: so it
@@ -315,7 +317,7 @@ fn instead(action: Action, request: &Request) -> Option<Result<Response<Body>, B
         Action::Answer(code) => Some(answer(code, &status(code))),
         Action::Expire if request.is_watch() => Some(answer(200, &expired())),
         Action::Expire => Some(answer(410, &status(410))),
-        Action::Pass | Action::CutAfter(_) | Action::Hold | Action::HoldAnswer => None,
+        Action::Pass | Action::CutAfter(_) | Action::Hold | Action::HoldAnswer | Action::Replace(..) => None,
     }
 }
 
@@ -355,7 +357,12 @@ fn flow(exchange: Exchange, body: Incoming) -> Body {
             tokio::select! {
                 changed = exchange.rules.changed() => if changed.is_err() { return None },
                 frame = body.frame() => {
-                    let frame: Result<Frame<Bytes>, BoxError> = frame?.map_err(Into::into);
+                    let mut frame: Result<Frame<Bytes>, BoxError> = frame?.map_err(Into::into);
+                    if let (Action::Replace(text, other), Ok(frame)) = (exchange.action(), &mut frame)
+                        && let Some(data) = frame.data_mut()
+                    {
+                        *data = replaced(data, text, other);
+                    }
                     sent += frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
                     let rest = frame.is_ok().then_some((exchange, body, sent));
                     return Some((frame, rest));
@@ -364,6 +371,20 @@ fn flow(exchange: Exchange, body: Incoming) -> Body {
         }
     });
     StreamBody::new(frames).boxed_unsync()
+}
+
+fn replaced(data: &[u8], text: &str, other: &str) -> Bytes {
+    let mut data = data.to_vec();
+    let places: Vec<usize> = data
+        .windows(text.len())
+        .enumerate()
+        .filter(|(_, found)| *found == text.as_bytes())
+        .map(|(at, _)| at)
+        .collect();
+    for at in places {
+        data[at..at + text.len()].copy_from_slice(other.as_bytes());
+    }
+    data.into()
 }
 
 /// A text of a query, without its percent signs.
