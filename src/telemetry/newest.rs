@@ -37,8 +37,8 @@ impl Newest {
         oldest_first.remove(place)
     }
 
-    /// How many are open.
     #[cfg(test)]
+    /// How many are open.
     pub fn open(&self) -> usize {
         self.oldest_first.read().iter().filter(|connection| !connection.is_finished()).count()
     }
