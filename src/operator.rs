@@ -46,7 +46,7 @@ use crate::{
     },
     leader::{self, Elector, Leadership},
     supervisor::Supervisor,
-    telemetry::{Freshness, Health, Metrics, server},
+    telemetry::{Authenticator, Freshness, Health, Metrics, Server},
 };
 
 /// The name of the Lease.
@@ -98,13 +98,15 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let health = Arc::new(Health::new(freshness.clone(), settings.stale_after()));
     let address = settings.listen_address;
     let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-    let serve = server::serve(listener, health.clone(), metrics.clone(), stop.clone());
-    supervisor.spawn("server of health and metrics", serve);
     info!(version = env!("CARGO_PKG_VERSION"), %address, "started");
 
     let timeouts = Timeouts { watch: settings.watch_timeout, request: settings.request_timeout };
     let config = settings.local_config().await?;
     let connector = Connector::new(config, timeouts, LOCAL.into(), metrics.clone(), freshness.clone());
+    let authenticates = settings.metrics_authentication;
+    let client = authenticates.then(|| connector.client(None)).transpose()?;
+    let server = Server::new(health.clone(), metrics.clone(), client.map(Authenticator::new));
+    supervisor.spawn("server of health and metrics", server.serve(listener, stop.clone()));
     let process = Process { settings, connector, freshness, metrics, health, supervisor };
     let started = tokio::select! {
         started = process.start(stop.clone()) => started?,

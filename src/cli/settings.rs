@@ -40,6 +40,12 @@ pub struct Settings {
     #[arg(long, env = "CLAVIGER_LISTEN_ADDRESS", value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
     pub listen_address: SocketAddr,
 
+    /// Give /metrics only to who has a token of this cluster and may get the nonResourceURL /metrics
+    #[arg(long, env = "CLAVIGER_METRICS_AUTHENTICATION", value_name = "BOOL")]
+    #[arg(action = ArgAction::Set, default_value_t = false)]
+    #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    pub metrics_authentication: bool,
+
     /// How log lines look
     #[arg(long, env = "CLAVIGER_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
@@ -295,6 +301,7 @@ mod tests {
         assert_eq!(settings.resync_interval, Duration::from_secs(600));
         assert_eq!(settings.sweep_interval, settings.resync_interval);
         assert_eq!(settings.listen_address, ([0, 0, 0, 0], 8080).into());
+        assert!(!settings.metrics_authentication);
         assert!((1..=2).contains(&settings.worker_threads));
         assert_eq!(settings.log_format, LogFormat::Json);
         assert_eq!((settings.hub_id, settings.cluster_labels), (None, BTreeMap::new()));
@@ -345,9 +352,15 @@ mod tests {
 
     #[test]
     fn flags_are_read() {
-        let settings =
-            settings(&["--watch-timeout=5s", "--log-format=text", "--worker-threads=1", "--context="])
-                .unwrap();
+        let settings = settings(&[
+            "--watch-timeout=5s",
+            "--log-format=text",
+            "--worker-threads=1",
+            "--context=",
+            "--metrics-authentication",
+        ])
+        .unwrap();
+        assert!(settings.metrics_authentication);
         assert_eq!(settings.stale_after(), Duration::from_secs(15));
         assert_eq!(settings.log_format, LogFormat::Text);
         assert_eq!(settings.worker_threads, 1);

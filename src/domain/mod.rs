@@ -38,6 +38,7 @@ pub(crate) mod removal;
 pub(crate) mod render;
 pub(crate) mod rendered;
 pub(crate) mod repair_limiter;
+pub(crate) mod review;
 pub(crate) mod revision;
 pub(crate) mod schedule;
 pub(crate) mod selection;

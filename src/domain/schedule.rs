@@ -108,3 +108,33 @@ pub(crate) const SWEEP_BRAKE: usize = 10;
 pub(crate) const SWEEP_HELD_RETRY: Duration = secs(5);
 /// How long work in flight may go on after the signal to stop.
 pub(crate) const SHUTDOWN_GRACE: Duration = secs(20);
+
+/// Connections to the server of health and metrics that wait for an answer. One more cuts the oldest off: whoever holds
+/// many cannot keep the kubelet's probe, always among the newest, from its answer.
+pub(crate) const HTTP_CONNECTIONS: usize = 64;
+/// For the line and the headers of a request to it.
+pub(crate) const HTTP_HEADER_TIMEOUT: Duration = secs(5);
+/// For a whole connection, which carries one request; as long as Prometheus waits by default. Who does not read is then
+/// cut off.
+pub(crate) const HTTP_TIMEOUT: Duration = secs(10);
+/// For answers in progress when the server stops.
+pub(crate) const HTTP_DRAIN: Duration = secs(1);
+/// Connections that are sent metrics. One more cuts the oldest off, and never one that waits for an answer.
+pub(crate) const METRICS_READERS: usize = 8;
+/// How old an encoding of the metrics may be that is sent.
+pub(crate) const METRICS_AGE: Duration = secs(1);
+/// How old it may be while the one before it is still being sent.
+pub(crate) const METRICS_AGE_WHILE_READ: Duration = secs(5);
+
+/// How long a token that the API server let read the metrics is let in without asking again, as in controller-runtime.
+pub(crate) const REVIEW_ALLOWED: Duration = secs(60);
+/// How long one that it refused is refused, also as there.
+pub(crate) const REVIEW_REFUSED: Duration = secs(30);
+/// How long one that was let in once is asked about ahead of unknown ones.
+pub(crate) const REVIEW_KNOWN: Duration = secs(3_600);
+/// How many tokens are remembered.
+pub(crate) const MAX_REVIEWS: usize = 64;
+/// Between two tokens that the API server is asked about: made-up ones must not become load there.
+pub(crate) const REVIEW_PAUSE: Duration = millis(100);
+/// For the turn of a token, and again for the answer of the API server.
+pub(crate) const REVIEW_TIMEOUT: Duration = secs(4);

@@ -4,6 +4,7 @@
 //! when they go. No user name and nothing of a Secret's content is ever a label.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use prometheus_client::collector::Collector;
@@ -223,16 +224,21 @@ impl Metrics {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::new();
-        if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &self.registry) {
-            // Writing to a String cannot fail; a metric that cannot be written is our fault.
+        self.encode_to(&mut text);
+        text
+    }
+
+    /// The same, to where it belongs.
+    pub(super) fn encode_to(&self, text: &mut impl fmt::Write) {
+        if let Err(error) = prometheus_client::encoding::text::encode(text, &self.registry) {
+            // Writing to memory cannot fail; a metric that cannot be written is our fault.
             tracing::error!(%error, "cannot encode metrics");
         }
-        text
     }
 }
 
 impl Collector for Freshness {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let help = "Time since the last good answer to a watch, or since it began";
         let mut ages =
             encoder.encode_descriptor("claviger_watch_age_seconds", help, None, MetricType::Gauge)?;

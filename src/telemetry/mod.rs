@@ -1,18 +1,23 @@
 //! What the operator tells about itself: logs, metrics, health.
 
+mod authentication;
 mod credentials;
+mod exposition;
 pub mod freshness;
 pub mod health;
 pub mod logs;
 pub mod metrics;
+mod newest;
 mod process;
 pub mod requests;
-pub mod server;
+mod server;
 mod tracked;
 
+pub(crate) use authentication::Authenticator;
 pub(crate) use freshness::Watch;
 pub use freshness::{Beat, Freshness};
 pub use health::Health;
 pub use logs::LogFormat;
 pub use metrics::{Metrics, Outcome, WriteOperation, WriteResult};
 pub use requests::RequestReport;
+pub(crate) use server::Server;

@@ -40,7 +40,7 @@ impl Drop for RequestReport {
 }
 
 /// Resources that we ask for; every other is `other`, which keeps the label bounded.
-const RESOURCES: [&str; 10] = [
+const RESOURCES: [&str; 12] = [
     "basicauthcredentials",
     "distributionpolicies",
     "events",
@@ -50,7 +50,9 @@ const RESOURCES: [&str; 10] = [
     "pods",
     "registrycredentials",
     "secrets",
+    "subjectaccessreviews",
     "tlscredentials",
+    "tokenreviews",
 ];
 
 /// The API verb and resource of a request, as RBAC rules name them.

@@ -1,29 +1,26 @@
 //! `/healthz`, `/readyz` and `/metrics` over HTTP/1.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::{body::Bytes, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{self, JoinSet};
 
+use super::authentication::Authenticator;
+use super::exposition::{Exposition, Text};
+use super::newest::Newest;
 use super::{health::Health, metrics::Metrics};
+use crate::domain::review::Verdict;
+use crate::domain::schedule::{
+    HTTP_CONNECTIONS, HTTP_DRAIN, HTTP_HEADER_TIMEOUT, HTTP_TIMEOUT, METRICS_READERS,
+};
 
-/// Connections served at once. One more pushes out the oldest: whoever holds many open cannot
-/// keep the kubelet's probe, always the newest, from its answer.
-const MAX_CONNECTIONS: usize = 64;
-/// For the request line and headers.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// For a whole connection, which carries one request.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
-/// For answers under way at shutdown.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// hyper's smallest buffer: far more than a probe or a scraper sends.
 const MAX_REQUEST_BYTES: usize = 8 * 1024;
 const MAX_HEADERS: usize = 64;
@@ -32,89 +29,130 @@ const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8")
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
-/// Serves until `shutdown` resolves, then lets answers under way finish for a second.
-pub async fn serve(
-    listener: TcpListener,
+type Answer = Response<Either<Full<Bytes>, Text>>;
+
+/// The server of health and metrics.
+pub(crate) struct Server {
     health: Arc<Health>,
-    metrics: Arc<Metrics>,
-    shutdown: impl Future<Output = ()>,
-) {
-    let mut connections = JoinSet::new();
-    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
-    tokio::pin!(shutdown);
-    loop {
-        let accepted = tokio::select! {
-            () = &mut shutdown => break,
-            // Keeps the set from collecting finished tasks while nobody connects.
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Out of file descriptors, or a client that left early: neither ends the server.
-                tracing::warn!(%error, "cannot accept a connection for health and metrics");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
+    exposition: Exposition,
+    authenticator: Option<Authenticator>,
+    /// Connections that wait for an answer.
+    waiting: Newest,
+    /// Connections that are sent metrics. Those who do not read cut off each other, and never a probe.
+    readers: Newest,
+}
+
+impl Server {
+    /// Without an authenticator, everybody may read the metrics.
+    pub fn new(
+        health: Arc<Health>,
+        metrics: Arc<Metrics>,
+        authenticator: Option<Authenticator>,
+    ) -> Arc<Self> {
+        let (waiting, readers) = (Newest::new(HTTP_CONNECTIONS), Newest::new(METRICS_READERS));
+        Arc::new(Self { health, exposition: Exposition::new(metrics), authenticator, waiting, readers })
+    }
+
+    /// Serves until `shutdown` resolves, then lets answers under way finish for a moment.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let mut connections = JoinSet::new();
+        tokio::pin!(shutdown);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut shutdown => break,
+                // Keeps the set from collecting finished tasks while nobody connects.
+                Some(_) = connections.join_next() => continue,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => self.waiting.add(|| connections.spawn(self.clone().connection(stream))),
+                Err(error) => {
+                    // Out of file descriptors, or a client that left early: neither ends the server.
+                    tracing::warn!(%error, "cannot accept a connection for health and metrics");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
             }
-        };
-        oldest_first.retain(|task| !task.is_finished());
-        if oldest_first.len() >= MAX_CONNECTIONS
-            && let Some(oldest) = oldest_first.pop_front()
-        {
-            oldest.abort();
         }
-        let connection = connection(stream, Arc::clone(&health), Arc::clone(&metrics));
-        oldest_first.push_back(connections.spawn(connection));
+        drop(listener);
+        let drained = async { while connections.join_next().await.is_some() {} };
+        // What is still open then is cut when the set drops.
+        let _ = tokio::time::timeout(HTTP_DRAIN, drained).await;
     }
-    drop(listener);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    // What is still open then is cut when the set drops.
-    let _ = tokio::time::timeout(DRAIN_TIMEOUT, drained).await;
+
+    async fn connection(self: Arc<Self>, stream: TcpStream) {
+        let service = service_fn(|request| {
+            let server = self.clone();
+            async move { Ok::<_, Infallible>(server.answer(&request).await) }
+        });
+        let serving = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HTTP_HEADER_TIMEOUT)
+            .max_buf_size(MAX_REQUEST_BYTES)
+            .max_headers(MAX_HEADERS)
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), service);
+        // Errors are the client's: it left, does not read, or sent what is not HTTP.
+        let _ = tokio::time::timeout(HTTP_TIMEOUT, serving).await;
+    }
+
+    async fn answer<B>(&self, request: &Request<B>) -> Answer {
+        if request.method() != Method::GET {
+            let refused = respond(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
+            return with(refused, ALLOW, HeaderValue::from_static("GET"));
+        }
+        match request.uri().path() {
+            "/healthz" => verdict(self.health.liveness(Instant::now())),
+            "/readyz" => verdict(self.health.readiness()),
+            "/metrics" => self.metrics(request.headers()).await,
+            _ => respond(StatusCode::NOT_FOUND, "served here: /healthz, /readyz, /metrics\n"),
+        }
+    }
+
+    async fn metrics(&self, headers: &HeaderMap) -> Answer {
+        let verdict = match &self.authenticator {
+            Some(authenticator) => authenticator.review(headers).await,
+            None => Some(Verdict::Allowed),
+        };
+        match verdict {
+            Some(Verdict::Allowed) => {
+                if let Some(connection) = self.waiting.take(task::id()) {
+                    self.readers.add(|| connection);
+                }
+                let answer = Response::new(Either::Right(self.exposition.text().await));
+                with(answer, CONTENT_TYPE, OPEN_METRICS)
+            }
+            Some(Verdict::Unauthenticated) => {
+                let refused = respond(StatusCode::UNAUTHORIZED, "a token of this cluster is needed\n");
+                with(refused, WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+            }
+            Some(Verdict::Forbidden) => respond(
+                StatusCode::FORBIDDEN,
+                "the user of this token may not get the nonResourceURL /metrics\n",
+            ),
+            None => respond(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the API server does not say whether this token may read the metrics\n",
+            ),
+        }
+    }
 }
 
-async fn connection(stream: TcpStream, health: Arc<Health>, metrics: Arc<Metrics>) {
-    let service = service_fn(move |request| {
-        let answer = answer(&request, &health, &metrics);
-        async move { Ok::<_, Infallible>(answer) }
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_REQUEST_BYTES)
-        .max_headers(MAX_HEADERS)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    // Errors are the client's: it left, or sent what is not HTTP.
-    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, serving).await;
-}
-
-fn answer<B>(request: &Request<B>, health: &Health, metrics: &Metrics) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET {
-        let mut refused = respond(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET is served here\n");
-        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
-        return refused;
-    }
-    match request.uri().path() {
-        "/healthz" => verdict(health.liveness(Instant::now())),
-        "/readyz" => verdict(health.readiness()),
-        "/metrics" => respond(StatusCode::OK, OPEN_METRICS, metrics.encode()),
-        _ => respond(StatusCode::NOT_FOUND, PLAIN, "served here: /healthz, /readyz, /metrics\n"),
-    }
-}
-
-fn verdict(state: Result<(), String>) -> Response<Full<Bytes>> {
+fn verdict(state: Result<(), String>) -> Answer {
     match state {
-        Ok(()) => respond(StatusCode::OK, PLAIN, "ok\n"),
-        Err(why) => respond(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why),
+        Ok(()) => respond(StatusCode::OK, "ok\n"),
+        Err(why) => respond(StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }
 
-fn respond(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
+fn respond(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Either::Left(Full::new(body.into())));
+    *answer.status_mut() = status;
+    with(answer, CONTENT_TYPE, PLAIN)
+}
+
+fn with(mut answer: Answer, header: http::HeaderName, value: HeaderValue) -> Answer {
+    answer.headers_mut().insert(header, value);
+    answer
 }
 
 #[cfg(test)]
@@ -122,31 +160,38 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpStream as Client};
 
+    use serde_json::json;
     use tokio::{sync::oneshot, task::JoinHandle};
 
     use super::super::freshness::Freshness;
     use super::*;
+    use crate::api::{CredentialKind, CredentialStatus};
+    use crate::domain::identity::CredentialId;
 
     struct Running {
         address: SocketAddr,
-        health: Arc<Health>,
+        server: Arc<Server>,
         stop: oneshot::Sender<()>,
         task: JoinHandle<()>,
     }
 
     async fn start() -> Running {
         let freshness = Freshness::default();
-        let health = Arc::new(Health::new(freshness.clone(), Duration::from_millis(50)));
         freshness.register("local", "pods").mark();
-        let metrics = Arc::new(Metrics::new(freshness));
+        start_with(Metrics::new(freshness.clone()), freshness).await
+    }
+
+    async fn start_with(metrics: Metrics, freshness: Freshness) -> Running {
+        let health = Arc::new(Health::new(freshness, Duration::from_millis(50)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async {
             let _ = stopped.await;
         };
-        let task = tokio::spawn(serve(listener, Arc::clone(&health), metrics, shutdown));
-        Running { address, health, stop, task }
+        let server = Server::new(health, Arc::new(metrics), None);
+        let task = tokio::spawn(server.clone().serve(listener, shutdown));
+        Running { address, server, stop, task }
     }
 
     fn connect(address: SocketAddr) -> Client {
@@ -171,7 +216,7 @@ mod tests {
         let get = |path: &str| ask(server.address, &format!("GET {path} HTTP/1.1\r\nhost: x"));
         let ready = get("/readyz");
         assert!(ready.starts_with("HTTP/1.1 503") && ready.ends_with("starting\n"), "{ready}");
-        server.health.set_ready(Ok(()));
+        server.server.health.set_ready(Ok(()));
         assert!(get("/readyz").starts_with("HTTP/1.1 200"));
         let metrics = get("/metrics");
         assert!(metrics.contains("openmetrics-text") && metrics.ends_with("# EOF\n"), "{metrics}");
@@ -192,7 +237,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn silent_clients_cannot_keep_a_probe_out() {
         let server = start().await;
-        let mut silent: Vec<_> = (0..MAX_CONNECTIONS + 8).map(|_| connect(server.address)).collect();
+        let mut silent: Vec<_> = (0..HTTP_CONNECTIONS + 8).map(|_| connect(server.address)).collect();
         let answer = ask(server.address, "GET /nothing HTTP/1.1\r\nhost: x");
         assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
         // The oldest was pushed out long before its header timeout.
@@ -211,6 +256,58 @@ mod tests {
         let request = format!("GET /healthz HTTP/1.1\r\nx: {}", "a".repeat(64 * 1024));
         let answer = ask(server.address, &request);
         assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
+        drop(server.stop);
+        server.task.await.unwrap();
+    }
+
+    /// Metrics that are too large for the buffers of sockets.
+    fn large() -> Metrics {
+        let metrics = Metrics::new(Freshness::default());
+        let clusters: Vec<_> = (0..400)
+            .map(|number| {
+                json!({
+                    "name": format!("member-{number}"), "state": "Synced",
+                    "namespaces": {"desired": 120, "synced": 120, "failed": 0},
+                })
+            })
+            .collect();
+        let status: CredentialStatus = serde_json::from_value(json!({"clusters": clusters})).unwrap();
+        let status = Arc::new(status);
+        for number in 0..60 {
+            let id = CredentialId {
+                kind: CredentialKind::RegistryCredential,
+                namespace: "platform".into(),
+                name: format!("quay-{number}").as_str().into(),
+            };
+            metrics.credentials().set(&id, "Quay".to_owned(), status.clone());
+        }
+        metrics
+    }
+
+    /// Attack: 64 connections that ask for megabytes of metrics and do not read them.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn slow_readers_cut_off_each_other_and_no_probe() {
+        let server = start_with(large(), Freshness::default()).await;
+        let mut slow = Vec::new();
+        for _ in 0..HTTP_CONNECTIONS {
+            let mut client = connect(server.address);
+            client.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+            let mut status = [0; 15];
+            client.read_exact(&mut status).unwrap();
+            assert_eq!(&status, b"HTTP/1.1 200 OK");
+            slow.push(client);
+        }
+        assert_eq!(server.server.readers.open(), METRICS_READERS);
+        let asked = Instant::now();
+        let answer = ask(server.address, "GET /healthz HTTP/1.1\r\nhost: x");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(asked.elapsed() < Duration::from_secs(1), "the probe waited {:?}", asked.elapsed());
+        assert_eq!(server.server.readers.open(), METRICS_READERS, "the probe pushed a reader out");
+        let mut rest = Vec::new();
+        let _ = slow[0].read_to_end(&mut rest);
+        assert!(!rest.ends_with(b"# EOF\n"), "the oldest got all {} bytes", rest.len());
+        let metrics = ask(server.address, "GET /metrics HTTP/1.1\r\nhost: x");
+        assert!(metrics.len() > 8_000_000 && metrics.ends_with("# EOF\n"), "{} bytes", metrics.len());
         drop(server.stop);
         server.task.await.unwrap();
     }

@@ -9,6 +9,7 @@ mod checks;
 mod lab;
 mod reached;
 mod scenario;
+mod scraper;
 
 mod admission;
 mod architecture;
@@ -32,6 +33,7 @@ mod last_good;
 mod leadership;
 mod member;
 mod member_rbac;
+mod metrics;
 mod nginx;
 mod orphans;
 mod outages;

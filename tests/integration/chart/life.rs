@@ -16,15 +16,18 @@ use serde_json::{Value, json};
 
 use super::{
     member, rbac,
-    release::{NAMESPACE, Release},
+    release::{FULL_NAME, NAMESPACE, Release},
 };
 use crate::{
     scenario::Scenario,
+    scraper::{Scraper, scrape},
     support::{ControlPlane, Error, Operator, Result, pki::Authority, wait::DEADLINE, wait_for},
 };
 
 /// Short times, so that a crash costs the test seconds.
-const VALUES: [&str; 5] = [
+const VALUES: [&str; 6] = [
+    // With the rights that reviews of tokens need.
+    "--set=metrics.authentication.enabled=true",
     // With the rights that adoption needs.
     "--set=adopt.argocd.enabled=true",
     "--set=adopt.argocd.namespace=gitops",
@@ -51,17 +54,29 @@ async fn live(release: &Release) -> Result<()> {
     test.policy().await?;
     test.source("src", json!({"username": "acme+ci", "password": "first-password"})).await?;
 
+    let token = scraper_token(&test, &leader).await?;
     let targets = fan_out_and_rotation(&test).await?;
     drift(&test, &targets).await?;
     conflict(&test).await?;
     sync_request(&test).await?;
     every_kind(&test).await?;
     // Held to the end, as it stops when it is dropped.
-    let _leader = change_of_leaders(&test, release, leader, &targets).await?;
+    let _leader = change_of_leaders(&test, release, leader, &targets, &token).await?;
     orphans(&test, &targets).await?;
     member::comes_and_goes(release, &test).await?;
     held_deletion(&test, &targets).await?;
     events(&test).await
+}
+
+/// A token by which the metrics may be read.
+async fn scraper_token(test: &Scenario, operator: &Operator) -> Result<String> {
+    let scraper = Scraper::new(&test.client, &test.home.name, "scraper").await?;
+    assert_eq!(operator.get("/metrics").await?.status, 401);
+    assert_eq!(scrape(operator, &scraper.token().await?).await?.status, 403);
+    scraper.bind(&format!("{FULL_NAME}-metrics-reader")).await?;
+    let token = scraper.token().await?;
+    assert_eq!(scrape(operator, &token).await?.status, 200);
+    Ok(token)
 }
 
 fn quay(test: &Scenario) -> Value {
@@ -215,6 +230,7 @@ async fn change_of_leaders(
     release: &Release,
     leader: Operator,
     targets: &[String],
+    token: &str,
 ) -> Result<Operator> {
     let leases = Api::<Lease>::namespaced(test.client.clone(), NAMESPACE);
     let wait_holder = async |pod: &str| {
@@ -226,7 +242,8 @@ async fn change_of_leaders(
     };
     wait_holder("keys-1").await?;
     let standby = release.operator("keys-2").await?;
-    assert_eq!(standby.metric("claviger_leader").await?, Some(0.0));
+    let metrics = scrape(&standby, token).await?;
+    assert!(metrics.body.contains("\nclaviger_leader 0\n"), "{metrics:?}");
     assert_eq!(leader.terminate(Duration::from_secs(15)).await?, 0);
     wait_holder("keys-2").await?;
     standby.kill9()?;

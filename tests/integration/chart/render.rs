@@ -137,6 +137,7 @@ async fn flags_are_those_of_the_operator() -> Result<()> {
     let adopt = format!("{:?}", full.adopt);
     assert!(adopt.contains("gitops") && adopt.contains("All"), "{adopt}");
     assert!(full.allow_insecure_members);
+    assert_eq!((bare.metrics_authentication, full.metrics_authentication), (false, true));
     assert_eq!((bare.hub_id, bare.allow_insecure_members), (None, false));
     assert_eq!(full.leader_election.map(|election| election.timing.lease_duration.as_secs()), Some(30));
     Ok(())
@@ -175,6 +176,25 @@ async fn clusters_are_taken_in_by_admins_and_by_adoption_only() -> Result<()> {
         return Err(Error::new("clusters are named by whoever can write a Secret anywhere"));
     };
     assert!(refused.to_string().contains("adopt.clusterApi.namespace must be given"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_scrapes_shows_a_token_when_one_is_asked_for() -> Result<()> {
+    let endpoint = async |sets: &[&str]| -> Result<Value> {
+        let all = [&["serviceMonitor.enabled=true"], sets].concat();
+        let args: Vec<&str> = all.iter().flat_map(|set| ["--set", set]).collect();
+        Ok(only(&template(&args).await?, "ServiceMonitor")["spec"]["endpoints"][0].clone())
+    };
+    let open = endpoint(&[]).await?;
+    assert!(open.get("bearerTokenFile").is_none() && open.get("authorization").is_none(), "{open}");
+    let on = "metrics.authentication.enabled=true";
+    let own = endpoint(&[on]).await?;
+    assert_eq!(own["bearerTokenFile"], "/var/run/secrets/kubernetes.io/serviceaccount/token");
+    let of = "serviceMonitor.authorization.credentials";
+    let secret = endpoint(&[on, &format!("{of}.name=scraper"), &format!("{of}.key=token")]).await?;
+    assert_eq!(secret["authorization"], json!({"credentials": {"name": "scraper", "key": "token"}}));
+    assert!(secret.get("bearerTokenFile").is_none(), "only one of the two is allowed: {secret}");
     Ok(())
 }
 

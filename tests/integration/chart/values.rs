@@ -41,7 +41,10 @@ async fn nonsense_is_refused() -> Result<()> {
         ("imagePullSecrets={pull}", "got string, want object"),
         ("networkPolicy.egress.ports={0}", "/networkPolicy/egress/ports"),
         ("prometheusRule.notReadyFor=soon", "/prometheusRule/notReadyFor"),
+        ("metrics.authentication.enabled=yes", "/metrics/authentication/enabled"),
+        ("metrics.authorization=true", "additional properties 'authorization' not allowed"),
         ("serviceMonitor.enabled=yes", "/serviceMonitor/enabled"),
+        ("serviceMonitor.authorization.token=x", "additional properties 'token' not allowed"),
         ("strategy.type=Canary", "/strategy/type"),
     ];
     let mut wrong = Vec::new();
