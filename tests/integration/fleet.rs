@@ -6,6 +6,7 @@ mod deletion;
 mod disk;
 mod hubs;
 mod isolation;
+mod names;
 mod orphans;
 mod paused;
 mod rebuilt;
