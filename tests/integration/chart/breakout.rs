@@ -85,7 +85,9 @@ fn policy() -> Value {
 fn spec(kind: &str) -> Value {
     match kind {
         "RegistryCredential" => json!({"provider": "Quay", "secretRef": {"name": "src"}}),
-        "BasicAuthCredential" => json!({"username": "ci", "secretRef": {"name": "src"}}),
+        "BasicAuthCredential" => {
+            json!({"format": "BasicAuth", "username": "ci", "secretRef": {"name": "src"}})
+        }
         "TlsCredential" => json!({"secretRef": {"name": "src"}}),
         _ => json!({"kubeconfigSecretRef": {"name": "src"}}),
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
@@ -229,7 +229,8 @@ async fn what_the_token_has_written_never_looks_like_somebody_elses() -> Result<
     let adopt = json!({"claviger.dev/adopt": "RegistryCredential/a/b"});
     let handed = test.create(&test.owner, secret("handed", PULL, json!({}), adopt)).await?;
     let mut other = handed.clone();
-    other.data = copy("x").data;
+    let planted = ByteString(br#"{"auths":{"r.example.com":{}}}"#.to_vec());
+    other.data = Some([(".dockerconfigjson".to_owned(), planted)].into());
     refused("handed over", test.thief.replace("handed", &params, &other).await, UNMARKED);
     Ok(())
 }

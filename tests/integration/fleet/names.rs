@@ -35,7 +35,7 @@ async fn declare(world: &World, namespace: &str, name: &str, member: &Member, la
 #[tokio::test]
 async fn a_tenant_does_not_get_what_is_meant_for_a_member_of_another() -> Result<()> {
     let (world, thief, other) = tokio::try_join!(
-        World::new(&["--adopt-cluster-api=*"]),
+        World::new(&["--adopt-cluster-api=*", "--unreachable-grace-period=2s"]),
         Member::bare("theirs"),
         Member::bare("other")
     )?;
