@@ -202,7 +202,7 @@ async fn admit(stage: &Stage, client: &Client) -> Result<String> {
         return Err(Error::new(String::from_utf8_lossy(&printed.stderr)));
     }
     apply_yaml(client, &String::from_utf8_lossy(&printed.stdout)).await?;
-    let MemberRbacArgs { namespace, service_account } = MemberRbacArgs::default();
+    let MemberRbacArgs { namespace, service_account, .. } = MemberRbacArgs::default();
     let secrets = Api::<k8s_openapi::api::core::v1::Secret>::namespaced(client.clone(), &namespace);
     wait_for(DEADLINE, "the token of the service account", async || {
         let data = secrets.get(&service_account).await?.data.unwrap_or_default();

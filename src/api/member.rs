@@ -23,7 +23,7 @@ use super::{
     status = "MemberClusterStatus",
     derive = "PartialEq",
     validation = Rule::new("!(self.metadata.name in ['local', 'in-cluster'])").message("`local` and `in-cluster` mean the cluster that the operator runs in; choose another name"),
-    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')").message("the name of a cluster may have lower-case letters, digits and '-', at most 63 characters, beginning and ending with a letter or digit"),
+    validation = Rule::new("self.metadata.name.matches('^([^.]{1,63}[.])?[^.]{1,63}$') && (!self.metadata.name.contains('.') || (has(self.spec.adoptedFrom) && self.metadata.name.split('.')[0] == self.spec.adoptedFrom.namespace))").message("the name of a cluster may have lower-case letters, digits and '-', at most 63 characters, beginning and ending with a letter or digit; a '.' only after the namespace that it is adopted from"),
     doc = "Another cluster that credentials can be pushed to, by a kubeconfig that a Secret in the namespace of the operator holds."
 )]
 #[serde(rename_all = "camelCase")]

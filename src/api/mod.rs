@@ -82,6 +82,10 @@ pub const ANNOTATION_FORCE_DELETE: &str = "claviger.dev/force-delete";
 /// the credential is gone.
 pub const ANNOTATION_DELETION_POLICY: &str = "claviger.dev/deletion-policy";
 
+/// Annotation on a Secret that was a copy of ours, and was let go: the credential that it was of. It is no mark of
+/// ownership; the fence wants it, so that nothing which the operator has written becomes a Secret from nowhere.
+pub const ANNOTATION_RELEASED_FROM: &str = "claviger.dev/released-from";
+
 /// Annotation on a Secret of somebody else: hands the Secret over to the credential `<kind>/<namespace>/<name>`.
 pub const ANNOTATION_ADOPT: &str = "claviger.dev/adopt";
 

@@ -37,7 +37,7 @@ pub struct Target {
     #[x_kube(
         validation = Rule::new("self.all(k, size(k.split('/')[0]) <= 253)").message("may have at most 253 characters before the '/' of a key"),
         validation = Rule::new("self.all(k, k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))").message("must have valid label keys"),
-        validation = Rule::new("!self.exists(k, k in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/instance'] || k.matches('^(([a-z0-9.-]+[.])?(claviger[.]dev|argoproj[.]io|fluxcd[.]io|helm[.]sh|cattle[.]io|k14s[.]io|cert-manager[.]io|k8s[.]io)|((applyset|batch|config|kubectl|node)[.])?kubernetes[.]io)/'))").message("may not hold ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, kapp, cert-manager or Kubernetes: these tools would take the Secrets for theirs and change or prune them"),
+        validation = Rule::new("!self.exists(k, k in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/instance'] || (k == 'owner' && self[k] == 'helm') || k.matches('^(([a-z0-9.-]+[.])?(claviger[.]dev|argoproj[.]io|fluxcd[.]io|helm[.]sh|cattle[.]io|k14s[.]io|cert-manager[.]io|(x-)?k8s[.]io)|((applyset|batch|config|kubectl|node)[.])?kubernetes[.]io)/'))").message("may not hold ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, kapp, cert-manager or Kubernetes: these tools would take the Secrets for theirs and change or prune them"),
     )]
     pub labels: BTreeMap<String, String>,
 
@@ -47,7 +47,7 @@ pub struct Target {
     #[x_kube(
         validation = Rule::new("self.all(k, k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))").message("must have valid annotation keys"),
         validation = Rule::new("self.all(k, size(k.split('/')[0]) <= 253)").message("may have at most 253 characters before the '/' of a key"),
-        validation = Rule::new("!self.exists(k, k.matches('^(([a-z0-9.-]+[.])?(claviger[.]dev|argoproj[.]io|fluxcd[.]io|helm[.]sh|cattle[.]io|k14s[.]io|cert-manager[.]io|k8s[.]io)|((applyset|batch|config|kubectl|node)[.])?kubernetes[.]io)/'))").message("may not hold ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, kapp, cert-manager or Kubernetes: these tools would take the Secrets for theirs and change or prune them"),
+        validation = Rule::new("!self.exists(k, k.matches('^(([a-z0-9.-]+[.])?(claviger[.]dev|argoproj[.]io|fluxcd[.]io|helm[.]sh|cattle[.]io|k14s[.]io|cert-manager[.]io|(x-)?k8s[.]io)|((applyset|batch|config|kubectl|node)[.])?kubernetes[.]io)/'))").message("may not hold ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, kapp, cert-manager or Kubernetes: these tools would take the Secrets for theirs and change or prune them"),
     )]
     pub annotations: BTreeMap<String, String>,
 }
@@ -59,7 +59,7 @@ pub struct NamespaceSelector {
     /// Namespaces by name. One that does not exist yet gets the Secret when it appears. Only this
     /// list reaches `kube-system`, `kube-public`, `kube-node-lease` and the namespace of the operator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "names::<1024>")]
+    #[schemars(schema_with = "namespaces")]
     pub names: Vec<String>,
 
     /// Namespaces by label. The empty selector `{}` selects all of them.
@@ -68,7 +68,7 @@ pub struct NamespaceSelector {
 
     /// Namespaces that are left out, whatever selects them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "names::<1024>")]
+    #[schemars(schema_with = "namespaces")]
     pub exclude: Vec<String>,
 }
 
@@ -79,7 +79,7 @@ pub struct ClusterSelector {
     /// Clusters by the name of their MemberCluster. `local` is the cluster that the operator runs in;
     /// `in-cluster`, as Argo CD calls it, means the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "names::<256>")]
+    #[schemars(schema_with = "clusters")]
     pub names: Vec<String>,
 
     /// Clusters by the labels of their MemberCluster. The empty selector `{}` selects all of them, and
@@ -89,16 +89,25 @@ pub struct ClusterSelector {
 
     /// Clusters that are left out, whatever selects them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "names::<256>")]
+    #[schemars(schema_with = "clusters")]
     pub exclude: Vec<String>,
 }
 
-/// Names of namespaces or clusters, each once, and at most so many.
-fn names<const MOST: u32>(_: &mut SchemaGenerator) -> Schema {
+/// Names of namespaces, each once, and at most so many.
+fn namespaces(_: &mut SchemaGenerator) -> Schema {
+    names(1024, 63, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+}
+
+/// The same of clusters; one that was adopted from any namespace has that before a dot.
+fn clusters(_: &mut SchemaGenerator) -> Schema {
+    names(256, 127, "^([a-z0-9]([-a-z0-9]*[a-z0-9])?[.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+}
+
+fn names(most: u32, longest: u32, pattern: &str) -> Schema {
     json_schema!({
         "type": "array",
-        "items": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
-        "maxItems": MOST,
+        "items": {"type": "string", "minLength": 1, "maxLength": longest, "pattern": pattern},
+        "maxItems": most,
         "x-kubernetes-list-type": "set",
     })
 }
@@ -157,7 +166,7 @@ pub enum DeletionPolicy {
     /// They stay, all of them, while any Pod uses one; then they go.
     #[default]
     Protect,
-    /// They stay for good, without any mark of ours.
+    /// They stay for good, and are nobody's: our marks go, and `claviger.dev/released-from` tells where they came from.
     Orphan,
     /// They go at once, in use or not.
     Force,

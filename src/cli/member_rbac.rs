@@ -2,13 +2,14 @@
 
 use std::io;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
 use kube::api::ObjectMeta;
+use serde_json::Value;
 
 use super::yaml::{ManifestError, print, to_yaml};
-use crate::domain::labels::is_dns_label;
+use crate::domain::{adoption::dns_label, labels::is_dns_label};
 
 /// The default of `--namespace`.
 const NAMESPACE: &str = "claviger-system";
@@ -16,8 +17,15 @@ const NAMESPACE: &str = "claviger-system";
 /// The default of `--service-account`.
 const SERVICE_ACCOUNT: &str = "claviger-member";
 
+/// What the fence says, as the spec of a ValidatingAdmissionPolicy; the user is in the place of [`OPERATOR`]. It is the
+/// chart's file, so that the fence is the same in the hub and in members.
+const FENCE: &str = include_str!("../../charts/claviger/files/fence.yaml");
+
+/// Where the user belongs in [`FENCE`], as a string of CEL.
+const OPERATOR: &str = "OPERATOR";
+
 /// Prints manifests for a member cluster on stdout: a service account with the rights that the operator needs
-/// there, and a token.
+/// there, a fence that holds it to the Secrets that are Claviger's, and a token.
 #[derive(Clone, Debug, Args)]
 pub struct MemberRbacArgs {
     /// Where the service account and its token stand, in the member
@@ -29,11 +37,24 @@ pub struct MemberRbacArgs {
     #[arg(long, env = "CLAVIGER_MEMBER_SERVICE_ACCOUNT", value_name = "NAME")]
     #[arg(default_value = SERVICE_ACCOUNT, value_parser = label)]
     pub service_account: String,
+
+    /// Rights and fence for a user that there is already, such as that of a client certificate, and no service account.
+    /// Whatever else acts as this user is fenced in too
+    #[arg(long, env = "CLAVIGER_MEMBER_USER", value_name = "NAME", value_parser = user)]
+    #[arg(conflicts_with_all = ["namespace", "service_account"])]
+    pub user: Option<String>,
+
+    /// Print the fence too, a ValidatingAdmissionPolicy; `false` for members older than Kubernetes 1.30
+    #[arg(long, env = "CLAVIGER_MEMBER_FENCE", value_name = "BOOL")]
+    #[arg(action = ArgAction::Set, default_value_t = true)]
+    #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    pub fence: bool,
 }
 
 impl Default for MemberRbacArgs {
     fn default() -> Self {
-        Self { namespace: NAMESPACE.to_owned(), service_account: SERVICE_ACCOUNT.to_owned() }
+        let (namespace, service_account) = (NAMESPACE.to_owned(), SERVICE_ACCOUNT.to_owned());
+        Self { namespace, service_account, user: None, fence: true }
     }
 }
 
@@ -51,13 +72,18 @@ pub fn run(args: &MemberRbacArgs) -> Result<(), ManifestError> {
 /// An object that has no YAML form.
 pub fn manifests(args: &MemberRbacArgs) -> Result<String, ManifestError> {
     let what = "the manifests";
-    let documents = [
-        to_yaml(what, &namespace(args))?,
-        to_yaml(what, &service_account(args))?,
-        to_yaml(what, &cluster_role(args))?,
-        to_yaml(what, &cluster_role_binding(args))?,
-        to_yaml(what, &token(args))?,
-    ];
+    let mut documents = Vec::new();
+    if args.user.is_none() {
+        documents = vec![to_yaml(what, &namespace(args))?, to_yaml(what, &service_account(args))?];
+    }
+    documents.push(to_yaml(what, &cluster_role(args))?);
+    documents.push(to_yaml(what, &cluster_role_binding(args))?);
+    if args.fence {
+        documents.push(fence(args));
+    }
+    if args.user.is_none() {
+        documents.push(to_yaml(what, &token(args))?);
+    }
     let header = "# Made by `claviger member-rbac`: what a member cluster gives to the operator. To be applied there.\n";
     Ok(documents.iter().fold(header.to_owned(), |all, yaml| format!("{all}---\n{yaml}")))
 }
@@ -72,9 +98,34 @@ fn metadata(name: &str, namespace: Option<&str>) -> ObjectMeta {
     }
 }
 
-/// Names of cluster-wide objects hold both, so that two operators do not take each other's.
-fn global_name(args: &MemberRbacArgs) -> String {
-    format!("{}:{}", args.namespace, args.service_account)
+/// Names of cluster-wide objects hold who the operator is, so that two operators do not take each other's.
+fn global_name(args: &MemberRbacArgs, separator: char) -> String {
+    match &args.user {
+        Some(user) => dns_label(user),
+        None => format!("{}{separator}{}", args.namespace, args.service_account),
+    }
+}
+
+/// The role and its binding.
+fn role_name(args: &MemberRbacArgs) -> String {
+    let prefix = if args.user.is_some() { "claviger:" } else { "" };
+    format!("{prefix}{}", global_name(args, ':'))
+}
+
+/// As text, so that the reasons which stand in it are printed too. A policy must be called as a DNS name.
+fn fence(args: &MemberRbacArgs) -> String {
+    let name = format!("claviger-fence.{}", global_name(args, '.'));
+    let MemberRbacArgs { namespace, service_account, user, .. } = args;
+    let user = user.clone().unwrap_or_else(|| format!("system:serviceaccount:{namespace}:{service_account}"));
+    let spec = FENCE.replace(OPERATOR, &Value::from(user).to_string());
+    let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
+    let head = |kind: &str| {
+        let labels = "  labels:\n    app.kubernetes.io/part-of: claviger\n";
+        let kind = format!("apiVersion: admissionregistration.k8s.io/v1\nkind: {kind}\n");
+        format!("{kind}metadata:\n{labels}  name: {name}\nspec:\n")
+    };
+    let (policy, binding) = (head("ValidatingAdmissionPolicy"), head("ValidatingAdmissionPolicyBinding"));
+    format!("{policy}{spec}---\n{binding}  policyName: {name}\n  validationActions:\n  - Deny\n")
 }
 
 fn namespace(args: &MemberRbacArgs) -> Namespace {
@@ -98,7 +149,7 @@ fn cluster_role(args: &MemberRbacArgs) -> ClusterRole {
         ..PolicyRule::default()
     };
     ClusterRole {
-        metadata: metadata(&global_name(args), None),
+        metadata: metadata(&role_name(args), None),
         rules: Some(vec![
             rule("secrets", &["get", "list", "watch", "create", "update", "delete"]),
             rule("namespaces", &["list", "watch"]),
@@ -110,18 +161,31 @@ fn cluster_role(args: &MemberRbacArgs) -> ClusterRole {
 
 fn cluster_role_binding(args: &MemberRbacArgs) -> ClusterRoleBinding {
     ClusterRoleBinding {
-        metadata: metadata(&global_name(args), None),
+        metadata: metadata(&role_name(args), None),
         role_ref: RoleRef {
             api_group: Some("rbac.authorization.k8s.io".to_owned()),
             kind: "ClusterRole".to_owned(),
-            name: global_name(args),
+            name: role_name(args),
         },
-        subjects: Some(vec![Subject {
-            kind: "ServiceAccount".to_owned(),
-            name: args.service_account.clone(),
-            namespace: Some(args.namespace.clone()),
-            ..Subject::default()
-        }]),
+        subjects: Some(vec![subject(args)]),
+    }
+}
+
+fn subject(args: &MemberRbacArgs) -> Subject {
+    let kind = |kind: &str, name: &str| Subject {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        ..Subject::default()
+    };
+    match &args.user {
+        Some(user) => {
+            let api_group = Some("rbac.authorization.k8s.io".to_owned());
+            Subject { api_group, ..kind("User", user) }
+        }
+        None => {
+            let namespace = Some(args.namespace.clone());
+            Subject { namespace, ..kind("ServiceAccount", &args.service_account) }
+        }
     }
 }
 
@@ -140,6 +204,14 @@ fn label(text: &str) -> Result<String, String> {
     }
     Err("write 1 to 63 lower-case letters, digits and '-', beginning and ending with a letter or digit"
         .to_owned())
+}
+
+/// A user as API servers know one: any text that is one line.
+fn user(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        return Err("write the name of a user as the API server of the member knows it".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -178,7 +250,16 @@ mod tests {
     fn the_objects_belong_together() {
         let objects = printed(&["--namespace=ops", "--service-account=hub-east"]).unwrap();
         let kinds: Vec<_> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
-        assert_eq!(kinds, ["Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Secret"]);
+        let expected = [
+            "Namespace",
+            "ServiceAccount",
+            "ClusterRole",
+            "ClusterRoleBinding",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+            "Secret",
+        ];
+        assert_eq!(kinds, expected);
         assert_eq!(only(&objects, "Namespace")["metadata"]["name"], "ops");
         let account = only(&objects, "ServiceAccount");
         assert_eq!(account["metadata"]["name"], "hub-east");
@@ -197,11 +278,55 @@ mod tests {
     }
 
     #[test]
-    fn two_operators_do_not_take_each_others_rights() {
-        let name =
-            |flags: &[&str]| only(&printed(flags).unwrap(), "ClusterRoleBinding")["metadata"]["name"].clone();
-        assert_ne!(name(&["--namespace=one"]), name(&["--namespace=other"]));
-        assert_ne!(name(&["--service-account=one"]), name(&["--service-account=other"]));
+    fn two_operators_do_not_take_each_others_rights_or_fence() {
+        for kind in ["ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"] {
+            let name = |flags: &[&str]| only(&printed(flags).unwrap(), kind)["metadata"]["name"].to_string();
+            assert_ne!(name(&["--namespace=one"]), name(&["--namespace=other"]));
+            assert_ne!(name(&["--service-account=one"]), name(&["--service-account=other"]));
+            // Which part is which is not in doubt.
+            let (one, other) =
+                (["--namespace=a-b", "--service-account=c"], ["--namespace=a", "--service-account=b-c"]);
+            assert_ne!(name(&one), name(&other));
+            assert_ne!(name(&["--user=Alice"]), name(&["--user=alice"]));
+        }
+    }
+
+    #[test]
+    fn a_fence_is_about_one_user_and_no_text_breaks_out_of_it() {
+        let condition = |flags: &[&str]| {
+            let objects = printed(flags).unwrap();
+            let policy = only(&objects, "ValidatingAdmissionPolicy");
+            let binding = &only(&objects, "ValidatingAdmissionPolicyBinding")["spec"];
+            assert_eq!(binding["policyName"], policy["metadata"]["name"]);
+            assert_eq!(policy["spec"]["failurePolicy"], "Fail");
+            policy["spec"]["matchConditions"][0]["expression"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(
+            condition(&["--namespace=ops", "--service-account=hub-east"]),
+            r#"request.userInfo.username == "system:serviceaccount:ops:hub-east""#
+        );
+        for (user, expected) in [
+            ("kubernetes-admin", r#""kubernetes-admin""#),
+            (r#"a" || true || "b"#, r#""a\" || true || \"b""#),
+            (r"back\slash: #1 'x'", r#""back\\slash: #1 'x'""#),
+        ] {
+            let condition = condition(&[&format!("--user={user}")]);
+            assert_eq!(condition, format!("request.userInfo.username == {expected}"), "{user}");
+        }
+        let without = printed(&["--fence=false"]).unwrap();
+        assert!(without.iter().all(|object| !object["kind"].as_str().unwrap().starts_with("Validating")));
+    }
+
+    #[test]
+    fn a_user_that_there_is_gets_no_account_and_no_token() {
+        let objects = printed(&["--user=oidc:eve@example.com"]).unwrap();
+        assert_eq!(objects.len(), 4, "{objects:?}");
+        let subject = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "oidc:eve@example.com"}]);
+        assert_eq!(only(&objects, "ClusterRoleBinding")["subjects"], subject);
+        assert!(printed(&["--user=eve", "--service-account=hub"]).is_err());
+        for nobody in ["--user=", "--user= ", "--user=a\nb"] {
+            assert!(printed(&[nobody]).unwrap_err().contains("name of a user"), "{nobody:?}");
+        }
     }
 
     #[test]

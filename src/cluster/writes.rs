@@ -169,7 +169,7 @@ impl Writer {
         let api = self.secrets(name);
         let mut found = api.get(&name.name).await?;
         if metadata_of(&found.metadata).ownership(job.id, &self.shared.options.hub) == Ownership::Ours {
-            release(&mut found);
+            release(&mut found, job.id);
             api.replace(&name.name, &PostParams::default(), &found).await?;
         }
         self.removed(name, WriteOperation::Update);

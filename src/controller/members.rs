@@ -9,7 +9,7 @@ use tokio::sync::SetOnce;
 
 use super::keys::Queues;
 use crate::{
-    api::{ANNOTATION_FORCE_DELETE, MemberCluster, MemberClusterStatus},
+    api::{ANNOTATION_FORCE_DELETE, AdoptedFrom, MemberCluster, MemberClusterStatus},
     cluster::Guarded,
     domain::{
         condition::{self, ConditionType},
@@ -157,6 +157,16 @@ impl MemberIndex {
         let inner = self.inner.read();
         let readable = inner.entries.values().filter_map(|entry| entry.object.0.as_ref().ok());
         readable.filter(|member| member.spec.adopted_from.is_some()).cloned().collect()
+    }
+
+    /// The member that another one has made way for: of the same Secret of a tool, under another name.
+    pub fn successor(&self, name: &str, from: &AdoptedFrom) -> Option<String> {
+        let inner = self.inner.read();
+        let readable = inner.entries.values().filter_map(|entry| entry.object.0.as_ref().ok());
+        let mut staying = readable.filter(|member| member.metadata.deletion_timestamp.is_none());
+        staying
+            .find(|member| member.spec.adopted_from.as_ref() == Some(from) && member.name_any() != name)
+            .map(ResourceExt::name_any)
     }
 
     /// Changes what is known of a member, if it is still the same object.

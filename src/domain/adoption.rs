@@ -7,9 +7,9 @@ use super::{
     labels::is_dns_label,
     selection::{LOCAL, canonical},
 };
-use crate::api::{ClusterTool, LABEL_MANAGED_BY, MANAGER};
+use crate::api::{AdoptedFrom, ClusterTool, LABEL_MANAGED_BY, MANAGER};
 
-/// The longest name of a MemberCluster.
+/// The longest DNS label.
 const MAX_NAME: usize = 63;
 
 /// Whose clusters become members by themselves.
@@ -84,15 +84,44 @@ impl Adopt {
             ClusterTool::ClusterAPI => self.cluster_api.as_ref().is_some_and(|scope| scope.covers(namespace)),
         }
     }
+
+    /// The name of the MemberCluster for a cluster that a tool calls by this name: the same, where it can be. Where
+    /// tenants can name clusters, it begins with their namespace, so that nobody takes the name of another's.
+    pub fn member_name(&self, from: &AdoptedFrom, name: &str) -> String {
+        let label = if canonical(name) == LOCAL { digested(name) } else { dns_label(name) };
+        if self.is_open(from.tool) { format!("{}.{label}", from.namespace) } else { label }
+    }
+
+    /// The labels of the MemberCluster for a Secret with these. None where tenants can name clusters: the labels of the
+    /// MemberCluster are the administrators' then, as policies select by them.
+    pub fn member_labels(
+        &self,
+        tool: ClusterTool,
+        secret: &BTreeMap<String, String>,
+    ) -> Option<BTreeMap<String, String>> {
+        (!self.is_open(tool)).then(|| {
+            let mut labels = secret.clone();
+            labels.retain(|key, _| !is_internal(key));
+            labels.insert(LABEL_MANAGED_BY.to_owned(), MANAGER.to_owned());
+            labels
+        })
+    }
+
+    /// Whether Secrets of all namespaces are looked at, also of tenants.
+    fn is_open(&self, tool: ClusterTool) -> bool {
+        tool == ClusterTool::ClusterAPI && self.cluster_api == Some(Scope::All)
+    }
 }
 
-/// The name of the MemberCluster for a cluster that a tool calls by this name: the same, where it can be.
-pub fn member_name(name: &str) -> String {
-    if is_dns_label(name) && canonical(name) != LOCAL {
-        return name.to_owned();
-    }
-    let suffix: String = digest::<3>(name).iter().map(|byte| format!("{byte:02x}")).collect();
-    let mapped: String = name
+/// A DNS label for any text: the text itself, where it is one.
+pub fn dns_label(text: &str) -> String {
+    if is_dns_label(text) { text.to_owned() } else { digested(text) }
+}
+
+/// A DNS label that is made of a text and its digest.
+fn digested(text: &str) -> String {
+    let suffix: String = digest::<3>(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mapped: String = text
         .chars()
         .map(|c| c.to_ascii_lowercase())
         .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
@@ -102,14 +131,6 @@ pub fn member_name(name: &str) -> String {
         "" => format!("cluster-{suffix}"),
         mapped => format!("{mapped}-{suffix}"),
     }
-}
-
-/// The labels of the MemberCluster for a Secret with these.
-pub fn member_labels(secret: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut labels = secret.clone();
-    labels.retain(|key, _| !is_internal(key));
-    labels.insert(LABEL_MANAGED_BY.to_owned(), MANAGER.to_owned());
-    labels
 }
 
 fn is_internal(key: &str) -> bool {
@@ -127,6 +148,18 @@ mod tests {
 
     use super::*;
 
+    fn adopting(scope: &str) -> Adopt {
+        Adopt { argocd: Some("argocd".to_owned()), cluster_api: Scope::of(scope) }
+    }
+
+    fn from(tool: ClusterTool, namespace: &str) -> AdoptedFrom {
+        AdoptedFrom { tool, namespace: namespace.to_owned(), name: "x".to_owned() }
+    }
+
+    fn member_name(name: &str) -> String {
+        adopting("fleet").member_name(&from(ClusterTool::ClusterAPI, "fleet"), name)
+    }
+
     #[test]
     fn names_stay_where_they_can() {
         assert_eq!(member_name("east-1"), "east-1");
@@ -137,6 +170,21 @@ mod tests {
             assert!(member_name(name).starts_with(&format!("{name}-")), "{name}");
         }
         assert!(member_name("\u{65e5}\u{672c}").starts_with("cluster-"));
+    }
+
+    #[test]
+    fn tenants_neither_name_a_cluster_as_another_nor_label_it() {
+        let all = adopting("*");
+        let named =
+            |namespace: &str, name: &str| all.member_name(&from(ClusterTool::ClusterAPI, namespace), name);
+        assert_eq!(named("team", "blue"), "team.blue");
+        assert_ne!(named("a-b", "c"), named("a", "b-c"));
+        assert_ne!(named("a", "b.c"), named("a", "b-c"));
+        let labels = [("env".to_owned(), "prod".to_owned())].into();
+        assert_eq!(all.member_labels(ClusterTool::ClusterAPI, &labels), None);
+        // Argo CD's namespace is for administrators.
+        assert_eq!(all.member_name(&from(ClusterTool::ArgoCD, "argocd"), "blue"), "blue");
+        assert!(all.member_labels(ClusterTool::ArgoCD, &labels).is_some());
     }
 
     #[test]
@@ -152,7 +200,7 @@ mod tests {
             ("applyset.kubernetes.io/part-of", "x"),
         ];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        let copied = member_labels(&labels);
+        let copied = adopting("fleet").member_labels(ClusterTool::ClusterAPI, &labels).unwrap();
         let keys: Vec<&str> = copied.keys().map(String::as_str).collect();
         assert_eq!(keys, ["app.kubernetes.io/managed-by", "env", "topology.kubernetes.io/region"]);
         assert_eq!(copied[LABEL_MANAGED_BY], MANAGER);
@@ -163,6 +211,18 @@ mod tests {
         fn every_name_becomes_one_that_the_api_server_takes(name in ".{0,100}") {
             let made = member_name(&name);
             prop_assert!(is_dns_label(&made) && canonical(&made) != LOCAL, "{}", made);
+        }
+
+        #[test]
+        fn no_two_namespaces_make_the_same_name(
+            one in "[a-z][a-z-]{0,3}[a-z]", other in "[a-z][a-z-]{0,3}[a-z]", name in ".{0,8}", taken in ".{0,8}",
+        ) {
+            let named = |namespace: &str, name: &str| {
+                adopting("*").member_name(&from(ClusterTool::ClusterAPI, namespace), name)
+            };
+            prop_assert!(one == other || named(&one, &name) != named(&other, &taken));
+            // Names that people give have no dot.
+            prop_assert!(!is_dns_label(&named(&one, &name)));
         }
     }
 }

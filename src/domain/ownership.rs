@@ -10,13 +10,20 @@ use super::{
     labels,
 };
 use crate::api::{
-    ANNOTATION_ADOPT, ANNOTATION_DELETION_POLICY, ANNOTATION_HUB, ANNOTATION_METADATA, ANNOTATION_REVISION,
-    ANNOTATION_SOURCE, DeletionPolicy, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER, Target,
+    ANNOTATION_ADOPT, ANNOTATION_DELETION_POLICY, ANNOTATION_HUB, ANNOTATION_METADATA,
+    ANNOTATION_RELEASED_FROM, ANNOTATION_REVISION, ANNOTATION_SOURCE, DeletionPolicy, LABEL_MANAGED_BY,
+    LABEL_OWNER, MANAGER, Target,
 };
 
 /// Annotations of ours on a produced Secret.
-const ANNOTATIONS: [&str; 5] =
-    [ANNOTATION_SOURCE, ANNOTATION_HUB, ANNOTATION_REVISION, ANNOTATION_METADATA, ANNOTATION_DELETION_POLICY];
+const ANNOTATIONS: [&str; 6] = [
+    ANNOTATION_SOURCE,
+    ANNOTATION_HUB,
+    ANNOTATION_REVISION,
+    ANNOTATION_METADATA,
+    ANNOTATION_DELETION_POLICY,
+    ANNOTATION_RELEASED_FROM,
+];
 
 /// Value of [`ANNOTATION_DELETION_POLICY`].
 const ORPHAN: &str = "Orphan";
@@ -166,8 +173,14 @@ impl Metadata {
         merged
     }
 
-    /// This metadata without any mark of ours, as a copy that is let go has it.
-    pub fn without_ours(&self) -> Self {
+    /// This metadata without our marks, as a copy of `id` that is let go has it.
+    pub fn released(&self, id: &CredentialId) -> Self {
+        let mut rest = self.without_ours();
+        rest.annotations.insert(ANNOTATION_RELEASED_FROM.to_owned(), id.to_string());
+        rest
+    }
+
+    fn without_ours(&self) -> Self {
         let mut rest = self.clone();
         rest.labels.retain(|key, value| !self.is_our_label(key, value));
         rest.annotations.retain(|key, _| !self.is_our_annotation(key));
@@ -256,7 +269,11 @@ mod tests {
         assert!(orphan.is_to_be_orphaned());
         // Another policy is another copy: the annotation goes when it is merged.
         assert!(!orphan.merged(&desired("hub", 1, &target)).is_to_be_orphaned());
-        assert!(orphan.without_ours().annotations.is_empty());
+        let left = orphan.released(&id("quay"));
+        assert_eq!(left.annotations.keys().collect::<Vec<_>>(), [ANNOTATION_RELEASED_FROM]);
+        assert_eq!((left.ownership(&id("quay"), &hub("hub")), left.owner()), (Ownership::Foreign, None));
+        // Where it is handed over later, that is a thing of the past.
+        assert!(!left.merged(&orphan).annotations.contains_key(ANNOTATION_RELEASED_FROM));
     }
 
     #[test]

@@ -129,9 +129,9 @@ impl RenderedSecret {
     }
 }
 
-/// Takes our marks off a Secret.
-pub(crate) fn release(secret: &mut Secret) {
-    let rest = take_metadata(&mut secret.metadata).without_ours();
+/// Takes our marks off a copy of `id`.
+pub(crate) fn release(secret: &mut Secret, id: &CredentialId) {
+    let rest = take_metadata(&mut secret.metadata).released(id);
     set_metadata(&mut secret.metadata, rest);
 }
 

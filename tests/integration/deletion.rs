@@ -171,7 +171,9 @@ async fn policy_orphan_leaves_the_copies_without_our_marks() -> Result<()> {
                 key.starts_with("claviger.dev/") || *key == "app.kubernetes.io/managed-by" || *key == "team"
             })
             .collect();
-        assert!(marks.is_empty(), "{namespace}: {marks:?}");
+        assert_eq!(marks, ["claviger.dev/released-from"], "{namespace}");
+        let from = &left.annotations()["claviger.dev/released-from"];
+        assert_eq!(*from, format!("RegistryCredential/{}/reg", test.home.name));
     }
     assert!(test.secrets(&targets[1]).get("reg").await?.labels().contains_key("audited"));
     // They are nobody's now: a new credential of the same name does not take them back.

@@ -7,6 +7,7 @@ mod disk;
 mod forgery;
 mod hubs;
 mod isolation;
+mod names;
 mod orphans;
 mod paused;
 mod rebuilt;

@@ -1,18 +1,14 @@
 {{/*
 What the chart knows about our kinds. A new credential kind is one entry here: RBAC, the aggregated roles, the deletion
-guard and the fence all follow.
-  secretTypes  the types of the Secrets that it produces
+guard and the fences follow. A new type of Secret goes into files/fence.yaml.
 */}}
 {{- define "claviger.credentials" -}}
 - kind: RegistryCredential
   plural: registrycredentials
-  secretTypes: [kubernetes.io/dockerconfigjson]
 - kind: BasicAuthCredential
   plural: basicauthcredentials
-  secretTypes: [kubernetes.io/basic-auth, nginx.org/htpasswd, Opaque]
 - kind: TlsCredential
   plural: tlscredentials
-  secretTypes: [kubernetes.io/tls]
 {{- end }}
 
 {{/* The cluster-scoped kinds, which only cluster admins write. */}}
@@ -35,20 +31,11 @@ guard and the fence all follow.
 {{- end }}
 {{- end }}
 
-{{/* The types of all Secrets that Claviger produces, as a CEL list. */}}
-{{- define "claviger.secretTypes" -}}
-{{- $types := list }}
-{{- range include "claviger.credentials" . | fromYamlArray }}
-{{- $types = concat $types .secretTypes }}
-{{- end }}
-{{- printf "['%s']" ($types | uniq | sortAlpha | join "', '") }}
-{{- end }}
-
 {{- define "claviger.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Short enough for the longest suffix, -deletion-guard. */}}
+{{/* Short enough for the longest suffixes, -deletion-guard and -resource-fence. */}}
 {{- define "claviger.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" }}
@@ -65,6 +52,11 @@ guard and the fence all follow.
 {{- else }}
 {{- required "serviceAccount.name must be set when serviceAccount.create is false" .Values.serviceAccount.name }}
 {{- end }}
+{{- end }}
+
+{{/* Who the operator is to the API server. */}}
+{{- define "claviger.user" -}}
+{{- printf "system:serviceaccount:%s:%s" .Release.Namespace (include "claviger.serviceAccountName" .) }}
 {{- end }}
 
 {{- define "claviger.selectorLabels" -}}

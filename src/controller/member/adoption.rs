@@ -21,7 +21,7 @@ use crate::{
     controller::{Context, Error, events::about, patch},
     domain::{
         access,
-        adoption::{ARGOCD_SKIP, Scope, member_labels, member_name},
+        adoption::{ARGOCD_SKIP, Scope},
         content,
         event::{Action, Note},
         identity::NamespacedName,
@@ -59,7 +59,14 @@ struct Known {
 #[derive(Clone)]
 struct Wanted {
     name: String,
-    labels: BTreeMap<String, String>,
+    /// None: they are whatever administrators make of them.
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Wanted {
+    fn is_labelled(&self, member: &MemberCluster) -> bool {
+        self.labels.as_ref().is_none_or(|labels| labels == member.labels())
+    }
 }
 
 impl Adoption {
@@ -127,9 +134,7 @@ impl Adoption {
     fn is_made(&self, key: &AdoptedFrom, known: &Known) -> bool {
         let Some((wanted, version)) = &known.made else { return false };
         let as_made = |member: &MemberCluster| {
-            member.labels() == &wanted.labels
-                && is_of(member, key)
-                && member.metadata.deletion_timestamp.is_none()
+            wanted.is_labelled(member) && is_of(member, key) && member.metadata.deletion_timestamp.is_none()
         };
         let found = self.context.stores.members.get(&wanted.name);
         *version == known.secret.resource_version
@@ -138,14 +143,14 @@ impl Adoption {
 
     async fn ensure(&self, key: &AdoptedFrom, secret: ObjectMeta) -> Result<(), Error> {
         let Some(wanted) = self.wanted(key, &secret).await? else { return self.retire(key, None).await };
-        self.retire(key, Some(&wanted.name)).await?;
         let api = self.api();
         match api.get_opt(&wanted.name).await.map_err(Error::api("read a MemberCluster"))? {
             None => {
                 let adopted_from = Some(key.clone());
                 let spec = MemberClusterSpec { adopted_from, ..MemberClusterSpec::default() };
                 let mut member = MemberCluster::new(&wanted.name, spec);
-                member.metadata.labels = Some(wanted.labels.clone());
+                let managed = || [(LABEL_MANAGED_BY.to_owned(), MANAGER.to_owned())].into();
+                member.metadata.labels = Some(wanted.labels.clone().unwrap_or_else(managed));
                 let made = api.create(&PostParams::default(), &member).await;
                 made.map_err(Error::api("create a MemberCluster"))?;
                 let secret = format_args!("{}/{}", key.namespace, key.name);
@@ -153,13 +158,15 @@ impl Adoption {
             }
             Some(member) if !is_of(&member, key) => {
                 self.name_taken(key, secret, &wanted.name).await;
-                return Ok(());
+                return self.retire(key, None).await;
             }
             // It is created again when the old one is gone: that deletion wakes this.
             Some(member) if member.metadata.deletion_timestamp.is_some() => return Ok(()),
-            Some(member) if member.labels() != &wanted.labels => self.relabel(&member, &wanted).await?,
+            Some(member) if !wanted.is_labelled(&member) => self.relabel(&member, &wanted).await?,
             Some(_) => {}
         }
+        // Afterwards, so that a member which only changes its name leaves its copies to the one that comes after it.
+        self.retire(key, Some(&wanted.name)).await?;
         self.change(key, |known| {
             known.told = None;
             known.made = Some((wanted, secret.resource_version));
@@ -194,7 +201,11 @@ impl Adoption {
                 name.filter(|name| !name.is_empty()).unwrap_or_else(|| key.name.clone())
             }
         };
-        Ok(Some(Wanted { name: member_name(&name), labels: member_labels(&labels) }))
+        let adopt = &self.context.adopt;
+        Ok(Some(Wanted {
+            name: adopt.member_name(key, &name),
+            labels: adopt.member_labels(key.tool, &labels),
+        }))
     }
 
     /// Deletes the members that were made of a Secret, except the one of the name `but`.

@@ -121,7 +121,9 @@ impl MemberLoop {
             (_, true) => {}
         }
         let forced = object.annotations().get(ANNOTATION_FORCE_DELETE).is_some_and(|value| value == "true");
-        let leaving = deleted.is_some() && member::takes_back(&object.spec, forced);
+        let from = object.spec.adopted_from.as_ref().filter(|_| deleted.is_some());
+        let successor = from.and_then(|from| self.index().successor(name, from));
+        let leaving = deleted.is_some() && successor.is_none() && member::takes_back(&object.spec, forced);
         let access = self.access(name, object, entry).await;
         let mut seen = self.connect(name, object, entry, access, leaving);
         let up = seen.state == MemberState::Up;
@@ -132,6 +134,7 @@ impl MemberLoop {
         let removal = MemberRemoval {
             spec: &object.spec,
             forced,
+            successor: successor.as_deref(),
             seen: &seen,
             settled: entry.settled,
             deleted,

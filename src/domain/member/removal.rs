@@ -23,6 +23,8 @@ pub struct MemberRemoval<'a> {
     pub spec: &'a MemberClusterSpec,
     /// Whether somebody said not to wait.
     pub forced: bool,
+    /// The member that its cluster is now, when it only changes its name.
+    pub successor: Option<&'a str>,
     /// What was seen of it.
     pub seen: &'a Observation,
     /// Whether nothing was left to take back at the last look either.
@@ -55,6 +57,10 @@ impl MemberRemoval<'_> {
         if matches!(self.seen.state, MemberState::Duplicate { .. }) {
             let text = "it was the cluster of another member, which keeps its Secrets";
             return normal(Reason::Removed, text.to_owned());
+        }
+        if let Some(name) = self.successor {
+            let text = format!("its cluster is member '{name}' now, which takes its Secrets over");
+            return normal(Reason::Removed, text);
         }
         let left = self.left();
         if self.spec.deletion_policy == MemberDeletionPolicy::Orphan {
@@ -126,7 +132,7 @@ mod tests {
     /// A removal that was settled at the last look, deleted at 0, with a minute of grace.
     fn removal<'a>(spec: &'a MemberClusterSpec, seen: &'a Observation) -> MemberRemoval<'a> {
         let grace = Duration::from_secs(60);
-        MemberRemoval { spec, forced: false, seen, settled: true, deleted: at(0), grace }
+        MemberRemoval { spec, forced: false, successor: None, seen, settled: true, deleted: at(0), grace }
     }
 
     #[test]
@@ -156,6 +162,17 @@ mod tests {
         assert!(told(&MemberRemoval { forced: true, ..unreachable.clone() }, 0).is_some());
         let orphan = MemberClusterSpec { deletion_policy: MemberDeletionPolicy::Orphan, ..spec.clone() };
         assert!(told(&MemberRemoval { spec: &orphan, ..unreachable }, 0).is_some());
+    }
+
+    #[test]
+    fn a_member_that_changes_its_name_goes_at_once_and_takes_nothing_with_it() {
+        let spec = MemberClusterSpec::default();
+        for seen in [up((3, 0)), up((3, 2)), down(0), Observation::default()] {
+            let removal =
+                MemberRemoval { successor: Some("team.east"), settled: false, ..removal(&spec, &seen) };
+            let (warning, text) = told(&removal, 0).unwrap();
+            assert!(!warning && text.contains("'team.east'"), "{text}");
+        }
     }
 
     #[test]

@@ -2,17 +2,19 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
-    Api, Client,
+    Api,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
-use super::release::{FULL_NAME, NAMESPACE, installed};
-use crate::support::{Error, Result, TestNamespace};
+use super::release::installed;
+use crate::support::{Result, TestNamespace};
 
 const PULL: &str = "kubernetes.io/dockerconfigjson";
+
+const RELEASED: &str = "claviger.dev/released-from";
 
 struct Break {
     _namespace: TestNamespace,
@@ -20,16 +22,14 @@ struct Break {
     thief: Api<Secret>,
     /// As an administrator.
     owner: Api<Secret>,
-    client: Client,
 }
 
 impl Break {
     async fn new() -> Result<Self> {
         let release = &installed().await?.release;
         let namespace = TestNamespace::new(release.client().await?, "fence").await?;
-        let client = release.thief().await?;
-        let thief = Api::namespaced(client.clone(), &namespace.name);
-        Ok(Self { thief, owner: namespace.api(), client, _namespace: namespace })
+        let thief = Api::namespaced(release.thief().await?, &namespace.name);
+        Ok(Self { thief, owner: namespace.api(), _namespace: namespace })
     }
 
     async fn create(&self, api: &Api<Secret>, object: Secret) -> kube::Result<Secret> {
@@ -98,12 +98,26 @@ async fn only_secrets_of_our_types_with_our_labels_are_created() -> Result<()> {
         ("a release of Helm", json!({}), json!({"meta.helm.sh/release-name": "x"})),
         ("an apply set's", json!({"applyset.kubernetes.io/part-of": "x"}), json!({})),
         ("kapp's", json!({"kapp.k14s.io/app": "x"}), json!({})),
+        ("a cluster of Cluster API", json!({"cluster.x-k8s.io/cluster-name": "x"}), json!({})),
+        // Helm looks at this label and not at the type, and deletes what a forged release lists.
+        ("a release that Helm lists", json!({"owner": "helm", "name": "x", "version": "2"}), json!({})),
     ] {
         let mut labels = labels;
         json_patch::merge(&mut labels, &marks());
         let answer = test.create(&test.thief, secret("x", PULL, labels, annotations)).await;
         refused(what, answer, "Claviger may not put ownership marks of Argo CD");
     }
+    // They decide when an object goes, and when its namespace can.
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"});
+    for hold in [json!({"finalizers": ["example.com/hold"]}), json!({"ownerReferences": [owner]})] {
+        let mut object = serde_json::to_value(copy("x"))?;
+        json_patch::merge(&mut object["metadata"], &hold);
+        let answer = test.create(&test.thief, serde_json::from_value(object)?).await;
+        refused(&hold.to_string(), answer, "Claviger may not change the finalizers or ownerReferences");
+    }
+    let mut generated = secret("x", PULL, json!({}), json!({}));
+    (generated.metadata.name, generated.metadata.generate_name) = (None, Some("x-".into()));
+    refused("a generated name", test.create(&test.thief, generated).await, "Claviger may create only");
     test.create(&test.thief, copy("ours")).await?;
     // Nobody else is fenced in.
     test.create(&test.owner, secret("x", "Opaque", json!({}), json!({}))).await?;
@@ -165,53 +179,58 @@ async fn what_the_operator_does_passes() -> Result<()> {
         .insert("argocd.argoproj.io/secret-type".into(), "cluster".into());
     refused("one more mark", test.thief.replace("ours", &params, &more).await, "ownership marks");
 
+    // Nor does the one that is there become another.
+    let mut changed = marked.clone();
+    changed.metadata.labels.get_or_insert_default().insert("argocd.argoproj.io/instance".into(), "x".into());
+    refused("another mark", test.thief.replace("ours", &params, &changed).await, "ownership marks");
+
     // Letting go of it, as deletionPolicy Orphan does; after that it is a stranger's.
     let mut orphan = marked;
     orphan.metadata.labels = None;
-    orphan.metadata.annotations = None;
+    orphan.metadata.annotations = Some([(RELEASED.to_owned(), "RegistryCredential/a/b".to_owned())].into());
     let mut orphan = test.thief.replace("ours", &params, &orphan).await?;
     orphan.metadata.labels = copy("ours").metadata.labels;
     refused("taking it back", test.thief.replace("ours", &params, &orphan).await, "not its own");
+
+    // Somebody else's, whose owner hands it over.
+    let handed = json!({"claviger.dev/adopt": "RegistryCredential/a/b"});
+    let handed = test.create(&test.owner, secret("handed", PULL, json!({"team": "web"}), handed)).await?;
+    let mut taken = copy("handed");
+    taken.metadata.resource_version = handed.metadata.resource_version;
+    test.thief.replace("handed", &params, &taken).await?;
 
     test.create(&test.thief, copy("other")).await?;
     test.thief.delete("other", &DeleteParams::default()).await?;
     Ok(())
 }
 
+/// The attack: a thief makes a Secret of an allowed type with our marks, and takes these off again, so that nobody sees where
+/// it came from and nothing ever sweeps it.
 #[tokio::test]
-async fn the_token_opens_nothing_but_secrets() -> Result<()> {
+async fn what_the_token_has_written_never_looks_like_somebody_elses() -> Result<()> {
+    const UNMARKED: &str = "Claviger may not take its labels off a Secret, unless the annotation";
     let test = Break::new().await?;
-    let policy = json!({
-        "apiVersion": "claviger.dev/v1alpha1", "kind": "DistributionPolicy", "metadata": {"name": "all"},
-        "spec": {"from": {"namespaces": {"selector": {}}}, "to": {"namespaces": {"selector": {}}}},
-    });
-    let grant = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "all"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"kind": "ServiceAccount", "name": FULL_NAME, "namespace": NAMESPACE}],
-    });
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": {"containers": [{"name": "x", "image": "x"}]}});
-    let token = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": {"audiences": []}});
-    for (path, object) in [
-        ("/apis/claviger.dev/v1alpha1/distributionpolicies", policy),
-        ("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", grant),
-        ("/api/v1/namespaces/default/pods", pod),
-        ("/api/v1/namespaces/default/serviceaccounts/default/token", token),
-    ] {
-        let request = http::Request::post(path)
-            .header("content-type", "application/json")
-            .body(object.to_string().into_bytes())?;
-        refused(path, test.client.request::<Value>(request).await, "cannot create resource");
+    let params = PostParams::default();
+    let made = test.create(&test.thief, copy("planted")).await?;
+    let sources = [
+        ("nothing left", json!({})),
+        ("an empty one", json!({RELEASED: ""})),
+        ("still ours by annotation", json!({RELEASED: "x", "claviger.dev/source": "RegistryCredential/a/b"})),
+        ("half", json!({"claviger.dev/source": "RegistryCredential/a/b", "claviger.dev/hub": "h"})),
+    ];
+    for (what, annotations) in sources {
+        for labels in [json!({}), json!({"app.kubernetes.io/managed-by": "Helm"}), json!({"team": "web"})] {
+            let mut bare = secret("planted", PULL, labels, annotations.clone());
+            bare.metadata.resource_version = made.metadata.resource_version.clone();
+            refused(what, test.thief.replace("planted", &params, &bare).await, UNMARKED);
+        }
     }
-    for path in ["/api/v1/nodes", "/api/v1/configmaps", "/apis/apps/v1/deployments"] {
-        let answer = test.client.request::<Value>(http::Request::get(path).body(Vec::new())?).await;
-        refused(path, answer, "cannot list resource");
-    }
-    let own = format!("/api/v1/namespaces/{NAMESPACE}/configmaps/x");
-    let answer = test.client.request::<Value>(http::Request::get(own.clone()).body(Vec::new())?).await;
-    refused(&own, answer, "cannot get resource");
-    if test.client.apiserver_version().await?.major.is_empty() {
-        return Err(Error::new("the token does not work at all"));
-    }
+    // One that is handed over to us is not a way around: it carries our marks from then on, or says where it came from.
+    let adopt = json!({"claviger.dev/adopt": "RegistryCredential/a/b"});
+    let handed = test.create(&test.owner, secret("handed", PULL, json!({}), adopt)).await?;
+    let mut other = handed.clone();
+    let planted = ByteString(br#"{"auths":{"r.example.com":{}}}"#.to_vec());
+    other.data = Some([(".dockerconfigjson".to_owned(), planted)].into());
+    refused("handed over", test.thief.replace("handed", &params, &other).await, UNMARKED);
     Ok(())
 }

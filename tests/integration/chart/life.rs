@@ -264,9 +264,9 @@ async fn orphans(test: &Scenario, targets: &[String]) -> Result<()> {
     wait_gone(test, "left").await?;
     for namespace in targets {
         let left = test.secrets(namespace).get("left").await?.metadata;
-        assert!(
-            left.labels.unwrap_or_default().is_empty() && left.annotations.unwrap_or_default().is_empty()
-        );
+        let (labels, annotations) = (left.labels.unwrap_or_default(), left.annotations.unwrap_or_default());
+        let annotations: Vec<_> = annotations.keys().map(String::as_str).collect();
+        assert_eq!((labels.len(), annotations), (0, vec!["claviger.dev/released-from"]));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Other clusters under the chart's rights; and the chart's fence, put up in a member.
+//! Other clusters under the chart's rights, and under those and the fence of `claviger member-rbac`.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use claviger::{
@@ -10,17 +10,16 @@ use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
-    helm::template,
     rbac,
     release::{NAMESPACE, Release},
 };
 use crate::{
-    member_rbac::{operator_in_member, token_in_member},
+    member_rbac::token_in_member,
     scenario::Scenario,
-    support::{ControlPlane, Error, Result, TestNamespace, apply_yaml, wait::DEADLINE, wait_for},
+    support::{ControlPlane, Error, Result, apply_yaml, wait::DEADLINE, wait_for},
 };
 
 /// A member that an admin declares, and one that Argo CD knows, under the rights of the chart and those of
@@ -126,45 +125,4 @@ pub async fn wait_none(members: &Api<MemberCluster>) -> Result<()> {
         if left.is_empty() { Ok(()) } else { Err(Error::new(format!("{left:?}"))) }
     })
     .await
-}
-
-/// As docs/members.md says, for the service account of the member.
-async fn fenced_member() -> Result<(Client, Client)> {
-    let args = MemberRbacArgs { namespace: "keys-system".into(), ..MemberRbacArgs::default() };
-    let control_plane = ControlPlane::shared().await?;
-    let admin = control_plane.client().await?;
-    apply_yaml(&admin, &manifests(&args)?).await?;
-    let account = format!("serviceAccount.name={}", args.service_account);
-    for object in template(&["--set", &account, "--show-only=templates/fence.yaml"]).await? {
-        apply_yaml(&admin, &object.to_string()).await?;
-    }
-    Ok((admin, operator_in_member(control_plane, &args).await?))
-}
-
-fn secret(metadata: Value, type_: &str) -> Result<Secret> {
-    Ok(serde_json::from_value(json!({"metadata": metadata, "type": type_, "stringData": {"a": "b"}}))?)
-}
-
-#[tokio::test]
-async fn the_fence_holds_the_operator_in_a_member_too() -> Result<()> {
-    let (admin, operator) = fenced_member().await?;
-    let namespace = TestNamespace::new(admin, "fenced").await?;
-    let secrets = Api::<Secret>::namespaced(operator, &namespace.name);
-    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-    let foreign = secret(json!({"name": "foreign"}), "Opaque")?;
-    wait_for(DEADLINE, "the fence in the member", async || match secrets.create(&dry_run, &foreign).await {
-        Err(kube::Error::Api(status)) if status.message.contains("Claviger may create only") => Ok(()),
-        other => Err(Error::new(format!("{:?}", other.map(|_| "written")))),
-    })
-    .await?;
-    let ours = json!({"name": "ours", "labels": {
-        "app.kubernetes.io/managed-by": "claviger", "claviger.dev/owner": "x",
-    }});
-    secrets.create(&dry_run, &secret(ours.clone(), "Opaque")?).await?;
-    let mut token = ours;
-    token["annotations"] = json!({"kubernetes.io/service-account.name": "default"});
-    let token = secret(token, "kubernetes.io/service-account-token")?;
-    let minted = secrets.create(&dry_run, &token).await;
-    assert!(matches!(minted, Err(kube::Error::Api(status)) if status.code == 403), "a token was minted");
-    Ok(())
 }

@@ -117,7 +117,7 @@ pub async fn assert_minimal(release: &Release) -> Result<()> {
 
 /// What `claviger member-rbac` gives in a member is what the operator has used there.
 pub async fn assert_minimal_in_member(member: &ControlPlane) -> Result<()> {
-    let MemberRbacArgs { namespace, service_account } = MemberRbacArgs::default();
+    let MemberRbacArgs { namespace, service_account, .. } = MemberRbacArgs::default();
     let roles = Api::<ClusterRole>::all(member.client().await?);
     let mut given = BTreeSet::new();
     rights(roles.get(&format!("{namespace}:{service_account}")).await?.rules, None, &mut given);

@@ -111,14 +111,16 @@ impl Release {
         })
         .await?;
         let policies = Api::<ValidatingAdmissionPolicy>::all(self.client().await?);
-        wait_for(DEADLINE, "the types of the deletion guard to be checked", async || {
-            let status =
-                policies.get(&format!("{FULL_NAME}-deletion-guard")).await?.status.unwrap_or_default();
-            let checked = status.type_checking.ok_or_else(|| Error::new("not yet"))?;
-            let warnings = checked.expression_warnings.unwrap_or_default();
-            if warnings.is_empty() { Ok(()) } else { Err(Error::new(format!("{warnings:?}"))) }
-        })
-        .await
+        for policy in ["deletion-guard", "fence", "resource-fence"] {
+            wait_for(DEADLINE, &format!("the types of the {policy} to be checked"), async || {
+                let status = policies.get(&format!("{FULL_NAME}-{policy}")).await?.status.unwrap_or_default();
+                let checked = status.type_checking.ok_or_else(|| Error::new("not yet"))?;
+                let warnings = checked.expression_warnings.unwrap_or_default();
+                if warnings.is_empty() { Ok(()) } else { Err(Error::new(format!("{warnings:?}"))) }
+            })
+            .await?;
+        }
+        Ok(())
     }
 }
 

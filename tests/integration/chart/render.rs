@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use clap::Parser;
-use claviger::cli::{Cli, Command, Settings};
+use claviger::cli::{
+    Cli, Command, Settings,
+    member_rbac::{MemberRbacArgs, manifests},
+};
 use serde_json::{Value, json};
 
 use super::helm::{chart, helm, only, template, values};
@@ -41,6 +44,8 @@ async fn default_values_bring_what_is_needed_and_no_more() -> Result<()> {
         "ServiceAccount",
         "ValidatingAdmissionPolicy",
         "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
         "ValidatingAdmissionPolicyBinding",
         "ValidatingAdmissionPolicyBinding",
     ];
@@ -232,15 +237,15 @@ async fn readme_has_every_value_and_no_other() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_fence_knows_harmless_types_only() -> Result<()> {
+async fn the_fence_knows_harmless_types_only_and_is_the_same_in_members() -> Result<()> {
+    fn only_fence<'a>(objects: &'a [Value], name: &str) -> Result<&'a Value> {
+        let is = |object: &&Value| {
+            object["kind"] == "ValidatingAdmissionPolicy" && object["metadata"]["name"] == name
+        };
+        Ok(&objects.iter().find(is).ok_or_else(|| Error::new(format!("no {name}")))?["spec"])
+    }
     let objects = template(&[]).await?;
-    let fence = objects
-        .iter()
-        .find(|object| {
-            object["kind"] == "ValidatingAdmissionPolicy"
-                && object["metadata"]["name"] == "keys-claviger-fence"
-        })
-        .ok_or_else(|| Error::new("no fence"))?;
+    let fence = only_fence(&objects, "keys-claviger-fence")?;
     let text = fence.to_string();
     let types = text.split_once("object.type in [").and_then(|(_, rest)| rest.split_once(']'));
     let types: Vec<_> =
@@ -254,5 +259,13 @@ async fn the_fence_knows_harmless_types_only() -> Result<()> {
         "nginx.org/htpasswd",
     ];
     assert_eq!(types, harmless);
+    // The same user, so that nothing else may differ.
+    let args = MemberRbacArgs {
+        namespace: "keys-system".into(),
+        service_account: "keys-claviger".into(),
+        ..MemberRbacArgs::default()
+    };
+    let printed: Vec<Value> = serde_saphyr::from_multiple(&manifests(&args)?)?;
+    assert_eq!(only_fence(&printed, "claviger-fence.keys-system.keys-claviger")?, fence);
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! Clusters that Argo CD and Cluster API know become members, and cease to be.
 
-use kube::ResourceExt;
+use kube::{
+    ResourceExt,
+    api::{Patch, PatchParams},
+};
 use serde_json::{Value, json};
 
 use super::{ARGOCD, Desk, Hub, LONG, kubeconfig};
@@ -66,11 +69,28 @@ async fn clusters_of_cluster_api_are_adopted_by_their_kubeconfig() -> Result<()>
     let text = kubeconfig(SERVER, json!({}), json!({"token": "canary-91cc"}));
     desk.secret("team", "blue-ca", &marks, json!({"value": "x"})).await?;
     desk.secret("team", "blue-kubeconfig", &marks, json!({"value": text})).await?;
-    let (_, status) = desk.wait("blue", "Ready", "False", "Unreachable").await?;
+    // All namespaces are looked at: the name begins with that of the Secret.
+    let (_, status) = desk.wait("team.blue", "Ready", "False", "Unreachable").await?;
     assert_eq!(status.source.as_deref(), Some("ClusterAPI/team/blue-kubeconfig"));
-    labels(&desk, "blue", &[OURS]).await?;
-    desk.secrets("team").delete("blue-kubeconfig", &Default::default()).await?;
-    desk.wait_gone("blue").await?;
+    labels(&desk, "team.blue", &[OURS]).await?;
+    // Labels are the administrators': those of the Secret do not come, theirs stay.
+    let env = json!({"metadata": {"labels": {"env": "test"}}});
+    desk.members().patch("team.blue", &PatchParams::default(), &Patch::Merge(env)).await?;
+    let labelled = json!({"cluster.x-k8s.io/cluster-name": "blue", "env": "prod", "tier": "x"});
+    desk.secret("team", "blue-kubeconfig", &labelled, json!({"value": text})).await?;
+    desk.secret(
+        "team",
+        "last-kubeconfig",
+        &json!({"cluster.x-k8s.io/cluster-name": "last"}),
+        json!({"value": text}),
+    )
+    .await?;
+    desk.wait("team.last", "Ready", "False", "Unreachable").await?;
+    labels(&desk, "team.blue", &[OURS, ("env", "test")]).await?;
+    for name in ["blue", "last"] {
+        desk.secrets("team").delete(&format!("{name}-kubeconfig"), &Default::default()).await?;
+        desk.wait_gone(&format!("team.{name}")).await?;
+    }
     Ok(())
 }
 

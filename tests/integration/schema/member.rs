@@ -64,20 +64,29 @@ async fn a_member_has_a_name_that_a_target_can_give() -> Result<()> {
         "the name of a cluster may have lower-case letters, digits and '-', at most 63 characters";
     const OWN: &str = "mean the cluster that the operator runs in; choose another name";
     let (most, more) = ("c".repeat(63), "c".repeat(64));
+    let longest = format!("{most}.{most}");
+    let by_hand = member().spec;
+    let adopted = |namespace: &str| json!({"adoptedFrom": {"tool": "ClusterAPI", "namespace": namespace, "name": "blue-kubeconfig"}});
     let cases = [
-        ("eu-west-3", None),
-        ("9", None),
-        (most.as_str(), None),
-        (more.as_str(), Some(FORM)),
-        ("us.east", Some(FORM)),
-        ("local", Some(OWN)),
-        ("in-cluster", Some(OWN)),
-        ("local-2", None),
+        ("eu-west-3", &by_hand, None),
+        ("9", &by_hand, None),
+        (most.as_str(), &by_hand, None),
+        (more.as_str(), &by_hand, Some(FORM)),
+        ("us.east", &by_hand, Some(FORM)),
+        ("local", &by_hand, Some(OWN)),
+        ("in-cluster", &by_hand, Some(OWN)),
+        ("local-2", &by_hand, None),
+        ("blue", &adopted("team"), None),
+        ("team.blue", &adopted("team"), None),
+        (longest.as_str(), &adopted(&most), None),
+        ("another.blue", &adopted("team"), Some(FORM)),
+        ("team.blue.x", &adopted("team"), Some(FORM)),
+        ("team.blue", &by_hand, Some(FORM)),
     ];
     let client = client().await?;
     let mut wrong = Vec::new();
-    for (name, expected) in cases {
-        let answer = member().dry_run(&client, json!({"name": name}), member().spec).await;
+    for (name, spec, expected) in cases {
+        let answer = member().dry_run(&client, json!({"name": name}), spec.clone()).await;
         match (answer, expected) {
             (Ok(_), None) => {}
             (Err(Refusal(message)), Some(part)) if message.contains(part) => {}

@@ -126,10 +126,15 @@ async fn clusters_are_selected_by_name_and_label() -> Result<()> {
             clusters(json!({"names": ["https://10.0.0.1:6443"]})),
             &["spec.target.clusters.names[0]", "should match"],
         ),
-        ("dots", clusters(json!({"names": ["a.b"]})), &["spec.target.clusters.names[0]", "should match"]),
+        (
+            "adopted in a namespace",
+            clusters(json!({"names": ["team.blue"], "exclude": ["team.red"]})),
+            ACCEPTED,
+        ),
+        ("dots", clusters(json!({"names": ["a.b.c"]})), &["spec.target.clusters.names[0]", "should match"]),
         ("capitals", clusters(json!({"exclude": ["Lab"]})), &["spec.target.clusters.exclude[0]"]),
         ("name of 63", clusters(json!({"names": ["c".repeat(63)]})), ACCEPTED),
-        ("name of 64", clusters(json!({"names": ["c".repeat(64)]})), &["names[0]", "more than 63"]),
+        ("name of 128", clusters(json!({"names": ["c".repeat(128)]})), &["names[0]", "more than 127"]),
         (
             "one twice",
             clusters(json!({"names": ["east", "east"]})),
@@ -157,7 +162,7 @@ async fn clusters_are_selected_by_name_and_label() -> Result<()> {
 }
 
 /// What tools, and we, take for a sign that a Secret is theirs or is for them.
-const MARKERS: [&str; 24] = [
+const MARKERS: [&str; 25] = [
     "claviger.dev/owner",
     "claviger.dev/source",
     "argocd.argoproj.io/instance",
@@ -178,6 +183,7 @@ const MARKERS: [&str; 24] = [
     "config.kubernetes.io/owning-inventory",
     "config.k8s.io/owning-inventory",
     "cli-utils.sigs.k8s.io/inventory-id",
+    "cluster.x-k8s.io/cluster-name",
     "kubectl.kubernetes.io/last-applied-configuration",
     "kubernetes.io/service-account.name",
     "node.kubernetes.io/x",
@@ -224,6 +230,8 @@ async fn metadata_is_what_kubernetes_takes() -> Result<()> {
     let prefixed = |length: usize| format!("{}/x", "p".repeat(length));
     let cases: Vec<Case<'_>> = vec![
         ("empty label", labels("team", ""), ACCEPTED),
+        ("an owner", labels("owner", "web"), ACCEPTED),
+        ("what Helm lists releases by", labels("owner", "helm"), &["spec.target.labels", "Helm"]),
         ("label value of 63", labels("team", &"v".repeat(63)), ACCEPTED),
         ("label value of 64", labels("team", &"v".repeat(64)), &["spec.target.labels.team", "more than 63"]),
         ("label value with a space", labels("team", "a b"), &["spec.target.labels.team", "should match"]),
