@@ -34,6 +34,8 @@ pub struct Inputs<'a> {
     /// The data of a copy that exists, for kinds that keep a part of it; see
     /// [`super::credential::CredentialSpec::keeps_existing`].
     pub existing: Option<&'a Data>,
+    /// Hashes of passwords that were made ahead, by user; see [`super::credential::CredentialSpec::passwords`].
+    pub hashes: &'a Data,
     /// What time it is.
     pub now: Timestamp,
     /// Random bytes, for salts.
