@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     cluster::describe,
     controller::Context,
     domain::{
-        content::{Content, Data, Inputs, SourceError, SourceSecret, data},
+        content::{Content, Data, Inputs, ReadSecret, SourceError, SourceSecret},
         credential::CredentialSpec,
         declared::Declared,
         hashes::{Hashes, Unhashed},
@@ -88,7 +88,7 @@ async fn fetch_all(context: &Context, names: &[NamespacedName]) -> Result<Vec<So
     for name in names {
         let found = context.local().connection.secret(&name.namespace, &name.name).await;
         let found = found.map_err(|error| SourceError::unreadable(&name.name, &describe(&error)))?;
-        let version = found.as_ref().and_then(|secret| secret.metadata.resource_version.clone());
+        let version = found.as_ref().and_then(|secret| secret.0.metadata.resource_version.clone());
         context.queues.credentials(context.stores.credentials.source_read(name, version));
         secrets.extend(found.map(|secret| take(&name.name, secret)));
     }
@@ -146,10 +146,6 @@ async fn read_copy(context: &Context, place: &CopyDigest) -> Option<SourceSecret
 }
 
 /// A Secret with its values where they are wiped.
-fn take(name: &str, secret: Secret) -> SourceSecret {
-    SourceSecret {
-        name: name.to_owned(),
-        type_: secret.type_.unwrap_or_else(|| "Opaque".to_owned()),
-        data: data(secret.data),
-    }
+fn take(name: &str, mut secret: ReadSecret) -> SourceSecret {
+    SourceSecret { name: name.to_owned(), type_: secret.type_().to_owned(), data: secret.take_data() }
 }
