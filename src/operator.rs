@@ -28,6 +28,7 @@ use crate::{
         credentials::Credentials,
         desired::DesiredStates,
         events::Events,
+        hashing::Hashing,
         keys::Queues,
         member::{Adoption, MemberLoop},
         members::MemberIndex,
@@ -233,6 +234,8 @@ impl Process {
         loops.spawn(
             queues.credential.clone().run(filled(), move |key, ()| credentials.clone().reconcile(key)),
         );
+        let hashing = context.stores.hashing.clone();
+        loops.spawn(queues.hash.clone().run(async {}, move |key, ()| hashing.clone().work(key)));
         loops.spawn(queues.sync.clone().run(filled(), move |key, dirty| syncs.clone().sync(key, dirty)));
         loops.spawn(queues.status.clone().run(filled(), move |key, ()| statuses.clone().tell(key)));
         let (filled, sweep) = (filled(), sweep::run(context.clone(), self.settings.sweep_interval));
@@ -261,6 +264,7 @@ impl Process {
             credentials: Credentials::default(),
             policies: Policies::new(&settings.namespace, settings.consent_grace_period),
             members: MemberIndex::new(queues.clone()),
+            hashing: Arc::new(Hashing::new(queues.clone())),
             desired: DesiredStates::default(),
             outcomes: Outcomes::default(),
         });

@@ -19,7 +19,7 @@ use crate::{
     domain::{
         SecretBytes,
         connectivity::WatchedKind,
-        content::produced_type,
+        content::{LAST_APPLIED, produced_type},
         fingerprint::{Fingerprint, FingerprintKey},
         identity::{NamespacedName, OwnerId},
         marks::Marks,
@@ -403,12 +403,10 @@ impl Changes {
     }
 }
 
-/// Labels and annotations, without what may hold a value: `kubectl apply` keeps the whole object
-/// that it applied in an annotation.
+/// Labels and annotations, without the one that holds values.
 pub(super) fn metadata_of(meta: &ObjectMeta) -> Metadata {
-    const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-    let mut annotations = meta.annotations.clone().unwrap_or_default();
-    annotations.remove(LAST_APPLIED);
+    let annotations = meta.annotations.iter().flatten().filter(|(key, _)| *key != LAST_APPLIED);
+    let annotations = annotations.map(|(key, value)| (key.clone(), value.clone())).collect();
     Metadata { labels: meta.labels.clone().unwrap_or_default(), annotations }
 }
 

@@ -1,10 +1,13 @@
 //! The connection to a cluster: it changes with its credentials.
 
+use http::Request;
+use hyper::body::Bytes;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
+use kube::{Api, Client, client::Body, core::Status};
+use serde::de::DeserializeOwned;
 
 use super::connector::Connector;
-use crate::lock::Lock;
+use crate::{domain::content::ReadSecret, lock::Lock};
 
 /// The connection to a cluster.
 pub(crate) struct Connection(Lock<(Connector, Client)>);
@@ -49,7 +52,27 @@ impl Connection {
     ///
     /// # Errors
     /// What the API server answered.
-    pub async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>, kube::Error> {
-        Api::namespaced(self.client(), namespace).get_opt(name).await
+    pub async fn secret(&self, namespace: &str, name: &str) -> Result<Option<ReadSecret>, kube::Error> {
+        let api: Api<Secret> = Api::namespaced(self.client(), namespace);
+        Ok(api.get_opt(name).await?.map(ReadSecret))
+    }
+
+    /// Sends a request with a body that kube does not own.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn send<T: DeserializeOwned>(&self, request: Request<Bytes>) -> Result<T, kube::Error> {
+        let answer = self.client().send(request.map(Body::from)).await?;
+        let code = answer.status();
+        let text = answer.into_body().collect_bytes().await?;
+        if code.is_client_error() || code.is_server_error() {
+            let status = serde_json::from_slice::<Status>(&text).unwrap_or_else(|_| {
+                // From a proxy, and not from the API server.
+                let text = String::from_utf8_lossy(&text);
+                Status::failure(text.trim(), "Failed to parse error data").with_code(code.as_u16())
+            });
+            return Err(kube::Error::Api(status.boxed()));
+        }
+        serde_json::from_slice(&text).map_err(kube::Error::SerdeError)
     }
 }

@@ -27,6 +27,7 @@ pub(crate) use connector::{Connector, Timeouts};
 pub(crate) use error::{WriteError, describe};
 pub(crate) use guard::{Guarded, Unreadable};
 pub(crate) use handler::{EventHandler, Touched};
+pub(crate) use object::SecretMetadata;
 pub(crate) use shared::ClusterOptions;
 pub(crate) use writer::{Applied, Job, Writer};
 

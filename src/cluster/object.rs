@@ -1,6 +1,6 @@
 //! Objects as the caches decode them: only what a plan needs, straight from the wire.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -8,10 +8,14 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
 };
 use kube::Resource;
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 
 use crate::domain::{
     SecretBytes,
+    content::LAST_APPLIED,
     pod_secrets::{PodSecrets, is_finished},
 };
 
@@ -111,7 +115,7 @@ fn slim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Err
         resource_version: Option<String>,
         deletion_timestamp: Option<Time>,
         labels: Option<BTreeMap<String, String>>,
-        annotations: Option<BTreeMap<String, String>>,
+        annotations: Option<Annotations>,
         finalizers: Option<Vec<String>>,
         owner_references: Option<Vec<OwnerReference>>,
     }
@@ -123,9 +127,54 @@ fn slim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Err
         resource_version: slim.resource_version,
         deletion_timestamp: slim.deletion_timestamp,
         labels: slim.labels,
-        annotations: slim.annotations,
+        annotations: slim.annotations.map(|Annotations(kept)| kept),
         finalizers: slim.finalizers,
         owner_references: slim.owner_references,
         ..ObjectMeta::default()
     })
+}
+
+/// Annotations without the one that holds values, which is not even decoded.
+struct Annotations(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Annotations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Annotations;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("annotations")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
+                let mut kept = BTreeMap::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    if key == LAST_APPLIED {
+                        map.next_value::<IgnoredAny>()?;
+                    } else {
+                        kept.insert(key, map.next_value()?);
+                    }
+                }
+                Ok(Annotations(kept))
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kubectl_noted_of_a_secret_is_not_decoded() {
+        let secret: SecretMetadata = serde_json::from_str(
+            r#"{"metadata": {"name": "a", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "canary", "b": "c"}}}"#,
+        )
+        .unwrap();
+        assert_eq!(secret.metadata.annotations, Some(BTreeMap::from([("b".to_owned(), "c".to_owned())])));
+        let none: SecretMetadata = serde_json::from_str(r#"{"metadata": {"annotations": null}}"#).unwrap();
+        assert_eq!(none.metadata.annotations, None);
+    }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
+use hyper::body::Bytes;
 use kube::{Api, Resource, api::ListParams};
 use tokio::sync::Semaphore;
 
@@ -94,11 +95,11 @@ impl Writer {
     pub async fn apply(&self, changes: Vec<Change>, job: Job<'_>) -> Applied {
         let mut applied = Applied::default();
         let began = Instant::now();
-        let body = job.secret.and_then(|secret| secret.body(None).ok());
+        let body = job.secret.and_then(|secret| secret.body(None).ok()).map(Bytes::from_owner);
         let deletions =
             changes.iter().filter(|change| matches!(change.action, Action::Delete { .. })).count();
         let act = |change: Change| {
-            let body = body.as_deref();
+            let body = body.clone();
             async move {
                 let made = self.act(&change, job, body, deletions > LIVE_REFERENCES_FEW).await;
                 (change, made)
@@ -143,7 +144,7 @@ impl Writer {
         &self,
         change: &Change,
         job: Job<'_>,
-        body: Option<&[u8]>,
+        body: Option<Bytes>,
         many: bool,
     ) -> Result<bool, WriteError> {
         let Ok(_permit) = self.writes.acquire().await else { return Ok(false) };

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use futures::{StreamExt, stream};
+use hyper::body::Bytes;
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Resource,
@@ -19,6 +20,8 @@ use super::{
 };
 use crate::{
     domain::{
+        SecretBytes,
+        content::ReadSecret,
         failure::Failure,
         identity::{NamespacedName, OwnerId},
         ownership::{Metadata, Ownership},
@@ -35,9 +38,9 @@ impl Writer {
         &self,
         name: &NamespacedName,
         secret: &RenderedSecret,
-        body: &[u8],
+        body: Bytes,
     ) -> Result<bool, WriteError> {
-        match self.send(requests(name).create(&PostParams::default(), body.to_vec())).await {
+        match self.send(requests(name).create(&PostParams::default(), Vec::new()), body).await {
             Ok(head) => Ok(self.wrote(name, WriteOperation::Create, &head, &secret.metadata, false, secret)),
             Err(WriteError::AlreadyExists) => self.inspect(name, secret).await,
             Err(error) => Err(error),
@@ -59,8 +62,7 @@ impl Writer {
             let ours = |found: &Metadata| found.ownership(&secret.id, &secret.hub) == Ownership::Ours;
             return self.update_whole(name, &copy.uid.to_string(), secret, ours).await;
         }
-        let body = secret.body(Some(copy)).map_err(|_| WriteError::Changed)?;
-        let head = self.send(requests(name).replace(&name.name, &PostParams::default(), body)).await?;
+        let head = self.replace(name, secret.body(Some(copy))).await?;
         Ok(self.wrote(name, WriteOperation::Update, &head, &secret.metadata, false, secret))
     }
 
@@ -72,17 +74,15 @@ impl Writer {
         secret: &RenderedSecret,
         may: impl FnOnce(&Metadata) -> bool,
     ) -> Result<bool, WriteError> {
-        let api = self.secrets(name);
-        let mut found = api.get(&name.name).await?;
-        let same_type = found.type_.as_deref() == Some(secret.content.type_);
-        if found.metadata.uid.as_deref() != Some(uid) || !same_type || !may(&metadata_of(&found.metadata)) {
+        let mut found = self.whole(name).await?;
+        let (meta, same_type) = (&found.0.metadata, found.type_() == secret.content.type_);
+        if meta.uid.as_deref() != Some(uid) || !same_type || !may(&metadata_of(meta)) {
             return Err(WriteError::Changed);
         }
-        secret.update(&mut found);
-        let written = api.replace(&name.name, &PostParams::default(), &found).await?;
-        let metadata = metadata_of(&written.metadata);
-        let immutable = written.immutable == Some(true);
-        Ok(self.wrote(name, WriteOperation::Update, &written.metadata, &metadata, immutable, secret))
+        let body = secret.update(&mut found);
+        let head = self.replace(name, body).await?;
+        let (metadata, immutable) = (metadata_of(&head), found.0.immutable == Some(true));
+        Ok(self.wrote(name, WriteOperation::Update, &head, &metadata, immutable, secret))
     }
 
     pub(super) async fn delete(
@@ -166,11 +166,10 @@ impl Writer {
 
     /// Takes our marks off a copy and leaves it.
     pub(super) async fn release(&self, name: &NamespacedName, job: Job<'_>) -> Result<bool, WriteError> {
-        let api = self.secrets(name);
-        let mut found = api.get(&name.name).await?;
-        if metadata_of(&found.metadata).ownership(job.id, &self.shared.options.hub) == Ownership::Ours {
-            release(&mut found, job.id);
-            api.replace(&name.name, &PostParams::default(), &found).await?;
+        let mut found = self.whole(name).await?;
+        if metadata_of(&found.0.metadata).ownership(job.id, &self.shared.options.hub) == Ownership::Ours {
+            let body = release(&mut found, job.id);
+            self.replace(name, body).await?;
         }
         self.removed(name, WriteOperation::Update);
         Ok(true)
@@ -195,11 +194,11 @@ impl Writer {
                 return Ok(false);
             }
             Ownership::Foreign if metadata.is_handed_to(&secret.id) => {
-                let found = self.secrets(name).get(&name.name).await?;
-                let (type_, wanted) = (found.type_.as_deref().unwrap_or("Opaque"), secret.content.type_);
+                let found = self.whole(name).await?;
+                let (type_, wanted) = (found.type_(), secret.content.type_);
                 if type_ == wanted {
                     // It is taken over in place, so that it keeps its uid.
-                    let uid = found.metadata.uid.unwrap_or_default();
+                    let uid = found.0.metadata.uid.clone().unwrap_or_default();
                     let handed = |found: &Metadata| found.is_handed_to(&secret.id);
                     return self.update_whole(name, &uid, secret, handed).await;
                 }
@@ -240,13 +239,30 @@ impl Writer {
         self.shared.tell(changes);
     }
 
-    /// Sends a write whose body is ready. Of the answer only the metadata is read.
+    /// Reads a Secret with all that it holds.
+    async fn whole(&self, name: &NamespacedName) -> Result<ReadSecret, WriteError> {
+        self.shared.connection.secret(&name.namespace, &name.name).await?.ok_or(WriteError::Gone)
+    }
+
+    /// Updates a Secret as a body says.
+    async fn replace(
+        &self,
+        name: &NamespacedName,
+        body: Result<SecretBytes, serde_json::Error>,
+    ) -> Result<ObjectMeta, WriteError> {
+        let body = Bytes::from_owner(body.map_err(|_| WriteError::Changed)?);
+        self.send(requests(name).replace(&name.name, &PostParams::default(), Vec::new()), body).await
+    }
+
+    /// Sends a write with a body of ours, which is wiped when the last who needs it has dropped it. Of the answer only
+    /// the metadata is read.
     async fn send(
         &self,
         write: Result<http::Request<Vec<u8>>, request::Error>,
+        body: Bytes,
     ) -> Result<ObjectMeta, WriteError> {
-        let write = write.map_err(|_| WriteError::Changed)?;
-        Ok(self.shared.connection.client().request::<SecretMetadata>(write).await?.metadata)
+        let write = write.map_err(|_| WriteError::Changed)?.map(|_| body);
+        Ok(self.shared.connection.send::<SecretMetadata>(write).await?.metadata)
     }
 
     fn secrets(&self, name: &NamespacedName) -> Api<Secret> {

@@ -6,7 +6,7 @@ use tokio::sync::SetOnce;
 
 use super::{
     clusters::ClusterRegistry, credentials::Credentials, desired::DesiredStates, events::Events,
-    keys::Queues, members::MemberIndex, outcomes::Outcomes, policies::Policies,
+    hashing::Hashing, keys::Queues, members::MemberIndex, outcomes::Outcomes, policies::Policies,
 };
 use crate::{
     cluster::{Cluster, Connector},
@@ -23,6 +23,7 @@ pub(crate) struct Stores {
     pub credentials: Credentials,
     pub policies: Policies,
     pub members: MemberIndex,
+    pub hashing: Arc<Hashing>,
     pub desired: DesiredStates,
     pub outcomes: Outcomes,
 }

@@ -51,6 +51,20 @@ impl Work for Dirty {
     }
 }
 
+/// A credential whose passwords are hashed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct HashKey {
+    pub owner: OwnerId,
+    pub namespace: Arc<str>,
+}
+
+impl Key for HashKey {
+    /// Of each namespace one at a time.
+    fn group(&self) -> Option<Arc<str>> {
+        Some(self.namespace.clone())
+    }
+}
+
 impl Key for OwnerId {}
 
 impl Key for Arc<str> {}
@@ -67,6 +81,7 @@ impl Key for SyncKey {
 /// The queues of all loops.
 pub(crate) struct Queues {
     pub credential: Arc<Queue<OwnerId, ()>>,
+    pub hash: Arc<Queue<HashKey, ()>>,
     pub sync: Arc<Queue<SyncKey, Dirty>>,
     pub status: Arc<Queue<OwnerId, ()>>,
     /// By the name of the member.
@@ -79,6 +94,7 @@ impl Default for Queues {
     fn default() -> Self {
         Self {
             credential: Arc::new(Queue::new(WORKERS, RECONCILE_RETRY)),
+            hash: Arc::new(Queue::new(1, RECONCILE_RETRY)),
             sync: Arc::new(Queue::new(WORKERS_PER_CLUSTER, RECONCILE_RETRY)),
             status: Arc::new(Queue::new(WORKERS, RECONCILE_RETRY)),
             member: Arc::new(Queue::new(WORKERS, RECONCILE_RETRY)),
@@ -119,6 +135,7 @@ impl Queues {
     /// Lets nothing new begin.
     pub fn close(&self) {
         self.credential.close();
+        self.hash.close();
         self.sync.close();
         self.status.close();
         self.member.close();

@@ -6,6 +6,7 @@
 //! | [`router`] | from events to keys: watches of our custom resources, and who is concerned by a change in a cluster |
 //! | [`keys`] | the keys, and a queue of each kind of them |
 //! | [`credential`] | the credential loop: reads the source, and leaves what is desired, everywhere |
+//! | [`hashing`] | passwords that are hashed for the credential loop, beside it |
 //! | [`sync`], [`sweep`] | the sync loop: one credential in one cluster; owners without a credential |
 //! | [`status`] | the status loop: tells how a credential stands, and lets it go |
 //! | [`member`] | the member loop, and adoption: from MemberClusters to the registry of [`clusters`] |
@@ -17,6 +18,7 @@ pub(crate) mod credentials;
 pub(crate) mod desired;
 mod error;
 pub(crate) mod events;
+pub(crate) mod hashing;
 pub(crate) mod keys;
 pub(crate) mod member;
 pub(crate) mod members;

@@ -2,17 +2,52 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use k8s_openapi::{ByteString, jiff::Timestamp};
+use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use thiserror::Error;
+use zeroize::Zeroize;
 
 use super::{reason::Reason, sensitive::SecretBytes, validity::Validity};
 
 /// The data of a Secret.
 pub type Data = BTreeMap<String, SecretBytes>;
 
-/// The data of a Secret that was read, with values that are wiped from memory when dropped.
-pub fn data(read: Option<BTreeMap<String, ByteString>>) -> Data {
-    read.into_iter().flatten().map(|(key, value)| (key, SecretBytes::new(value.0))).collect()
+/// In this annotation `kubectl apply` keeps the whole object that it applied: of a Secret, all values.
+pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// A Secret as it was read. What of it may hold values is wiped from memory when it is dropped.
+pub struct ReadSecret(pub Secret);
+
+impl ReadSecret {
+    /// Its type.
+    pub fn type_(&self) -> &str {
+        self.0.type_.as_deref().unwrap_or("Opaque")
+    }
+
+    /// Takes its data out.
+    pub fn take_data(&mut self) -> Data {
+        let data = self.0.data.take().into_iter().flatten();
+        data.map(|(key, value)| (key, SecretBytes::new(value.0))).collect()
+    }
+
+    /// Takes an annotation out that holds values.
+    pub fn take_last_applied(&mut self) -> Option<SecretBytes> {
+        let annotations = self.0.metadata.annotations.as_mut()?;
+        annotations.remove(LAST_APPLIED).map(|text| SecretBytes::new(text.into_bytes()))
+    }
+}
+
+impl Drop for ReadSecret {
+    fn drop(&mut self) {
+        self.take_data();
+        self.take_last_applied();
+        self.0.string_data.iter_mut().flat_map(BTreeMap::values_mut).for_each(Zeroize::zeroize);
+    }
+}
+
+impl fmt::Debug for ReadSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadSecret").finish_non_exhaustive()
+    }
 }
 
 /// A source Secret as it was read.
@@ -34,6 +69,8 @@ pub struct Inputs<'a> {
     /// The data of a copy that exists, for kinds that keep a part of it; see
     /// [`super::credential::CredentialSpec::keeps_existing`].
     pub existing: Option<&'a Data>,
+    /// Hashes of passwords that were made ahead, by user; see [`super::credential::CredentialSpec::passwords`].
+    pub hashes: &'a Data,
     /// What time it is.
     pub now: Timestamp,
     /// Random bytes, for salts.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     content::{Content, Inputs, SourceError},
+    hashes::Password,
     validity::Validity,
 };
 use crate::api::{CredentialStatus, Target};
@@ -20,9 +21,17 @@ pub(crate) trait CredentialSpec: fmt::Debug + Send + Sync {
     fn source(&self) -> Source;
 
     /// Whether the content is made with an eye on a copy that exists, so that what still holds, such as a salted hash,
-    /// is kept rather than made anew. Rendering is then taken for slow.
+    /// is kept rather than made anew.
     fn keeps_existing(&self) -> bool {
         false
+    }
+
+    /// The passwords whose hashes take so long that they are made ahead of rendering.
+    ///
+    /// # Errors
+    /// As [`CredentialSpec::render`].
+    fn passwords<'a>(&'a self, _inputs: Inputs<'a>) -> Result<Vec<Password<'a>>, SourceError> {
+        Ok(Vec::new())
     }
 
     /// Makes the produced content from the source.

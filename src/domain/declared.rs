@@ -112,6 +112,11 @@ impl Declared {
         self.recorded.status()
     }
 
+    /// Whether its status was told before.
+    pub fn is_told(&self) -> bool {
+        self.status().is_some_and(|status| !status.conditions.is_empty())
+    }
+
     /// The request for a sync that was not answered yet.
     pub fn sync_request(&self) -> Option<&str> {
         let asked = self.annotation(ANNOTATION_SYNC)?;

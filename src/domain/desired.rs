@@ -65,6 +65,11 @@ impl DesiredState {
         }
     }
 
+    /// Whether passwords are being hashed, so that the content is not the newest one.
+    pub fn is_hashing(&self) -> bool {
+        self.source == SourceState::Hashing
+    }
+
     /// Whether what has no consent is taken away by now. A state that was worked out while a policy could not be read
     /// takes nothing away, even if all can be read by now: the state that knows them is on its way.
     pub fn withdraws(&self, consent: Consent) -> bool {
@@ -81,6 +86,8 @@ pub(crate) enum SourceState {
     Failed(SourceError),
     /// It was not read, as nothing may be written anywhere.
     NotRead,
+    /// It was read, and its passwords are being hashed.
+    Hashing,
     /// This version cannot read the spec; what serde says.
     UnreadableSpec(String),
 }

@@ -38,7 +38,7 @@ impl FingerprintKey {
         data: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Fingerprint {
         let mut hash = Sha256::new();
-        hash.update(*self.0);
+        hash.update(self.0.as_slice());
         part(&mut hash, type_);
         for (key, value) in data {
             part(&mut hash, key);

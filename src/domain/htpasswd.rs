@@ -138,7 +138,8 @@ fn crypt_char(bits: u32) -> char {
 fn sha1(password: &str) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(SHA1_PREFIX.len() + 28));
     text.push_str(SHA1_PREFIX);
-    STANDARD.encode_string(Sha1::digest(password.as_bytes()), &mut text);
+    let digest: Zeroizing<[u8; 20]> = Zeroizing::new(Sha1::digest(password.as_bytes()).into());
+    STANDARD.encode_string(digest.as_slice(), &mut text);
     text
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod desired;
 pub(crate) mod event;
 pub(crate) mod failure;
 pub(crate) mod fingerprint;
+pub(crate) mod hashes;
 pub(crate) mod htpasswd;
 pub(crate) mod identity;
 pub(crate) mod labels;

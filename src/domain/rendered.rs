@@ -2,17 +2,17 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::{
-    content::Content,
+    content::{Content, Data, LAST_APPLIED, ReadSecret},
     fingerprint::{Fingerprint, encode},
     identity::{CredentialId, OwnerId},
     marks::Marks,
     ownership::{Hub, Metadata},
+    sensitive::SecretBytes,
     snapshot::ExistingCopy,
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct RenderedSecret {
     /// A keyed hash of type and data.
     pub fingerprint: Fingerprint,
     pub content: Arc<Content>,
-    data: Zeroizing<String>,
+    data: Encoded,
 }
 
 impl fmt::Debug for RenderedSecret {
@@ -48,15 +48,35 @@ impl PartialEq for RenderedSecret {
     }
 }
 
+/// The data of a Secret as it is on the wire: texts that need no escaping.
+type Encoded = BTreeMap<String, Zeroizing<String>>;
+
+fn encoded(data: &Data) -> Encoded {
+    data.iter().map(|(key, value)| (key.clone(), encode(value.expose()))).collect()
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+struct Body<'a, M: Serialize> {
     api_version: &'static str,
     kind: &'static str,
     #[serde(rename = "type")]
-    type_: &'static str,
-    metadata: Head<'a>,
-    data: &'a RawValue,
+    type_: &'a str,
+    metadata: M,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    immutable: Option<bool>,
+    data: &'a Encoded,
+}
+
+impl<'a, M: Serialize> Body<'a, M> {
+    fn json(
+        type_: &'a str,
+        metadata: M,
+        immutable: Option<bool>,
+        data: &'a Encoded,
+    ) -> Result<SecretBytes, serde_json::Error> {
+        SecretBytes::json(&Self { api_version: "v1", kind: "Secret", type_, metadata, immutable, data })
+    }
 }
 
 #[derive(Serialize)]
@@ -80,18 +100,7 @@ impl RenderedSecret {
         content: Arc<Content>,
         fingerprint: Fingerprint,
     ) -> Self {
-        let mut data = Zeroizing::new(String::from("{"));
-        for (key, value) in &content.data {
-            if data.len() > 1 {
-                data.push(',');
-            }
-            // A key with its quotes, escaped; base64 needs no escaping.
-            data.push_str(&serde_json::Value::from(key.as_str()).to_string());
-            data.push_str(":\"");
-            data.push_str(&encode(value.expose()));
-            data.push('"');
-        }
-        data.push('}');
+        let data = encoded(&content.data);
         let marks = Arc::new(Marks::of(&metadata));
         Self { owner: id.owner(), id, hub, name, metadata, marks, fingerprint, data, content }
     }
@@ -102,37 +111,47 @@ impl RenderedSecret {
     ///
     /// # Errors
     /// Never in practice: texts under text keys always serialize.
-    pub fn body(&self, seen: Option<&ExistingCopy>) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(&Body {
-            api_version: "v1",
-            kind: "Secret",
-            type_: self.content.type_,
-            metadata: Head {
-                name: &self.name,
-                uid: seen.map(|copy| copy.uid.to_string()),
-                resource_version: seen.map(|copy| copy.resource_version.to_string()),
-                labels: &self.metadata.labels,
-                annotations: &self.metadata.annotations,
-            },
-            data: serde_json::from_str(&self.data)?,
-        })
+    pub fn body(&self, seen: Option<&ExistingCopy>) -> Result<SecretBytes, serde_json::Error> {
+        let head = Head {
+            name: &self.name,
+            uid: seen.map(|copy| copy.uid.to_string()),
+            resource_version: seen.map(|copy| copy.resource_version.to_string()),
+            labels: &self.metadata.labels,
+            annotations: &self.metadata.annotations,
+        };
+        Body::json(self.content.type_, head, None, &self.data)
     }
 
-    /// Updates a whole Secret that holds more than a plain one, so that the rest survives.
-    pub fn update(&self, secret: &mut Secret) {
-        let merged = take_metadata(&mut secret.metadata).merged(&self.metadata);
-        set_metadata(&mut secret.metadata, merged);
-        secret.type_ = Some(self.content.type_.to_owned());
-        let data = self.content.data.iter();
-        secret.data =
-            Some(data.map(|(key, value)| (key.clone(), ByteString(value.expose().to_vec()))).collect());
+    /// The body that updates a whole Secret that holds more than a plain one, so that the rest survives; but not what
+    /// `kubectl apply` noted there, which quotes the former values.
+    ///
+    /// # Errors
+    /// As [`RenderedSecret::body`].
+    pub fn update(&self, secret: &mut ReadSecret) -> Result<SecretBytes, serde_json::Error> {
+        secret.take_last_applied();
+        let meta = &mut secret.0.metadata;
+        let merged = take_metadata(meta).merged(&self.metadata);
+        set_metadata(meta, merged);
+        Body::json(self.content.type_, meta, secret.0.immutable, &self.data)
     }
 }
 
-/// Takes our marks off a copy of `id`.
-pub(crate) fn release(secret: &mut Secret, id: &CredentialId) {
-    let rest = take_metadata(&mut secret.metadata).released(id);
-    set_metadata(&mut secret.metadata, rest);
+/// The body that takes our marks off a copy of `id`, and changes nothing else.
+///
+/// # Errors
+/// As [`RenderedSecret::body`].
+pub(crate) fn release(
+    secret: &mut ReadSecret,
+    id: &CredentialId,
+) -> Result<SecretBytes, serde_json::Error> {
+    let data = encoded(&secret.take_data());
+    let applied = secret.take_last_applied();
+    let meta = &mut secret.0.metadata;
+    let mut rest = take_metadata(meta).released(id);
+    // It goes back to whoever applied it.
+    rest.annotations.extend(applied.map(|text| (LAST_APPLIED.to_owned(), text.text().to_owned())));
+    set_metadata(meta, rest);
+    Body::json(secret.type_(), &secret.0.metadata, secret.0.immutable, &data)
 }
 
 fn take_metadata(meta: &mut ObjectMeta) -> Metadata {
@@ -147,3 +166,7 @@ fn set_metadata(meta: &mut ObjectMeta, metadata: Metadata) {
     meta.annotations = Some(metadata.annotations);
     meta.managed_fields = None;
 }
+
+#[cfg(test)]
+#[path = "rendered_tests.rs"]
+mod tests;

@@ -30,6 +30,11 @@ pub(crate) const WORKERS: usize = 8;
 /// Credentials worked on at once in one cluster: they share its writes, so that a small one is served beside many large ones.
 pub(crate) const WORKERS_PER_CLUSTER: usize = 32;
 
+/// How many passwords are hashed at once: half of the cores are left to everything else.
+pub(crate) const fn hashes_at_once(cores: usize) -> usize {
+    if cores < 2 { 1 } else { cores / 2 }
+}
+
 /// How long one sync writes before the next credential has its turn.
 pub(crate) const SYNC_SLICE: Duration = secs(1);
 /// How old an answer to "who uses what" may be when a Secret is deleted; what the watch has shown since counts too.

@@ -27,6 +27,7 @@ mod faults;
 mod fleet;
 mod foreign_status;
 mod generated;
+mod hashing;
 mod hostile_tenant;
 mod in_cluster;
 mod last_good;

@@ -16,6 +16,8 @@ use crate::{
 };
 
 const ADOPT: &str = "claviger.dev/adopt";
+/// Where `kubectl apply` keeps what it applied, with all values.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const TYPE: &str = "kubernetes.io/dockerconfigjson";
 
 /// A Secret of somebody else, as a person would have made it.
@@ -39,7 +41,9 @@ async fn a_secret_that_is_handed_over_is_taken_over_in_place() -> Result<()> {
     test.policy().await?;
     let targets = test.targets(3).await?;
     // One is handed over before the credential is there, one after; one is not.
-    theirs(&test, &targets[0], TYPE, json!({ADOPT: id(&test, "reg"), "note": "kept"})).await?;
+    let applied =
+        json!({ADOPT: id(&test, "reg"), "note": "kept", LAST_APPLIED: "{\"stringData\":{\"a\":\"old\"}}"});
+    theirs(&test, &targets[0], TYPE, applied).await?;
     theirs(&test, &targets[1], TYPE, json!({})).await?;
     theirs(&test, &targets[2], TYPE, json!({})).await?;
     let [first, second, third] = [0, 1, 2].map(async |n: usize| exact(&test, &targets[n], "reg").await);
@@ -67,6 +71,9 @@ async fn a_secret_that_is_handed_over_is_taken_over_in_place() -> Result<()> {
         }
         assert_eq!(copy.labels().get("team").map(String::as_str), Some("a"), "what others put there stays");
     }
+    let first = test.secrets(&targets[0]).get("reg").await?;
+    assert_eq!(first.annotations().get("note").map(String::as_str), Some("kept"));
+    assert!(!first.annotations().contains_key(LAST_APPLIED), "it quotes the former value");
     assert_eq!(exact(&test, &targets[2], "reg").await?, third, "it was never handed over");
     wait_for(SOON, "the status to tell of the third alone", async || {
         let status = test.status("reg").await.map_err(|error| error.to_string())?;

@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use super::{
     Context, Error,
     clusters::Member,
-    keys::{Dirty, Memories},
+    keys::{Dirty, HashKey, Memories},
     patch::Target,
 };
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
         declared::{Declared, Lifecycle},
         desired::{DesiredState, SourceState, accepted},
         fingerprint::Fingerprint,
+        hashes::Hashes,
         identity::{CredentialId, OwnerId},
         ownership::Metadata,
         read_back,
@@ -38,7 +39,7 @@ use crate::{
     queue::Next,
     telemetry::Outcome,
 };
-use source::Candidate;
+use source::{Candidate, Read};
 
 /// What is remembered of a credential between two reconciles. All of it can be lost: it saves reads
 /// and writes, and nothing depends on it.
@@ -47,6 +48,9 @@ pub(super) struct Memory {
     /// The object that this is about; another one of the same name starts anew.
     uid: String,
     candidate: Option<Candidate>,
+    /// The generation, and the number of changes of the sources, for which passwords are being hashed.
+    hashing: Option<(i64, u64)>,
+    hashes: Hashes,
     /// The content that was accepted last.
     last_good: Option<Arc<Content>>,
     /// The revision that was given last, and the content that it was given to.
@@ -152,6 +156,7 @@ impl CredentialLoop {
         let source = match result {
             Some(Ok(content)) => SourceState::Resolved(content.notes.clone()),
             Some(Err(error)) => SourceState::Failed(error.clone()),
+            None if memory.hashing.is_some() => SourceState::Hashing,
             None => SourceState::NotRead,
         };
         let unreadable = matches!(&source, SourceState::Failed(error) if error.is_unreadable());
@@ -199,9 +204,11 @@ impl CredentialLoop {
         if !permitted {
             // What may go nowhere is not even read.
             memory.candidate = None;
+            self.stop_hashing(declared, memory);
             if copies.is_empty() {
                 // As after a restart: nobody has it any more, and the spec may have changed since.
                 memory.last_good = None;
+                memory.hashes = Hashes::default();
             }
         } else {
             let changes = context.stores.credentials.source_changes(&declared.source_secrets());
@@ -209,7 +216,10 @@ impl CredentialLoop {
             let anew = asked.is_some() && memory.sync_request != asked;
             memory.sync_request = asked;
             let holds = |candidate: &Candidate| !anew && candidate.holds(declared, changes, now);
-            if !memory.candidate.as_ref().is_some_and(holds) {
+            let wanted = Some((declared.generation(), changes));
+            let hashed = context.stores.hashing.collect(&declared.id.owner(), &mut memory.hashes);
+            let waits = !hashed && !anew && memory.hashing == wanted;
+            if !waits && !memory.candidate.as_ref().is_some_and(holds) {
                 let existing = match (spec.keeps_existing(), &memory.last_good) {
                     (false, _) => None,
                     // What this process wrote itself is known.
@@ -219,7 +229,17 @@ impl CredentialLoop {
                         copy.map(|copy| copy.data)
                     }
                 };
-                memory.candidate = Some(source::read(context, declared, spec, existing, now).await);
+                match source::read(context, declared, spec, existing, &mut memory.hashes, now).await {
+                    Read::Candidate(candidate) => {
+                        self.stop_hashing(declared, memory);
+                        memory.candidate = Some(candidate);
+                    }
+                    Read::Unhashed(unhashed) => {
+                        let (owner, namespace) = (declared.id.owner(), declared.id.namespace.clone());
+                        context.stores.hashing.begin(HashKey { owner, namespace }, unhashed);
+                        (memory.candidate, memory.hashing) = (None, wanted);
+                    }
+                }
             }
         }
         let failed = memory.candidate.as_ref().is_some_and(|candidate| candidate.result.is_err());
@@ -229,6 +249,13 @@ impl CredentialLoop {
             let copy = source::read_back(context, &places).await;
             let content = copy.and_then(|copy| Content::from_copy(copy, declared.recorded_validity()));
             memory.last_good = content.map(Arc::new);
+        }
+    }
+
+    /// No password of the credential is hashed any more.
+    fn stop_hashing(&self, declared: &Declared, memory: &mut Memory) {
+        if memory.hashing.take().is_some() {
+            self.context.stores.hashing.forget(&declared.id.owner());
         }
     }
 
@@ -304,6 +331,7 @@ impl CredentialLoop {
         }
         context.stores.desired.remove(owner);
         context.stores.outcomes.forget(owner);
+        context.stores.hashing.forget(owner);
         // Copies may be left: they are the sweep's now.
         for member in context.clusters.all() {
             context.queues.sync(owner, &member.name, Dirty::all());

@@ -8,7 +8,7 @@ use super::{CredentialLoop, Memory, blank, validity};
 use crate::{
     domain::{
         declared::Declared,
-        desired::DesiredState,
+        desired::{DesiredState, SourceState},
         removal::{ClusterFacts, Removal, Request},
     },
     queue::Next,
@@ -19,6 +19,7 @@ impl CredentialLoop {
     pub(super) fn finalize(&self, declared: &Declared, memory: &mut Memory) -> Next {
         let context = &self.context;
         let owner = declared.id.owner();
+        self.stop_hashing(declared, memory);
         let now = Timestamp::now();
         let before = context.stores.desired.get(&owner);
         let outcomes = context.stores.outcomes.of(&owner);
@@ -55,6 +56,9 @@ impl CredentialLoop {
             // Only users of what is a target now hold the deletion, also after a restart.
             (state.clusters, state.policies_readable) = self.targets(declared, spec, &members);
             state.secret_name = declared.secret_name();
+        }
+        if state.is_hashing() {
+            state.source = SourceState::NotRead;
         }
         let state = DesiredState {
             generation: declared.generation(),

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     cluster::describe,
     controller::Context,
     domain::{
-        content::{Content, Data, Inputs, SourceError, SourceSecret, data},
+        content::{Content, Data, Inputs, ReadSecret, SourceError, SourceSecret},
         credential::CredentialSpec,
         declared::Declared,
+        hashes::{Hashes, Unhashed},
         identity::NamespacedName,
         revision::CopyDigest,
         schedule::READ_BACK,
@@ -42,24 +43,36 @@ impl Candidate {
     }
 }
 
+/// What came of reading a source.
+pub(super) enum Read {
+    Candidate(Candidate),
+    /// First these have to be hashed.
+    Unhashed(Vec<Unhashed>),
+}
+
 /// Reads the source of a credential, and makes a content of it. `existing` gives a copy that exists, for kinds that
-/// keep a part of it.
+/// keep a part of it, and `hashes` those that are known.
 pub(super) async fn read(
     context: &Context,
     declared: &Declared,
     spec: &Arc<dyn CredentialSpec>,
     existing: Option<Data>,
+    hashes: &mut Hashes,
     now: Timestamp,
-) -> Candidate {
+) -> Read {
     let names = declared.source_secrets();
     // Before they are read, so that no change is missed.
     let changes = context.stores.credentials.source_changes(&names);
     let result = match fetch_all(context, &names).await {
-        Ok(sources) => render(spec, sources, existing, now).await.map(Arc::new),
+        Ok(sources) => match render(context, &**spec, &sources, existing.as_ref(), hashes, now) {
+            Ok(Ok(content)) => Ok(Arc::new(content)),
+            Ok(Err(unhashed)) => return Read::Unhashed(unhashed),
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
     let until = validity(&result).and_then(|validity| validity.next_change(now));
-    Candidate { generation: declared.generation(), changes, until, result }
+    Read::Candidate(Candidate { generation: declared.generation(), changes, until, result })
 }
 
 /// When what the source gave is valid.
@@ -75,33 +88,30 @@ async fn fetch_all(context: &Context, names: &[NamespacedName]) -> Result<Vec<So
     for name in names {
         let found = context.local().connection.secret(&name.namespace, &name.name).await;
         let found = found.map_err(|error| SourceError::unreadable(&name.name, &describe(&error)))?;
-        let version = found.as_ref().and_then(|secret| secret.metadata.resource_version.clone());
+        let version = found.as_ref().and_then(|secret| secret.0.metadata.resource_version.clone());
         context.queues.credentials(context.stores.credentials.source_read(name, version));
         secrets.extend(found.map(|secret| take(&name.name, secret)));
     }
     Ok(secrets)
 }
 
-/// Renders; where that is slow, beside the runtime's own threads.
-async fn render(
-    spec: &Arc<dyn CredentialSpec>,
-    sources: Vec<SourceSecret>,
-    existing: Option<Data>,
+/// Renders, unless passwords have to be hashed first.
+fn render(
+    context: &Context,
+    spec: &dyn CredentialSpec,
+    sources: &[SourceSecret],
+    existing: Option<&Data>,
+    hashes: &mut Hashes,
     now: Timestamp,
-) -> Result<Content, SourceError> {
+) -> Result<Result<Content, Vec<Unhashed>>, SourceError> {
     let mut entropy = [0; 32];
     rand::fill(&mut entropy);
-    if !spec.keeps_existing() {
-        return spec.render(Inputs { sources: &sources, existing: None, now, entropy: &entropy });
-    }
-    let spec = spec.clone();
-    let rendered = tokio::task::spawn_blocking(move || {
-        spec.render(Inputs { sources: &sources, existing: existing.as_ref(), now, entropy: &entropy })
-    });
-    match rendered.await {
-        Ok(rendered) => rendered,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(SourceError::unreadable("", "rendering was cut short")),
+    let inputs = Inputs { sources, existing, hashes: &Data::new(), now, entropy: &entropy };
+    let unhashed = hashes.plan(&context.fingerprints, &spec.passwords(inputs)?, &entropy);
+    if unhashed.is_empty() {
+        spec.render(Inputs { hashes: hashes.texts(), ..inputs }).map(Ok)
+    } else {
+        Ok(Err(unhashed))
     }
 }
 
@@ -136,10 +146,6 @@ async fn read_copy(context: &Context, place: &CopyDigest) -> Option<SourceSecret
 }
 
 /// A Secret with its values where they are wiped.
-fn take(name: &str, secret: Secret) -> SourceSecret {
-    SourceSecret {
-        name: name.to_owned(),
-        type_: secret.type_.unwrap_or_else(|| "Opaque".to_owned()),
-        data: data(secret.data),
-    }
+fn take(name: &str, mut secret: ReadSecret) -> SourceSecret {
+    SourceSecret { name: name.to_owned(), type_: secret.type_().to_owned(), data: secret.take_data() }
 }

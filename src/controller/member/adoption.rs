@@ -6,23 +6,23 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, ListParams, ObjectMeta, PatchParams, PostParams, Preconditions},
-    core::PartialObjectMeta,
 };
 use serde_json::json;
 use tracing::{info, warn};
 
 use crate::{
     api::{AdoptedFrom, ClusterTool, LABEL_MANAGED_BY, MANAGER, MemberCluster, MemberClusterSpec},
-    cluster::reflector::{self, Store, reflect},
+    cluster::{
+        SecretMetadata,
+        reflector::{self, Store, reflect},
+    },
     controller::{Context, Error, events::about, patch},
     domain::{
         access,
         adoption::{ARGOCD_SKIP, Scope},
-        content,
         event::{Action, Note},
         identity::NamespacedName,
         member::{ARGOCD_CLUSTER, ARGOCD_LABEL, CLUSTER_API_LABEL, CLUSTER_API_SUFFIX},
@@ -189,10 +189,10 @@ impl Adoption {
             ClusterTool::ArgoCD => {
                 let connection = &self.context.local().connection;
                 let found = connection.secret(&key.namespace, &key.name).await;
-                let Some(found) = found.map_err(Error::api("read a cluster Secret of Argo CD"))? else {
+                let Some(mut found) = found.map_err(Error::api("read a cluster Secret of Argo CD"))? else {
                     return Ok(None);
                 };
-                let data = content::data(found.data);
+                let data = found.take_data();
                 if access::is_in_cluster(&data) {
                     return Ok(None);
                 }
@@ -246,7 +246,7 @@ impl Adoption {
             is_news = known.told.replace(text.clone()).as_ref() != Some(&text);
         });
         if is_news {
-            let about = about(&Secret { metadata: secret, ..Secret::default() }, &());
+            let about = about(&SecretMetadata { metadata: secret }, &());
             let note = Note::warning(Reason::NameTaken, Action::Adopt, text);
             self.context.events.publish(&about, &note).await;
         }
@@ -293,7 +293,7 @@ impl Secrets {
 }
 
 impl Store for Secrets {
-    type Object = PartialObjectMeta<Secret>;
+    type Object = SecretMetadata;
 
     fn upsert(&mut self, object: Self::Object, _: bool) {
         let key = self.key(&reflector::name_of(&object.metadata));

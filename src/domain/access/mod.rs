@@ -15,6 +15,7 @@ pub use kubeconfig::kubeconfig;
 use base64::{Engine as _, engine::general_purpose::STANDARD_PAD_INDIFFERENT as BASE64};
 use http::Uri;
 use rustls::pki_types::ServerName;
+use zeroize::Zeroizing;
 
 use super::{certificate, sensitive::SecretBytes};
 
@@ -165,9 +166,10 @@ fn server(text: &str, allow_insecure: bool) -> Result<Uri, AccessError> {
 
 fn decode(data: &SecretBytes, field: &'static str) -> Result<SecretBytes, AccessError> {
     // YAML folds what is long, and people wrap it. Padding is optional: both forms are in use.
-    let packed =
-        SecretBytes::new(data.expose().iter().copied().filter(|b| !b.is_ascii_whitespace()).collect());
-    BASE64.decode(packed.expose()).map(SecretBytes::new).map_err(|_| AccessError::NotBase64 { field })
+    // All room is taken at once, so that growing leaves no copy of a key behind.
+    let mut packed = Zeroizing::new(Vec::with_capacity(data.expose().len()));
+    packed.extend(data.expose().iter().filter(|byte| !byte.is_ascii_whitespace()));
+    BASE64.decode(&*packed).map(SecretBytes::new).map_err(|_| AccessError::NotBase64 { field })
 }
 
 fn authorities(data: &SecretBytes, field: &'static str) -> Result<Vec<Vec<u8>>, AccessError> {

@@ -10,13 +10,12 @@ pub(crate) use status::{Observation, note, status, told_how_connecting_ended, wo
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Secret;
 use thiserror::Error;
 
 use super::{
     access::{self, Access, AccessError},
     adoption::Adopt,
-    content::data,
+    content::ReadSecret,
     identity::NamespacedName,
     reason::Reason,
 };
@@ -123,14 +122,14 @@ fn access_secret(spec: &MemberClusterSpec, operator_namespace: &str) -> Namespac
 pub fn read(
     spec: &MemberClusterSpec,
     place: &NamespacedName,
-    found: Option<Secret>,
+    found: Option<ReadSecret>,
     allow_insecure: bool,
 ) -> Result<Access, MemberError> {
     let secret = place.to_string();
-    let Some(found) = found else { return Err(MemberError::SecretMissing { secret }) };
-    let data = data(found.data);
+    let Some(mut found) = found else { return Err(MemberError::SecretMissing { secret }) };
+    let data = found.take_data();
     if let Some(from) = &spec.adopted_from {
-        check_mark(from, &found.metadata.labels.unwrap_or_default(), &secret)?;
+        check_mark(from, &found.0.metadata.labels.take().unwrap_or_default(), &secret)?;
         if from.tool == ClusterTool::ArgoCD {
             let what = format!("Secret '{secret}'");
             return access::argocd(&data, allow_insecure)

@@ -1,5 +1,6 @@
 use k8s_openapi::{
     ByteString,
+    api::core::v1::Secret,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
     jiff::Timestamp,
 };
@@ -32,7 +33,7 @@ fn secret(labels: &[(&str, &str)], data: &[(&str, &str)]) -> Secret {
 }
 
 fn read_spec(spec: &MemberClusterSpec, adopt: &Adopt, found: Option<&Secret>) -> Result<Access, MemberError> {
-    read(spec, &place(spec, OPERATOR, adopt)?, found.cloned(), false)
+    read(spec, &place(spec, OPERATOR, adopt)?, found.cloned().map(ReadSecret), false)
 }
 
 #[test]

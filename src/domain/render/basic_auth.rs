@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
-use zeroize::Zeroizing;
 
 use super::value::{self, invalid};
 use crate::{
@@ -12,6 +11,7 @@ use crate::{
         SecretBytes,
         content::{Content, Data, Inputs, SourceError, SourceSecret, Warning},
         credential::{CredentialSpec, Source},
+        hashes::Password,
         htpasswd,
     },
 };
@@ -30,6 +30,16 @@ impl CredentialSpec for BasicAuthCredentialSpec {
         let names: BTreeSet<&String> =
             self.users.iter().map(|user| &user.secret_ref.name).chain(single).collect();
         Source::Secrets(names.into_iter().cloned().collect())
+    }
+
+    fn passwords<'a>(&'a self, inputs: Inputs<'a>) -> Result<Vec<Password<'a>>, SourceError> {
+        match hash(self) {
+            Some(PasswordHash::Bcrypt | PasswordHash::Sha512Crypt) => {
+                passwords(self, &users(self, inputs)?, inputs.existing)
+            }
+            // Made in no time.
+            Some(PasswordHash::Sha1) | None => Ok(Vec::new()),
+        }
     }
 
     fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError> {
@@ -72,10 +82,10 @@ fn render(spec: &BasicAuthCredentialSpec, inputs: Inputs<'_>) -> Result<Content,
     let users = users(spec, inputs)?;
     let (type_, data) = match spec.format {
         BasicAuthFormat::BasicAuth => ("kubernetes.io/basic-auth", plain(&users)),
-        BasicAuthFormat::Htpasswd => ("Opaque", file(spec, &users, inputs, "auth")?),
-        BasicAuthFormat::NginxOrg => ("nginx.org/htpasswd", file(spec, &users, inputs, "htpasswd")?),
-        BasicAuthFormat::EnvoyGateway => ("Opaque", file(spec, &users, inputs, ".htpasswd")?),
-        BasicAuthFormat::HtpasswdMap => ("Opaque", map(spec, &users, inputs)?),
+        BasicAuthFormat::NginxOrg => ("nginx.org/htpasswd", hashed(spec, &users, inputs)?),
+        BasicAuthFormat::Htpasswd | BasicAuthFormat::EnvoyGateway | BasicAuthFormat::HtpasswdMap => {
+            ("Opaque", hashed(spec, &users, inputs)?)
+        }
     };
     let weak = users.values().any(|user| value::is_weak(user.password.text));
     let warnings = [
@@ -156,59 +166,69 @@ fn plain(users: &Users<'_>) -> Data {
     pairs.collect()
 }
 
-/// One htpasswd file, a line for each user.
-fn file(
+/// The key of the file, where all users stand in one.
+fn file_key(format: BasicAuthFormat) -> Option<&'static str> {
+    match format {
+        BasicAuthFormat::Htpasswd => Some("auth"),
+        BasicAuthFormat::NginxOrg => Some("htpasswd"),
+        BasicAuthFormat::EnvoyGateway => Some(".htpasswd"),
+        BasicAuthFormat::BasicAuth | BasicAuthFormat::HtpasswdMap => None,
+    }
+}
+
+/// One file with a line for each user, or a key for each user.
+fn hashed(
     spec: &BasicAuthCredentialSpec,
     users: &Users<'_>,
     inputs: Inputs<'_>,
-    key: &'static str,
 ) -> Result<Data, SourceError> {
-    let existing = inputs.existing.and_then(|data| data.get(key));
-    let existing = existing.and_then(|bytes| std::str::from_utf8(bytes.expose()).ok()).unwrap_or_default();
-    let existing: BTreeMap<&str, &str> = existing.lines().filter_map(|line| line.split_once(':')).collect();
-    let hashes = hashes(spec, users, inputs, |name| existing.get(name).copied())?;
-    // In one piece, so that no part of it is left behind where it grew.
-    let length = hashes.iter().map(|(name, hash)| name.len() + hash.len() + 2).sum();
-    let mut file = Vec::with_capacity(length);
-    for (name, hash) in hashes {
-        for part in [name, ":", &hash, "\n"] {
-            file.extend_from_slice(part.as_bytes());
-        }
-    }
-    Ok(Data::from([(key.into(), SecretBytes::new(file))]))
+    let hashes = hashes(spec, users, inputs)?;
+    let Some(key) = file_key(spec.format) else {
+        return Ok(hashes.into_iter().map(|(name, hash)| (name.to_owned(), hash)).collect());
+    };
+    let lines = hashes.iter().flat_map(|(name, hash)| [name.as_bytes(), b":", hash.expose(), b"\n"]);
+    Ok(Data::from([(key.into(), SecretBytes::concat(&lines.collect::<Vec<_>>()))]))
 }
 
-/// A key for each user.
-fn map(spec: &BasicAuthCredentialSpec, users: &Users<'_>, inputs: Inputs<'_>) -> Result<Data, SourceError> {
-    let hashes =
-        hashes(spec, users, inputs, |name| std::str::from_utf8(inputs.existing?.get(name)?.expose()).ok())?;
-    Ok(hashes.into_iter().map(|(name, hash)| (name.to_owned(), hash.as_str().into())).collect())
-}
-
-/// A hash for each user: the existing one where it holds, so that nothing is written for the sake
-/// of another salt.
+/// A hash for each user: the one that was made ahead, where it was.
 fn hashes<'a>(
     spec: &BasicAuthCredentialSpec,
     users: &Users<'a>,
-    inputs: Inputs<'_>,
-    existing: impl Fn(&str) -> Option<&'a str>,
-) -> Result<Vec<(&'a str, Zeroizing<String>)>, SourceError> {
-    let hash = hash(spec).unwrap_or(PasswordHash::Bcrypt);
-    // All are judged before the first is hashed, which takes its time.
-    for user in users.values() {
-        if let Some(problem) = htpasswd::problem(hash, user.password.text) {
-            return Err(invalid(user.secret, user.password.key, &problem));
-        }
-    }
-    let hashed = users.iter().map(|(name, user)| {
-        let password = user.password.text;
-        let text = match existing(name) {
-            Some(found) if htpasswd::holds(hash, password, found) => Zeroizing::new(found.to_owned()),
-            _ => htpasswd::make(hash, name, password, inputs.entropy),
-        };
-        (*name, text)
+    inputs: Inputs<'a>,
+) -> Result<Vec<(&'a str, SecretBytes)>, SourceError> {
+    let passwords = passwords(spec, users, inputs.existing)?.into_iter().map(|password| {
+        let made = inputs.hashes.get(password.user).cloned();
+        (password.user, made.unwrap_or_else(|| password.hashed(inputs.entropy)))
     });
-    Ok(hashed.collect())
+    Ok(passwords.collect())
+}
+
+/// The passwords to be hashed, with what an existing copy has for their users. All are judged before the first is
+/// hashed, which takes its time.
+fn passwords<'a>(
+    spec: &BasicAuthCredentialSpec,
+    users: &Users<'a>,
+    existing: Option<&'a Data>,
+) -> Result<Vec<Password<'a>>, SourceError> {
+    let Some(hash) = hash(spec) else { return Ok(Vec::new()) };
+    let existing = existing.map(|data| existing_hashes(spec.format, data)).unwrap_or_default();
+    let passwords = users.iter().map(|(name, user)| {
+        let password = user.password.text;
+        match htpasswd::problem(hash, password) {
+            Some(problem) => Err(invalid(user.secret, user.password.key, &problem)),
+            None => Ok(Password { hash, user: name, password, existing: existing.get(name).copied() }),
+        }
+    });
+    passwords.collect()
+}
+
+/// What an existing copy has for each user.
+fn existing_hashes(format: BasicAuthFormat, data: &Data) -> BTreeMap<&str, &str> {
+    let Some(key) = file_key(format) else {
+        return data.iter().map(|(name, hash)| (name.as_str(), hash.text())).collect();
+    };
+    let lines = data.get(key).into_iter().flat_map(|file| file.text().lines());
+    lines.filter_map(|line| line.split_once(':')).collect()
 }
 
 /// Says that newlines were left out, if they were.

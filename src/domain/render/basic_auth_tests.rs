@@ -37,7 +37,8 @@ fn draw(
     existing: Option<&Data>,
     entropy: u8,
 ) -> Result<Content, SourceError> {
-    render(spec, Inputs { sources, existing, now: Timestamp::UNIX_EPOCH, entropy: &[entropy; 32] })
+    let hashes = &Data::new();
+    render(spec, Inputs { sources, existing, hashes, now: Timestamp::UNIX_EPOCH, entropy: &[entropy; 32] })
 }
 
 fn text<'a>(content: &'a Content, key: &str) -> &'a str {
@@ -143,6 +144,50 @@ fn a_new_password_changes_its_user_only() {
         .map(|(_, new)| new.split_once(':').unwrap().0)
         .collect();
     assert_eq!(differ, ["bob"]);
+}
+
+#[test]
+fn hashes_that_were_made_ahead_are_taken_as_they_are() {
+    let sources = sources("alice-password", "bob-password", "carol-password");
+    let existing =
+        Data::from([("auth".into(), "alice:old\nbob:x\n".into()), ("zz".into(), "bob:stray\n".into())]);
+    let hashes = Data::from(["alice", "bob", "carol"].map(|user| (user.to_owned(), SecretBytes::from(user))));
+    for (format, hash, ahead) in [
+        ("Htpasswd", None, 3),
+        ("HtpasswdMap", Some(PasswordHash::Sha512Crypt), 3),
+        ("Htpasswd", Some(PasswordHash::Sha1), 0),
+        ("EnvoyGateway", None, 0),
+    ] {
+        let spec = BasicAuthCredentialSpec { hash, ..team(format) };
+        let (existing, hashes) = (Some(&existing), &hashes);
+        let inputs =
+            Inputs { sources: &sources, existing, hashes, now: Timestamp::UNIX_EPOCH, entropy: &[0; 32] };
+        let passwords = spec.passwords(inputs).unwrap();
+        assert_eq!(passwords.len(), ahead, "{format} {hash:?}");
+        if format == "Htpasswd" && ahead > 0 {
+            let existing: Vec<_> = passwords.iter().map(|password| password.existing).collect();
+            assert_eq!(existing, [Some("old"), Some("x"), None]);
+            let content = spec.render(inputs).unwrap();
+            assert_eq!(text(&content, "auth"), "alice:alice\nbob:bob\ncarol:carol\n");
+        }
+    }
+    // What is wrong with a source is told before anything is hashed.
+    let long = sources_with_long();
+    let inputs = Inputs {
+        sources: &long,
+        existing: None,
+        hashes: &hashes,
+        now: Timestamp::UNIX_EPOCH,
+        entropy: &[0; 32],
+    };
+    assert_eq!(
+        team("Htpasswd").passwords(inputs).err().map(|error| error.reason),
+        Some(Reason::InvalidFormat)
+    );
+}
+
+fn sources_with_long() -> [SourceSecret; 2] {
+    sources("alice-password", &"x".repeat(73), "carol-password")
 }
 
 #[test]

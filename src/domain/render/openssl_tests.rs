@@ -102,6 +102,7 @@ fn judge(certificate: &[u8], key: &[u8]) -> Judged {
     credential().render(Inputs {
         sources: &[secret],
         existing: None,
+        hashes: &BTreeMap::new(),
         now: Timestamp::now(),
         entropy: &[0; 32],
     })

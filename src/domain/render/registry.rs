@@ -174,12 +174,12 @@ fn docker_config(key: &str, username: &str, password: &str, email: Option<&str>)
         email: Option<&'a str>,
         auth: &'a str,
     }
-    let pair = Zeroizing::new(format!("{username}:{password}"));
-    let auth = encode(pair.as_bytes());
+    let pair = SecretBytes::concat(&[username.as_bytes(), b":", password.as_bytes()]);
+    let auth = encode(pair.expose());
     let login = Login { username, password, email, auth: &auth };
     let file = BTreeMap::from([("auths", BTreeMap::from([(key, login)]))]);
     // Strings under string keys always serialize.
-    SecretBytes::new(serde_json::to_vec(&file).unwrap_or_default())
+    SecretBytes::json(&file).unwrap_or_else(|_| SecretBytes::new(Vec::new()))
 }
 
 #[cfg(test)]

@@ -68,6 +68,9 @@ fn source_resolved(seen: &Observation<'_>) -> Verdict {
             Reason::NotRead,
             "the source Secret is not read as long as there is nowhere to write to",
         ),
+        SourceState::Hashing => {
+            Verdict::new(Unknown, Reason::Progressing, "passwords are being hashed; copies stay as they are")
+        }
         SourceState::UnreadableSpec(error) => unreadable(error),
     }
 }
@@ -132,7 +135,11 @@ fn synced(seen: &Observation<'_>) -> Verdict {
         return Verdict::new(False, reason, format!("{place} have the Secret: {}{rest}", told.join("; ")));
     }
     if synced < desired || seen.is_pending() {
-        let why = if seen.desired.secret.is_some() { "" } else { ", and the source gives nothing to write" };
+        let why = match &seen.desired.secret {
+            _ if seen.desired.is_hashing() => ", and passwords are being hashed",
+            Some(_) => "",
+            None => ", and the source gives nothing to write",
+        };
         return Verdict::new(False, Reason::Progressing, format!("{place} have the Secret{why}{rest}"));
     }
     if desired == 0 {
@@ -327,7 +334,7 @@ fn progress(seen: &Observation<'_>, source: &Verdict, synced: &Verdict) -> (Verd
         SourceState::Failed(_) | SourceState::UnreadableSpec(_) => {
             return stalled(source.reason, &source.message);
         }
-        SourceState::Resolved(_) | SourceState::NotRead => {}
+        SourceState::Resolved(_) | SourceState::NotRead | SourceState::Hashing => {}
     }
     if seen.is_pending() {
         return busy(Reason::Progressing, &synced.message);

@@ -192,9 +192,11 @@ async fn what_the_operator_does_passes() -> Result<()> {
     orphan.metadata.labels = copy("ours").metadata.labels;
     refused("taking it back", test.thief.replace("ours", &params, &orphan).await, "not its own");
 
-    // Somebody else's, whose owner hands it over.
-    let handed = json!({"claviger.dev/adopt": "RegistryCredential/a/b"});
-    let handed = test.create(&test.owner, secret("handed", PULL, json!({"team": "web"}), handed)).await?;
+    // A Secret that its owner hands over, with what kubectl noted of it; nothing but a takeover is done to it.
+    let applied = json!({"claviger.dev/adopt": "RegistryCredential/a/b", "kubectl.kubernetes.io/last-applied-configuration": "{}"});
+    let handed = test.create(&test.owner, secret("handed", PULL, json!({"team": "web"}), applied)).await?;
+    refused("written to", test.thief.replace("handed", &params, &handed).await, "take its labels off");
+    refused("deleted", test.thief.delete("handed", &DeleteParams::default()).await, "not its own");
     let mut taken = copy("handed");
     taken.metadata.resource_version = handed.metadata.resource_version;
     test.thief.replace("handed", &params, &taken).await?;
