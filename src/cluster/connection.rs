@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
-use super::connector::Connector;
+use super::{connector::Connector, object::WholeSecret};
 use crate::lock::Lock;
 
 /// The connection to a cluster.
@@ -50,6 +50,7 @@ impl Connection {
     /// # Errors
     /// What the API server answered.
     pub async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>, kube::Error> {
-        Api::namespaced(self.client(), namespace).get_opt(name).await
+        let api: Api<WholeSecret> = Api::namespaced(self.client(), namespace);
+        Ok(api.get_opt(name).await?.map(Secret::from))
     }
 }

@@ -1,9 +1,9 @@
 //! Objects as the caches decode them: only what a plan needs, straight from the wire.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use k8s_openapi::{
-    NamespaceResourceScope,
+    ByteString, NamespaceResourceScope,
     api::core::v1::{Namespace, Pod, Secret},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
 };
@@ -11,8 +11,9 @@ use kube::Resource;
 use serde::{Deserialize, Deserializer};
 
 use crate::domain::{
-    SecretBytes,
+    SecretBytes, bounded,
     pod_secrets::{PodSecrets, is_finished},
+    schedule::{MAX_ENTRIES, MAX_PARTS},
 };
 
 /// A Namespace without its managed fields and spec.
@@ -33,11 +34,37 @@ pub struct MarkedSecret {
     #[serde(rename = "type", default)]
     pub type_: String,
     /// Its data, in base64. An empty value may come as null.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "map")]
     pub data: BTreeMap<String, Option<SecretBytes>>,
     /// Whether it is immutable.
     #[serde(default)]
     pub immutable: bool,
+}
+
+/// A whole Secret, but for its managed fields.
+#[derive(Clone, Deserialize, Resource)]
+#[resource(inherit = Secret)]
+pub(crate) struct WholeSecret {
+    #[serde(deserialize_with = "slim")]
+    metadata: ObjectMeta,
+    #[serde(rename = "type")]
+    type_: Option<String>,
+    #[serde(default, deserialize_with = "map")]
+    data: BTreeMap<String, ByteString>,
+    immutable: Option<bool>,
+}
+
+impl fmt::Debug for WholeSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WholeSecret").field("name", &self.metadata.name).finish_non_exhaustive()
+    }
+}
+
+impl From<WholeSecret> for Secret {
+    fn from(whole: WholeSecret) -> Self {
+        let WholeSecret { metadata, type_, data, immutable } = whole;
+        Self { metadata, type_, data: Some(data), immutable, ..Self::default() }
+    }
 }
 
 /// Any Secret, as metadata: its values are not even asked for. Of the answer to a write, too, no more is read.
@@ -100,32 +127,57 @@ impl SlimPod {
     }
 }
 
+fn map<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, T>, D::Error> {
+    bounded::map::<_, _, MAX_ENTRIES>(deserializer)
+}
+
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    bounded::list::<_, _, MAX_PARTS>(deserializer)
+}
+
 /// Reads metadata without managed fields, which are most of its bytes.
-fn slim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
+pub(super) fn slim<'de, D, M>(deserializer: D) -> Result<M, D::Error>
+where
+    D: Deserializer<'de>,
+    M: From<ObjectMeta>,
+{
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
     struct Slim {
         name: Option<String>,
+        generate_name: Option<String>,
         namespace: Option<String>,
         uid: Option<String>,
         resource_version: Option<String>,
+        generation: Option<i64>,
+        creation_timestamp: Option<Time>,
         deletion_timestamp: Option<Time>,
-        labels: Option<BTreeMap<String, String>>,
-        annotations: Option<BTreeMap<String, String>>,
-        finalizers: Option<Vec<String>>,
-        owner_references: Option<Vec<OwnerReference>>,
+        #[serde(deserialize_with = "map")]
+        labels: BTreeMap<String, String>,
+        #[serde(deserialize_with = "map")]
+        annotations: BTreeMap<String, String>,
+        #[serde(deserialize_with = "list")]
+        finalizers: Vec<String>,
+        #[serde(deserialize_with = "list")]
+        owner_references: Vec<OwnerReference>,
     }
     let slim = Slim::deserialize(deserializer)?;
-    Ok(ObjectMeta {
+    let meta = ObjectMeta {
         name: slim.name,
+        generate_name: slim.generate_name,
         namespace: slim.namespace,
         uid: slim.uid,
         resource_version: slim.resource_version,
+        generation: slim.generation,
+        creation_timestamp: slim.creation_timestamp,
         deletion_timestamp: slim.deletion_timestamp,
-        labels: slim.labels,
-        annotations: slim.annotations,
-        finalizers: slim.finalizers,
-        owner_references: slim.owner_references,
+        labels: Some(slim.labels),
+        annotations: Some(slim.annotations),
+        finalizers: Some(slim.finalizers),
+        owner_references: Some(slim.owner_references),
         ..ObjectMeta::default()
-    })
+    };
+    Ok(meta.into())
 }

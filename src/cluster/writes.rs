@@ -20,10 +20,11 @@ use super::{
 use crate::{
     domain::{
         failure::Failure,
+        foreign_text::foreign_text,
         identity::{NamespacedName, OwnerId},
         ownership::{Metadata, Ownership},
         rendered::{RenderedSecret, release},
-        schedule::LIVE_REFERENCES_FEW,
+        schedule::{LIVE_REFERENCES_FEW, MAX_WORD},
         snapshot::ExistingCopy,
     },
     telemetry::{WriteOperation, WriteResult},
@@ -72,17 +73,16 @@ impl Writer {
         secret: &RenderedSecret,
         may: impl FnOnce(&Metadata) -> bool,
     ) -> Result<bool, WriteError> {
-        let api = self.secrets(name);
-        let mut found = api.get(&name.name).await?;
+        let mut found = self.secret(name).await?;
         let same_type = found.type_.as_deref() == Some(secret.content.type_);
         if found.metadata.uid.as_deref() != Some(uid) || !same_type || !may(&metadata_of(&found.metadata)) {
             return Err(WriteError::Changed);
         }
         secret.update(&mut found);
-        let written = api.replace(&name.name, &PostParams::default(), &found).await?;
-        let metadata = metadata_of(&written.metadata);
-        let immutable = written.immutable == Some(true);
-        Ok(self.wrote(name, WriteOperation::Update, &written.metadata, &metadata, immutable, secret))
+        let written = self.replace(name, &found).await?;
+        let metadata = metadata_of(&written);
+        let immutable = found.immutable == Some(true);
+        Ok(self.wrote(name, WriteOperation::Update, &written, &metadata, immutable, secret))
     }
 
     pub(super) async fn delete(
@@ -106,7 +106,9 @@ impl Writer {
             }),
             ..DeleteParams::default()
         };
-        self.secrets(name).delete(&name.name, &params).await?;
+        let delete = requests(name).delete(&name.name, &params).map_err(|_| WriteError::Changed)?;
+        // What is left of it, if anything, the watch shows.
+        self.shared.connection.client().request_text(delete).await?;
         self.removed(name, WriteOperation::Delete);
         Ok(true)
     }
@@ -166,11 +168,10 @@ impl Writer {
 
     /// Takes our marks off a copy and leaves it.
     pub(super) async fn release(&self, name: &NamespacedName, job: Job<'_>) -> Result<bool, WriteError> {
-        let api = self.secrets(name);
-        let mut found = api.get(&name.name).await?;
+        let mut found = self.secret(name).await?;
         if metadata_of(&found.metadata).ownership(job.id, &self.shared.options.hub) == Ownership::Ours {
             release(&mut found);
-            api.replace(&name.name, &PostParams::default(), &found).await?;
+            self.replace(name, &found).await?;
         }
         self.removed(name, WriteOperation::Update);
         Ok(true)
@@ -181,7 +182,8 @@ impl Writer {
     async fn inspect(&self, name: &NamespacedName, secret: &RenderedSecret) -> Result<bool, WriteError> {
         // From here on the watch tells us when the name may be free: also while we look.
         self.shared.write().wait_for(vec![name.clone()], &secret.owner);
-        let found = self.secrets(name).get_metadata_opt(&name.name).await?.ok_or(WriteError::Changed)?;
+        let api: Api<SecretMetadata> = Api::namespaced(self.shared.connection.client(), &name.namespace);
+        let found = api.get_opt(&name.name).await?.ok_or(WriteError::Changed)?;
         let metadata = metadata_of(&found.metadata);
         let owner = match metadata.ownership(&secret.id, &secret.hub) {
             Ownership::Ours => {
@@ -195,7 +197,7 @@ impl Writer {
                 return Ok(false);
             }
             Ownership::Foreign if metadata.is_handed_to(&secret.id) => {
-                let found = self.secrets(name).get(&name.name).await?;
+                let found = self.secret(name).await?;
                 let (type_, wanted) = (found.type_.as_deref().unwrap_or("Opaque"), secret.content.type_);
                 if type_ == wanted {
                     // It is taken over in place, so that it keeps its uid.
@@ -203,6 +205,7 @@ impl Writer {
                     let handed = |found: &Metadata| found.is_handed_to(&secret.id);
                     return self.update_whole(name, &uid, secret, handed).await;
                 }
+                let type_ = foreign_text(type_, MAX_WORD);
                 format!("somebody else who hands it over, but is of type '{type_}' and not '{wanted}',")
             }
             Ownership::Other(owner) => owner,
@@ -249,8 +252,14 @@ impl Writer {
         Ok(self.shared.connection.client().request::<SecretMetadata>(write).await?.metadata)
     }
 
-    fn secrets(&self, name: &NamespacedName) -> Api<Secret> {
-        Api::namespaced(self.shared.connection.client(), &name.namespace)
+    /// Reads a whole Secret.
+    async fn secret(&self, name: &NamespacedName) -> Result<Secret, WriteError> {
+        self.shared.connection.secret(&name.namespace, &name.name).await?.ok_or(WriteError::Gone)
+    }
+
+    async fn replace(&self, name: &NamespacedName, secret: &Secret) -> Result<ObjectMeta, WriteError> {
+        let body = serde_json::to_vec(secret).map_err(|_| WriteError::Changed)?;
+        self.send(requests(name).replace(&name.name, &PostParams::default(), body)).await
     }
 }
 

@@ -26,6 +26,7 @@ mod faults;
 mod fleet;
 mod foreign_status;
 mod generated;
+mod hostile_member;
 mod in_cluster;
 mod last_good;
 mod leadership;

@@ -9,9 +9,8 @@ use std::{
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, ObjectMeta, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, ListParams, ObjectMeta, PatchParams, PostParams, Preconditions},
     core::PartialObjectMeta,
-    runtime::watcher,
 };
 use serde_json::json;
 use tracing::{info, warn};
@@ -87,7 +86,7 @@ impl Adoption {
                 Scope::All => Api::all(client),
                 Scope::Namespace(namespace) => Api::namespaced(client, namespace),
             };
-            let config = watcher::Config::default().labels(labels);
+            let config = ListParams::default().labels(labels);
             let secrets = Secrets { adoption: self.clone(), tool };
             let watch = reflect(&context.connector, name, api, config, secrets)?;
             context.supervisor.spawn_endless(format!("watch of {name}"), watch);

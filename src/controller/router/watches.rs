@@ -5,8 +5,8 @@ use std::{borrow::Cow, sync::Arc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Resource, ResourceExt,
+    api::ListParams,
     core::{ApiResource, DynamicResourceScope},
-    runtime::watcher,
 };
 
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
 /// When a client cannot be made.
 pub(crate) fn watch(context: &Arc<Context>) -> Result<(), kube::Error> {
     let Context { connector, supervisor, .. } = &**context;
-    let config = watcher::Config::default;
+    let config = ListParams::default;
     let store = Policies { context: context.clone(), changed: false };
     let watch = reflect(connector, "distributionpolicies", Api::all, config(), store)?;
     supervisor.spawn_endless("watch of DistributionPolicy", watch);
