@@ -22,6 +22,7 @@ use crate::{
         content::{LAST_APPLIED, produced_type},
         fingerprint::{Fingerprint, FingerprintKey},
         identity::{NamespacedName, OwnerId},
+        labels::is_dns_subdomain,
         marks::Marks,
         meta::{ResourceVersion, Uid},
         namespace::{Labels, Namespace},
@@ -52,7 +53,14 @@ pub(crate) struct Cache {
     pub cluster_id: Option<Arc<str>>,
     /// Namespaces with an annotation by which an administrator lets a sweep go on.
     sweep_allowances: HashMap<Arc<str>, String>,
+    /// About how many bytes the labels of all namespaces take, and their annotation.
+    namespace_texts: usize,
 }
+
+/// What an entry takes, roughly, besides texts of its own.
+const NAMESPACE_BYTES: usize = 256;
+const COPY_BYTES: usize = 320;
+const POD_BYTES: usize = 256;
 
 /// What an event changed, as far as credentials are concerned.
 #[derive(Debug, Default)]
@@ -80,12 +88,33 @@ impl Cache {
             marks: Interner::default(),
             cluster_id: None,
             sweep_allowances: HashMap::new(),
+            namespace_texts: 0,
         }
     }
 
     /// What a plan looks at.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// How many objects of a kind are kept.
+    pub fn count(&self, kind: WatchedKind) -> usize {
+        match kind {
+            WatchedKind::Namespaces => self.snapshot.namespaces.len(),
+            WatchedKind::Copies => self.snapshot.copies.len(),
+            WatchedKind::Pods => self.snapshot.references.users().len(),
+            WatchedKind::Secrets => 0,
+        }
+    }
+
+    /// About how many bytes of the cluster are kept.
+    pub fn kept(&self) -> usize {
+        let of = |kind, bytes: usize| self.count(kind) * bytes;
+        of(WatchedKind::Namespaces, NAMESPACE_BYTES)
+            + of(WatchedKind::Copies, COPY_BYTES)
+            + of(WatchedKind::Pods, POD_BYTES)
+            + self.namespace_texts
+            + self.snapshot.references.bytes()
     }
 
     /// The clusters whose sweep may go on, as the annotation of a namespace lists them.
@@ -95,15 +124,18 @@ impl Cache {
 
     /// Puts a Namespace in.
     pub fn set_namespace(&mut self, mut object: SlimNamespace) -> Changes {
-        let meta = std::mem::take(object.meta_mut());
+        let mut meta = std::mem::take(object.meta_mut());
         let name = self.texts.text(meta.name.as_deref().unwrap_or_default());
         if &*name == "kube-system" {
             self.cluster_id = meta.uid.as_deref().map(Into::into);
         }
-        match meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_ALLOW_SWEEP)) {
-            Some(allowed) => self.sweep_allowances.insert(name.clone(), allowed.clone()),
+        let allowed = meta.annotations.as_mut().and_then(|all| all.remove(ANNOTATION_ALLOW_SWEEP));
+        self.namespace_texts += allowed.as_ref().map_or(0, String::len);
+        let before = match allowed {
+            Some(allowed) => self.sweep_allowances.insert(name.clone(), allowed),
             None => self.sweep_allowances.remove(&name),
         };
+        self.namespace_texts -= before.map_or(0, |text| text.len());
         let terminating = meta.deletion_timestamp.is_some();
         let mut new = Namespace::new(&name, meta.labels.unwrap_or_default(), terminating);
         if self.snapshot.namespaces.get(&name) == Some(&new) {
@@ -111,13 +143,17 @@ impl Cache {
         }
         new.share(|labels| self.labels.share(labels));
         let before = self.snapshot.namespaces.insert(name.clone(), new.clone());
+        self.namespace_texts += new.bytes();
+        self.namespace_texts -= before.as_ref().map_or(0, Namespace::bytes);
         Changes { namespaces: vec![(name, before, Some(new))], ..Changes::default() }
     }
 
     fn remove_namespace(&mut self, name: &str) -> Changes {
-        self.sweep_allowances.remove(name);
-        let removed =
-            self.snapshot.namespaces.remove_entry(name).map(|(name, before)| (name, Some(before), None));
+        let allowed = self.sweep_allowances.remove(name);
+        self.namespace_texts -= allowed.map_or(0, |text| text.len());
+        let removed = self.snapshot.namespaces.remove_entry(name);
+        self.namespace_texts -= removed.as_ref().map_or(0, |(_, before)| before.bytes());
+        let removed = removed.map(|(name, before)| (name, Some(before), None));
         Changes { namespaces: removed.into_iter().collect(), ..Changes::default() }
     }
 
@@ -375,7 +411,12 @@ impl Cache {
     /// Puts a Pod's references in.
     pub fn set_pod(&mut self, pod: &SlimPod) -> Changes {
         let mut uses = Vec::new();
-        pod.visit_secrets(|name, field| uses.push((self.texts.text(name), field)));
+        pod.visit_secrets(|name, field| {
+            // There can be no Secret of any other name.
+            if is_dns_subdomain(name) {
+                uses.push((self.texts.text(name), field));
+            }
+        });
         let namespace = self.texts.text(pod.meta().namespace.as_deref().unwrap_or_default());
         let name = pod.meta().name.as_deref().unwrap_or_default().into();
         self.set_references(NamespacedName { namespace, name }, uses)

@@ -2,11 +2,10 @@
 
 use http::Request;
 use hyper::body::Bytes;
-use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, client::Body, core::Status};
 use serde::de::DeserializeOwned;
 
-use super::connector::Connector;
+use super::{connector::Connector, object::WholeSecret};
 use crate::{domain::content::ReadSecret, lock::Lock};
 
 /// The connection to a cluster.
@@ -53,8 +52,8 @@ impl Connection {
     /// # Errors
     /// What the API server answered.
     pub async fn secret(&self, namespace: &str, name: &str) -> Result<Option<ReadSecret>, kube::Error> {
-        let api: Api<Secret> = Api::namespaced(self.client(), namespace);
-        Ok(api.get_opt(name).await?.map(ReadSecret))
+        let api: Api<WholeSecret> = Api::namespaced(self.client(), namespace);
+        Ok(api.get_opt(name).await?.map(ReadSecret::from))
     }
 
     /// Sends a request with a body that kube does not own.

@@ -6,7 +6,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::domain::{
     cluster_condition::{ClusterCondition, ConnectionError},
-    connectivity::{Connectivity as State, Reach},
+    connectivity::{Connectivity as State, Reach, Stage, WatchedKind},
 };
 
 /// Whether a cluster can be worked with, and who waits for that.
@@ -85,10 +85,16 @@ impl Connectivity {
     }
 
     /// A watch could not list or go on. Returns whether that is news.
-    pub(super) fn faulted(&self, why: ConnectionError) -> bool {
-        let news = self.change(|state| state.faulted(why));
+    pub(super) fn faulted(&self, kind: WatchedKind, stage: Stage, why: ConnectionError) -> bool {
+        let news = self.change(|state| state.faulted(kind, stage, why));
         self.probe_now();
         news
+    }
+
+    /// No connection could be made.
+    pub(super) fn unconnected(&self, why: ConnectionError) {
+        self.state.send_modify(|state| state.unconnected(why));
+        self.probe_now();
     }
 
     /// A write was not taken for a reason that lies with the cluster.

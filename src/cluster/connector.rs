@@ -1,10 +1,10 @@
 //! Clients of one cluster's API server.
 //!
-//! Every request has a deadline for its answer to begin; and each watch has a client of its own, so
-//! that an answer to it can be told from any other and the age of the last one be known.
+//! Every request has a deadline for its answer to begin, and every answer bounds; and each watch has a client of its
+//! own, so that an answer to it can be told from any other and the age of the last one be known.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,7 +18,11 @@ use kube::{
 use thiserror::Error;
 use tower::{BoxError, Service, layer::layer_fn};
 
-use crate::telemetry::{Beat, Freshness, Metrics, RequestReport};
+use super::answer::{Answer, Bounds};
+use crate::{
+    domain::schedule::{MAX_ANSWER, MAX_REFUSAL},
+    telemetry::{Beat, Freshness, Metrics, RequestReport, is_watch},
+};
 
 /// Time that the answer to a watch may be late beyond the time that was asked for.
 const WATCH_MARGIN: Duration = Duration::from_secs(10);
@@ -28,7 +32,7 @@ const WATCH_MARGIN: Duration = Duration::from_secs(10);
 pub struct Timeouts {
     /// How long one watch request lasts; the server ends it then and it is renewed.
     pub watch: Duration,
-    /// How long any answer may take to begin.
+    /// How long any answer may take to begin, and then to end, unless it is a watch.
     pub request: Duration,
 }
 
@@ -40,6 +44,7 @@ pub struct Connector {
     pub(super) cluster: Arc<str>,
     metrics: Arc<Metrics>,
     freshness: Freshness,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Connector {
@@ -59,7 +64,7 @@ impl Connector {
         config.reset_reader_on_write = true;
         // kube's own retry stays inside of one call for minutes, and status would not know.
         config.default_retry = false;
-        Self { config, timeouts, cluster, metrics, freshness }
+        Self { config, timeouts, cluster, metrics, freshness, waiting: Arc::default() }
     }
 
     /// A connector to another cluster, with the same times.
@@ -76,7 +81,8 @@ impl Connector {
         let beat = watch.map(|watch| self.freshness.register(&self.cluster, watch));
         let bound = layer_fn(|inner| Bound {
             inner,
-            deadline: self.timeouts.request,
+            timeouts: self.timeouts,
+            waiting: self.waiting.clone(),
             beat: beat.clone(),
             metrics: self.metrics.clone(),
             cluster: self.cluster.clone(),
@@ -96,12 +102,13 @@ impl Connector {
 #[error("no answer within {} s", .0.as_secs_f32())]
 pub struct DeadlineExceeded(Duration);
 
-/// Ends a request whose answer does not begin in time, marks good answers, and reports each request, timed to the
+/// Ends a request whose answer does not begin in time, and an answer beyond its bounds; marks good answers, and reports each request, timed to the
 /// answer's headers.
 #[derive(Clone)]
 struct Bound<S> {
     inner: S,
-    deadline: Duration,
+    timeouts: Timeouts,
+    waiting: Arc<AtomicUsize>,
     beat: Option<Beat>,
     metrics: Arc<Metrics>,
     cluster: Arc<str>,
@@ -114,9 +121,9 @@ where
     S::Error: Into<BoxError>,
     B: 'static,
 {
-    type Response = Response<B>;
+    type Response = Response<Answer<B>>;
     type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<B>, BoxError>>;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(context).map_err(Into::into)
@@ -125,19 +132,26 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (metrics, cluster) = (self.metrics.clone(), self.cluster.clone());
         let mut report = RequestReport::new(metrics, cluster, request.method(), request.uri());
+        let is_watch = is_watch(request.uri());
         let answer = self.inner.call(request);
-        let (deadline, beat) = (self.deadline, self.beat.clone());
+        let (timeouts, waiting, beat) = (self.timeouts, self.waiting.clone(), self.beat.clone());
         async move {
+            let deadline = timeouts.request;
             let answer = match tokio::time::timeout(deadline, answer).await {
                 Ok(answer) => answer.map_err(Into::into),
                 Err(_) => Err(DeadlineExceeded(deadline).into()),
             };
             let status = answer.as_ref().ok().map(Response::status);
             report.ended(status);
-            if let (Some(beat), true) = (beat, status.is_some_and(|status| status.is_success())) {
+            let good = status.is_some_and(|status| status.is_success());
+            if let Some(beat) = beat.filter(|_| good) {
                 beat.mark();
             }
-            answer
+            let is_watch = is_watch && good;
+            let longest = if good { MAX_ANSWER } else { MAX_REFUSAL };
+            let time = if is_watch { timeouts.watch + WATCH_MARGIN / 2 } else { timeouts.request };
+            let bounds = Bounds { is_watch, longest, time, waiting };
+            answer.map(|answer| answer.map(|body| Answer::new(body, bounds)))
         }
         .boxed()
     }
@@ -179,7 +193,8 @@ mod tests {
         for server in [Server(Some(409)), Server(Some(0)), Server(None)] {
             let mut bound = Bound {
                 inner: server,
-                deadline: Duration::from_secs(10),
+                timeouts: Timeouts { watch: Duration::from_secs(60), request: Duration::from_secs(10) },
+                waiting: Arc::default(),
                 beat: None,
                 metrics: metrics.clone(),
                 cluster: "local".into(),

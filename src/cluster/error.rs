@@ -6,7 +6,10 @@ use kube::core::Status;
 
 use crate::domain::{
     cluster_condition::{ClusterCondition, ConnectionError, Denied},
+    content::Data,
     failure::Failure,
+    foreign_text::foreign_text,
+    quotation::{hidden, without_values},
     reason::Reason,
     schedule::MAX_MESSAGE,
 };
@@ -63,6 +66,27 @@ impl WriteError {
     }
 }
 
+impl WriteError {
+    /// The same, without values that an API server or a webhook may quote. `data` is what was written, where that is
+    /// known; `all_known` tells that no other values can be quoted, such as those that the Secret had before.
+    pub fn without_values(self, data: Option<&Data>, all_known: bool) -> Self {
+        let without = |text: String| match data {
+            Some(data) => without_values(text, data),
+            None => text,
+        };
+        match self {
+            Self::Refused(Failure::Write { reason, message }) => {
+                let by_admission = matches!(reason, Reason::AdmissionDenied | Reason::WebhookFailed);
+                let is_hidden = !all_known && (by_admission || data.is_none());
+                let message = if is_hidden { hidden(&message) } else { without(message) };
+                Self::Refused(Failure::Write { reason, message })
+            }
+            Self::Cluster(condition) => Self::Cluster(condition.map_text(without)),
+            other => other,
+        }
+    }
+}
+
 /// A namespace that is being deleted takes nothing new; its status says so in the details.
 fn is_terminating(status: &Status) -> bool {
     let mut causes = status.details.iter().flat_map(|details| &details.causes);
@@ -105,10 +129,71 @@ pub(super) fn causes(error: &kube::Error) -> impl Iterator<Item = &(dyn Error + 
     successors(error.source(), |&error| error.source())
 }
 
+/// As it is told: a server may say anything.
 fn short(message: &str) -> String {
-    let mut text: String = message.chars().take(MAX_MESSAGE).collect();
-    if text.len() < message.len() {
-        text.push('…');
+    foreign_text(message, MAX_MESSAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::SecretBytes;
+
+    fn refused(code: u16, message: &str) -> WriteError {
+        let status = Status::failure(message, "X").with_code(code);
+        WriteError::of(&kube::Error::Api(status.boxed()))
     }
-    text
+
+    fn shown(error: WriteError) -> String {
+        match error {
+            WriteError::Refused(Failure::Write { message, .. }) => message,
+            WriteError::Cluster(condition) => condition.message("east"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const DENIED: &str = r#"admission webhook "w.example.com" denied the request"#;
+
+    #[test]
+    fn a_refusal_that_quotes_a_value_says_who_and_not_what() {
+        let data = Data::from([("password".to_owned(), SecretBytes::from("correct-horse"))]);
+        for (code, quoted) in [
+            (403, "correct-horse"),
+            (422, "Y29ycmVjdC1ob3JzZQ=="),
+            (500, "a correct-h"),
+            (429, "orse correct-horse"),
+        ] {
+            let error = refused(code, &format!("got {quoted}"));
+            let told = shown(error.without_values(Some(&data), true));
+            assert!(told.contains("is not shown") && !told.contains(quoted), "{told}");
+        }
+        let told =
+            shown(refused(403, &format!("{DENIED}: team is missing")).without_values(Some(&data), true));
+        assert_eq!(told, format!("{DENIED}: team is missing"));
+    }
+
+    #[test]
+    fn what_admission_says_is_not_shown_where_it_may_quote_a_value_that_is_not_known() {
+        let data = Data::from([("password".to_owned(), SecretBytes::from("correct-horse"))]);
+        for data in [Some(&data), None] {
+            let told = shown(refused(403, &format!("{DENIED}: had old-value")).without_values(data, false));
+            assert!(told.contains("\"w.example.com\"") && !told.contains("old-value"), "{told}");
+        }
+        let told = shown(refused(403, "secrets is forbidden").without_values(Some(&data), false));
+        assert_eq!(told, "secrets is forbidden");
+        let told = shown(refused(403, "secrets is forbidden: had old-value").without_values(None, false));
+        assert!(!told.contains("old-value"), "{told}");
+    }
+
+    #[test]
+    fn whatever_a_server_says_is_one_short_line() {
+        let text = format!("a\u{1b}[31m\r\nfake line \u{202e}{}", "x".repeat(1 << 20));
+        for code in [401, 403, 422, 429, 500] {
+            let told = shown(refused(code, &text));
+            assert!(
+                told.chars().count() < MAX_MESSAGE + 100 && !told.contains(['\u{1b}', '\n', '\u{202e}']),
+                "{told}"
+            );
+        }
+    }
 }

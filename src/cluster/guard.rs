@@ -10,6 +10,8 @@ use kube::Resource;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
+use super::object::slim;
+
 /// An object, or what could be read of one.
 #[derive(Clone, Debug)]
 pub(crate) struct Guarded<K>(pub Result<K, Unreadable>);
@@ -34,7 +36,7 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Bad {
-            #[serde(default)]
+            #[serde(default, deserialize_with = "slim")]
             metadata: Box<ObjectMeta>,
         }
         let text = <&RawValue>::deserialize(deserializer)?.get();

@@ -7,11 +7,8 @@ use std::{collections::HashSet, sync::Arc, time::Instant};
 use kube::{Api, ResourceExt, api::ListParams};
 use tokio::sync::Mutex;
 
-use super::{error::WriteError, object::SlimPod, shared::Shared};
-use crate::domain::{
-    identity::NamespacedName,
-    schedule::{LIVE_REFERENCES_AGE, PAGE},
-};
+use super::{error::WriteError, object::SlimPod, pages::Pages, shared::Shared};
+use crate::domain::{identity::NamespacedName, schedule::LIVE_REFERENCES_AGE};
 
 /// Pods that have come to their end are of no interest, and may be most of them.
 const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
@@ -74,16 +71,15 @@ impl LiveReferences {
 async fn used(
     pods: Api<SlimPod>,
     stop: &(dyn Fn() -> bool + Sync),
-    keep: impl Fn(&NamespacedName) -> bool,
+    keep: impl Fn(&NamespacedName) -> bool + Send,
 ) -> Result<HashSet<NamespacedName>, WriteError> {
     let mut used = HashSet::new();
-    let mut params = ListParams::default().limit(PAGE).fields(UNFINISHED);
+    let mut pages = Pages::new(&pods, ListParams::default().fields(UNFINISHED));
     loop {
         if stop() {
             return Err(WriteError::Changed);
         }
-        let page = pods.list(&params).await?;
-        for pod in &page.items {
+        let each = |pod: SlimPod| {
             let namespace: Arc<str> = pod.namespace().unwrap_or_default().into();
             pod.visit_secrets(|name, _| {
                 let secret = NamespacedName { namespace: namespace.clone(), name: name.into() };
@@ -91,10 +87,9 @@ async fn used(
                     used.insert(secret);
                 }
             });
-        }
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(used),
+        };
+        if pages.next(each).await?.is_some() {
+            return Ok(used);
         }
     }
 }

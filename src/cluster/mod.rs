@@ -4,6 +4,7 @@
 //! `local`, where the operator runs, is one of them and nothing more.
 
 mod access;
+mod answer;
 mod cache;
 mod connection;
 mod connectivity;
@@ -12,10 +13,10 @@ mod error;
 mod guard;
 mod handler;
 mod interner;
-mod list;
 mod live_references;
 mod object;
 mod observation;
+mod pages;
 mod probe;
 pub(crate) mod reflector;
 mod shared;
@@ -45,7 +46,7 @@ use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use crate::{
-    domain::{cluster_condition::ConnectionError, connectivity::WatchedKind},
+    domain::{cluster_condition::ConnectionError, connectivity::WatchedKind, schedule::READ_BACK_AGAIN},
     lock::Lock,
     telemetry::Watch,
 };
@@ -58,6 +59,22 @@ pub(crate) struct Cluster {
     watches: Tasks,
     probe: Tasks,
     retired: AtomicBool,
+    pub reads: Reads,
+}
+
+/// Whether reads that others wait for are worth a try.
+#[derive(Default)]
+pub(crate) struct Reads(Lock<Option<Instant>>);
+
+impl Reads {
+    /// Whether one was not answered in time a short while ago.
+    pub fn is_slow(&self) -> bool {
+        self.0.read().is_some_and(|since| since.elapsed() < READ_BACK_AGAIN)
+    }
+
+    pub fn was_slow(&self) {
+        *self.0.write() = Some(Instant::now());
+    }
 }
 
 impl Deref for Cluster {
@@ -94,7 +111,14 @@ impl Cluster {
         let shared = Arc::new(Shared::new(name, connector, options)?);
         let writer = Arc::new(Writer::new(shared.clone()));
         let (watches, probe) = (Tasks::default(), Tasks::default());
-        let cluster = Arc::new(Self { shared, writer, watches, probe, retired: AtomicBool::default() });
+        let cluster = Arc::new(Self {
+            shared,
+            writer,
+            watches,
+            probe,
+            retired: AtomicBool::default(),
+            reads: Reads::default(),
+        });
         cluster.start_watches()?;
         if !cluster.is_local() {
             cluster.start_probing();
@@ -180,7 +204,7 @@ impl Cluster {
                     info!(cluster = &*self.name, "answers again");
                     let anew = self.connection.renew().and_then(|()| self.start_watches());
                     if let Err(error) = anew {
-                        connectivity.faulted(error::connection_error(&error));
+                        connectivity.unconnected(error::connection_error(&error));
                     }
                 }
                 if changed {

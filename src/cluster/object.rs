@@ -3,20 +3,19 @@
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use k8s_openapi::{
-    NamespaceResourceScope,
+    ByteString, NamespaceResourceScope,
     api::core::v1::{Namespace, Pod, Secret},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
 };
 use kube::Resource;
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer};
+use zeroize::Zeroize;
 
 use crate::domain::{
-    SecretBytes,
-    content::LAST_APPLIED,
+    SecretBytes, bounded,
+    content::{LAST_APPLIED, ReadSecret},
     pod_secrets::{PodSecrets, is_finished},
+    schedule::{MAX_ENTRIES, MAX_PARTS},
 };
 
 /// A Namespace without its managed fields and spec.
@@ -37,11 +36,37 @@ pub struct MarkedSecret {
     #[serde(rename = "type", default)]
     pub type_: String,
     /// Its data, in base64. An empty value may come as null.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "map")]
     pub data: BTreeMap<String, Option<SecretBytes>>,
     /// Whether it is immutable.
     #[serde(default)]
     pub immutable: bool,
+}
+
+/// A whole Secret, but for its managed fields.
+#[derive(Clone, Deserialize, Resource)]
+#[resource(inherit = Secret)]
+pub(crate) struct WholeSecret {
+    #[serde(deserialize_with = "whole")]
+    metadata: ObjectMeta,
+    #[serde(rename = "type")]
+    type_: Option<String>,
+    #[serde(default, deserialize_with = "map")]
+    data: BTreeMap<String, ByteString>,
+    immutable: Option<bool>,
+}
+
+impl fmt::Debug for WholeSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WholeSecret").field("name", &self.metadata.name).finish_non_exhaustive()
+    }
+}
+
+impl From<WholeSecret> for ReadSecret {
+    fn from(whole: WholeSecret) -> Self {
+        let WholeSecret { metadata, type_, data, immutable } = whole;
+        Self(Secret { metadata, type_, data: Some(data), immutable, ..Secret::default() })
+    }
 }
 
 /// Any Secret, as metadata: its values are not even asked for. Of the answer to a write, too, no more is read.
@@ -104,63 +129,67 @@ impl SlimPod {
     }
 }
 
+fn map<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, T>, D::Error> {
+    bounded::map::<_, _, MAX_ENTRIES>(deserializer)
+}
+
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    bounded::list::<_, _, MAX_PARTS>(deserializer)
+}
+
+/// The same without the annotation that holds the values of a Secret.
+pub(super) fn slim<'de, D, M>(deserializer: D) -> Result<M, D::Error>
+where
+    D: Deserializer<'de>,
+    M: From<ObjectMeta>,
+{
+    let mut meta: ObjectMeta = whole(deserializer)?;
+    if let Some(mut noted) = meta.annotations.as_mut().and_then(|all| all.remove(LAST_APPLIED)) {
+        noted.zeroize();
+    }
+    Ok(meta.into())
+}
+
 /// Reads metadata without managed fields, which are most of its bytes.
-fn slim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
     struct Slim {
         name: Option<String>,
+        generate_name: Option<String>,
         namespace: Option<String>,
         uid: Option<String>,
         resource_version: Option<String>,
+        generation: Option<i64>,
+        creation_timestamp: Option<Time>,
         deletion_timestamp: Option<Time>,
-        labels: Option<BTreeMap<String, String>>,
-        annotations: Option<Annotations>,
-        finalizers: Option<Vec<String>>,
-        owner_references: Option<Vec<OwnerReference>>,
+        #[serde(deserialize_with = "map")]
+        labels: BTreeMap<String, String>,
+        #[serde(deserialize_with = "map")]
+        annotations: BTreeMap<String, String>,
+        #[serde(deserialize_with = "list")]
+        finalizers: Vec<String>,
+        #[serde(deserialize_with = "list")]
+        owner_references: Vec<OwnerReference>,
     }
     let slim = Slim::deserialize(deserializer)?;
     Ok(ObjectMeta {
         name: slim.name,
+        generate_name: slim.generate_name,
         namespace: slim.namespace,
         uid: slim.uid,
         resource_version: slim.resource_version,
+        generation: slim.generation,
+        creation_timestamp: slim.creation_timestamp,
         deletion_timestamp: slim.deletion_timestamp,
-        labels: slim.labels,
-        annotations: slim.annotations.map(|Annotations(kept)| kept),
-        finalizers: slim.finalizers,
-        owner_references: slim.owner_references,
+        labels: Some(slim.labels),
+        annotations: Some(slim.annotations),
+        finalizers: Some(slim.finalizers),
+        owner_references: Some(slim.owner_references),
         ..ObjectMeta::default()
     })
-}
-
-/// Annotations without the one that holds values, which is not even decoded.
-struct Annotations(BTreeMap<String, String>);
-
-impl<'de> Deserialize<'de> for Annotations {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Annotations;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("annotations")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
-                let mut kept = BTreeMap::new();
-                while let Some(key) = map.next_key::<String>()? {
-                    if key == LAST_APPLIED {
-                        map.next_value::<IgnoredAny>()?;
-                    } else {
-                        kept.insert(key, map.next_value()?);
-                    }
-                }
-                Ok(Annotations(kept))
-            }
-        }
-        deserializer.deserialize_map(Reader)
-    }
 }
 
 #[cfg(test)]
@@ -168,13 +197,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_kubectl_noted_of_a_secret_is_not_decoded() {
+    fn what_kubectl_noted_of_a_secret_is_not_kept() {
         let secret: SecretMetadata = serde_json::from_str(
             r#"{"metadata": {"name": "a", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "canary", "b": "c"}}}"#,
         )
         .unwrap();
         assert_eq!(secret.metadata.annotations, Some(BTreeMap::from([("b".to_owned(), "c".to_owned())])));
         let none: SecretMetadata = serde_json::from_str(r#"{"metadata": {"annotations": null}}"#).unwrap();
-        assert_eq!(none.metadata.annotations, None);
+        assert_eq!(none.metadata.annotations, Some(BTreeMap::new()));
     }
 }

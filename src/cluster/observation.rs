@@ -17,7 +17,12 @@ use super::{
 };
 use crate::{
     api::{LABEL_MANAGED_BY, MANAGER},
-    domain::{cluster_condition::ConnectionError, connectivity::WatchedKind, identity::NamespacedName},
+    domain::{
+        cluster_condition::ConnectionError,
+        connectivity::{Stage, WatchedKind},
+        identity::NamespacedName,
+        schedule::{MAX_KEPT, MAX_OBJECTS},
+    },
 };
 
 /// Starts all watches of a cluster, on connections of their own.
@@ -35,7 +40,14 @@ pub(super) fn start(shared: &Arc<Shared>, writer: &Arc<Writer>) -> Result<Vec<Ab
 
 fn watch<K: Watched>(shared: &Arc<Shared>, writer: &Arc<Writer>) -> Result<AbortHandle, kube::Error> {
     let kind = K::KIND.name();
-    let feed = Feed::<K> { shared: shared.clone(), writer: writer.clone(), kind: PhantomData };
+    let feed = Feed::<K> {
+        shared: shared.clone(),
+        writer: writer.clone(),
+        kind: PhantomData,
+        before: 0,
+        is_full: false,
+        told: false,
+    };
     let watching = reflect(&shared.connection.connector(), kind, Api::all, params(K::KIND), feed)?;
     let name = format!("watch of {kind} in cluster {}", shared.name);
     Ok(shared.options.supervisor.spawn_endless(name, watching))
@@ -101,6 +113,12 @@ struct Feed<K> {
     shared: Arc<Shared>,
     writer: Arc<Writer>,
     kind: PhantomData<fn() -> K>,
+    /// How much of the cluster was kept when the list in progress began: what it does not show any more counts until
+    /// its end.
+    before: usize,
+    is_full: bool,
+    /// Whether it was told since then that an object cannot be read.
+    told: bool,
 }
 
 impl<K: Watched> Feed<K> {
@@ -121,6 +139,7 @@ impl<K: Watched> Store for Feed<K> {
     type Object = Guarded<K>;
 
     fn begin(&mut self) {
+        (self.before, self.is_full, self.told) = (self.shared.read().kept(), false, false);
         if K::KIND == WatchedKind::Copies {
             self.shared.write().begin_list();
         }
@@ -134,9 +153,21 @@ impl<K: Watched> Store for Feed<K> {
         match object.0 {
             Ok(object) => {
                 self.tell_secret(&name, object.meta().resource_version.as_deref());
-                let changes = object.put(&mut self.shared.write(), listed);
+                let changes = {
+                    let mut cache = self.shared.write();
+                    // Of `local`, tenants have no more than its API server lets them have.
+                    let kept =
+                        if self.shared.is_local() { 0 } else { cache.kept().saturating_sub(self.before) };
+                    self.is_full = cache.count(K::KIND) >= MAX_OBJECTS || kept > MAX_KEPT;
+                    if self.is_full {
+                        return;
+                    }
+                    object.put(&mut cache, listed)
+                };
                 self.shared.tell(changes);
             }
+            // Once for a list: there may be any number of them.
+            Err(_) if std::mem::replace(&mut self.told, true) => {}
             Err(_) => {
                 let (cluster, watch) = (&*self.shared.name, K::KIND.name());
                 let (namespace, name) = (&*name.namespace, &*name.name);
@@ -157,6 +188,7 @@ impl<K: Watched> Store for Feed<K> {
     }
 
     fn complete(&mut self, vanished: Vec<NamespacedName>) {
+        self.before = 0;
         let (unsure, changes) = self.shared.write().end_list(K::KIND, vanished);
         self.shared.tell(changes);
         self.writer.read_again(unsure);
@@ -176,6 +208,10 @@ impl<K: Watched> Store for Feed<K> {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     fn absent(&mut self) -> bool {
         if !K::KIND.is_required() && self.shared.connectivity.change(|state| state.listed(K::KIND)) {
             self.shared.tell_connectivity();
@@ -183,11 +219,19 @@ impl<K: Watched> Store for Feed<K> {
         !K::KIND.is_required()
     }
 
-    fn failed(&mut self, why: ConnectionError) {
-        let message = format!("{}: {why}", K::KIND.name());
-        let news = self.shared.connectivity.faulted(ConnectionError { message, ..why });
-        if news && !self.shared.is_local() {
-            self.shared.options.handler.connectivity_changed(&self.shared.name);
+    fn followed(&mut self) {
+        if self.shared.connectivity.change(|state| state.followed(K::KIND)) {
+            self.shared.tell_connectivity();
+        }
+    }
+
+    fn failed(&mut self, stage: Stage, why: ConnectionError) {
+        let why = ConnectionError { message: format!("{}: {why}", K::KIND.name()), ..why };
+        let connectivity = &self.shared.connectivity;
+        if self.shared.is_local() {
+            connectivity.unconnected(why);
+        } else if connectivity.faulted(K::KIND, stage, why) {
+            self.shared.tell_connectivity();
         }
     }
 }

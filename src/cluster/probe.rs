@@ -4,14 +4,17 @@ use std::{io, time::Duration};
 
 use kube::Client;
 
-use super::{connectivity::Connectivity, connector::DeadlineExceeded, error::causes};
-use crate::domain::schedule::{PROBE_PAUSE, PROBE_RETRY};
+use super::{answer::AnswerError, connectivity::Connectivity, connector::DeadlineExceeded, error::causes};
+use crate::domain::{
+    foreign_text::foreign_text,
+    schedule::{MAX_WORD, PROBE_PAUSE, PROBE_RETRY},
+};
 
 /// Asks once. Returns the server's version, where it tells that.
 pub(super) async fn ask(client: Client) -> Result<Option<String>, kube::Error> {
     // Needs no rights that RBAC gives, and does not touch the store.
     match client.apiserver_version().await {
-        Ok(info) => Ok(Some(info.git_version)),
+        Ok(info) => Ok(Some(foreign_text(&info.git_version, MAX_WORD))),
         // Whoever refuses is there.
         Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404 | 429) => Ok(None),
         Err(error) => Err(error),
@@ -24,8 +27,11 @@ pub(super) fn is_certain(error: &kube::Error) -> bool {
     // A connection that could not be made has the same deadline, and may be the first to tell.
     let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
     matches!(error, kube::Error::Api(_))
-        || causes(error)
-            .any(|cause| cause.is::<DeadlineExceeded>() || cause.downcast_ref().is_some_and(timed_out))
+        || causes(error).any(|cause| {
+            cause.is::<DeadlineExceeded>()
+                || cause.is::<AnswerError>()
+                || cause.downcast_ref().is_some_and(timed_out)
+        })
 }
 
 /// Waits until the next probe: for `interval`, sooner when asked or while there is no answer.

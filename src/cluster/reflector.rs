@@ -1,23 +1,37 @@
 //! Lists and watches, as client-go's reflector does: what a complete list does not show is gone, and what it shows
-//! holds, whatever was seen before. kube's watcher would hold whole pages of a list in memory.
+//! holds, whatever was seen before.
 
-use std::{collections::HashSet, convert::Infallible, fmt::Debug, time::Instant};
+use std::{
+    collections::HashSet,
+    fmt::Debug,
+    hash::{BuildHasher, RandomState},
+    io,
+    time::Instant,
+};
 
-use futures::StreamExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use futures::{AsyncBufReadExt, StreamExt};
 use kube::{
     Api, Client, Resource,
-    api::{ListParams, WatchEvent, WatchParams},
-    core::Status,
+    api::{ListParams, WatchParams},
+    core::Request,
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 use tracing::warn;
 
-use super::{connector::Connector, error::connection_error, list::page};
+pub(crate) use super::pages::name_of;
+use super::{
+    answer::AnswerError,
+    connector::Connector,
+    error::{causes, connection_error},
+    pages::{ListError, Pages, is_usable},
+};
 use crate::domain::{
     cluster_condition::ConnectionError,
+    connectivity::Stage,
+    foreign_text::foreign_text,
     identity::NamespacedName,
-    schedule::{PAGE, SHORTEST_WATCH, WATCH_RETRY},
+    schedule::{LEAST_PAGE, MAX_MESSAGE, PAGE, WATCH_PAUSE, WATCH_RETRY},
 };
 
 /// What is fed by a list and a watch.
@@ -39,16 +53,24 @@ pub(crate) trait Store: Send + 'static {
     /// A list is complete. `vanished` is what the store holds and the list does not show.
     fn complete(&mut self, vanished: Vec<NamespacedName>);
 
+    /// Whether an object was not taken since the list began, as there is no room for it.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// The API server does not know the type. Returns whether that is as good as an empty list.
     fn absent(&mut self) -> bool {
         false
     }
 
+    /// A watch brought something, or came to its end as it should.
+    fn followed(&mut self) {}
+
     /// A list or a watch failed; it is tried again.
-    fn failed(&mut self, _why: ConnectionError) {}
+    fn failed(&mut self, _stage: Stage, _why: ConnectionError) {}
 }
 
-/// Feeds a store for as long as it is polled. `watch` is the name in metrics and logs, `params` says which objects.
+/// Feeds a store for as long as it is polled. `watch` is the name in metrics and logs.
 ///
 /// After each failure everything is listed anew. A watch that goes on from its last resourceVersion would never
 /// notice that the etcd behind it was restored from an older backup.
@@ -59,20 +81,26 @@ pub(crate) fn reflect<S: Store, A: FnOnce(Client) -> Api<S::Object>>(
     connector: &Connector,
     watch: &str,
     api: A,
-    params: ListParams,
+    selected: ListParams,
     mut store: S,
 ) -> Result<impl Future<Output = ()> + Send + use<S, A>, kube::Error> {
     let api = api(connector.client(Some(watch))?);
     let timeout = u32::try_from(connector.timeouts.watch.as_secs()).unwrap_or(60);
     let (cluster, watch) = (connector.cluster.clone(), watch.to_owned());
     Ok(async move {
-        let (mut failures, mut failed) = (0_u32, Instant::now());
+        let (mut failures, mut failed, mut page) = (0_u32, Instant::now(), PAGE);
         loop {
-            let Err(error) = list_and_watch(&api, &params, timeout, &mut store).await;
-            if !error.is_absent() || !store.absent() {
-                let why = error.describe();
+            let fault = match list(&api, selected.clone().limit(page), &mut store).await {
+                Ok(version) => follow(&api, &selected, timeout, version, &mut store).await,
+                Err(fault) => fault,
+            };
+            if fault.is_slow() {
+                page = (page / 2).max(LEAST_PAGE);
+            }
+            if !fault.is_absent() || !store.absent() {
+                let why = fault.told();
                 warn!(cluster = &*cluster, watch = &*watch, "{why}");
-                store.failed(why);
+                store.failed(fault.stage(), why);
             }
             // A while without a failure counts as success.
             failures = if failed.elapsed() > 2 * WATCH_RETRY.limit { 1 } else { failures.saturating_add(1) };
@@ -82,113 +110,214 @@ pub(crate) fn reflect<S: Store, A: FnOnce(Client) -> Api<S::Object>>(
     })
 }
 
-/// Feeds a store from one list, and from watches that go on where the one before was ended by the server.
-async fn list_and_watch<S: Store>(
+/// Why a list or a watch ended.
+enum Fault {
+    List(kube::Error),
+    Watch(kube::Error),
+    /// The server said so.
+    Ended(Refusal),
+    NoResourceVersion,
+}
+
+/// Feeds a store with a complete list. Returns the resourceVersion from which to go on.
+async fn list<S: Store>(api: &Api<S::Object>, params: ListParams, store: &mut S) -> Result<String, Fault> {
+    store.begin();
+    // Hashes, as a cluster may show far more than is kept of it.
+    let (mut listed, hashes) = (HashSet::new(), RandomState::new());
+    let mut pages = Pages::new(api, params);
+    let version = loop {
+        let each = |object: S::Object| {
+            listed.insert(hashes.hash_one(name_of(object.meta())));
+            store.upsert(object, true);
+        };
+        let last = pages.next(each).await.map_err(Fault::List)?;
+        if store.is_full() {
+            return Err(Fault::List(ListError::TooMuch.into()));
+        }
+        if let Some(version) = last {
+            break version;
+        }
+    };
+    if version.is_empty() {
+        return Err(Fault::NoResourceVersion);
+    }
+    let known = store.known().into_iter();
+    store.complete(known.filter(|name| !listed.contains(&hashes.hash_one(name))).collect());
+    Ok(version)
+}
+
+/// Feeds a store with what changes after a list, by one watch after the other.
+async fn follow<S: Store>(
     api: &Api<S::Object>,
-    params: &ListParams,
+    selected: &ListParams,
     timeout: u32,
+    mut version: String,
     store: &mut S,
-) -> Result<Infallible, WatchError> {
-    let mut version = list(api, params, store).await?;
+) -> Fault {
     let params = WatchParams {
-        label_selector: params.label_selector.clone(),
-        field_selector: params.field_selector.clone(),
+        label_selector: selected.label_selector.clone(),
+        field_selector: selected.field_selector.clone(),
         timeout: Some(timeout),
         ..WatchParams::default()
     };
     loop {
         let began = Instant::now();
-        let events = api.watch(&params, &version).await.map_err(WatchError::Start)?;
-        let mut events = std::pin::pin!(events);
-        let mut is_silent = true;
-        while let Some(event) = events.next().await {
-            is_silent = false;
-            let event = event.map_err(WatchError::Broken)?;
-            let now = match &event {
-                WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => {
-                    object.meta().resource_version.clone()
-                }
-                WatchEvent::Bookmark(bookmark) => Some(bookmark.metadata.resource_version.clone()),
-                WatchEvent::Error(status) => return Err(WatchError::Ended(status.clone())),
-            };
-            version = now.filter(|version| !version.is_empty()).ok_or(WatchError::NoVersion)?;
-            match event {
-                WatchEvent::Added(object) | WatchEvent::Modified(object) => store.upsert(object, false),
-                WatchEvent::Deleted(object) => store.remove(object),
-                WatchEvent::Bookmark(_) | WatchEvent::Error(_) => {}
-            }
+        if let Err(fault) = watch(api, &params, &mut version, store).await {
+            return fault;
         }
-        if is_silent && began.elapsed() < SHORTEST_WATCH {
-            return Err(WatchError::Short);
-        }
+        store.followed();
+        // A server that ends each one at once is not asked all the time.
+        tokio::time::sleep(WATCH_PAUSE.saturating_sub(began.elapsed())).await;
     }
 }
 
-/// Feeds a store from one list. Returns the resourceVersion from which to watch.
-async fn list<S: Store>(
+/// Feeds a store until one watch ends.
+async fn watch<S: Store>(
     api: &Api<S::Object>,
-    params: &ListParams,
+    params: &WatchParams,
+    version: &mut String,
     store: &mut S,
-) -> Result<String, WatchError> {
-    let client = api.clone().into_client();
-    let mut params = ListParams { limit: Some(PAGE), ..params.clone() };
-    let mut listed = HashSet::new();
-    store.begin();
-    loop {
-        let shown = |object: S::Object| {
-            listed.insert(name_of(object.meta()));
-            store.upsert(object, true);
+) -> Result<(), Fault> {
+    let (client, request) = (api.clone().into_client(), Request::new(api.resource_url()));
+    let request = if S::Object::metadata_api() {
+        request.watch_metadata(params, version)
+    } else {
+        request.watch(params, version)
+    };
+    let request = request.map_err(|error| Fault::Watch(kube::Error::BuildRequest(error)))?;
+    let mut lines = client.request_stream(request).await.map_err(Fault::Watch)?.lines();
+    let mut followed = false;
+    while let Some(line) = lines.next().await {
+        let line = match line {
+            Ok(line) => line,
+            // It goes on from where it was, as after one that the server ended.
+            Err(error) if is_end(&error) => return Ok(()),
+            Err(error) => return Err(Fault::Watch(kube::Error::ReadEvents(error))),
         };
-        let meta = page(&client, api.resource_url(), &params, shown).await.map_err(WatchError::List)?;
-        params.continue_token = meta.continue_.filter(|token| !token.is_empty());
-        if params.continue_token.is_none() {
-            let known = store.known().into_iter();
-            store.complete(known.filter(|name| !listed.contains(name)).collect());
-            return meta.resource_version.filter(|version| !version.is_empty()).ok_or(WatchError::NoVersion);
+        match Event::read(&line) {
+            Ok(Event::Change { object, gone }) => {
+                let now: &S::Object = &object;
+                if !is_usable(now.meta()) {
+                    continue;
+                }
+                match now.meta().resource_version.as_ref().filter(|version| !version.is_empty()) {
+                    Some(now) => version.clone_from(now),
+                    None => return Err(Fault::NoResourceVersion),
+                }
+                if gone {
+                    store.remove(object);
+                } else {
+                    store.upsert(object, false);
+                }
+                if store.is_full() {
+                    return Err(Fault::Watch(ListError::TooMuch.into()));
+                }
+                if !std::mem::replace(&mut followed, true) {
+                    store.followed();
+                }
+            }
+            Ok(Event::Bookmark(now)) => *version = now,
+            Ok(Event::Ended(refusal)) => return Err(Fault::Ended(refusal)),
+            // The connection broke in the middle of it.
+            Err(error) if error.is_eof() => {}
+            Err(error) => return Err(Fault::Watch(kube::Error::SerdeError(error))),
         }
+    }
+    Ok(())
+}
+
+/// One line of a watch.
+enum Event<K> {
+    Change { object: K, gone: bool },
+    Bookmark(String),
+    Ended(Refusal),
+}
+
+/// What a server says when it ends a watch.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Refusal {
+    code: u16,
+    reason: String,
+}
+
+impl<K: DeserializeOwned> Event<K> {
+    /// Reads no more than is needed, as a whole may be many times larger in memory than its text.
+    fn read(line: &str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Line<'a> {
+            #[serde(rename = "type")]
+            type_: &'a str,
+            #[serde(borrow)]
+            object: &'a RawValue,
+        }
+        #[derive(Deserialize)]
+        struct Bookmark {
+            metadata: Meta,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Meta {
+            resource_version: String,
+        }
+        let Line { type_, object } = serde_json::from_str(line)?;
+        let object = object.get();
+        Ok(match type_ {
+            "ADDED" | "MODIFIED" => Self::Change { object: serde_json::from_str(object)?, gone: false },
+            "DELETED" => Self::Change { object: serde_json::from_str(object)?, gone: true },
+            "BOOKMARK" => Self::Bookmark(serde_json::from_str::<Bookmark>(object)?.metadata.resource_version),
+            _ => Self::Ended(serde_json::from_str(object)?),
+        })
     }
 }
 
-/// The namespace, empty where it has none, and name of an object.
-pub(crate) fn name_of(meta: &ObjectMeta) -> NamespacedName {
-    NamespacedName::new(
-        meta.namespace.as_deref().unwrap_or_default(),
-        meta.name.as_deref().unwrap_or_default(),
-    )
+/// Whether a watch ended as servers and networks end them.
+fn is_end(error: &io::Error) -> bool {
+    let ended =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::TimedOut);
+    let of = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref().is_some_and(ended)
+            || matches!(cause.downcast_ref(), Some(AnswerError::TooSlow(_)))
+    };
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source()).any(of)
 }
 
-/// Why a list or a watch ended.
-#[derive(Debug)]
-enum WatchError {
-    List(kube::Error),
-    Start(kube::Error),
-    Broken(kube::Error),
-    /// The server has said so.
-    Ended(Box<Status>),
-    Short,
-    NoVersion,
-}
+impl Fault {
+    fn error(&self) -> Option<&kube::Error> {
+        match self {
+            Self::List(error) | Self::Watch(error) => Some(error),
+            Self::Ended(_) | Self::NoResourceVersion => None,
+        }
+    }
 
-impl WatchError {
-    /// Whether the API server does not know the type.
     fn is_absent(&self) -> bool {
-        let (Self::List(error) | Self::Start(error) | Self::Broken(error)) = self else { return false };
-        matches!(error, kube::Error::Api(status) if status.is_not_found())
+        matches!(self.error(), Some(kube::Error::Api(status)) if status.is_not_found())
+    }
+
+    fn stage(&self) -> Stage {
+        match self {
+            Self::List(_) | Self::NoResourceVersion => Stage::List,
+            Self::Watch(_) | Self::Ended(_) => Stage::Watch,
+        }
+    }
+
+    /// Whether a list came too slowly, so that pages should be smaller.
+    fn is_slow(&self) -> bool {
+        let is_slow =
+            |error| causes(error).any(|cause| matches!(cause.downcast_ref(), Some(AnswerError::TooSlow(_))));
+        matches!(self, Self::List(error) if is_slow(error))
     }
 
     /// What went wrong, without what was read.
-    fn describe(&self) -> ConnectionError {
+    fn told(&self) -> ConnectionError {
         let (what, error) = match self {
             Self::List(error) => ("list failed", error),
-            Self::Start(error) => ("watch failed", error),
-            Self::Broken(error) => ("watch broke", error),
-            Self::Ended(status) => {
-                return format!("watch ended by the server: {} ({})", status.reason, status.code)
-                    .as_str()
-                    .into();
+            Self::Watch(error) => ("watch failed", error),
+            Self::Ended(Refusal { code, reason }) => {
+                let reason = foreign_text(reason, MAX_MESSAGE);
+                return format!("watch ended by the server: {reason} ({code})").as_str().into();
             }
-            Self::Short => return "the server ended a watch at once".into(),
-            Self::NoVersion => return "the server gave no resourceVersion".into(),
+            Self::NoResourceVersion => return "the server gave no resourceVersion".into(),
         };
         let ConnectionError { denied, message } = connection_error(error);
         ConnectionError { denied, message: format!("{what}: {message}") }

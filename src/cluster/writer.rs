@@ -16,6 +16,7 @@ use super::{
     error::{WriteError, describe},
     live_references::LiveReferences,
     object::MarkedSecret,
+    pages::Pages,
     reflector::name_of,
     shared::Shared,
 };
@@ -28,7 +29,8 @@ use crate::{
         plan::{Action, Change, Object},
         rendered::RenderedSecret,
         repair_limiter::RepairLimiter,
-        schedule::{LIVE_REFERENCES_FEW, PAGE, SYNC_SLICE},
+        schedule::{LIVE_REFERENCES_FEW, SYNC_SLICE},
+        snapshot::ExistingCopy,
     },
     lock::Lock,
     telemetry::{WriteOperation, WriteResult},
@@ -167,10 +169,16 @@ impl Writer {
             // Nothing is planned to be written without a content.
             (Action::Create | Action::Update(_), ..) => Err(WriteError::Changed),
         };
-        if let Err(error) = &result {
-            self.failed(name, operation, error).await;
-        }
-        result
+        let Err(error) = result else { return result };
+        let is_known =
+            |copy: &ExistingCopy| job.secret.is_some_and(|secret| secret.fingerprint == copy.content);
+        let all_known = match &change.action {
+            Action::Create => true,
+            Action::Update(copy) | Action::Delete { copy, .. } | Action::Release(copy) => is_known(copy),
+        };
+        let error = error.without_values(job.secret.map(|secret| &secret.content.data), all_known);
+        self.failed(name, operation, &error).await;
+        Err(error)
     }
 
     /// Reads a copy anew that was not as the watch had shown it.
@@ -220,26 +228,24 @@ impl Writer {
     async fn try_refresh(&self, owner: &OwnerId) -> Result<(), kube::Error> {
         let api: Api<MarkedSecret> = Api::all(self.shared.connection.client());
         let labels = format!("{LABEL_MANAGED_BY}={MANAGER},{LABEL_OWNER}={owner}");
-        let mut params = ListParams::default().labels(&labels).limit(PAGE);
+        let params = ListParams::default().labels(&labels);
         let mut before: HashMap<NamespacedName, _> = {
             let cache = self.shared.read();
             let copies = cache.snapshot().copies.of(owner);
             copies.map(|(name, copy)| (name.clone(), copy.resource_version.clone())).collect()
         };
+        let mut pages = Pages::new(&api, params);
         loop {
-            let page = api.list(&params).await?;
-            let mut cache = self.shared.write();
-            for secret in &page.items {
+            let each = |secret: MarkedSecret| {
                 let name = name_of(secret.meta());
+                let mut cache = self.shared.write();
                 let believed = cache.version(&name) == before.get(&name).cloned();
-                if cache.observe_copy(secret, believed).is_some() {
+                if cache.observe_copy(&secret, believed).is_some() {
                     before.remove(&name);
                 }
-            }
-            drop(cache);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => break,
+            };
+            if pages.next(each).await?.is_some() {
+                break;
             }
         }
         let changes = {

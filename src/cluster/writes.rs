@@ -23,10 +23,11 @@ use crate::{
         SecretBytes,
         content::ReadSecret,
         failure::Failure,
+        foreign_text::foreign_text,
         identity::{NamespacedName, OwnerId},
         ownership::{Metadata, Ownership},
         rendered::{RenderedSecret, release},
-        schedule::LIVE_REFERENCES_FEW,
+        schedule::{LIVE_REFERENCES_FEW, MAX_WORD},
         snapshot::ExistingCopy,
     },
     telemetry::{WriteOperation, WriteResult},
@@ -106,7 +107,9 @@ impl Writer {
             }),
             ..DeleteParams::default()
         };
-        self.secrets(name).delete(&name.name, &params).await?;
+        let delete = requests(name).delete(&name.name, &params).map_err(|_| WriteError::Changed)?;
+        // What is left of it, if anything, the watch shows.
+        self.shared.connection.client().request_text(delete).await?;
         self.removed(name, WriteOperation::Delete);
         Ok(true)
     }
@@ -180,7 +183,8 @@ impl Writer {
     async fn inspect(&self, name: &NamespacedName, secret: &RenderedSecret) -> Result<bool, WriteError> {
         // From here on the watch tells us when the name may be free: also while we look.
         self.shared.write().wait_for(vec![name.clone()], &secret.owner);
-        let found = self.secrets(name).get_metadata_opt(&name.name).await?.ok_or(WriteError::Changed)?;
+        let api: Api<SecretMetadata> = Api::namespaced(self.shared.connection.client(), &name.namespace);
+        let found = api.get_opt(&name.name).await?.ok_or(WriteError::Changed)?;
         let metadata = metadata_of(&found.metadata);
         let owner = match metadata.ownership(&secret.id, &secret.hub) {
             Ownership::Ours => {
@@ -202,6 +206,7 @@ impl Writer {
                     let handed = |found: &Metadata| found.is_handed_to(&secret.id);
                     return self.update_whole(name, &uid, secret, handed).await;
                 }
+                let type_ = foreign_text(type_, MAX_WORD);
                 format!("somebody else who hands it over, but is of type '{type_}' and not '{wanted}',")
             }
             Ownership::Other(owner) => owner,
@@ -263,10 +268,6 @@ impl Writer {
     ) -> Result<ObjectMeta, WriteError> {
         let write = write.map_err(|_| WriteError::Changed)?.map(|_| body);
         Ok(self.shared.connection.send::<SecretMetadata>(write).await?.metadata)
-    }
-
-    fn secrets(&self, name: &NamespacedName) -> Api<Secret> {
-        Api::namespaced(self.shared.connection.client(), &name.namespace)
     }
 }
 

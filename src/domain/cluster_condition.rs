@@ -76,6 +76,16 @@ impl ClusterCondition {
         }
     }
 
+    /// The same, with what the cluster said changed.
+    pub fn map_text(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Unreachable(why) => Self::Unreachable(change(why)),
+            Self::Throttled(why) => Self::Throttled(change(why)),
+            Self::Failing(why) => Self::Failing(change(why)),
+            other @ (Self::Connecting | Self::NotFound | Self::Paused) => other,
+        }
+    }
+
     /// How the cluster's row says it.
     pub fn state(&self) -> ClusterState {
         match self {

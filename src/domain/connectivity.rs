@@ -1,12 +1,15 @@
 //! Whether a cluster can be worked with, and how hard: a state machine, fed by watches, probes and writes.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
     cluster_condition::{ClusterCondition, ConnectionError},
-    schedule::WRITE_PAUSE,
+    schedule::{PERSISTENT_FAULTS, WRITE_PAUSE},
 };
 
 /// What is watched in a cluster.
@@ -40,6 +43,13 @@ impl WatchedKind {
             Self::Namespaces | Self::Copies | Self::Pods | Self::Secrets => true,
         }
     }
+}
+
+/// What of a kind went wrong, or well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Stage {
+    List,
+    Watch,
 }
 
 /// Whether a cluster can be worked with.
@@ -80,8 +90,10 @@ pub(crate) struct Connectivity {
     listed: HashSet<WatchedKind>,
     /// What was listed at any time.
     ever: HashSet<WatchedKind>,
-    /// Why a watch could not list.
+    /// Why no watch could begin.
     fault: Option<ConnectionError>,
+    /// Faults in a row, and the last one, of what has not gone well since.
+    faults: HashMap<(WatchedKind, Stage), (u32, ConnectionError)>,
     /// Which watch has been silent for too long.
     silent: Option<ConnectionError>,
     down: Option<(ConnectionError, Timestamp)>,
@@ -104,15 +116,23 @@ impl Connectivity {
         if let Some((why, since)) = &self.down {
             return Reach::Down { why: why.clone(), since: *since };
         }
-        if self.is_filled() && self.silent.is_none() {
+        if self.is_filled() && self.silent.is_none() && !self.is_failing() {
             return Reach::Up;
         }
-        Reach::Connecting(self.silent.clone().or_else(|| self.fault.clone()))
+        let all = WatchedKind::ALL.into_iter().flat_map(|kind| [(kind, Stage::List), (kind, Stage::Watch)]);
+        let worst = all.filter_map(|key| self.faults.get(&key));
+        let worst = worst.max_by_key(|(faults, _)| *faults).map(|(_, why)| why);
+        Reach::Connecting(self.silent.as_ref().or(worst).or(self.fault.as_ref()).cloned())
     }
 
     /// Whether everything was listed since the watches last began.
     pub fn is_filled(&self) -> bool {
         all_required(&self.listed)
+    }
+
+    /// Whether what was listed is not kept up to date, though the server answers.
+    fn is_failing(&self) -> bool {
+        self.faults.values().any(|(faults, _)| *faults >= PERSISTENT_FAULTS)
     }
 
     /// Whether everything was listed at some time, so that caches tell at least what was.
@@ -127,24 +147,39 @@ impl Connectivity {
     /// The watches begin anew.
     pub fn begin(&mut self) {
         self.listed.clear();
+        self.faults.clear();
         (self.down, self.fault, self.pause, self.failed_writes) = (None, None, None, 0);
     }
 
     /// A watch listed everything. Returns whether that was the last one that was missing.
     pub fn listed(&mut self, kind: WatchedKind) -> bool {
-        let before = self.is_filled();
+        let before = self.is_filled() && !self.is_failing();
         self.ever.insert(kind);
         self.listed.insert(kind);
+        self.faults.remove(&(kind, Stage::List));
         // It answers again, so there is nothing to wait for.
         (self.pause, self.failed_writes, self.fault) = (None, 0, None);
-        self.is_filled() && !before
+        self.is_filled() && !self.is_failing() && !before
     }
 
     /// A watch could not list or go on. Returns whether that is news.
-    pub fn faulted(&mut self, why: ConnectionError) -> bool {
-        let news = self.fault.is_none() && !self.is_filled();
+    pub fn faulted(&mut self, kind: WatchedKind, stage: Stage, why: ConnectionError) -> bool {
+        let (before, first) = (self.is_failing(), self.faults.is_empty() && !self.is_filled());
+        let faults = self.faults.get(&(kind, stage)).map_or(0, |(faults, _)| *faults);
+        self.faults.insert((kind, stage), (faults.saturating_add(1), why));
+        first || self.is_failing() != before
+    }
+
+    /// A watch goes on well. Returns whether that is news.
+    pub fn followed(&mut self, kind: WatchedKind) -> bool {
+        let before = self.is_failing();
+        self.faults.remove(&(kind, Stage::Watch));
+        before && !self.is_failing()
+    }
+
+    /// No connection could be made.
+    pub fn unconnected(&mut self, why: ConnectionError) {
         self.fault = Some(why);
-        news
     }
 
     /// A probe was answered. `silent` is a watch that has had no answer for too long all the same. Returns whether the
@@ -223,10 +258,29 @@ mod tests {
     fn it_is_up_once_everything_was_listed() {
         let mut state = Connectivity::default();
         assert_eq!(state.reach(), Reach::Connecting(None));
-        assert!(state.faulted("list failed".into()) && !state.faulted("again".into()), "told once");
+        let kind = WatchedKind::Pods;
+        assert!(state.faulted(kind, Stage::List, "list failed".into()));
+        assert!(!state.faulted(kind, Stage::List, "again".into()), "told once");
         assert!(matches!(state.reach().condition(), Some(ClusterCondition::Failing(_))));
         let state = filled();
         assert_eq!((state.reach(), state.was_seen()), (Reach::Up, true));
+    }
+
+    #[test]
+    fn one_whose_objects_cannot_be_listed_any_more_is_not_up_until_they_can() {
+        for (stage, kind) in [(Stage::List, WatchedKind::Pods), (Stage::Watch, WatchedKind::Copies)] {
+            let mut state = filled();
+            for _ in 1..PERSISTENT_FAULTS {
+                assert!(!state.faulted(kind, stage, "x".into()) && state.reach() == Reach::Up);
+            }
+            assert!(!state.faulted(WatchedKind::Secrets, stage, "y".into()), "each kind for itself");
+            assert!(state.faulted(kind, stage, "too many".into()));
+            assert_eq!(state.reach(), Reach::Connecting(Some("too many".into())));
+            assert!(!state.listed(WatchedKind::Secrets) && !state.followed(WatchedKind::Secrets));
+            assert_eq!(state.listed(kind), stage == Stage::List);
+            assert_eq!(state.followed(kind), stage == Stage::Watch);
+            assert_eq!(state.reach(), Reach::Up);
+        }
     }
 
     #[test]

@@ -2,6 +2,21 @@
 
 use std::fmt;
 
+use super::{
+    identity::NamespacedName,
+    labels::{is_dns_label, is_dns_subdomain},
+};
+
+/// The longest uid or resourceVersion, in bytes; those of API servers are far shorter.
+const MAX_TEXT: usize = 128;
+
+/// Whether an API server can have made an object of this name, uid and resourceVersion.
+pub(crate) fn is_plausible(name: &NamespacedName, texts: [&str; 2]) -> bool {
+    (name.namespace.is_empty() || is_dns_label(&name.namespace))
+        && is_dns_subdomain(&name.name)
+        && texts.iter().all(|text| text.len() <= MAX_TEXT && text.bytes().all(|byte| byte.is_ascii_graphic()))
+}
+
 /// `metadata.uid`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Uid {
@@ -81,6 +96,21 @@ mod tests {
         }
         assert_eq!(Uid::from(uuid), Uid::from(uuid));
         assert_ne!(Uid::from(uuid), Uid::from("6cc8c0dc-0b8a-4f5c-9c60-00000000000b"));
+    }
+
+    #[test]
+    fn what_no_api_server_makes_is_told_apart() {
+        let is_plausible = |namespace: &str, name: &str, uid: &str| {
+            super::is_plausible(&NamespacedName::new(namespace, name), [uid, "7"])
+        };
+        assert!(is_plausible("", "kube-system", "") && is_plausible("web", "a.b-c", "x-1"));
+        let long = "x".repeat(254);
+        for (namespace, name) in
+            [("web", ""), ("web", "A"), ("web", "a\u{202e}b"), ("a.b", "c"), ("web", &long)]
+        {
+            assert!(!is_plausible(namespace, name, "u"), "{namespace}/{name}");
+        }
+        assert!(!is_plausible("web", "a", &long) && !is_plausible("web", "a", "a b"));
     }
 
     #[test]

@@ -7,6 +7,9 @@ use crate::api::LABEL_OPT_OUT;
 /// The label that the API server puts on every Namespace: its name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
+/// What a label takes, roughly, besides its text.
+const LABEL_BYTES: usize = 96;
+
 pub(crate) type Labels = BTreeMap<String, String>;
 
 /// What matters of a Namespace.
@@ -31,6 +34,11 @@ impl Namespace {
     /// Has the labels shared with other namespaces that have the same.
     pub fn share(&mut self, intern: impl FnOnce(Arc<Labels>) -> Arc<Labels>) {
         self.labels = intern(std::mem::take(&mut self.labels));
+    }
+
+    /// About how many bytes its labels take.
+    pub fn bytes(&self) -> usize {
+        self.labels.iter().map(|(key, value)| key.len() + value.len() + LABEL_BYTES).sum()
     }
 
     /// The value of a label. `name` is the name of this namespace.

@@ -1,16 +1,23 @@
 //! Which Secrets a Pod names: the fields of upstream's `VisitPodSecretNames`
 //! (`k8s.io/kubernetes/pkg/api/v1/pod/util.go`, v1.36), and only these.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+use super::{bounded, schedule::MAX_PARTS};
 
 /// The part of a Pod's spec that can name a Secret.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSecrets {
+    #[serde(deserialize_with = "list")]
     image_pull_secrets: Vec<Reference>,
+    #[serde(deserialize_with = "list")]
     containers: Vec<Container>,
+    #[serde(deserialize_with = "list")]
     init_containers: Vec<Container>,
+    #[serde(deserialize_with = "list")]
     ephemeral_containers: Vec<Container>,
+    #[serde(deserialize_with = "list")]
     volumes: Vec<Volume>,
 }
 
@@ -25,7 +32,9 @@ struct Reference {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Container {
+    #[serde(deserialize_with = "list")]
     env: Vec<EnvVar>,
+    #[serde(deserialize_with = "list")]
     env_from: Vec<Source>,
 }
 
@@ -55,6 +64,7 @@ struct Volume {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Projected {
+    #[serde(deserialize_with = "list")]
     sources: Vec<Source>,
 }
 
@@ -64,6 +74,10 @@ struct Projected {
 struct Source {
     #[serde(rename = "secretRef", alias = "secretKeyRef", alias = "nodePublishSecretRef", alias = "secret")]
     secret: Option<Reference>,
+}
+
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    bounded::list::<_, _, MAX_PARTS>(deserializer)
 }
 
 impl PodSecrets {

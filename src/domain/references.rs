@@ -1,6 +1,9 @@
 //! Who uses which Secrets of a cluster.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::identity::NamespacedName;
 
@@ -46,7 +49,11 @@ pub(crate) struct Reference {
 pub(crate) struct References {
     by_secret: HashMap<NamespacedName, Vec<Reference>>,
     by_user: HashMap<User, Box<[Arc<str>]>>,
+    bytes: usize,
 }
+
+/// What a reference takes, roughly, besides the name of the Secret.
+const REFERENCE_BYTES: usize = 160;
 
 impl References {
     /// Who uses a Secret.
@@ -61,30 +68,23 @@ impl References {
 
     /// Replaces the references of a user; returns the names of the Secrets in its namespace for which something
     /// changed.
-    pub fn set(&mut self, user: &User, uses: Vec<(Arc<str>, &'static str)>) -> Vec<Arc<str>> {
+    pub fn set(&mut self, user: &User, mut uses: Vec<(Arc<str>, &'static str)>) -> Vec<Arc<str>> {
         if uses.is_empty() && !self.by_user.contains_key(user) {
             return Vec::new();
         }
         let before = self.take(user);
-        let mut after: Vec<(Arc<str>, &'static str)> = Vec::with_capacity(uses.len());
-        for (secret, field) in uses {
-            // One that names a Secret twice is one user; the first field tells enough.
-            if !after.iter().any(|(name, _)| *name == secret) {
-                after.push((secret, field));
-            }
-        }
-        let gone = before.iter().filter(|one| !after.contains(one));
-        let new = after.iter().filter(|one| !before.contains(one));
-        let mut changed: Vec<Arc<str>> = Vec::new();
-        for (name, _) in gone.chain(new) {
-            if !changed.contains(name) {
-                changed.push(name.clone());
-            }
-        }
+        // One that names a Secret twice is one user; the first field tells enough. There may be thousands.
+        let mut seen = HashSet::new();
+        uses.retain(|(secret, _)| seen.insert(secret.clone()));
+        let after = uses;
+        let (was, is): (HashSet<_>, HashSet<_>) = (before.iter().collect(), after.iter().collect());
+        let changed: HashSet<&Arc<str>> = was.symmetric_difference(&is).map(|(name, _)| name).collect();
+        let changed: Vec<Arc<str>> = changed.into_iter().cloned().collect();
         if !after.is_empty() {
             self.by_user.insert(user.clone(), after.iter().map(|(name, _)| name.clone()).collect());
         }
         for (name, field) in after {
+            self.bytes += REFERENCE_BYTES + name.len();
             let secret = NamespacedName { namespace: user.name.namespace.clone(), name };
             let reference = Reference { kind: user.kind, name: user.name.name.clone(), field };
             self.by_secret.entry(secret).or_default().push(reference);
@@ -92,8 +92,13 @@ impl References {
         changed
     }
 
+    /// About how many bytes all references take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Those that are known to use Secrets.
-    pub fn users(&self) -> impl Iterator<Item = &User> {
+    pub fn users(&self) -> impl ExactSizeIterator<Item = &User> {
         self.by_user.keys()
     }
 
@@ -101,6 +106,7 @@ impl References {
         let names = self.by_user.remove(user).unwrap_or_default();
         let mut taken = Vec::with_capacity(names.len());
         for name in names {
+            self.bytes -= REFERENCE_BYTES + name.len();
             let secret = NamespacedName { namespace: user.name.namespace.clone(), name };
             if let Some(references) = self.by_secret.get_mut(&secret) {
                 let is_of = |one: &Reference| one.kind == user.kind && one.name == user.name.name;

@@ -140,10 +140,7 @@ impl RenderedSecret {
 ///
 /// # Errors
 /// As [`RenderedSecret::body`].
-pub(crate) fn release(
-    secret: &mut ReadSecret,
-    id: &CredentialId,
-) -> Result<SecretBytes, serde_json::Error> {
+pub(crate) fn release(secret: &mut ReadSecret, id: &CredentialId) -> Result<SecretBytes, serde_json::Error> {
     let data = encoded(&secret.take_data());
     let applied = secret.take_last_applied();
     let meta = &mut secret.0.metadata;

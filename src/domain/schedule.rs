@@ -46,13 +46,33 @@ pub(crate) const UNSEEN_USERS_AGE: Duration = secs(1);
 pub(crate) const LIVE_REFERENCES_FEW: usize = 16;
 /// How many objects a page of a list has.
 pub(crate) const PAGE: u32 = 500;
-/// The largest object that is read, in bytes of JSON. An API server takes requests of 3 MiB at most, and may write a value
-/// in more bytes than it came in.
-pub(crate) const MAX_OBJECT_BYTES: usize = 8 << 20;
-/// A watch that showed nothing and ended sooner than this has failed.
-pub(crate) const SHORTEST_WATCH: Duration = secs(1);
+/// The least size of a page, where a slow answer makes pages smaller.
+pub(crate) const LEAST_PAGE: u32 = 16;
+/// The longest answer of an API server, and the longest line of a watch, in bytes. What etcd takes is 1.5 MiB, of which
+/// JSON makes up to six times as much.
+pub(crate) const MAX_ANSWER: usize = 10 << 20;
+/// The longest answer that says why there is none.
+pub(crate) const MAX_REFUSAL: usize = 512 << 10;
+/// How many bytes of answers of one cluster may wait at once to be read to their end.
+pub(crate) const MAX_ANSWERS: usize = 16 << 20;
+/// How many objects of one kind a cluster may show.
+pub(crate) const MAX_OBJECTS: usize = 250_000;
+/// How much of a member is kept, in bytes: enough for 100,000 copies and 50,000 Pods.
+pub(crate) const MAX_KEPT: usize = 40 << 20;
+/// The longest token by which a list goes on, in bytes.
+pub(crate) const MAX_TOKEN: usize = 4_096;
+/// How many entries a map of one object may have: more than etcd has room for.
+pub(crate) const MAX_ENTRIES: usize = 200_000;
+/// How many entries a list of one object may have, such as the volumes of a Pod.
+pub(crate) const MAX_PARTS: usize = 20_000;
+/// How often in a row a member's objects of one kind cannot be listed or watched before it counts as failing.
+pub(crate) const PERSISTENT_FAULTS: u32 = 3;
+/// The least time between two watches.
+pub(crate) const WATCH_PAUSE: Duration = millis(500);
 /// How long reading a copy back from a member may take.
 pub(crate) const READ_BACK: Duration = secs(3);
+/// How long a member is not asked for copies after one could not be read back in time: others would wait again.
+pub(crate) const READ_BACK_AGAIN: Duration = secs(30);
 
 /// The least time between two writes of one object's status.
 pub(crate) const STATUS_PAUSE: Duration = secs(1);
@@ -88,6 +108,8 @@ pub(crate) const MAX_REFERENCES: usize = 50;
 pub(crate) const MAX_NAMES: usize = 3;
 /// The longest message of an API server that is passed on, in characters.
 pub(crate) const MAX_MESSAGE: usize = 400;
+/// The longest word of others that is passed on, such as a version, in characters.
+pub(crate) const MAX_WORD: usize = 64;
 /// The longest note of an Event, in bytes; the API server takes 1,024.
 pub(crate) const MAX_NOTE: usize = 1_000;
 

@@ -19,5 +19,5 @@ pub use freshness::{Beat, Freshness};
 pub use health::Health;
 pub use logs::LogFormat;
 pub use metrics::{Metrics, Outcome, WriteOperation, WriteResult};
-pub use requests::RequestReport;
+pub use requests::{RequestReport, is_watch};
 pub(crate) use server::Server;

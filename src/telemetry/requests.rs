@@ -77,10 +77,15 @@ fn classify(method: &Method, uri: &Uri) -> (&'static str, &'static str) {
     (verb(method, name.is_some(), uri), known.unwrap_or("other"))
 }
 
+/// Whether a request for this is a watch.
+#[must_use]
+pub fn is_watch(uri: &Uri) -> bool {
+    uri.query().is_some_and(|q| q.split('&').any(|p| matches!(p, "watch=true" | "watch=1")))
+}
+
 fn verb(method: &Method, named: bool, uri: &Uri) -> &'static str {
-    let watch = || uri.query().is_some_and(|q| q.split('&').any(|p| matches!(p, "watch=true" | "watch=1")));
     match *method {
-        Method::GET if watch() => "watch",
+        Method::GET if is_watch(uri) => "watch",
         Method::GET if named => "get",
         Method::GET => "list",
         Method::POST => "create",

@@ -28,6 +28,7 @@ mod fleet;
 mod foreign_status;
 mod generated;
 mod hashing;
+mod hostile_member;
 mod hostile_tenant;
 mod in_cluster;
 mod last_good;

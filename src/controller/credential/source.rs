@@ -125,16 +125,31 @@ pub(super) async fn read_back(context: &Context, places: &[&CopyDigest]) -> Opti
             return Some(found);
         }
     }
-    let mut reads: FuturesUnordered<_> = members.iter().map(|place| read_copy(context, place)).collect();
+    let cluster = |place: &CopyDigest| context.clusters.get(&place.cluster)?.up().cloned();
+    // A member that did not answer in time holds up no second credential.
+    let members =
+        members.into_iter().filter(|place| cluster(place).is_some_and(|found| !found.reads.is_slow()));
+    let mut waiting: Vec<&CopyDigest> = members.collect();
+    let reads = waiting.iter().map(|&place| async move { (place, read_copy(context, place).await) });
+    let mut reads: FuturesUnordered<_> = reads.collect();
     let first = async {
-        while let Some(read) = reads.next().await {
+        while let Some((place, read)) = reads.next().await {
+            waiting.retain(|other| other.cluster != place.cluster);
             if read.is_some() {
                 return read;
             }
         }
         None
     };
-    tokio::time::timeout(READ_BACK, first).await.ok().flatten()
+    match tokio::time::timeout(READ_BACK, first).await {
+        Ok(read) => read,
+        Err(_) => {
+            for found in waiting.into_iter().filter_map(cluster) {
+                found.reads.was_slow();
+            }
+            None
+        }
+    }
 }
 
 /// Reads a copy. One that has changed since it was seen is not believed.
