@@ -67,17 +67,14 @@ impl WriteError {
 }
 
 impl WriteError {
-    /// The same, without values that an API server or a webhook may quote. `data` is what was written, where that is
-    /// known; `all_known` tells that no other values can be quoted, such as those that the Secret had before.
-    pub fn without_values(self, data: Option<&Data>, all_known: bool) -> Self {
-        let without = |text: String| match data {
-            Some(data) => without_values(text, data),
-            None => text,
-        };
+    /// The same, without values that an API server or a webhook may quote. `known` is what was written, now and before;
+    /// `all_known` tells that no other values can be quoted.
+    pub fn without_values(self, known: &[&Data], all_known: bool) -> Self {
+        let without = |text| without_values(text, known);
         match self {
             Self::Refused(Failure::Write { reason, message }) => {
                 let by_admission = matches!(reason, Reason::AdmissionDenied | Reason::WebhookFailed);
-                let is_hidden = !all_known && (by_admission || data.is_none());
+                let is_hidden = !all_known && (by_admission || known.is_empty());
                 let message = if is_hidden { hidden(&message) } else { without(message) };
                 Self::Refused(Failure::Write { reason, message })
             }
@@ -164,24 +161,23 @@ mod tests {
             (429, "orse correct-horse"),
         ] {
             let error = refused(code, &format!("got {quoted}"));
-            let told = shown(error.without_values(Some(&data), true));
+            let told = shown(error.without_values(&[&data], true));
             assert!(told.contains("is not shown") && !told.contains(quoted), "{told}");
         }
-        let told =
-            shown(refused(403, &format!("{DENIED}: team is missing")).without_values(Some(&data), true));
+        let told = shown(refused(403, &format!("{DENIED}: team is missing")).without_values(&[&data], true));
         assert_eq!(told, format!("{DENIED}: team is missing"));
     }
 
     #[test]
     fn what_admission_says_is_not_shown_where_it_may_quote_a_value_that_is_not_known() {
         let data = Data::from([("password".to_owned(), SecretBytes::from("correct-horse"))]);
-        for data in [Some(&data), None] {
+        for data in [&[&data][..], &[]] {
             let told = shown(refused(403, &format!("{DENIED}: had old-value")).without_values(data, false));
             assert!(told.contains("\"w.example.com\"") && !told.contains("old-value"), "{told}");
         }
-        let told = shown(refused(403, "secrets is forbidden").without_values(Some(&data), false));
+        let told = shown(refused(403, "secrets is forbidden").without_values(&[&data], false));
         assert_eq!(told, "secrets is forbidden");
-        let told = shown(refused(403, "secrets is forbidden: had old-value").without_values(None, false));
+        let told = shown(refused(403, "secrets is forbidden: had old-value").without_values(&[], false));
         assert!(!told.contains("old-value"), "{told}");
     }
 

@@ -24,6 +24,7 @@ use crate::{
     api::{LABEL_MANAGED_BY, LABEL_OWNER, MANAGER},
     domain::{
         cluster_condition::ClusterCondition,
+        content::Data,
         failure::Failure,
         identity::{CredentialId, NamespacedName, OwnerId},
         plan::{Action, Change, Object},
@@ -53,6 +54,8 @@ pub(crate) struct Job<'a> {
     pub id: &'a CredentialId,
     /// Needed for creating and updating.
     pub secret: Option<&'a RenderedSecret>,
+    /// What was wanted before, as copies may still have it.
+    pub before: Option<&'a RenderedSecret>,
     /// Since when the changes are wanted.
     pub since: Instant,
     /// Turns true when what is wanted has changed: then no write begins any more.
@@ -170,13 +173,14 @@ impl Writer {
             (Action::Create | Action::Update(_), ..) => Err(WriteError::Changed),
         };
         let Err(error) = result else { return result };
-        let is_known =
-            |copy: &ExistingCopy| job.secret.is_some_and(|secret| secret.fingerprint == copy.content);
+        let known = || job.secret.into_iter().chain(job.before);
+        let is_known = |copy: &ExistingCopy| known().any(|secret| secret.fingerprint == copy.content);
         let all_known = match &change.action {
             Action::Create => true,
             Action::Update(copy) | Action::Delete { copy, .. } | Action::Release(copy) => is_known(copy),
         };
-        let error = error.without_values(job.secret.map(|secret| &secret.content.data), all_known);
+        let values: Vec<&Data> = known().map(|secret| &secret.content.data).collect();
+        let error = error.without_values(&values, all_known);
         self.failed(name, operation, &error).await;
         Err(error)
     }

@@ -123,7 +123,7 @@ async fn remove(
     // Whether the credential came back is looked at in the moment of each write.
     let stop = || context.stores.credentials.has(owner);
     let since = Instant::now();
-    let job = Job { id, secret: None, since, stop: &stop };
+    let job = Job { id, secret: None, before: None, since, stop: &stop };
     let applied = cluster.writer.apply(changes, job).await;
     let name = &*cluster.name;
     if applied.done > 0 {

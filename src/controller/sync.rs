@@ -23,6 +23,7 @@ use crate::{
         outcome::ClusterOutcome,
         plan::{Action, Change, Inputs, Object, Plan, Scope, plan},
         removal::Removal,
+        rendered::RenderedSecret,
         schedule::{REFUSAL_RETRY, STALE_RETRY, UNSEEN_USERS_AGE},
         sync_state::SyncState,
         targets::ClusterTargets,
@@ -36,6 +37,9 @@ use crate::{
 pub(super) struct Memory {
     /// The desired state that `state` is about.
     version: u64,
+    /// The content that was wanted last, and another one before it.
+    secret: Option<Arc<RenderedSecret>>,
+    before: Option<Arc<RenderedSecret>>,
     state: SyncState,
     /// Namespaces with changes that were not made yet.
     outstanding: HashSet<Arc<str>>,
@@ -188,6 +192,11 @@ impl Sync<'_> {
         if memory.version != self.published.version {
             memory.version = self.published.version;
             memory.stale = 0;
+            let wanted = self.published.secret.as_ref().map(|secret| secret.fingerprint);
+            if memory.secret.as_ref().map(|secret| secret.fingerprint) != wanted {
+                memory.before = memory.secret.take();
+            }
+            memory.secret.clone_from(&self.published.secret);
             dirty = Dirty::all();
         }
         if memory.retry.is_some_and(|at| at <= Instant::now()) {
@@ -258,8 +267,13 @@ impl Sync<'_> {
     async fn apply(&self, cluster: &Cluster, changes: Vec<Change>) -> Applied {
         let published = self.published;
         let stop = || self.is_stopped();
-        let job =
-            Job { id: &published.id, secret: published.secret.as_deref(), since: self.since(), stop: &stop };
+        let job = Job {
+            id: &published.id,
+            secret: published.secret.as_deref(),
+            before: self.memory.before.as_deref(),
+            since: self.since(),
+            stop: &stop,
+        };
         cluster.writer.apply(changes, job).await
     }
 

@@ -28,16 +28,17 @@ pub(crate) fn hidden(text: &str) -> String {
     known.into_iter().find_map(who).unwrap_or_else(|| HIDDEN.to_owned())
 }
 
-/// A text without values of a Secret: as it is, or what is said in its place.
-pub(crate) fn without_values(text: String, data: &Data) -> String {
-    if !quotes(&text, data) {
+/// A text without values of Secrets: as it is, or what is said in its place.
+pub(crate) fn without_values(text: String, known: &[&Data]) -> String {
+    let quotes = |text: &str| known.iter().any(|data| quotes(text, data));
+    if !quotes(&text) {
         // What was cut off may have gone on with a value whose first characters are left.
         let Some(cut) = text.strip_suffix('…') else { return text };
         let kept = cut.chars().count().saturating_sub(WINDOW);
         return cut.chars().take(kept).chain(['…']).collect();
     }
     let instead = hidden(&text);
-    if quotes(&instead, data) { HIDDEN.to_owned() } else { instead }
+    if quotes(&instead) { HIDDEN.to_owned() } else { instead }
 }
 
 /// Whether a text quotes a value, or enough of one: as it is, escaped, or encoded as programs print bytes.
@@ -150,7 +151,7 @@ mod tests {
             "exceeded quota: small, requested: secrets=1, used: secrets=3, limited: secrets=3",
             "",
         ] {
-            assert_eq!(without_values(text.to_owned(), &data), text);
+            assert_eq!(without_values(text.to_owned(), &[&data]), text);
         }
     }
 
@@ -166,7 +167,7 @@ mod tests {
             ("admission webhook \"horse-battery\"", "webhook \"horse-battery\": "),
             ("somebody", ""),
         ] {
-            let told = without_values(format!("{who}: got correct-horse-battery"), &data);
+            let told = without_values(format!("{who}: got correct-horse-battery"), &[&data]);
             let wanted = if shown.contains("horse") { HIDDEN.to_owned() } else { format!("{shown}{HIDDEN}") };
             assert_eq!(told, wanted);
         }
@@ -177,7 +178,7 @@ mod tests {
         let data = secret("password", "hunter2");
         assert!(quotes("no hunter2 here", &data) && !quotes("no hunter here", &data));
         let data = secret("password", "correct-horse-battery");
-        assert_eq!(without_values("it says correct…".to_owned(), &data), "it says…");
+        assert_eq!(without_values("it says correct…".to_owned(), &[&data]), "it says…");
     }
 
     proptest! {
@@ -204,7 +205,7 @@ mod tests {
                 ] {
                     let text = format!("{before}{quoted}{after}");
                     prop_assert!(quotes(&text, &data), "{}", text);
-                    prop_assert!(!without_values(text, &data).contains(part));
+                    prop_assert!(!without_values(text, &[&data]).contains(part));
                 }
             }
             let whole = secret(".dockerconfigjson", &document);

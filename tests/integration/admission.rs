@@ -9,6 +9,7 @@ use kube::api::PostParams;
 use serde_json::json;
 
 use crate::{
+    canary::{Canary, assert_absent, places},
     checks::{good_source, label_namespace, spec, spec_to},
     lab::Lab,
     support::{
@@ -101,4 +102,59 @@ async fn a_denial_by_a_webhook_fails_its_namespace_and_nothing_else() -> Result<
         test.wait_ready("reg", i64::try_from(revision).unwrap_or_default()).await?;
     }
     operator.check_running()
+}
+
+/// Attack, or an accident: a webhook quotes the values that it forbids to write, and those that were there before.
+#[tokio::test]
+async fn a_webhook_that_quotes_values_is_named_and_they_are_not_told() -> Result<()> {
+    let lab = Lab::start().await?;
+    let webhook = Webhook::start(&lab.control_plane).await?;
+    let test = lab.scenario().await?;
+    test.policy().await?;
+    let target = test.targets(1).await?.remove(0);
+    label_namespace(&test, &target, json!({"deny": "yes"})).await?;
+    let canaries = ["canary-first-Zt7wQ", "canary-second-Lp4Xk", "canary-third-Rm9Vd"];
+    good_source(&test, "src", canaries[0]).await?;
+    let mut operator = lab.operator()?.start().await?;
+    test.credential("reg", spec(&test, "src")).await?;
+    test.wait_ready("reg", 1).await?;
+    apply_yaml(&test.client, &webhook.configuration("somebody", ("deny", "yes")).to_string()).await?;
+    webhook.quote();
+    webhook.deny(403);
+    wait_for(LONG, "the webhook to be asked", async || {
+        let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "tried"}}))?;
+        let dry = PostParams { dry_run: true, ..PostParams::default() };
+        match test.secrets(&target).create(&dry, &secret).await {
+            Err(kube::Error::Api(status)) if status.message.contains(DENIAL) => Ok(()),
+            other => Err(Error::new(format!("{other:?}"))),
+        }
+    })
+    .await?;
+    for canary in &canaries[1..] {
+        let denied = webhook.denied();
+        good_source(&test, "src", canary).await?;
+        wait_for(LONG, "the rotation to be denied", async || webhook.denied() > denied).await?;
+        let message = wait_for(LONG, "the denial to be told", async || {
+            let status = test.status("reg").await.map_err(|error| error.to_string())?;
+            let failures: Vec<_> = status.clusters.iter().flat_map(|row| &row.failures).collect();
+            let failure = failures.iter().find(|failure| failure.reason == "AdmissionDenied");
+            failure.map(|failure| failure.message.clone()).ok_or_else(|| format!("{:?}", status.clusters))
+        })
+        .await?;
+        assert!(message.contains("somebody.example.com"), "{message}");
+        let namespaces = [test.home.name.clone(), target.clone()];
+        let places = places(&test.client, &operator, &namespaces).await?;
+        let values: Vec<Canary> = canaries.iter().map(|canary| Canary::new("a password", *canary)).collect();
+        assert_absent(&places, &values)?;
+        for (place, text) in &places {
+            for part in ["canary-f", "canary-s", "canary-t", "eyJhdXRo"] {
+                assert!(!text.contains(part), "{place} has {part}");
+            }
+        }
+        operator.check_running()?;
+        // The next one does not know what was written before it.
+        operator.kill9()?;
+        operator = lab.operator()?.start().await?;
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU16, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering},
 };
 
 use http_body_util::BodyExt;
@@ -30,6 +30,8 @@ struct Shared {
     /// The status code of denials; 0: nothing is denied.
     code: AtomicU16,
     denied: AtomicUsize,
+    /// Whether denials quote the object.
+    quotes: AtomicBool,
 }
 
 impl Webhook {
@@ -54,6 +56,11 @@ impl Webhook {
     /// Denies from now on, with this code. The server passes it on to the client as it is.
     pub fn deny(&self, code: u16) {
         self.shared.code.store(code, Ordering::SeqCst);
+    }
+
+    /// From now on denials say what was written, and what was there before.
+    pub fn quote(&self) {
+        self.shared.quotes.store(true, Ordering::SeqCst);
     }
 
     pub fn allow(&self) {
@@ -91,8 +98,27 @@ impl Shared {
         let mut response = json!({"uid": review["request"]["uid"], "allowed": code == 0});
         if code != 0 {
             self.denied.fetch_add(1, Ordering::SeqCst);
-            response["status"] = json!({"code": code, "message": DENIAL});
+            let quoted = self.quotes.load(Ordering::SeqCst).then(|| quotation(&review["request"]));
+            let message = format!("{DENIAL}{}", quoted.unwrap_or_default());
+            response["status"] = json!({"code": code, "message": message});
         }
         json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
     }
+}
+
+/// Short parts of values, so that the whole is not cut off, as they are and decoded.
+fn quotation(request: &Value) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let mut text = String::new();
+    for object in ["object", "oldObject"] {
+        for value in request[object]["data"].as_object().into_iter().flat_map(serde_json::Map::values) {
+            let value = value.as_str().unwrap_or_default();
+            let decoded = STANDARD.decode(value).unwrap_or_default();
+            let decoded = String::from_utf8_lossy(&decoded).into_owned();
+            let from = decoded.find("password").unwrap_or_default();
+            let part: String = decoded.chars().skip(from).take(60).collect();
+            text += &format!("; {object} has {part} and {}", &value[..value.len().min(60)]);
+        }
+    }
+    text
 }

@@ -79,6 +79,7 @@ async fn answers_without_end_are_told_of_the_member_and_cost_nobody_else_anythin
         }
         world.wait_member("east", "Ready", "True").await?;
         let peak = world.operator.peak_rss_bytes()?;
+        eprintln!("{attack:?}: {} MiB at most so far", peak >> 20);
         assert!(peak < MOST_MEMORY, "{attack:?}: {} MiB", peak >> 20);
         // And back: what it was told of is over.
         hostile.attack(Attack::None);

@@ -138,10 +138,20 @@ async fn answers(stream: &mut TcpStream, attack: Attack, count: &AtomicUsize) ->
                 )
                 .await?;
             }
-            (_, _) if watches => {
+            (_, Attack::None) if watches => {
                 begin(stream).await?;
+                chunk(
+                    stream,
+                    "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"1\"}}}\n",
+                )
+                .await?;
                 // It is renewed when it has taken too long.
                 std::future::pending::<()>().await;
+            }
+            // So that all is listed anew.
+            (_, _) if watches => {
+                let expired = json!({"type": "ERROR", "object": {"code": 410, "reason": "Expired"}});
+                whole_text(stream, 200, &format!("{expired}\n")).await?;
             }
             (_, Attack::EndlessBody) => {
                 let object = format!(r#"{{"metadata":{{"name":"{}"}}}},"#, "x".repeat(PIECE));
@@ -239,8 +249,12 @@ async fn endless(stream: &mut TcpStream, first: &str, more: &str, pause: Duratio
     begin(stream).await?;
     let mut part = first;
     loop {
-        stream.write_all(format!("{:x}\r\n{part}\r\n", part.len()).as_bytes()).await?;
+        chunk(stream, part).await?;
         tokio::time::sleep(pause).await;
         part = more;
     }
+}
+
+async fn chunk(stream: &mut TcpStream, part: &str) -> Result<()> {
+    Ok(stream.write_all(format!("{:x}\r\n{part}\r\n", part.len()).as_bytes()).await?)
 }
