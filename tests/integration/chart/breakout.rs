@@ -130,6 +130,7 @@ async fn the_token_opens_nothing_that_it_is_not_for() -> Result<()> {
         (Method::POST, Method::PUT, Method::PATCH, Method::GET, Method::DELETE);
     let mut attacks: Vec<(&str, &Method, String, &Value)> = vec![
         ("Secrets, by another way", &patch, format!("/api/v1/{own}/secrets/x"), &none),
+        ("a part of one", &put, format!("/api/v1/{own}/secrets/x/status"), &none),
         ("all Secrets at once", &delete, format!("/api/v1/{own}/secrets"), &none),
         ("its own token", &post, format!("/api/v1/{own}/serviceaccounts/{FULL_NAME}/token"), &token),
         ("a stronger token", &post, format!("/api/v1/{system}/serviceaccounts/default/token"), &token),
