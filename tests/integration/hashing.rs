@@ -27,6 +27,9 @@ const USERS: usize = 100;
 /// A hash takes 60 ms, on a machine that has nothing else to do.
 const LONG: Duration = Duration::from_secs(120);
 
+/// A second, on such a machine; and for all that is run beside this test.
+const SOON: Duration = Duration::from_secs(4);
+
 fn names() -> Vec<String> {
     (0..USERS).map(|n| format!("user-{n:02}")).collect()
 }
@@ -112,14 +115,16 @@ async fn served(test: &Scenario, round: usize) -> Result<[Duration; 2]> {
     let (pull, web) = (format!("pull-{round}"), format!("web-{round}"));
     let (client, home) = (&test.client, &test.home.name);
     good_source(test, "src", "the-password").await?;
-    test.source("team", json!({"me": format!("password-{round}")})).await?;
+    let source = format!("users-{round}");
+    test.source(&source, json!({"password": format!("password-{round}")})).await?;
     let began = Instant::now();
     let spec = json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}});
     test.credential(&pull, spec).await?;
     test.wait_ready(&pull, 1).await?;
     let first = began.elapsed();
     let began = Instant::now();
-    apply(client, home, &web, json!({"format": "Htpasswd", "users": team(&["me"])})).await?;
+    apply(client, home, &web, json!({"format": "Htpasswd", "username": "me", "secretRef": {"name": source}}))
+        .await?;
     wait_ready(client, home, &web, 1).await?;
     let second = began.elapsed();
     delete(test, &pull).await?;
@@ -152,8 +157,9 @@ async fn a_tenant_who_floods_hashes_delays_nobody_else() -> Result<()> {
         for round in 1..5 {
             let took = served(&other, round).await?;
             for (took, alone) in took.iter().zip(&alone) {
-                assert!(*took < *alone + Duration::from_secs(2), "round {round}: {took:?}, alone {alone:?}");
+                assert!(*took < *alone + SOON, "round {round}: {took:?}, alone {alone:?}");
             }
+            println!("{round}: {took:?}, alone {alone:?}");
         }
         Ok::<_, Error>(())
     };
