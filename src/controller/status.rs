@@ -21,6 +21,7 @@ use crate::{
     domain::{
         content::Content,
         declared::Declared,
+        desired::SourceState,
         event::{self, Action, Note},
         identity::OwnerId,
         outcome::{ClusterOutcome, Outcomes},
@@ -125,8 +126,8 @@ impl Turn<'_> {
             self.release(removal, &outcomes).await?;
             return Ok(Next::Done);
         }
-        if self.published.is_hashing() && self.published.secret.is_none() && self.declared.is_told() {
-            // After a restart: mostly the hashes that stand will be found to hold.
+        if self.published.source == (SourceState::Hashing { first: true }) && self.declared.is_told() {
+            // After a restart: mostly the hashes that stand will be found to hold, and what was told too.
             return Ok(Next::Done);
         }
         for outcome in outcomes.values_mut().filter(|outcome| outcome.version != self.published.version) {

@@ -67,7 +67,7 @@ impl DesiredState {
 
     /// Whether passwords are being hashed, so that the content is not the newest one.
     pub fn is_hashing(&self) -> bool {
-        self.source == SourceState::Hashing
+        matches!(self.source, SourceState::Hashing { .. })
     }
 
     /// Whether what has no consent is taken away by now. A state that was worked out while a policy could not be read
@@ -86,8 +86,9 @@ pub(crate) enum SourceState {
     Failed(SourceError),
     /// It was not read, as nothing may be written anywhere.
     NotRead,
-    /// It was read, and its passwords are being hashed.
-    Hashing,
+    /// It was read, and its passwords are being hashed: those of the first content of this process, which mostly is the
+    /// one that the copies have, or of a later one.
+    Hashing { first: bool },
     /// This version cannot read the spec; what serde says.
     UnreadableSpec(String),
 }

@@ -108,17 +108,23 @@ impl Hashes {
         let wanted: BTreeMap<&str, Fingerprint> =
             passwords.iter().map(|password| (password.user, password.fingerprint(key))).collect();
         self.of.retain(|user, of| wanted.get(user.as_str()) == Some(of));
-        self.texts.retain(|user, _| self.of.contains_key(user));
         let unknown = passwords.iter().filter(|password| !self.of.contains_key(password.user));
         let unhashed = unknown.map(|password| Unhashed {
             hash: password.hash,
             user: password.user.to_owned(),
             password: password.password.into(),
-            existing: password.existing.map(Into::into),
+            existing: password.existing.filter(|found| !self.is_known(password.user, found)).map(Into::into),
             fingerprint: password.fingerprint(key),
             entropy: *entropy,
         });
-        unhashed.collect()
+        let unhashed = unhashed.collect();
+        self.texts.retain(|user, _| self.of.contains_key(user));
+        unhashed
+    }
+
+    /// Whether a text is known to be the hash of a password, so that it need not be tried on another one.
+    fn is_known(&self, user: &str, text: &str) -> bool {
+        self.texts.get(user).is_some_and(|known| known.text() == text)
     }
 }
 

@@ -62,5 +62,9 @@ fn a_hash_that_stands_and_holds_is_kept_and_nothing_is_shown() {
     let (kept, new) = (plan(&mut Hashes::default(), &[stands]), plan(&mut Hashes::default(), &[changed]));
     assert!(kept[0].hashed().text == made && new[0].hashed().text != made);
     assert!(!new[0].hashed().is_of(&kept[0]), "it is of another password");
+    let mut hashes = Hashes::default();
+    plan(&mut hashes, &[stands]);
+    hashes.add(kept[0].hashed());
+    assert!(plan(&mut hashes, &[changed])[0].existing.is_none(), "it is not tried: that takes as long");
     assert!(!format!("{kept:?}").contains("canary"));
 }

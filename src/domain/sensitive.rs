@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 /// Secret bytes: wiped when dropped, and never shown by `Debug`. There is no `Display`.
 ///
-/// What cannot be wiped are the copies that serde and the TLS buffers make on the way.
+/// What cannot be wiped are the copies that libraries make on the way; SECURITY.md lists them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretBytes(Zeroizing<Vec<u8>>);
 

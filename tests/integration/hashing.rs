@@ -27,6 +27,9 @@ const USERS: usize = 100;
 /// A hash takes 60 ms, on a machine that has nothing else to do.
 const LONG: Duration = Duration::from_secs(120);
 
+/// A second, on such a machine; and for all that is run beside this test.
+const SOON: Duration = Duration::from_secs(4);
+
 fn names() -> Vec<String> {
     (0..USERS).map(|n| format!("user-{n:02}")).collect()
 }
@@ -92,13 +95,27 @@ async fn a_new_password_of_a_hundred_costs_one_hash_and_a_restart_writes_nothing
     let told = ready(&test, "web").await?;
     let requests = lab.requests()?;
     let operator = lab.operator()?.start().await?;
-    // What comes while hashes are checked waits for that, and is written alone.
+    // While hashes are checked, copies are healed with what they had.
+    let secrets = test.secrets(&test.home.name);
+    secrets.delete("web", &DeleteParams::default()).await?;
+    wait_for(SOON, "the copy to be put back", async || {
+        let found = secrets.get_opt("web").await.map_err(|error| error.to_string())?;
+        let data = found.and_then(|found| found.data).unwrap_or_default();
+        if data.get("auth").is_some_and(|found| found.0 == file.as_bytes()) {
+            Ok(())
+        } else {
+            Err(data.len().to_string())
+        }
+    })
+    .await?;
+    // What comes meanwhile waits for that, and is written alone.
     test.source("one", json!({"password": "the-last-one"})).await?;
     wait_changed(&test, "web", &file, 1).await?;
     wait_ready(&test.client, &test.home.name, "web", 5).await?;
     let secrets: Vec<_> =
         lab.writes(requests)?.into_iter().filter(|write| write.resource == "secrets").collect();
-    assert_eq!(secrets.len(), 1, "{secrets:?}");
+    let verbs: Vec<&str> = secrets.iter().map(|write| &*write.verb).collect();
+    assert_eq!(verbs, ["create", "update"]);
     assert_eq!(
         ready(&test, "web").await?.last_transition_time,
         told.last_transition_time,
@@ -112,14 +129,16 @@ async fn served(test: &Scenario, round: usize) -> Result<[Duration; 2]> {
     let (pull, web) = (format!("pull-{round}"), format!("web-{round}"));
     let (client, home) = (&test.client, &test.home.name);
     good_source(test, "src", "the-password").await?;
-    test.source("team", json!({"me": format!("password-{round}")})).await?;
+    let source = format!("users-{round}");
+    test.source(&source, json!({"password": format!("password-{round}")})).await?;
     let began = Instant::now();
     let spec = json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}});
     test.credential(&pull, spec).await?;
     test.wait_ready(&pull, 1).await?;
     let first = began.elapsed();
     let began = Instant::now();
-    apply(client, home, &web, json!({"format": "Htpasswd", "users": team(&["me"])})).await?;
+    apply(client, home, &web, json!({"format": "Htpasswd", "username": "me", "secretRef": {"name": source}}))
+        .await?;
     wait_ready(client, home, &web, 1).await?;
     let second = began.elapsed();
     delete(test, &pull).await?;
@@ -152,8 +171,9 @@ async fn a_tenant_who_floods_hashes_delays_nobody_else() -> Result<()> {
         for round in 1..5 {
             let took = served(&other, round).await?;
             for (took, alone) in took.iter().zip(&alone) {
-                assert!(*took < *alone + Duration::from_secs(2), "round {round}: {took:?}, alone {alone:?}");
+                assert!(*took < *alone + SOON, "round {round}: {took:?}, alone {alone:?}");
             }
+            eprintln!("round {round}: {took:?}, alone {alone:?}");
         }
         Ok::<_, Error>(())
     };

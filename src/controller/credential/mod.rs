@@ -51,6 +51,8 @@ pub(super) struct Memory {
     /// The generation, and the number of changes of the sources, for which passwords are being hashed.
     hashing: Option<(i64, u64)>,
     hashes: Hashes,
+    /// Whether a source has given a content in this process.
+    rendered: bool,
     /// The content that was accepted last.
     last_good: Option<Arc<Content>>,
     /// The revision that was given last, and the content that it was given to.
@@ -156,7 +158,7 @@ impl CredentialLoop {
         let source = match result {
             Some(Ok(content)) => SourceState::Resolved(content.notes.clone()),
             Some(Err(error)) => SourceState::Failed(error.clone()),
-            None if memory.hashing.is_some() => SourceState::Hashing,
+            None if memory.hashing.is_some() => SourceState::Hashing { first: !memory.rendered },
             None => SourceState::NotRead,
         };
         let unreadable = matches!(&source, SourceState::Failed(error) if error.is_unreadable());
@@ -232,6 +234,7 @@ impl CredentialLoop {
                 match source::read(context, declared, spec, existing, &mut memory.hashes, now).await {
                     Read::Candidate(candidate) => {
                         self.stop_hashing(declared, memory);
+                        memory.rendered |= candidate.result.is_ok();
                         memory.candidate = Some(candidate);
                     }
                     Read::Unhashed(unhashed) => {
@@ -243,9 +246,13 @@ impl CredentialLoop {
             }
         }
         let failed = memory.candidate.as_ref().is_some_and(|candidate| candidate.result.is_err());
-        if failed && memory.last_good.is_none() {
+        if (failed || memory.hashing.is_some()) && memory.last_good.is_none() {
             let recorded = declared.status().and_then(|status| status.revision);
-            let places = read_back::last_good(copies, recorded);
+            let mut places = read_back::last_good(copies, recorded);
+            if memory.hashing.is_some() && copies.iter().any(|copy| copy.revision > recorded) {
+                // Most likely the one that is being rendered: nothing is to go back for a moment.
+                places.clear();
+            }
             let copy = source::read_back(context, &places).await;
             let content = copy.and_then(|copy| Content::from_copy(copy, declared.recorded_validity()));
             memory.last_good = content.map(Arc::new);

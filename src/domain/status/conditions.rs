@@ -68,7 +68,7 @@ fn source_resolved(seen: &Observation<'_>) -> Verdict {
             Reason::NotRead,
             "the source Secret is not read as long as there is nowhere to write to",
         ),
-        SourceState::Hashing => {
+        SourceState::Hashing { .. } => {
             Verdict::new(Unknown, Reason::Progressing, "passwords are being hashed; copies stay as they are")
         }
         SourceState::UnreadableSpec(error) => unreadable(error),
@@ -334,7 +334,7 @@ fn progress(seen: &Observation<'_>, source: &Verdict, synced: &Verdict) -> (Verd
         SourceState::Failed(_) | SourceState::UnreadableSpec(_) => {
             return stalled(source.reason, &source.message);
         }
-        SourceState::Resolved(_) | SourceState::NotRead | SourceState::Hashing => {}
+        SourceState::Resolved(_) | SourceState::NotRead | SourceState::Hashing { .. } => {}
     }
     if seen.is_pending() {
         return busy(Reason::Progressing, &synced.message);

@@ -291,7 +291,7 @@ fn reconciling_and_stalled_are_never_both_true_and_ready_means_all() {
     let failures: [&[(&str, Failure)]; 3] = [&[], &[("a", Failure::NotPermitted)], &[("a", refused(""))]];
     let sources = [
         SourceState::NotRead,
-        SourceState::Hashing,
+        SourceState::Hashing { first: false },
         SourceState::Resolved(Vec::new()),
         SourceState::UnreadableSpec("x".into()),
         SourceState::Failed(SourceError::not_found("s")),
@@ -314,7 +314,7 @@ fn reconciling_and_stalled_are_never_both_true_and_ready_means_all() {
                 let both =
                     reasons[1].starts_with("Reconciling=True") && reasons[2].starts_with("Stalled=True");
                 assert!(!both, "{reasons:?}");
-                let hashing = source == SourceState::Hashing;
+                let hashing = matches!(source, SourceState::Hashing { .. });
                 let all = synced == 3 && failures.is_empty() && condition.is_none() && !deleting && !hashing;
                 assert!(!hashing || deleting || reasons[1].starts_with("Reconciling=True"), "{reasons:?}");
                 assert!(!reasons[0].starts_with("Ready=True") || all, "{reasons:?}");
