@@ -27,6 +27,7 @@ use crate::{
         namespace::{Labels, Namespace},
         ownership::{Hub, Metadata},
         references::{ReferenceKind, User},
+        schedule::MAX_SWEEP_ALLOWANCE,
         snapshot::{ExistingCopy, Snapshot},
     },
 };
@@ -100,7 +101,8 @@ impl Cache {
         if &*name == "kube-system" {
             self.cluster_id = meta.uid.as_deref().map(Into::into);
         }
-        match meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_ALLOW_SWEEP)) {
+        let allowed = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_ALLOW_SWEEP));
+        match allowed.filter(|allowed| allowed.len() <= MAX_SWEEP_ALLOWANCE) {
             Some(allowed) => self.sweep_allowances.insert(name.clone(), allowed.clone()),
             None => self.sweep_allowances.remove(&name),
         };

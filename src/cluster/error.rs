@@ -105,7 +105,8 @@ pub(super) fn causes(error: &kube::Error) -> impl Iterator<Item = &(dyn Error + 
     successors(error.source(), |&error| error.source())
 }
 
-fn short(message: &str) -> String {
+/// A message that is not longer than what is passed on.
+pub(super) fn short(message: &str) -> String {
     let mut text: String = message.chars().take(MAX_MESSAGE).collect();
     if text.len() < message.len() {
         text.push('…');

@@ -10,6 +10,8 @@ use kube::Resource;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
+use super::error::short;
+
 /// An object, or what could be read of one.
 #[derive(Clone, Debug)]
 pub(crate) struct Guarded<K>(pub Result<K, Unreadable>);
@@ -41,7 +43,9 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
         match serde_json::from_str(text) {
             Ok(object) => Ok(Self(Ok(object))),
             Err(error) => match serde_json::from_str(text) {
-                Ok(Bad { metadata }) => Ok(Self(Err(Unreadable { metadata, error: error.to_string() }))),
+                Ok(Bad { metadata }) => {
+                    Ok(Self(Err(Unreadable { metadata, error: short(&error.to_string()) })))
+                }
                 // Said without what was read.
                 Err(_) => Err(serde::de::Error::custom(format_args!(
                     "object unreadable at column {}",

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 use super::{
     credential::{CredentialSpec, Source},
     identity::{CredentialId, NamespacedName},
+    schedule::MAX_MESSAGE,
     validity::Validity,
 };
 use crate::api::{
@@ -189,7 +190,8 @@ fn read(text: &str) -> Result<Declared, String> {
         name: meta.name.as_deref().unwrap_or_default().into(),
     };
     let text = raw.spec.map_or("{}", RawValue::get);
-    let spec = read_spec(kind, text).map_err(|error| error.to_string());
+    let short = |error: serde_json::Error| error.to_string().chars().take(MAX_MESSAGE).collect();
+    let spec = read_spec(kind, text).map_err(short);
     let deletion_policy = read_deletion_policy(text);
     let recorded = Recorded { text: raw.status.map(|status| status.get().into()), ..Recorded::default() };
     Ok(Declared { id, meta, spec, deletion_policy, recorded })

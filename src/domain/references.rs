@@ -1,8 +1,11 @@
 //! Who uses which Secrets of a cluster.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use super::identity::NamespacedName;
+use super::{identity::NamespacedName, schedule::MAX_SECRETS_OF_USER};
 
 /// What kind of object uses a Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,23 +69,18 @@ impl References {
             return Vec::new();
         }
         let before = self.take(user);
-        let mut after: Vec<(Arc<str>, &'static str)> = Vec::with_capacity(uses.len());
+        let mut after: BTreeMap<Arc<str>, &'static str> = BTreeMap::new();
         for (secret, field) in uses {
             // One that names a Secret twice is one user; the first field tells enough.
-            if !after.iter().any(|(name, _)| *name == secret) {
-                after.push((secret, field));
+            if after.len() < MAX_SECRETS_OF_USER || after.contains_key(&secret) {
+                after.entry(secret).or_insert(field);
             }
         }
-        let gone = before.iter().filter(|one| !after.contains(one));
-        let new = after.iter().filter(|one| !before.contains(one));
-        let mut changed: Vec<Arc<str>> = Vec::new();
-        for (name, _) in gone.chain(new) {
-            if !changed.contains(name) {
-                changed.push(name.clone());
-            }
-        }
+        let gone = before.iter().filter(|(name, field)| after.get(*name) != Some(field));
+        let new = after.iter().filter(|(name, _)| !before.contains_key(*name));
+        let changed = gone.chain(new).map(|(name, _)| name.clone()).collect();
         if !after.is_empty() {
-            self.by_user.insert(user.clone(), after.iter().map(|(name, _)| name.clone()).collect());
+            self.by_user.insert(user.clone(), after.keys().cloned().collect());
         }
         for (name, field) in after {
             let secret = NamespacedName { namespace: user.name.namespace.clone(), name };
@@ -97,15 +95,15 @@ impl References {
         self.by_user.keys()
     }
 
-    fn take(&mut self, user: &User) -> Vec<(Arc<str>, &'static str)> {
+    fn take(&mut self, user: &User) -> BTreeMap<Arc<str>, &'static str> {
         let names = self.by_user.remove(user).unwrap_or_default();
-        let mut taken = Vec::with_capacity(names.len());
+        let mut taken = BTreeMap::new();
         for name in names {
             let secret = NamespacedName { namespace: user.name.namespace.clone(), name };
             if let Some(references) = self.by_secret.get_mut(&secret) {
                 let is_of = |one: &Reference| one.kind == user.kind && one.name == user.name.name;
                 if let Some(at) = references.iter().position(is_of) {
-                    taken.push((secret.name.clone(), references.swap_remove(at).field));
+                    taken.insert(secret.name.clone(), references.swap_remove(at).field);
                 }
                 if references.is_empty() {
                     self.by_secret.remove(&secret);

@@ -165,7 +165,8 @@ fn file(
 ) -> Result<Data, SourceError> {
     let existing = inputs.existing.and_then(|data| data.get(key));
     let existing = existing.and_then(|bytes| std::str::from_utf8(bytes.expose()).ok()).unwrap_or_default();
-    let existing: BTreeMap<&str, &str> = existing.lines().filter_map(|line| line.split_once(':')).collect();
+    let lines = existing.lines().filter_map(|line| line.split_once(':'));
+    let existing: BTreeMap<&str, &str> = lines.filter(|(name, _)| users.contains_key(name)).collect();
     let hashes = hashes(spec, users, inputs, |name| existing.get(name).copied())?;
     // In one piece, so that no part of it is left behind where it grew.
     let length = hashes.iter().map(|(name, hash)| name.len() + hash.len() + 2).sum();
