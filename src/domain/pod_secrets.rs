@@ -1,7 +1,12 @@
 //! Which Secrets a Pod names: the fields of upstream's `VisitPodSecretNames`
 //! (`k8s.io/kubernetes/pkg/api/v1/pod/util.go`, v1.36), and only these.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
 
 /// The part of a Pod's spec that can name a Secret.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -11,11 +16,12 @@ pub struct PodSecrets {
     containers: Vec<Container>,
     init_containers: Vec<Container>,
     ephemeral_containers: Vec<Container>,
+    #[serde(deserialize_with = "that_name_something")]
     volumes: Vec<Volume>,
 }
 
 /// A reference to a Secret by its name; volumes of kind `secret` and `azureFile` call it `secretName`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Reference {
     #[serde(alias = "secretName")]
@@ -35,35 +41,59 @@ struct EnvVar {
     value_from: Option<Source>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Volume {
-    secret: Option<Reference>,
-    azure_file: Option<Reference>,
-    projected: Option<Projected>,
-    csi: Option<Source>,
-    cephfs: Option<Source>,
-    cinder: Option<Source>,
-    flex_volume: Option<Source>,
-    rbd: Option<Source>,
+    secret: Option<Box<Reference>>,
+    azure_file: Option<Box<Reference>>,
+    projected: Option<Box<Projected>>,
+    csi: Option<Box<Source>>,
+    cephfs: Option<Box<Source>>,
+    cinder: Option<Box<Source>>,
+    flex_volume: Option<Box<Source>>,
+    rbd: Option<Box<Source>>,
     #[serde(rename = "scaleIO")]
-    scale_io: Option<Source>,
-    iscsi: Option<Source>,
-    storageos: Option<Source>,
+    scale_io: Option<Box<Source>>,
+    iscsi: Option<Box<Source>>,
+    storageos: Option<Box<Source>>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Projected {
     sources: Vec<Source>,
 }
 
 /// Anything that may refer to a Secret, under whatever name its kind of source has for that.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Source {
     #[serde(rename = "secretRef", alias = "secretKeyRef", alias = "nodePublishSecretRef", alias = "secret")]
     secret: Option<Reference>,
+}
+
+/// Reads a list without the volumes that name nothing, which are most of them: a hundred thousand would take much memory.
+fn that_name_something<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Volume>, D::Error> {
+    struct Volumes;
+
+    impl<'de> Visitor<'de> for Volumes {
+        type Value = Vec<Volume>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of volumes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Vec<Volume>, A::Error> {
+            let mut kept = Vec::new();
+            while let Some(volume) = all.next_element()? {
+                if volume != Volume::default() {
+                    kept.push(volume);
+                }
+            }
+            Ok(kept)
+        }
+    }
+    deserializer.deserialize_seq(Volumes)
 }
 
 impl PodSecrets {
@@ -109,8 +139,8 @@ impl PodSecrets {
             }
         }
         for volume in &self.volumes {
-            name(volume.secret.as_ref(), "spec.volumes.secret");
-            name(volume.azure_file.as_ref(), "spec.volumes.azureFile");
+            name(volume.secret.as_deref(), "spec.volumes.secret");
+            name(volume.azure_file.as_deref(), "spec.volumes.azureFile");
         }
     }
 }

@@ -118,6 +118,18 @@ impl References {
 mod tests {
     use super::*;
 
+    /// Whoever makes Pods could fill the memory with names.
+    #[test]
+    fn of_a_pod_that_names_countless_secrets_a_few_are_kept() {
+        let mut references = References::default();
+        let uses =
+            |from: usize| (from..from + 1000).map(|n| (n.to_string().into(), "spec.volumes")).collect();
+        assert_eq!(references.set(&pod("a"), uses(0)).len(), MAX_SECRETS_OF_USER);
+        assert_eq!(references.set(&pod("a"), uses(2000)).len(), 2 * MAX_SECRETS_OF_USER);
+        assert_eq!(references.set(&pod("a"), Vec::new()).len(), MAX_SECRETS_OF_USER);
+        assert!(references.by_secret.is_empty());
+    }
+
     fn pod(name: &str) -> User {
         User { kind: ReferenceKind::Pod, name: NamespacedName::new("web", name) }
     }

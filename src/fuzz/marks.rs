@@ -135,6 +135,6 @@ fn many_labels_and_a_long_list_of_them_take_no_time() {
         let metadata = metadata(value.len(), list);
         let _ = (Marks::of(&metadata), metadata.without_ours(), metadata.has_others());
     };
-    grows_with_its_input("one long entry", 256 << 10, |size| b"x".repeat(size), read);
-    grows_with_its_input("many entries", 256 << 10, |size| b"l:00001,".repeat(size / 8), read);
+    grows_with_its_input("one long entry", 2 << 20, |size| b"x".repeat(size), read);
+    grows_with_its_input("many entries", 2 << 20, |size| b"l:00001,".repeat(size / 8), read);
 }

@@ -41,7 +41,8 @@ pub fn blocks(value: &[u8]) -> Result<Vec<Block>, CertificateError> {
             })?;
             // As large as it can get, so that growing leaves no copies of a key behind.
             let size = rest_of_value.windows(END.len()).position(|bytes| bytes == END);
-            open = Some((label, false, Zeroizing::new(Vec::with_capacity(size.unwrap_or_default()))));
+            open =
+                Some((label, false, Zeroizing::new(Vec::with_capacity(size.unwrap_or(rest_of_value.len())))));
         } else if let Some(rest) = line.strip_prefix(END) {
             let Some((label, encrypted, body)) = open.take() else {
                 return Err(malformed(
