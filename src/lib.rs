@@ -26,6 +26,8 @@ pub mod cli;
 mod cluster;
 mod controller;
 mod domain;
+#[cfg(test)]
+mod fuzz;
 mod leader;
 mod lock;
 pub mod operator;

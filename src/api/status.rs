@@ -92,7 +92,7 @@ pub struct Summary {
 #[serde(rename_all = "camelCase")]
 pub struct ClusterStatus {
     /// Name of the cluster; `local` is the one that the operator runs in.
-    #[schemars(length(max = 63))]
+    #[schemars(length(max = 253))]
     pub name: String,
 
     /// Where this cluster stands.
@@ -188,7 +188,7 @@ pub struct References {
 #[serde(rename_all = "camelCase")]
 pub struct Reference {
     /// The cluster that it lives in.
-    #[schemars(length(max = 63))]
+    #[schemars(length(max = 253))]
     pub cluster: String,
     /// Its kind, such as `Pod`.
     #[schemars(length(max = 63))]

@@ -38,6 +38,10 @@ pub enum Command {
 }
 
 #[cfg(test)]
+#[path = "../fuzz/flags.rs"]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 

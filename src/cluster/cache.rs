@@ -28,6 +28,7 @@ use crate::{
         namespace::{Labels, Namespace},
         ownership::{Hub, Metadata},
         references::{ReferenceKind, User},
+        schedule::MAX_SWEEP_ALLOWANCE,
         snapshot::{ExistingCopy, Snapshot},
     },
 };
@@ -130,6 +131,7 @@ impl Cache {
             self.cluster_id = meta.uid.as_deref().map(Into::into);
         }
         let allowed = meta.annotations.as_mut().and_then(|all| all.remove(ANNOTATION_ALLOW_SWEEP));
+        let allowed = allowed.filter(|allowed| allowed.len() <= MAX_SWEEP_ALLOWANCE);
         self.namespace_texts += allowed.as_ref().map_or(0, String::len);
         let before = match allowed {
             Some(allowed) => self.sweep_allowances.insert(name.clone(), allowed),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::object::slim;
+use crate::domain::{foreign_text::foreign_text, schedule::MAX_MESSAGE};
 
 /// An object, or what could be read of one.
 #[derive(Clone, Debug)]
@@ -43,7 +44,10 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
         match serde_json::from_str(text) {
             Ok(object) => Ok(Self(Ok(object))),
             Err(error) => match serde_json::from_str(text) {
-                Ok(Bad { metadata }) => Ok(Self(Err(Unreadable { metadata, error: error.to_string() }))),
+                Ok(Bad { metadata }) => Ok(Self(Err(Unreadable {
+                    metadata,
+                    error: foreign_text(&error.to_string(), MAX_MESSAGE),
+                }))),
                 // Said without what was read.
                 Err(_) => Err(serde::de::Error::custom(format_args!(
                     "object unreadable at column {}",

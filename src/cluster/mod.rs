@@ -240,3 +240,7 @@ impl Drop for Cluster {
         self.retire();
     }
 }
+
+#[cfg(test)]
+#[path = "../fuzz/frames.rs"]
+mod fuzz;

@@ -13,8 +13,9 @@ use serde_json::{Map, Value, json, value::RawValue};
 use super::{
     condition::shortened,
     credential::{CredentialSpec, Source},
+    foreign_text::foreign_text,
     identity::{CredentialId, NamespacedName},
-    schedule::MAX_SYNC_REQUEST,
+    schedule::{MAX_MESSAGE, MAX_SYNC_REQUEST},
     validity::Validity,
 };
 use crate::api::{
@@ -203,7 +204,8 @@ fn read(text: &str) -> Result<Declared, String> {
         name: meta.name.as_deref().unwrap_or_default().into(),
     };
     let text = raw.spec.map_or("{}", RawValue::get);
-    let spec = read_spec(kind, text).map_err(|error| error.to_string());
+    let told = |error: serde_json::Error| foreign_text(&error.to_string(), MAX_MESSAGE);
+    let spec = read_spec(kind, text).map_err(told);
     let deletion_policy = read_deletion_policy(text);
     let recorded = Recorded { text: raw.status.map(|status| status.get().into()), ..Recorded::default() };
     Ok(Declared { id, meta, spec, deletion_policy, recorded })

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
     sync::Arc,
 };
 
@@ -181,36 +182,31 @@ impl Metadata {
     }
 
     fn without_ours(&self) -> Self {
-        let mut rest = self.clone();
-        rest.labels.retain(|key, value| !self.is_our_label(key, value));
-        rest.annotations.retain(|key, _| !self.is_our_annotation(key));
+        let (mut rest, listed) = (self.clone(), self.listed());
+        rest.labels.retain(|key, value| !is_our_label(&listed, key, value));
+        rest.annotations.retain(|key, _| !is_our_annotation(&listed, key));
         rest
     }
 
     /// The labels and annotations that are ours: always, or as this metadata says.
     pub fn ours(&self) -> impl Iterator<Item = (&String, &String)> {
-        let labels = self.labels.iter().filter(|(key, value)| self.is_our_label(key, value));
-        labels.chain(self.annotations.iter().filter(|(key, _)| self.is_our_annotation(key)))
+        let listed = Rc::new(self.listed());
+        let of_labels = listed.clone();
+        let labels = self.labels.iter().filter(move |(key, value)| is_our_label(&of_labels, key, value));
+        labels.chain(self.annotations.iter().filter(move |(key, _)| is_our_annotation(&listed, key)))
     }
 
     /// Whether somebody else put a label or an annotation there.
     pub fn has_others(&self) -> bool {
-        self.labels.iter().any(|(key, value)| !self.is_our_label(key, value))
-            || self.annotations.keys().any(|key| !self.is_our_annotation(key))
+        let listed = self.listed();
+        self.labels.iter().any(|(key, value)| !is_our_label(&listed, key, value))
+            || self.annotations.keys().any(|key| !is_our_annotation(&listed, key))
     }
 
-    fn is_our_label(&self, key: &str, value: &str) -> bool {
-        key == LABEL_OWNER || (key == LABEL_MANAGED_BY && value == MANAGER) || self.lists("l", key)
-    }
-
-    fn is_our_annotation(&self, key: &str) -> bool {
-        ANNOTATIONS.contains(&key) || self.lists("a", key)
-    }
-
-    /// Whether we put a key there for a target. More than a target can have was not written by us.
-    fn lists(&self, sort: &str, key: &str) -> bool {
+    /// What we put there for a target. More than a target can have was not written by us.
+    fn listed(&self) -> Listed<'_> {
         let listed = self.annotations.get(ANNOTATION_METADATA).map_or("", String::as_str);
-        listed.split(',').take(MAX_LISTED).any(|entry| entry.split_once(':') == Some((sort, key)))
+        listed.split(',').take(MAX_LISTED).filter_map(|entry| entry.split_once(':')).collect()
     }
 
     /// Whether the copy is to be left when its credential is gone.
@@ -231,6 +227,17 @@ impl Metadata {
     pub fn revision(&self) -> Option<i64> {
         self.annotations.get(ANNOTATION_REVISION)?.parse().ok()
     }
+}
+
+/// Keys of labels, after an `l`, and of annotations, after an `a`.
+type Listed<'a> = BTreeSet<(&'a str, &'a str)>;
+
+fn is_our_label(listed: &Listed<'_>, key: &str, value: &str) -> bool {
+    key == LABEL_OWNER || (key == LABEL_MANAGED_BY && value == MANAGER) || listed.contains(&("l", key))
+}
+
+fn is_our_annotation(listed: &Listed<'_>, key: &str) -> bool {
+    ANNOTATIONS.contains(&key) || listed.contains(&("a", key))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub struct PodSecrets {
 }
 
 /// A reference to a Secret by its name; volumes of kind `secret` and `azureFile` call it `secretName`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Reference {
     #[serde(alias = "secretName")]
@@ -44,24 +44,24 @@ struct EnvVar {
     value_from: Option<Source>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Volume {
-    secret: Option<Reference>,
-    azure_file: Option<Reference>,
-    projected: Option<Projected>,
-    csi: Option<Source>,
-    cephfs: Option<Source>,
-    cinder: Option<Source>,
-    flex_volume: Option<Source>,
-    rbd: Option<Source>,
+    secret: Option<Box<Reference>>,
+    azure_file: Option<Box<Reference>>,
+    projected: Option<Box<Projected>>,
+    csi: Option<Box<Source>>,
+    cephfs: Option<Box<Source>>,
+    cinder: Option<Box<Source>>,
+    flex_volume: Option<Box<Source>>,
+    rbd: Option<Box<Source>>,
     #[serde(rename = "scaleIO")]
-    scale_io: Option<Source>,
-    iscsi: Option<Source>,
-    storageos: Option<Source>,
+    scale_io: Option<Box<Source>>,
+    iscsi: Option<Box<Source>>,
+    storageos: Option<Box<Source>>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Projected {
     #[serde(deserialize_with = "list")]
@@ -69,7 +69,7 @@ struct Projected {
 }
 
 /// Anything that may refer to a Secret, under whatever name its kind of source has for that.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Source {
     #[serde(rename = "secretRef", alias = "secretKeyRef", alias = "nodePublishSecretRef", alias = "secret")]
@@ -123,8 +123,8 @@ impl PodSecrets {
             }
         }
         for volume in &self.volumes {
-            name(volume.secret.as_ref(), "spec.volumes.secret");
-            name(volume.azure_file.as_ref(), "spec.volumes.azureFile");
+            name(volume.secret.as_deref(), "spec.volumes.secret");
+            name(volume.azure_file.as_deref(), "spec.volumes.azureFile");
         }
     }
 }

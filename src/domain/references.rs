@@ -1,11 +1,11 @@
 //! Who uses which Secrets of a cluster.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use super::identity::NamespacedName;
+use super::{identity::NamespacedName, schedule::MAX_SECRETS_OF_USER};
 
 /// What kind of object uses a Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,20 +68,23 @@ impl References {
 
     /// Replaces the references of a user; returns the names of the Secrets in its namespace for which something
     /// changed.
-    pub fn set(&mut self, user: &User, mut uses: Vec<(Arc<str>, &'static str)>) -> Vec<Arc<str>> {
+    pub fn set(&mut self, user: &User, uses: Vec<(Arc<str>, &'static str)>) -> Vec<Arc<str>> {
         if uses.is_empty() && !self.by_user.contains_key(user) {
             return Vec::new();
         }
         let before = self.take(user);
-        // One that names a Secret twice is one user; the first field tells enough. There may be thousands.
-        let mut seen = HashSet::new();
-        uses.retain(|(secret, _)| seen.insert(secret.clone()));
-        let after = uses;
-        let (was, is): (HashSet<_>, HashSet<_>) = (before.iter().collect(), after.iter().collect());
-        let changed: HashSet<&Arc<str>> = was.symmetric_difference(&is).map(|(name, _)| name).collect();
-        let changed: Vec<Arc<str>> = changed.into_iter().cloned().collect();
+        let mut after: BTreeMap<Arc<str>, &'static str> = BTreeMap::new();
+        for (secret, field) in uses {
+            // One that names a Secret twice is one user; the first field tells enough.
+            if after.len() < MAX_SECRETS_OF_USER || after.contains_key(&secret) {
+                after.entry(secret).or_insert(field);
+            }
+        }
+        let gone = before.iter().filter(|(name, field)| after.get(*name) != Some(field));
+        let new = after.iter().filter(|(name, _)| !before.contains_key(*name));
+        let changed = gone.chain(new).map(|(name, _)| name.clone()).collect();
         if !after.is_empty() {
-            self.by_user.insert(user.clone(), after.iter().map(|(name, _)| name.clone()).collect());
+            self.by_user.insert(user.clone(), after.keys().cloned().collect());
         }
         for (name, field) in after {
             self.bytes += REFERENCE_BYTES + name.len();
@@ -102,16 +105,16 @@ impl References {
         self.by_user.keys()
     }
 
-    fn take(&mut self, user: &User) -> Vec<(Arc<str>, &'static str)> {
+    fn take(&mut self, user: &User) -> BTreeMap<Arc<str>, &'static str> {
         let names = self.by_user.remove(user).unwrap_or_default();
-        let mut taken = Vec::with_capacity(names.len());
+        let mut taken = BTreeMap::new();
         for name in names {
             self.bytes -= REFERENCE_BYTES + name.len();
             let secret = NamespacedName { namespace: user.name.namespace.clone(), name };
             if let Some(references) = self.by_secret.get_mut(&secret) {
                 let is_of = |one: &Reference| one.kind == user.kind && one.name == user.name.name;
                 if let Some(at) = references.iter().position(is_of) {
-                    taken.push((secret.name.clone(), references.swap_remove(at).field));
+                    taken.insert(secret.name.clone(), references.swap_remove(at).field);
                 }
                 if references.is_empty() {
                     self.by_secret.remove(&secret);
@@ -125,6 +128,18 @@ impl References {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever makes Pods could fill the memory with names.
+    #[test]
+    fn of_a_pod_that_names_countless_secrets_a_few_are_kept() {
+        let mut references = References::default();
+        let uses =
+            |from: usize| (from..from + 1000).map(|n| (n.to_string().into(), "spec.volumes")).collect();
+        assert_eq!(references.set(&pod("a"), uses(0)).len(), MAX_SECRETS_OF_USER);
+        assert_eq!(references.set(&pod("a"), uses(2000)).len(), 2 * MAX_SECRETS_OF_USER);
+        assert_eq!(references.set(&pod("a"), Vec::new()).len(), MAX_SECRETS_OF_USER);
+        assert!(references.by_secret.is_empty());
+    }
 
     fn pod(name: &str) -> User {
         User { kind: ReferenceKind::Pod, name: NamespacedName::new("web", name) }

@@ -104,6 +104,9 @@ pub(crate) const MAX_SYNC_REQUEST: usize = 250;
 pub(crate) const MAX_ROW_MESSAGE: usize = 200;
 /// How many users of Secrets a status lists.
 pub(crate) const MAX_REFERENCES: usize = 50;
+/// Of how many Secrets it is kept that one Pod names them. Whoever makes Pods could name a hundred thousand in one; before
+/// a copy goes the API server itself is asked, which knows of all.
+pub(crate) const MAX_SECRETS_OF_USER: usize = 256;
 /// How many names a sentence lists.
 pub(crate) const MAX_NAMES: usize = 3;
 /// The longest message of an API server that is passed on, in characters.
@@ -131,6 +134,8 @@ pub(crate) const ADOPTION_RETRY: Duration = secs(10);
 
 /// The sweep stops when more owners than this, and more than half of a cluster's, are missing.
 pub(crate) const SWEEP_BRAKE: usize = 10;
+/// The longest list of clusters whose sweep may go on, in bytes: anybody who can annotate a Namespace could write one.
+pub(crate) const MAX_SWEEP_ALLOWANCE: usize = 4 << 10;
 /// How often a sweep that has stopped looks whether it may go on.
 pub(crate) const SWEEP_HELD_RETRY: Duration = secs(5);
 /// How long work in flight may go on after the signal to stop.

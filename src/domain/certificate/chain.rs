@@ -1,5 +1,7 @@
 //! Whether certificates make a chain, and whether a key belongs to it.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
@@ -30,10 +32,11 @@ pub struct Checked {
 /// What does not fit.
 pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateError> {
     let mut notes = Vec::new();
+    let mut twice = BTreeSet::new();
     let mut chain: Vec<&X509> = Vec::with_capacity(all.len());
     for certificate in all {
         if chain.iter().any(|known| known.der == certificate.der) {
-            notes.push(format!("certificate {} stands in the chain twice", certificate.subject));
+            twice.insert(certificate.subject.as_str());
         } else {
             chain.push(certificate);
         }
@@ -44,6 +47,7 @@ pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateError>
             )));
         }
     }
+    notes.extend(twice.iter().map(|subject| format!("certificate {subject} stands in the chain twice")));
     let [leaf, rest @ ..] = chain.as_slice() else {
         return Err(malformed("holds no certificate"));
     };

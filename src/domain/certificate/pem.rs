@@ -28,7 +28,10 @@ const LINE: usize = 64;
 pub fn blocks(value: &[u8]) -> Result<Vec<Block>, CertificateError> {
     let mut blocks = Vec::new();
     let mut open: Option<(String, bool, Zeroizing<Vec<u8>>)> = None;
-    for line in value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end) {
+    let mut rest_of_value = value;
+    for line in value.split_inclusive(|byte| *byte == b'\n') {
+        rest_of_value = rest_of_value.get(line.len()..).unwrap_or_default();
+        let line = line.trim_ascii_end();
         if let Some(rest) = line.strip_prefix(BEGIN) {
             if let Some((label, ..)) = open {
                 return Err(malformed(format!("has a block {label} without its -----END {label}-----")));
@@ -36,9 +39,10 @@ pub fn blocks(value: &[u8]) -> Result<Vec<Block>, CertificateError> {
             let label = rest.strip_suffix(DASHES).map(name).ok_or_else(|| {
                 malformed("has a line that begins with -----BEGIN but does not end in -----")
             })?;
-            // A key's is as large as it can get, so that growing leaves no copies behind.
-            let size = if label.ends_with("PRIVATE KEY") { value.len() } else { 0 };
-            open = Some((label, false, Zeroizing::new(Vec::with_capacity(size))));
+            // As large as it can get, so that growing leaves no copies of a key behind.
+            let size = rest_of_value.windows(END.len()).position(|bytes| bytes == END);
+            open =
+                Some((label, false, Zeroizing::new(Vec::with_capacity(size.unwrap_or(rest_of_value.len())))));
         } else if let Some(rest) = line.strip_prefix(END) {
             let Some((label, encrypted, body)) = open.take() else {
                 return Err(malformed(

@@ -5,7 +5,7 @@ use rustls::crypto::ring;
 use x509_cert::{
     Certificate,
     der::{
-        Decode, Encode, Reader, SliceReader, Tag,
+        Decode, Encode, Reader, SliceReader, Tag, Tagged,
         asn1::{AnyRef, BitStringRef},
     },
     ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier},
@@ -40,6 +40,9 @@ impl X509 {
     /// # Errors
     /// What cannot be read, in the words of the parser: no more than an offset and a kind of fault.
     pub fn read(der: &[u8]) -> Result<Self, x509_cert::der::Error> {
+        if has_long_set(der, 0) {
+            return Err(Tag::Set.length_error().into());
+        }
         let parts = Certificate::from_der(der)?;
         // What was signed must say how, or the signature could be taken for one of another kind.
         if parts.signature_algorithm() != parts.tbs_certificate().signature() {
@@ -111,6 +114,28 @@ impl X509 {
         let verified = || fitting.iter().any(|by| by.verify_signature(key, message, signature).is_ok());
         (!fitting.is_empty()).then(verified)
     }
+}
+
+/// The largest set, in bytes: one of a name has the few attributes that stand side by side.
+const MAX_SET: usize = 1024;
+
+/// How deep values are looked into: deeper than a set of a name can be.
+const MAX_DEPTH: usize = 16;
+
+/// Whether there is a set so large that reading it would take long: its parts are sorted by insertion.
+fn has_long_set(der: &[u8], depth: usize) -> bool {
+    let Ok(mut reader) = SliceReader::new(der) else { return false };
+    while let Ok(any) = AnyRef::decode(&mut reader) {
+        let (tag, value) = (any.tag(), any.value());
+        // An extension is an octet string, and may hold names too.
+        let looked_into = tag.is_constructed() || tag == Tag::OctetString;
+        if (tag == Tag::Set && value.len() > MAX_SET)
+            || (looked_into && depth < MAX_DEPTH && has_long_set(value, depth + 1))
+        {
+            return true;
+        }
+    }
+    false
 }
 
 /// The three parts of a certificate, as bytes: what was signed, the algorithm, the signature.

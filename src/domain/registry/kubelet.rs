@@ -50,9 +50,11 @@ fn hosts_match(pattern: &str, host: &str) -> bool {
     if pattern_port != port {
         return false;
     }
-    let (pattern, host): (Vec<_>, Vec<_>) = (pattern.split('.').collect(), host.split('.').collect());
-    pattern.len() == host.len()
-        && pattern.iter().zip(&host).all(|(pattern, label)| glob(pattern.as_bytes(), label.as_bytes()))
+    let (mut patterns, mut labels) = (pattern.split('.'), host.split('.'));
+    labels
+        .by_ref()
+        .all(|label| patterns.next().is_some_and(|pattern| glob(pattern.as_bytes(), label.as_bytes())))
+        && patterns.next().is_none()
 }
 
 fn split_port(host: &str) -> (&str, &str) {

@@ -211,7 +211,7 @@ fn passwords<'a>(
     existing: Option<&'a Data>,
 ) -> Result<Vec<Password<'a>>, SourceError> {
     let Some(hash) = hash(spec) else { return Ok(Vec::new()) };
-    let existing = existing.map(|data| existing_hashes(spec.format, data)).unwrap_or_default();
+    let existing = existing.map(|data| existing_hashes(spec.format, data, users)).unwrap_or_default();
     let passwords = users.iter().map(|(name, user)| {
         let password = user.password.text;
         match htpasswd::problem(hash, password) {
@@ -223,12 +223,17 @@ fn passwords<'a>(
 }
 
 /// What an existing copy has for each user.
-fn existing_hashes(format: BasicAuthFormat, data: &Data) -> BTreeMap<&str, &str> {
+fn existing_hashes<'a>(
+    format: BasicAuthFormat,
+    data: &'a Data,
+    users: &Users<'_>,
+) -> BTreeMap<&'a str, &'a str> {
+    let is_user = |(name, _): &(&str, &str)| users.contains_key(name);
     let Some(key) = file_key(format) else {
-        return data.iter().map(|(name, hash)| (name.as_str(), hash.text())).collect();
+        return data.iter().map(|(name, hash)| (name.as_str(), hash.text())).filter(is_user).collect();
     };
     let lines = data.get(key).into_iter().flat_map(|file| file.text().lines());
-    lines.filter_map(|line| line.split_once(':')).collect()
+    lines.filter_map(|line| line.split_once(':')).filter(is_user).collect()
 }
 
 /// Says that newlines were left out, if they were.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 use zeroize::Zeroizing;
 
 use super::value::{self, invalid};
@@ -21,6 +21,9 @@ use crate::{
 
 const OUTPUT_TYPE: &str = "kubernetes.io/dockerconfigjson";
 const OUTPUT_KEY: &str = ".dockerconfigjson";
+
+/// The longest email of a docker config, as that of a spec: every copy has it.
+const MAX_EMAIL_CHARS: usize = 254;
 
 impl CredentialSpec for RegistryCredentialSpec {
     fn target(&self) -> &Target {
@@ -104,8 +107,10 @@ fn from_keys(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Log
 }
 
 #[derive(Deserialize)]
-struct DockerConfig {
-    auths: BTreeMap<String, Entry>,
+struct DockerConfig<'a> {
+    /// Only the entry that is used is read: there may be a hundred thousand, and they are other logins.
+    #[serde(borrow)]
+    auths: BTreeMap<String, &'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -125,7 +130,7 @@ fn from_docker_config(
     let wrong = |problem: &str| invalid(secret, OUTPUT_KEY, problem);
     let text = value::text(secret, OUTPUT_KEY, "name")?.text;
     // serde's own message may quote a value, so only the place of the fault is told.
-    let config: DockerConfig = serde_json::from_str(text).map_err(|error| {
+    let config: DockerConfig<'_> = serde_json::from_str(text).map_err(|error| {
         wrong(&format!(
             "is not a docker config with `auths` (line {}, column {})",
             error.line(),
@@ -141,7 +146,11 @@ fn from_docker_config(
             config.auths.len()
         )));
     };
-    let email = entry.email.clone();
+    let entry: Entry = serde_json::from_str(entry.get()).map_err(|_| wrong("has an entry for the registry that cannot be read: one needs `auth`, or `username` and `password`, as texts"))?;
+    let (email, long) = match &entry.email {
+        Some(email) if email.chars().count() > MAX_EMAIL_CHARS => (None, true),
+        email => (email.clone(), false),
+    };
     // As in kubelet, `auth` wins over the pair.
     let (username, password) = match (&entry.auth, &entry.username, &entry.password) {
         (Some(auth), _, _) if !auth.is_empty() => {
@@ -152,7 +161,8 @@ fn from_docker_config(
     };
     value::check_password(secret, OUTPUT_KEY, value::strip_newline(&password).unwrap_or(&password))?;
     let username = (spec.username.is_none() && !username.is_empty()).then(|| Zeroizing::new(username));
-    Ok(Login { username, password, email, notes: Vec::new() })
+    let notes = long.then(|| format!("an email of more than {MAX_EMAIL_CHARS} characters was left out"));
+    Ok(Login { username, password, email, notes: notes.into_iter().collect() })
 }
 
 /// Base64, padded or not, split at the first colon.
