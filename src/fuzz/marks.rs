@@ -105,7 +105,8 @@ fn judges(text: &str) -> Result<(), TestCaseError> {
         prop_assert_eq!(merged.ownership(&id(), &hub) == Ownership::Foreign, metadata.is_kept_by_another());
         prop_assert!(Marks::of(&merged).is_in_line(&Marks::of(&sound)));
         let rest = metadata.released(&id());
-        prop_assert!(rest.ours().next().is_none() && rest.owner().is_none());
+        // It says where it came from, and nothing else.
+        prop_assert!(rest.ours().count() == 1 && rest.owner().is_none());
         prop_assert!(rest.labels.get(LABEL_MANAGED_BY).is_none_or(|by| by != MANAGER));
         prop_assert!(!metadata.is_handed_to(&id()) || text == id().to_string());
     }
