@@ -141,7 +141,7 @@ async fn what_leads_into_members_is_nowhere_but_in_the_data_of_secrets() -> Resu
     }
     let broken = all.iter().map(|(name, _)| format!("broken-{name}"));
     let adopted = ["token", "password", "key", "exec", "json", "type"].map(|name| format!("argo-{name}"));
-    let names: Vec<String> = broken.chain(adopted).chain(["blue".to_owned()]).collect();
+    let names: Vec<String> = broken.chain(adopted).chain([format!("{}.blue", test.home.name)]).collect();
     wait_for(DEADLINE, "every member to be judged", async || {
         let members = desk.members().list(&Default::default()).await.map_err(|error| error.to_string())?;
         let judged = |name: &String| {
