@@ -27,8 +27,8 @@ const USERS: usize = 100;
 /// A hash takes 60 ms, on a machine that has nothing else to do.
 const LONG: Duration = Duration::from_secs(120);
 
-/// A second, on such a machine; and for all that is run beside this test.
-const SOON: Duration = Duration::from_secs(4);
+/// A second or two on such a machine; the rest is for what is run beside this test.
+const SOON: Duration = Duration::from_secs(8);
 
 fn names() -> Vec<String> {
     (0..USERS).map(|n| format!("user-{n:02}")).collect()
@@ -98,7 +98,7 @@ async fn a_new_password_of_a_hundred_costs_one_hash_and_a_restart_writes_nothing
     // While hashes are checked, copies are healed with what they had.
     let secrets = test.secrets(&test.home.name);
     secrets.delete("web", &DeleteParams::default()).await?;
-    wait_for(SOON, "the copy to be put back", async || {
+    wait_for(LONG, "the copy to be put back", async || {
         let found = secrets.get_opt("web").await.map_err(|error| error.to_string())?;
         let data = found.and_then(|found| found.data).unwrap_or_default();
         if data.get("auth").is_some_and(|found| found.0 == file.as_bytes()) {
@@ -108,6 +108,8 @@ async fn a_new_password_of_a_hundred_costs_one_hash_and_a_restart_writes_nothing
         }
     })
     .await?;
+    let meanwhile = operator.cpu_seconds()?;
+    assert!(meanwhile < all / 2.0, "{meanwhile} s of CPU, and {all} s for all hashes");
     // What comes meanwhile waits for that, and is written alone.
     test.source("one", json!({"password": "the-last-one"})).await?;
     wait_changed(&test, "web", &file, 1).await?;
