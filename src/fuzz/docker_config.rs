@@ -132,14 +132,6 @@ fn keys_of_any_text_are_matched_at_once() {
         ] {
             let found = kubelet::first_match([&*key, "a"], image);
             prop_assert_eq!(found.is_some(), kubelet::matches(&key, image));
-            prop_assert!(
-                !kubelet::matches(&key, "")
-                    || key.starts_with('/')
-                    || key.contains("//")
-                    || key.contains('*'),
-                "{}",
-                key
-            );
         }
         Ok(())
     });

@@ -148,7 +148,8 @@ fn server(text: &str, allow_insecure: bool) -> Result<Uri, AccessError> {
     }
     let uri: Uri = text.parse().map_err(|_| AccessError::InvalidServer)?;
     let authority = uri.authority().ok_or(AccessError::InvalidServer)?;
-    if authority.as_str().contains('@') {
+    // Also behind a slash, which may be one of the password.
+    if text.contains('@') {
         return Err(AccessError::UserInServer);
     }
     match uri.scheme_str() {

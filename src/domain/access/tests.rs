@@ -148,6 +148,7 @@ fn whoever_answers_must_be_known() {
         ("https://", "InvalidServer"),
         ("https://a?b=canary-7f3a", "InvalidServer"),
         ("https://me:canary-7f3a@a", "CredentialsInServer"),
+        ("https://me/canary-7f3a@a", "CredentialsInServer"),
         ("https://a:99999", "InvalidServer"),
     ] {
         refused(json!({"server": address}), token.clone(), reason, &["`server`"]);
