@@ -280,10 +280,10 @@ impl Cache {
         };
         if !self.in_flight.contains_key(&name) && !known.is_some_and(same) {
             if let Some(known) = known {
-                changes.touched.push((known.owner.clone(), name.namespace.clone()));
+                changes.touched.push((known.owner, name.namespace.clone()));
                 changes.drift += usize::from(known.owner == copy.owner && !copy.terminating);
             }
-            changes.touched.push((copy.owner.clone(), name.namespace.clone()));
+            changes.touched.push((copy.owner, name.namespace.clone()));
         }
         self.snapshot.copies.insert(name, copy);
         Some(changes)
@@ -385,7 +385,7 @@ impl Cache {
         for name in names {
             let foreign = self.snapshot.conflicts.contains_key(&name);
             free |= !foreign && self.snapshot.copies.get(&name).is_none_or(|copy| copy.owner == *owner);
-            self.waiters.entry(name).or_default().insert(owner.clone());
+            self.waiters.entry(name).or_default().insert(*owner);
         }
         free
     }
@@ -432,7 +432,7 @@ impl Cache {
             .filter_map(|name| {
                 self.snapshot.copies.get(&NamespacedName { namespace: namespace.clone(), name })
             })
-            .map(|copy| (copy.owner.clone(), namespace.clone()))
+            .map(|copy| (copy.owner, namespace.clone()))
             .collect();
         Changes { touched, ..Changes::default() }
     }

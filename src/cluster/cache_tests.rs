@@ -231,7 +231,7 @@ fn who_waits_for_a_name_is_told_when_it_is_free() {
     assert!(cache.wait_for(vec![place()], &owner), "nothing is known to be in the way");
     assert!(cache.taken(place(), "somebody else".into(), &owner));
     assert!(!cache.wait_for(vec![place()], &owner));
-    assert_eq!(cache.freed(&place()).touched, [(owner.clone(), "web".into())]);
+    assert_eq!(cache.freed(&place()).touched, [(owner, "web".into())]);
     assert!(!cache.taken(place(), "somebody else".into(), &owner), "told meanwhile: it has to look again");
 }
 

@@ -191,7 +191,7 @@ impl Writer {
                 self.count(WriteOperation::Create, WriteResult::Conflict);
                 // Its type and content were not read. It is found out when it is written.
                 let unread = self.shared.options.fingerprints.fingerprint("unread", []);
-                let (owner, type_) = (secret.owner.clone(), Some(secret.content.type_));
+                let (owner, type_) = (secret.owner, Some(secret.content.type_));
                 let mut cache = self.shared.write();
                 let copy = cache.copy(&found.metadata, owner, type_, unread, &metadata, false);
                 cache.wrote_copy(name.clone(), ExistingCopy { plain: false, ..copy });
@@ -232,7 +232,7 @@ impl Writer {
         secret: &RenderedSecret,
     ) -> bool {
         self.count(operation, WriteResult::Ok);
-        let (owner, type_) = (secret.owner.clone(), Some(secret.content.type_));
+        let (owner, type_) = (secret.owner, Some(secret.content.type_));
         let mut cache = self.shared.write();
         let copy = cache.copy(meta, owner, type_, secret.fingerprint, metadata, immutable);
         cache.wrote_copy(name.clone(), copy)

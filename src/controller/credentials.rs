@@ -73,7 +73,7 @@ impl Credentials {
     pub fn within(&self, namespace: &str) -> Vec<OwnerId> {
         let inner = self.0.read();
         let within = inner.by_owner.iter().filter(|(_, declared)| *declared.id.namespace == *namespace);
-        within.map(|(owner, _)| owner.clone()).collect()
+        within.map(|(owner, _)| *owner).collect()
     }
 
     /// Whether all credentials of all kinds are known, so that one that is not known is not there.
@@ -208,7 +208,7 @@ impl Inner {
             }
         }
         for name in sources {
-            self.sources.entry(name).or_default().readers.insert(owner.clone());
+            self.sources.entry(name).or_default().readers.insert(*owner);
         }
     }
 }

@@ -65,7 +65,7 @@ impl DesiredStates {
             return false;
         }
         let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
-        let owner = state.owner.clone();
+        let owner = state.owner;
         let published = Published { state, version, since: Instant::now(), replaced: AtomicBool::new(false) };
         if let Some(before) = states.insert(owner, Arc::new(published)) {
             before.replaced.store(true, Ordering::Relaxed);

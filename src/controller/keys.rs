@@ -105,7 +105,7 @@ impl Default for Queues {
 
 impl Queues {
     pub fn credential(&self, owner: &OwnerId) {
-        self.credential.add(owner.clone(), ());
+        self.credential.add(*owner, ());
     }
 
     pub fn credentials(&self, owners: impl IntoIterator<Item = OwnerId>) {
@@ -115,11 +115,11 @@ impl Queues {
     }
 
     pub fn status(&self, owner: &OwnerId) {
-        self.status.add(owner.clone(), ());
+        self.status.add(*owner, ());
     }
 
     pub fn sync(&self, owner: &OwnerId, cluster: &Arc<str>, dirty: Dirty) {
-        self.sync.add(SyncKey { owner: owner.clone(), cluster: cluster.clone() }, dirty);
+        self.sync.add(SyncKey { owner: *owner, cluster: cluster.clone() }, dirty);
     }
 
     pub fn member(&self, name: &str) {

@@ -30,7 +30,7 @@ impl Outcomes {
 
     pub fn set(&self, owner: &OwnerId, cluster: &Arc<str>, outcome: ClusterOutcome) -> News {
         let mut all = self.0.write();
-        let of_one = all.entry(owner.clone()).or_default();
+        let of_one = all.entry(*owner).or_default();
         let news = of_one.get(cluster).map_or(News::All, |before| compare(before, &outcome));
         if news != News::None {
             of_one.insert(cluster.clone(), Arc::new(outcome));
@@ -42,7 +42,7 @@ impl Outcomes {
     pub fn owners_in(&self, cluster: &str) -> Vec<OwnerId> {
         let all = self.0.read();
         let there = all.iter().filter(|(_, of_one)| of_one.contains_key(cluster));
-        there.map(|(owner, _)| owner.clone()).collect()
+        there.map(|(owner, _)| *owner).collect()
     }
 
     /// Where copies without consent stay until policies have settled.
@@ -50,7 +50,7 @@ impl Outcomes {
         let all = self.0.read();
         let each = all.iter().flat_map(|(owner, of_one)| of_one.iter().map(move |one| (owner, one)));
         each.filter(|(_, (_, outcome))| outcome.counts.deferred > 0)
-            .map(|(owner, (cluster, _))| (owner.clone(), cluster.clone()))
+            .map(|(owner, (cluster, _))| (*owner, cluster.clone()))
             .collect()
     }
 

@@ -229,7 +229,7 @@ impl Turn<'_> {
     /// Takes our finalizer off: nothing is left.
     async fn release(&self, removal: &Removal, outcomes: &Outcomes) -> Result<(), Error> {
         let (context, owner) = (self.context, &self.published.owner);
-        context.stores.credentials.finalized(owner.clone());
+        context.stores.credentials.finalized(*owner);
         self.target().remove_finalizer(&self.declared.meta).await?;
         let about = self.about();
         for cluster in &removal.left_behind {

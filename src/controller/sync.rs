@@ -363,7 +363,7 @@ impl Sync<'_> {
         match news {
             News::None => {}
             News::Users => {
-                context.queues.status.add_after(owner.clone(), (), Duration::from_millis(500));
+                context.queues.status.add_after(*owner, (), Duration::from_millis(500));
             }
             News::All => context.queues.status(owner),
         }

@@ -87,9 +87,12 @@ const DIGEST: usize = 12;
 
 /// The first bytes of the SHA-256 of a text.
 pub(super) fn digest<const N: usize>(text: &str) -> [u8; N] {
-    let mut first = [0; N];
-    first.copy_from_slice(&Sha256::digest(text.as_bytes())[..N]);
-    first
+    first(&Sha256::digest(text.as_bytes()))
+}
+
+/// The first bytes of a longer digest.
+pub(super) fn first<const N: usize>(digest: &[u8]) -> [u8; N] {
+    std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default())
 }
 
 #[cfg(test)]

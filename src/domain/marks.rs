@@ -2,7 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{identity::CredentialId, ownership::Metadata};
+use super::{
+    identity::{CredentialId, first},
+    ownership::Metadata,
+};
 
 /// What is kept of the labels and annotations of a copy. Thousands of copies share one value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -44,9 +47,7 @@ fn digest(metadata: &Metadata) -> [u8; 16] {
             hash.update(part);
         }
     }
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&hash.finalize()[..16]);
-    digest
+    first(&hash.finalize())
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Copies {
 
     /// Puts a copy in; returns the one that was there.
     pub fn insert(&mut self, name: NamespacedName, copy: ExistingCopy) -> Option<ExistingCopy> {
-        let owner = copy.owner.clone();
+        let owner = copy.owner;
         let before = self.by_name.insert(name.clone(), copy);
         if let Some(before) = before.as_ref().filter(|before| before.owner != owner) {
             self.forget(&before.owner, &name);
@@ -143,7 +143,7 @@ mod tests {
         let mut copies = Copies::default();
         let owner = OwnerId::from_label(&"a".repeat(24)).unwrap();
         let copy = |owner: &OwnerId| ExistingCopy {
-            owner: owner.clone(),
+            owner: *owner,
             uid: "u".into(),
             resource_version: "1".into(),
             type_: Some("t"),

@@ -301,7 +301,7 @@ impl CredentialLoop {
     /// is to be looked at.
     fn publish(&self, state: DesiredState, all: bool) {
         let context = &self.context;
-        let owner = state.owner.clone();
+        let owner = state.owner;
         if state.removal.is_none() {
             context.stores.credentials.forget_finalized(&owner);
         }

@@ -46,7 +46,7 @@ impl Router {
         let mut owners = HashSet::new();
         self.stores.desired.each(|owner, published| {
             if published.clusters.contains_key(cluster) || published.removal.is_some() {
-                owners.insert(owner.clone());
+                owners.insert(*owner);
             }
         });
         owners.extend(self.stores.outcomes.owners_in(cluster));

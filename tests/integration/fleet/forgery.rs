@@ -32,11 +32,8 @@ fn ready(member: &MemberCluster) -> Option<(String, String)> {
 /// The attack: an older member says of itself that it is another's cluster, to have that one disconnected.
 #[tokio::test]
 async fn a_member_that_claims_the_id_of_another_evicts_itself() -> Result<()> {
-    let (mut world, mut evil, east) = tokio::try_join!(
-        World::without_policy(|lab| quick(lab)),
-        Member::bare("evil"),
-        Member::start("east")
-    )?;
+    let (mut world, mut evil, east) =
+        tokio::try_join!(World::without_policy(quick), Member::bare("evil"), Member::start("east"))?;
     let proxy = evil.http_proxy().await?;
     world.consent(json!({"selector": {}})).await?;
     world.join(&evil, json!({})).await?;
