@@ -55,13 +55,8 @@ pub(crate) struct Cache {
     /// Namespaces with an annotation by which an administrator lets a sweep go on.
     sweep_allowances: HashMap<Arc<str>, String>,
     /// About how many bytes the labels of all namespaces take, and their annotation.
-    namespace_texts: usize,
+    pub(super) namespace_texts: usize,
 }
-
-/// What an entry takes, roughly, besides texts of its own.
-const NAMESPACE_BYTES: usize = 256;
-const COPY_BYTES: usize = 320;
-const POD_BYTES: usize = 256;
 
 /// What an event changed, as far as credentials are concerned.
 #[derive(Debug, Default)]
@@ -96,26 +91,6 @@ impl Cache {
     /// What a plan looks at.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
-    }
-
-    /// How many objects of a kind are kept.
-    pub fn count(&self, kind: WatchedKind) -> usize {
-        match kind {
-            WatchedKind::Namespaces => self.snapshot.namespaces.len(),
-            WatchedKind::Copies => self.snapshot.copies.len(),
-            WatchedKind::Pods => self.snapshot.references.users().len(),
-            WatchedKind::Secrets => 0,
-        }
-    }
-
-    /// About how many bytes of the cluster are kept.
-    pub fn kept(&self) -> usize {
-        let of = |kind, bytes: usize| self.count(kind) * bytes;
-        of(WatchedKind::Namespaces, NAMESPACE_BYTES)
-            + of(WatchedKind::Copies, COPY_BYTES)
-            + of(WatchedKind::Pods, POD_BYTES)
-            + self.namespace_texts
-            + self.snapshot.references.bytes()
     }
 
     /// The clusters whose sweep may go on, as the annotation of a namespace lists them.

@@ -13,6 +13,7 @@ mod error;
 mod guard;
 mod handler;
 mod interner;
+mod kept;
 mod live_references;
 mod object;
 mod observation;

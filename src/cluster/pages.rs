@@ -1,7 +1,7 @@
 //! Lists, page by page and object by object: of what an API server sends, no more than one answer and one object is
 //! held at a time.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, time::Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource, api::ListParams, core::Request};
@@ -15,7 +15,7 @@ use crate::domain::{
     bounded,
     identity::NamespacedName,
     meta::is_plausible,
-    schedule::{MAX_OBJECTS, MAX_TOKEN, PAGE},
+    schedule::{LIST_TIME, MAX_OBJECTS, MAX_TOKEN, PAGE},
 };
 
 /// A list that is beyond what is read of one.
@@ -23,6 +23,8 @@ use crate::domain::{
 pub(super) enum ListError {
     #[error("the cluster shows more than {MAX_OBJECTS} objects")]
     TooMany,
+    #[error("the list did not end within {} s", LIST_TIME.as_secs())]
+    TooSlow,
     #[error("the cluster shows more than is kept of one")]
     TooMuch,
     #[error("the answer is not one of an API server")]
@@ -42,13 +44,14 @@ pub(super) struct Pages<K> {
     params: ListParams,
     /// How many objects were asked for so far.
     asked: usize,
+    began: Instant,
     kind: PhantomData<fn() -> K>,
 }
 
 impl<K: Resource + Clone + DeserializeOwned> Pages<K> {
     pub fn new(api: &Api<K>, params: ListParams) -> Self {
         let (client, request) = (api.clone().into_client(), Request::new(api.resource_url()));
-        Self { client, request, params, asked: 0, kind: PhantomData }
+        Self { client, request, params, asked: 0, began: Instant::now(), kind: PhantomData }
     }
 
     /// Reads the next page. Returns the resourceVersion of the list with its last one.
@@ -86,6 +89,9 @@ impl<K: Resource + Clone + DeserializeOwned> Pages<K> {
             let asked = self.asked + limit as usize;
             if asked > MAX_OBJECTS + PAGE as usize {
                 return Err(ListError::TooMany.into());
+            }
+            if self.began.elapsed() > LIST_TIME {
+                return Err(ListError::TooSlow.into());
             }
             match self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await {
                 Err(error) if limit > 1 && is_too_long(&error) => self.params.limit = Some(limit / 2),

@@ -212,15 +212,15 @@ async fn watch<S: Store>(
                 if store.is_full() {
                     return Err(Fault::Watch(ListError::TooMuch.into()));
                 }
-                if !std::mem::replace(&mut followed, true) {
-                    store.followed();
-                }
             }
             Ok(Event::Bookmark(now)) => *version = now,
             Ok(Event::Ended(refusal)) => return Err(Fault::Ended(refusal)),
             // The connection broke in the middle of it.
             Err(error) if error.is_eof() => {}
             Err(error) => return Err(Fault::Watch(kube::Error::SerdeError(error))),
+        }
+        if !std::mem::replace(&mut followed, true) {
+            store.followed();
         }
     }
     Ok(())

@@ -55,6 +55,8 @@ pub(crate) const MAX_ANSWER: usize = 10 << 20;
 pub(crate) const MAX_REFUSAL: usize = 512 << 10;
 /// How many bytes of answers of one cluster may wait at once to be read to their end.
 pub(crate) const MAX_ANSWERS: usize = 16 << 20;
+/// How long a whole list may take.
+pub(crate) const LIST_TIME: Duration = secs(300);
 /// How many objects of one kind a cluster may show.
 pub(crate) const MAX_OBJECTS: usize = 250_000;
 /// How much of a member is kept, in bytes: enough for 100,000 copies and 50,000 Pods.

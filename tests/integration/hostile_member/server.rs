@@ -67,6 +67,7 @@ impl HostileMember {
             loop {
                 tokio::select! {
                     Ok((stream, _)) = listener.accept() => {
+                        let _ = stream.set_nodelay(true);
                         let (attacks, count) = (attacks.clone(), count.clone());
                         connections.spawn(async move {
                             // An error is a client that has had enough.
@@ -235,8 +236,7 @@ async fn whole_text(stream: &mut TcpStream, code: u16, body: &str) -> Result<()>
     let length = body.len();
     let head =
         format!("HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
-    stream.write_all(head.as_bytes()).await?;
-    Ok(stream.write_all(body.as_bytes()).await?)
+    Ok(stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await?)
 }
 
 async fn begin(stream: &mut TcpStream) -> Result<()> {

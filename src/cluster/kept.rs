@@ -1,0 +1,31 @@
+//! How much of a cluster is kept.
+
+use super::cache::Cache;
+use crate::domain::connectivity::WatchedKind;
+
+/// What an entry takes, roughly, besides texts of its own.
+const NAMESPACE_BYTES: usize = 256;
+const COPY_BYTES: usize = 320;
+const POD_BYTES: usize = 256;
+
+impl Cache {
+    /// How many objects of a kind are kept.
+    pub fn count(&self, kind: WatchedKind) -> usize {
+        match kind {
+            WatchedKind::Namespaces => self.snapshot().namespaces.len(),
+            WatchedKind::Copies => self.snapshot().copies.len(),
+            WatchedKind::Pods => self.snapshot().references.users().len(),
+            WatchedKind::Secrets => 0,
+        }
+    }
+
+    /// About how many bytes of the cluster are kept.
+    pub fn kept(&self) -> usize {
+        let of = |kind, bytes: usize| self.count(kind) * bytes;
+        of(WatchedKind::Namespaces, NAMESPACE_BYTES)
+            + of(WatchedKind::Copies, COPY_BYTES)
+            + of(WatchedKind::Pods, POD_BYTES)
+            + self.namespace_texts
+            + self.snapshot().references.bytes()
+    }
+}
