@@ -139,7 +139,7 @@ async fn answers(stream: &mut TcpStream, attack: Attack, count: &AtomicUsize) ->
                 )
                 .await?;
             }
-            (_, Attack::None) if watches => {
+            (_, Attack::None | Attack::EndlessObjects) if watches => {
                 begin(stream).await?;
                 chunk(
                     stream,
