@@ -26,11 +26,24 @@ pub(super) enum AnswerError {
     TooSlow(Duration),
 }
 
+/// What of an answer is read as a whole, and so waits until the last byte of it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    Answer,
+    /// A line of a watch.
+    Line,
+    /// An object of a list, of which the reader knows where it ends.
+    Object,
+}
+
+/// Says of a request that its answer is read object by object.
+#[derive(Clone, Copy)]
+pub(super) struct ByObject;
+
 /// How much an answer may take.
 #[derive(Clone)]
 pub(super) struct Bounds {
-    /// Whether it is a watch, of which each line is an answer of its own.
-    pub is_watch: bool,
+    pub unit: Unit,
     pub longest: usize,
     /// How long it may take from its beginning.
     pub time: Duration,
@@ -54,7 +67,11 @@ impl<B> Answer<B> {
     }
 
     fn take(&mut self, data: &[u8]) -> Result<(), AnswerError> {
-        let end = data.iter().rposition(|byte| *byte == b'\n').filter(|_| self.bounds.is_watch);
+        if self.bounds.unit == Unit::Object {
+            return Ok(());
+        }
+        let is_line = self.bounds.unit == Unit::Line;
+        let end = data.iter().rposition(|byte| *byte == b'\n').filter(|_| is_line);
         let before = self.waiting;
         self.waiting = end.map_or(before + data.len(), |end| data.len() - end - 1);
         let all = &self.bounds.waiting;
@@ -117,8 +134,8 @@ mod tests {
 
     use super::*;
 
-    fn bounds(is_watch: bool, longest: usize) -> Bounds {
-        Bounds { is_watch, longest, time: Duration::from_secs(5), waiting: Arc::default() }
+    fn bounds(unit: Unit, longest: usize) -> Bounds {
+        Bounds { unit, longest, time: Duration::from_secs(5), waiting: Arc::default() }
     }
 
     /// Reads an answer whose parts never end; returns how many came, and why no more.
@@ -139,10 +156,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_endless_answer_and_an_endless_line_end_at_their_bound() {
-        let whole = bounds(false, 10 << 10);
+        let whole = bounds(Unit::Answer, 10 << 10);
         let (count, why) = read("0123\n", &whole, Duration::ZERO).await;
         assert_eq!((count, why.as_str()), (2048, "the answer is longer than 10 KiB"));
-        let watch = bounds(true, 10 << 10);
+        let watch = bounds(Unit::Line, 10 << 10);
         assert_eq!(read("01234", &watch, Duration::ZERO).await.0, 2048);
         assert_eq!(watch.waiting.load(Ordering::Relaxed), 0, "what ended waits no more");
         // Lines that end go on as long as the watch may.
@@ -152,13 +169,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_drips_ends_in_time() {
-        let (count, why) = read("x", &bounds(false, 1 << 10), Duration::from_secs(1)).await;
+        let (count, why) = read("x", &bounds(Unit::Answer, 1 << 10), Duration::from_secs(1)).await;
         assert!(count <= 5 && why.contains("within 5 s"), "{count} {why}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn all_answers_of_a_cluster_share_one_bound() {
-        let one = bounds(true, MAX_ANSWER);
+        let one = bounds(Unit::Line, MAX_ANSWER);
         one.waiting.store(MAX_ANSWERS - 12, Ordering::Relaxed);
         assert_eq!(read("01234", &one, Duration::ZERO).await.0, 2);
     }

@@ -18,7 +18,7 @@ use kube::{
 use thiserror::Error;
 use tower::{BoxError, Service, layer::layer_fn};
 
-use super::answer::{Answer, Bounds};
+use super::answer::{Answer, Bounds, ByObject, Unit};
 use crate::{
     domain::schedule::{MAX_ANSWER, MAX_REFUSAL},
     telemetry::{Beat, Freshness, Metrics, RequestReport, is_watch},
@@ -102,8 +102,8 @@ impl Connector {
 #[error("no answer within {} s", .0.as_secs_f32())]
 pub struct DeadlineExceeded(Duration);
 
-/// Ends a request whose answer does not begin in time, and an answer beyond its bounds; marks good answers, and reports each request, timed to the
-/// answer's headers.
+/// Ends a request whose answer does not begin in time, and an answer beyond its bounds; marks good answers, and reports
+/// each request, timed to the answer's headers.
 #[derive(Clone)]
 struct Bound<S> {
     inner: S,
@@ -132,7 +132,12 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (metrics, cluster) = (self.metrics.clone(), self.cluster.clone());
         let mut report = RequestReport::new(metrics, cluster, request.method(), request.uri());
-        let is_watch = is_watch(request.uri());
+        let is_list = request.extensions().get::<ByObject>().is_some();
+        let unit = match is_watch(request.uri()) {
+            true => Unit::Line,
+            false if is_list => Unit::Object,
+            false => Unit::Answer,
+        };
         let answer = self.inner.call(request);
         let (timeouts, waiting, beat) = (self.timeouts, self.waiting.clone(), self.beat.clone());
         async move {
@@ -147,10 +152,9 @@ where
             if let Some(beat) = beat.filter(|_| good) {
                 beat.mark();
             }
-            let is_watch = is_watch && good;
-            let longest = if good { MAX_ANSWER } else { MAX_REFUSAL };
-            let time = if is_watch { timeouts.watch + WATCH_MARGIN / 2 } else { timeouts.request };
-            let bounds = Bounds { is_watch, longest, time, waiting };
+            let (unit, longest) = if good { (unit, MAX_ANSWER) } else { (Unit::Answer, MAX_REFUSAL) };
+            let time = if unit == Unit::Line { timeouts.watch + WATCH_MARGIN / 2 } else { timeouts.request };
+            let bounds = Bounds { unit, longest, time, waiting };
             answer.map(|answer| answer.map(|body| Answer::new(body, bounds)))
         }
         .boxed()

@@ -1,7 +1,7 @@
 //! How much of a cluster is kept.
 
 use super::cache::Cache;
-use crate::domain::connectivity::WatchedKind;
+use crate::domain::{connectivity::WatchedKind, identity::NamespacedName};
 
 /// What an entry takes, roughly, besides texts of its own.
 const NAMESPACE_BYTES: usize = 256;
@@ -16,6 +16,17 @@ impl Cache {
             WatchedKind::Copies => self.snapshot().copies.len(),
             WatchedKind::Pods => self.snapshot().references.users().len(),
             WatchedKind::Secrets => 0,
+        }
+    }
+
+    /// Whether an object is kept.
+    pub fn has(&self, kind: WatchedKind, name: &NamespacedName) -> bool {
+        let snapshot = self.snapshot();
+        match kind {
+            WatchedKind::Namespaces => snapshot.namespaces.contains_key(&name.name),
+            WatchedKind::Copies => snapshot.copies.get(name).is_some(),
+            WatchedKind::Pods => snapshot.references.has(name),
+            WatchedKind::Secrets => false,
         }
     }
 

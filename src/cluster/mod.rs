@@ -21,6 +21,7 @@ mod pages;
 mod probe;
 pub(crate) mod reflector;
 mod shared;
+mod splitter;
 mod writer;
 mod writes;
 

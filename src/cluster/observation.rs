@@ -44,8 +44,8 @@ fn watch<K: Watched>(shared: &Arc<Shared>, writer: &Arc<Writer>) -> Result<Abort
         shared: shared.clone(),
         writer: writer.clone(),
         kind: PhantomData,
-        before: 0,
         is_full: false,
+        new: Vec::new(),
         told: false,
     };
     let watching = reflect(&shared.connection.connector(), kind, Api::all, params(K::KIND), feed)?;
@@ -113,10 +113,10 @@ struct Feed<K> {
     shared: Arc<Shared>,
     writer: Arc<Writer>,
     kind: PhantomData<fn() -> K>,
-    /// How much of the cluster was kept when the list in progress began: what it does not show any more counts until
-    /// its end.
-    before: usize,
     is_full: bool,
+    /// What the list in progress was the first to show, in a member. It goes again when the list shows too much, or a
+    /// member could add as much with each list.
+    new: Vec<NamespacedName>,
     /// Whether it was told since then that an object cannot be read.
     told: bool,
 }
@@ -139,7 +139,8 @@ impl<K: Watched> Store for Feed<K> {
     type Object = Guarded<K>;
 
     fn begin(&mut self) {
-        (self.before, self.is_full, self.told) = (self.shared.read().kept(), false, false);
+        (self.is_full, self.told) = (false, false);
+        self.new.clear();
         if K::KIND == WatchedKind::Copies {
             self.shared.write().begin_list();
         }
@@ -156,11 +157,15 @@ impl<K: Watched> Store for Feed<K> {
                 let changes = {
                     let mut cache = self.shared.write();
                     // Of `local`, tenants have no more than its API server lets them have.
-                    let kept =
-                        if self.shared.is_local() { 0 } else { cache.kept().saturating_sub(self.before) };
-                    self.is_full = cache.count(K::KIND) >= MAX_OBJECTS || kept > MAX_KEPT;
-                    if self.is_full {
-                        return;
+                    let kept = if self.shared.is_local() { 0 } else { cache.kept() };
+                    if !cache.has(K::KIND, &name) {
+                        self.is_full |= cache.count(K::KIND) >= MAX_OBJECTS || kept > MAX_KEPT;
+                        if self.is_full {
+                            return;
+                        }
+                        if listed && !self.shared.is_local() {
+                            self.new.push(name);
+                        }
                     }
                     object.put(&mut cache, listed)
                 };
@@ -188,7 +193,7 @@ impl<K: Watched> Store for Feed<K> {
     }
 
     fn complete(&mut self, vanished: Vec<NamespacedName>) {
-        self.before = 0;
+        self.new = Vec::new();
         let (unsure, changes) = self.shared.write().end_list(K::KIND, vanished);
         self.shared.tell(changes);
         self.writer.read_again(unsure);
@@ -226,6 +231,10 @@ impl<K: Watched> Store for Feed<K> {
     }
 
     fn failed(&mut self, stage: Stage, why: ConnectionError) {
+        for name in std::mem::take(&mut self.new).iter().filter(|_| self.is_full) {
+            let changes = self.shared.write().remove(K::KIND, name, None);
+            self.shared.tell(changes);
+        }
         let why = ConnectionError { message: format!("{}: {why}", K::KIND.name()), ..why };
         let connectivity = &self.shared.connectivity;
         if self.shared.is_local() {

@@ -1,49 +1,30 @@
-//! Lists, page by page and object by object: of what an API server sends, no more than one answer and one object is
-//! held at a time.
+//! Lists, page by page and object by object: of what an API server sends, no more than one object is held at a time.
 
-use std::{marker::PhantomData, time::Instant};
+use std::{marker::PhantomData, pin::pin, time::Instant};
 
+use futures::{AsyncBufRead, AsyncBufReadExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource, api::ListParams, core::Request};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::value::RawValue;
-use thiserror::Error;
+use serde::{Deserialize, de::DeserializeOwned};
 use tracing::debug;
 
-use super::{answer::AnswerError, error::causes};
+use super::{
+    answer::ByObject,
+    splitter::{ListError, Splitter},
+};
 use crate::domain::{
-    bounded,
     identity::NamespacedName,
     meta::is_plausible,
     schedule::{LIST_TIME, MAX_OBJECTS, MAX_TOKEN, PAGE},
 };
-
-/// A list that is beyond what is read of one.
-#[derive(Debug, Error)]
-pub(super) enum ListError {
-    #[error("the cluster shows more than {MAX_OBJECTS} objects")]
-    TooMany,
-    #[error("the list did not end within {} s", LIST_TIME.as_secs())]
-    TooSlow,
-    #[error("the cluster shows more than is kept of one")]
-    TooMuch,
-    #[error("the answer is not one of an API server")]
-    Malformed,
-}
-
-impl From<ListError> for kube::Error {
-    fn from(error: ListError) -> Self {
-        Self::Service(error.into())
-    }
-}
 
 /// A list in progress.
 pub(super) struct Pages<K> {
     client: Client,
     request: Request,
     params: ListParams,
-    /// How many objects were asked for so far.
-    asked: usize,
+    /// How many objects there were so far, at most.
+    shown: usize,
     began: Instant,
     kind: PhantomData<fn() -> K>,
 }
@@ -51,20 +32,26 @@ pub(super) struct Pages<K> {
 impl<K: Resource + Clone + DeserializeOwned> Pages<K> {
     pub fn new(api: &Api<K>, params: ListParams) -> Self {
         let (client, request) = (api.clone().into_client(), Request::new(api.resource_url()));
-        Self { client, request, params, asked: 0, began: Instant::now(), kind: PhantomData }
+        Self { client, request, params, shown: 0, began: Instant::now(), kind: PhantomData }
     }
 
-    /// Reads the next page. Returns the resourceVersion of the list with its last one.
+    /// Reads the next page, and hands over each object as it comes. Returns the resourceVersion of the list with its
+    /// last page.
     pub async fn next(&mut self, mut each: impl FnMut(K)) -> Result<Option<String>, kube::Error> {
-        let text = self.read().await?;
-        let page: Page<'_> = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
-        for object in page.items {
-            let object: K = serde_json::from_str(object.get()).map_err(kube::Error::SerdeError)?;
-            if is_usable(object.meta()) {
-                each(object);
-            }
+        let limit = self.params.limit.unwrap_or(PAGE).clamp(1, PAGE);
+        if self.began.elapsed() > LIST_TIME {
+            return Err(ListError::TooSlow.into());
         }
-        let PageMeta { resource_version, token } = page.metadata;
+        let params = ListParams { limit: Some(limit), ..self.params.clone() };
+        let request =
+            if K::metadata_api() { self.request.list_metadata(&params) } else { self.request.list(&params) };
+        let mut request = request.map_err(kube::Error::BuildRequest)?;
+        request.extensions_mut().insert(ByObject);
+        let body = self.client.request_stream(request).await?;
+        let left = MAX_OBJECTS.checked_sub(self.shown).ok_or(ListError::TooMany)?;
+        let (PageMeta { resource_version, token }, shown) = read(pin!(body), left, &mut each).await?;
+        // One that is not full is the last, unless the server has no end.
+        self.shown += if shown < limit as usize { PAGE as usize } else { shown };
         if resource_version.len().max(token.len()) > MAX_TOKEN {
             return Err(ListError::Malformed.into());
         }
@@ -74,38 +61,39 @@ impl<K: Resource + Clone + DeserializeOwned> Pages<K> {
         self.params.continue_token = Some(token);
         Ok(None)
     }
-
-    /// One page; of fewer objects, where they are too large for as many.
-    async fn read(&mut self) -> Result<String, kube::Error> {
-        loop {
-            let limit = self.params.limit.unwrap_or(PAGE).clamp(1, PAGE);
-            let params = ListParams { limit: Some(limit), ..self.params.clone() };
-            let request = if K::metadata_api() {
-                self.request.list_metadata(&params)
-            } else {
-                self.request.list(&params)
-            };
-            // A page counts as full: one that is not is the last, unless the server has no end.
-            let asked = self.asked + limit as usize;
-            if asked > MAX_OBJECTS + PAGE as usize {
-                return Err(ListError::TooMany.into());
-            }
-            if self.began.elapsed() > LIST_TIME {
-                return Err(ListError::TooSlow.into());
-            }
-            match self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await {
-                Err(error) if limit > 1 && is_too_long(&error) => self.params.limit = Some(limit / 2),
-                answer => {
-                    self.asked = asked;
-                    return answer;
-                }
-            }
-        }
-    }
 }
 
-fn is_too_long(error: &kube::Error) -> bool {
-    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(AnswerError::TooLong(_))))
+/// Reads a page of at most so many objects. Returns also how many there were.
+async fn read<K: Resource + DeserializeOwned>(
+    mut body: impl AsyncBufRead + Unpin,
+    most: usize,
+    each: &mut impl FnMut(K),
+) -> Result<(PageMeta, usize), kube::Error> {
+    let (mut splitter, mut shown) = (Splitter::default(), 0);
+    loop {
+        let chunk = body.fill_buf().await.map_err(kube::Error::ReadEvents)?;
+        if chunk.is_empty() {
+            break;
+        }
+        let length = chunk.len();
+        splitter.push(chunk, |text| {
+            shown += 1;
+            if shown > most {
+                return Err(ListError::TooMany.into());
+            }
+            let object: K = serde_json::from_slice(text).map_err(kube::Error::SerdeError)?;
+            if is_usable(object.meta()) {
+                each(object);
+            }
+            Ok(())
+        })?;
+        body.consume_unpin(length);
+    }
+    if !splitter.is_done() {
+        return Err(ListError::Malformed.into());
+    }
+    let Frame { metadata } = serde_json::from_slice(&splitter.frame).map_err(kube::Error::SerdeError)?;
+    Ok((metadata, shown))
 }
 
 /// Whether an API server can have made an object. One that none can have made is of no interest.
@@ -126,13 +114,11 @@ pub(crate) fn name_of(meta: &ObjectMeta) -> NamespacedName {
     )
 }
 
-/// A page as it is read: its objects are texts until each has its turn.
+/// A page without its objects.
 #[derive(Deserialize)]
-struct Page<'a> {
+struct Frame {
     #[serde(default)]
     metadata: PageMeta,
-    #[serde(borrow, deserialize_with = "few")]
-    items: Vec<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -143,24 +129,35 @@ struct PageMeta {
     token: String,
 }
 
-fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de RawValue>, D::Error> {
-    bounded::list::<_, _, { PAGE as usize }>(deserializer)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use futures::FutureExt;
 
-    fn page(items: &str) -> Result<usize, serde_json::Error> {
-        let text = format!(r#"{{"kind":"List","metadata":{{"resourceVersion":"7"}},"items":{items}}}"#);
-        serde_json::from_str::<Page<'_>>(&text).map(|page| page.items.len())
+    use super::*;
+    use crate::cluster::object::SecretMetadata;
+
+    fn page(items: &str, most: usize) -> Result<(usize, PageMeta), kube::Error> {
+        let text = format!(
+            r#"{{"kind":"List","metadata":{{"resourceVersion":"7","continue":"x"}},"items":{items}}}"#
+        );
+        let mut count = 0;
+        let read =
+            read(text.as_bytes(), most, &mut |_: SecretMetadata| count += 1).now_or_never().unwrap()?;
+        assert_eq!(read.1, count);
+        Ok((count, read.0))
     }
 
     #[test]
-    fn a_page_has_as_many_objects_as_were_asked_for_at_most() {
-        assert_eq!(page("null").unwrap(), 0);
-        assert_eq!(page("[]").unwrap(), 0);
-        assert_eq!(page(&format!("[{}{{}}]", "{},".repeat(PAGE as usize - 1))).unwrap(), PAGE as usize);
-        assert!(page(&format!("[{}{{}}]", "{},".repeat(PAGE as usize))).is_err());
+    fn a_page_has_as_many_objects_as_it_may_have_at_most() {
+        let object = r#"{"metadata":{"name":"a","namespace":"b","uid":"u","resourceVersion":"7"}}"#;
+        let (count, meta) = page(&format!("[{object},{object}]"), 2).unwrap();
+        assert_eq!((count, &*meta.resource_version, &*meta.token), (2, "7", "x"));
+        assert!(page(&format!("[{object},{object}]"), 1).is_err());
+        for (none, limit) in [("null", 1), ("[]", 1), ("[]", 0)] {
+            assert_eq!(page(none, limit).unwrap().0, 0);
+        }
+        for bad in ["[1]", "[[]]", r#"["x"]"#, "[{}", "[{\"metadata\":1}]"] {
+            assert!(page(bad, 5).is_err(), "{bad}");
+        }
     }
 }

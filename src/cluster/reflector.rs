@@ -24,7 +24,8 @@ use super::{
     answer::AnswerError,
     connector::Connector,
     error::{causes, connection_error},
-    pages::{ListError, Pages, is_usable},
+    pages::{Pages, is_usable},
+    splitter::ListError,
 };
 use crate::domain::{
     cluster_condition::ConnectionError,

@@ -100,6 +100,11 @@ impl References {
         self.bytes
     }
 
+    /// Whether a Pod of this name is known to use Secrets.
+    pub fn has(&self, pod: &NamespacedName) -> bool {
+        self.by_user.contains_key(&User { kind: ReferenceKind::Pod, name: pod.clone() })
+    }
+
     /// Those that are known to use Secrets.
     pub fn users(&self) -> impl ExactSizeIterator<Item = &User> {
         self.by_user.keys()

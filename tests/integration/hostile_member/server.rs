@@ -21,6 +21,9 @@ use crate::support::{Error, Result};
 
 const PIECE: usize = 64 << 10;
 
+const PODS: &str = "/api/v1/pods";
+const SECRETS: &str = "/api/v1/secrets";
+
 /// What lists and watches are answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attack {
@@ -139,7 +142,8 @@ async fn answers(stream: &mut TcpStream, attack: Attack, count: &AtomicUsize) ->
                 )
                 .await?;
             }
-            (_, Attack::None | Attack::EndlessObjects) if watches => {
+            // Of the others there is nothing to tell.
+            (_, Attack::None) | (SECRETS | PODS, Attack::EndlessObjects) if watches => {
                 begin(stream).await?;
                 chunk(
                     stream,
@@ -169,7 +173,7 @@ async fn answers(stream: &mut TcpStream, attack: Attack, count: &AtomicUsize) ->
                 let objects = "{},".repeat(3 << 20);
                 whole_text(stream, 200, &format!("{LIST}{objects}{{}}]}}")).await?;
             }
-            ("/api/v1/pods", Attack::ManyEmptyVolumes) => {
+            (PODS, Attack::ManyEmptyVolumes) => {
                 let meta = r#"{"name":"a","namespace":"web","uid":"u","resourceVersion":"1"}"#;
                 let volumes = "{},".repeat(3 << 20);
                 let pod = format!(r#"{{"metadata":{meta},"spec":{{"volumes":[{volumes}{{}}]}}}}"#);

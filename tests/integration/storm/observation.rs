@@ -24,6 +24,8 @@ pub const SOURCE: &str = "claviger.dev/source";
 pub const HUB: &str = "claviger.dev/hub";
 pub const REVISION: &str = "claviger.dev/revision";
 pub const DELETION_POLICY: &str = "claviger.dev/deletion-policy";
+/// Says of a Secret that it was let go: no mark of a copy.
+pub const RELEASED_FROM: &str = "claviger.dev/released-from";
 
 #[derive(Clone, Debug, Default)]
 pub struct Observation {
@@ -65,11 +67,16 @@ pub struct Condition {
     pub generation: i64,
 }
 
+/// Whether the key of a label or an annotation is a mark of a copy.
+pub fn is_mark(key: &String) -> bool {
+    key.starts_with("claviger.dev/") && key != RELEASED_FROM
+}
+
 impl Seen {
     /// Whether it carries any mark of ours.
     pub fn is_marked(&self) -> bool {
         self.labels.get(MANAGED_BY).is_some_and(|by| by == "claviger")
-            || self.labels.keys().chain(self.annotations.keys()).any(|key| key.starts_with("claviger.dev/"))
+            || self.labels.keys().chain(self.annotations.keys()).any(is_mark)
     }
 
     /// Whose copy it says that it is.

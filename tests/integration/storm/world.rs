@@ -17,7 +17,7 @@ use super::{
     content::Source,
     manifests,
     names::{Cluster, Id, NamespaceName, Place},
-    observation::{Observation, exact},
+    observation::{Observation, exact, is_mark},
     operation::{Edit, Exact, Operation, Outcome, Variant},
     selector::Labels,
     state::{CLUSTER_LABEL, State},
@@ -247,7 +247,7 @@ impl World {
         let found = self.secrets(at).get_opt(&at.name).await?;
         Ok(found.filter(|secret| {
             let marks = secret.labels().keys().chain(secret.annotations().keys());
-            marks.into_iter().any(|key| key.starts_with("claviger.dev/"))
+            marks.into_iter().any(is_mark)
         }))
     }
 
