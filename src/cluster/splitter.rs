@@ -62,8 +62,9 @@ impl Splitter {
                     if self.is_escaped { 1 } else { memchr2(b'"', b'\\', chunk).unwrap_or(chunk.len()) };
                 if plain > 0 {
                     self.is_escaped = false;
-                    self.keep(&chunk[..plain])?;
-                    chunk = &chunk[plain..];
+                    let (plain, rest) = chunk.split_at(plain);
+                    self.keep(plain)?;
+                    chunk = rest;
                     continue;
                 }
                 self.is_escaped = byte == b'\\';
