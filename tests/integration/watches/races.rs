@@ -114,7 +114,12 @@ async fn a_list_from_before_our_own_writes_is_no_drift() -> Result<()> {
     let mark = proxy.mark();
     proxy.pass();
 
-    // When it has seen this, it has seen the list.
+    // What the list could not tell of is read; a deletion that the operator finds so would be no event.
+    wait_for(LONG, "the list to be taken in", async || {
+        let read = proxy.count(mark, |request| request.resource == "secrets" && request.name == "reg");
+        if read >= late.len() { Ok(()) } else { Err(Error::new(format!("{read} were read"))) }
+    })
+    .await?;
     catch_up(&test, &late[0], "reg").await?;
     test.wait_ready("reg", 2).await?;
     wait_for(LONG, "the one repair to be counted", async || {
