@@ -59,9 +59,9 @@ pub(crate) const MAX_ANSWERS: usize = 16 << 20;
 pub(crate) const LIST_TIME: Duration = secs(300);
 /// How many objects of one kind a cluster may show.
 pub(crate) const MAX_OBJECTS: usize = 250_000;
-/// How much of a member is kept, in bytes: enough for 80,000 copies and 40,000 Pods. What a list in progress does not
+/// How much of a member is kept, in bytes: enough for 45,000 copies and 25,000 Pods. What a list in progress does not
 /// show any more counts until its end.
-pub(crate) const MAX_KEPT: usize = 42 << 20;
+pub(crate) const MAX_KEPT: usize = 24 << 20;
 /// The longest token by which a list goes on, in bytes.
 pub(crate) const MAX_TOKEN: usize = 4_096;
 /// How many entries a map of one object may have: more than etcd has room for.
