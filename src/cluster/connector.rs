@@ -133,10 +133,12 @@ where
         let (metrics, cluster) = (self.metrics.clone(), self.cluster.clone());
         let mut report = RequestReport::new(metrics, cluster, request.method(), request.uri());
         let is_list = request.extensions().get::<ByObject>().is_some();
-        let unit = match is_watch(request.uri()) {
-            true => Unit::Line,
-            false if is_list => Unit::Object,
-            false => Unit::Answer,
+        let unit = if is_watch(request.uri()) {
+            Unit::Line
+        } else if is_list {
+            Unit::Object
+        } else {
+            Unit::Answer
         };
         let answer = self.inner.call(request);
         let (timeouts, waiting, beat) = (self.timeouts, self.waiting.clone(), self.beat.clone());

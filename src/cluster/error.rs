@@ -64,9 +64,7 @@ impl WriteError {
             _ => refused(Reason::WriteFailed),
         }
     }
-}
 
-impl WriteError {
     /// The same, without values that an API server or a webhook may quote. `known` is what was written, now and before;
     /// `all_known` tells that no other values can be quoted.
     pub fn without_values(self, known: &[&Data], all_known: bool) -> Self {

@@ -117,7 +117,7 @@ struct Feed<K> {
     /// What the list in progress was the first to show, in a member. It goes again when the list shows too much, or a
     /// member could add as much with each list.
     new: Vec<NamespacedName>,
-    /// Whether it was told since then that an object cannot be read.
+    /// Whether it was told since the list began that an object cannot be read.
     told: bool,
 }
 
@@ -231,9 +231,12 @@ impl<K: Watched> Store for Feed<K> {
     }
 
     fn failed(&mut self, stage: Stage, why: ConnectionError) {
-        for name in std::mem::take(&mut self.new).iter().filter(|_| self.is_full) {
-            let changes = self.shared.write().remove(K::KIND, name, None);
-            self.shared.tell(changes);
+        let new = std::mem::take(&mut self.new);
+        if self.is_full {
+            for name in new {
+                let changes = self.shared.write().remove(K::KIND, &name, None);
+                self.shared.tell(changes);
+            }
         }
         let why = ConnectionError { message: format!("{}: {why}", K::KIND.name()), ..why };
         let connectivity = &self.shared.connectivity;

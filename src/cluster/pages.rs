@@ -42,13 +42,13 @@ impl<K: Resource + Clone + DeserializeOwned> Pages<K> {
         if self.began.elapsed() > LIST_TIME {
             return Err(ListError::TooSlow.into());
         }
+        let left = MAX_OBJECTS.checked_sub(self.shown).ok_or(ListError::TooMany)?;
         let params = ListParams { limit: Some(limit), ..self.params.clone() };
         let request =
             if K::metadata_api() { self.request.list_metadata(&params) } else { self.request.list(&params) };
         let mut request = request.map_err(kube::Error::BuildRequest)?;
         request.extensions_mut().insert(ByObject);
         let body = self.client.request_stream(request).await?;
-        let left = MAX_OBJECTS.checked_sub(self.shown).ok_or(ListError::TooMany)?;
         let (PageMeta { resource_version, token }, shown) = read(pin!(body), left, &mut each).await?;
         // One that is not full is the last, unless the server has no end.
         self.shown += if shown < limit as usize { PAGE as usize } else { shown };

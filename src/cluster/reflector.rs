@@ -1,5 +1,5 @@
 //! Lists and watches, as client-go's reflector does: what a complete list does not show is gone, and what it shows
-//! holds, whatever was seen before.
+//! holds, whatever was seen before. kube's watcher would hold whole pages of a list, and lines of any length.
 
 use std::{
     collections::HashSet,
