@@ -38,6 +38,7 @@ use crate::{
         status::StatusLoop,
         sweep,
         sync::SyncLoop,
+        verifications::Verifications,
     },
     domain::{
         fingerprint::FingerprintKey,
@@ -236,6 +237,9 @@ impl Process {
         );
         let hashing = context.stores.hashing.clone();
         loops.spawn(queues.hash.clone().run(async {}, move |key, ()| hashing.clone().work(key)));
+        let verifications = context.stores.verifications.clone();
+        loops
+            .spawn(queues.verification.clone().run(async {}, move |key, ()| verifications.clone().work(key)));
         loops.spawn(queues.sync.clone().run(filled(), move |key, dirty| syncs.clone().sync(key, dirty)));
         loops.spawn(queues.status.clone().run(filled(), move |key, ()| statuses.clone().tell(key)));
         let (filled, sweep) = (filled(), sweep::run(context.clone(), self.settings.sweep_interval));
@@ -260,16 +264,23 @@ impl Process {
         queues: &Arc<Queues>,
     ) -> Result<Arc<Context>, Error> {
         let settings = &self.settings;
+        let fingerprints = Arc::new(FingerprintKey::new(rand::random()));
+        let verifications = Arc::new(Verifications::new(
+            settings.verification.verifier().map_err(SettingsError::from)?,
+            queues.clone(),
+            fingerprints.clone(),
+            self.metrics.clone(),
+        ));
         let stores = Arc::new(Stores {
             credentials: Credentials::default(),
             policies: Policies::new(&settings.namespace, settings.consent_grace_period),
             members: MemberIndex::new(queues.clone()),
             hashing: Arc::new(Hashing::new(queues.clone())),
+            verifications,
             desired: DesiredStates::default(),
             outcomes: Outcomes::default(),
         });
         let router = Arc::new(Router::new(stores.clone(), queues.clone()));
-        let fingerprints = Arc::new(FingerprintKey::new(rand::random()));
         let options = ClusterOptions {
             concurrency: settings.concurrency,
             may_write,

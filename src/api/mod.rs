@@ -11,6 +11,7 @@ mod registry;
 mod status;
 mod target;
 mod tls;
+mod verification;
 
 pub use basic_auth::{
     BasicAuthCredential, BasicAuthCredentialSpec, BasicAuthCredentialStatus, BasicAuthFormat,
@@ -37,6 +38,7 @@ pub use target::{
     Target,
 };
 pub use tls::{CertificateStatus, TlsCredential, TlsCredentialSpec, TlsCredentialStatus, TlsSecretReference};
+pub use verification::{CaSecretReference, LoginStatus, Verification, VerificationMode, VerificationStatus};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CredentialStatus, DeletionPolicy, Target,
+    CredentialStatus, DeletionPolicy, Target, Verification,
     columns::{Row, USUAL},
 };
 
@@ -121,6 +121,10 @@ pub struct RegistryCredentialSpec {
     /// organisations of one host meet in a Kubernetes namespace.
     #[serde(default)]
     pub key_scope: KeyScope,
+
+    /// Whether and how the login is tried at the registry. Omitted: it is, and condition `Verified` says what came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
 
     /// Where the Secret goes. Omitted: into the namespace of the credential.
     #[serde(default)]
@@ -295,4 +299,8 @@ pub struct RegistryStatus {
     /// The key in `auths` that kubelet and other clients match.
     #[schemars(length(max = 1024))]
     pub key: String,
+    /// The id of the namespace, as the registry tells it: for Scaleway, once its API was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub namespace_id: Option<String>,
 }

@@ -7,6 +7,7 @@ use tokio::sync::SetOnce;
 use super::{
     clusters::ClusterRegistry, credentials::Credentials, desired::DesiredStates, events::Events,
     hashing::Hashing, keys::Queues, members::MemberIndex, outcomes::Outcomes, policies::Policies,
+    verifications::Verifications,
 };
 use crate::{
     cluster::{Cluster, Connector},
@@ -24,6 +25,7 @@ pub(crate) struct Stores {
     pub policies: Policies,
     pub members: MemberIndex,
     pub hashing: Arc<Hashing>,
+    pub verifications: Arc<Verifications>,
     pub desired: DesiredStates,
     pub outcomes: Outcomes,
 }

@@ -9,8 +9,9 @@ use std::{
 use crate::{
     api::AdoptedFrom,
     domain::{
+        fingerprint::Fingerprint,
         identity::OwnerId,
-        schedule::{RECONCILE_RETRY, WORKERS, WORKERS_PER_CLUSTER},
+        schedule::{RECONCILE_RETRY, VERIFICATIONS_PER_NAMESPACE, WORKERS, WORKERS_PER_CLUSTER},
     },
     lock::Lock,
     queue::{Key, Queue, Work},
@@ -65,6 +66,20 @@ impl Key for HashKey {
     }
 }
 
+/// A login that is tried at its registry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct VerificationKey {
+    pub login: Fingerprint,
+    /// Of the credential that had it first.
+    pub namespace: Arc<str>,
+}
+
+impl Key for VerificationKey {
+    fn group(&self) -> Option<Arc<str>> {
+        Some(self.namespace.clone())
+    }
+}
+
 impl Key for OwnerId {}
 
 impl Key for Arc<str> {}
@@ -82,6 +97,7 @@ impl Key for SyncKey {
 pub(crate) struct Queues {
     pub credential: Arc<Queue<OwnerId, ()>>,
     pub hash: Arc<Queue<HashKey, ()>>,
+    pub verification: Arc<Queue<VerificationKey, ()>>,
     pub sync: Arc<Queue<SyncKey, Dirty>>,
     pub status: Arc<Queue<OwnerId, ()>>,
     /// By the name of the member.
@@ -95,6 +111,7 @@ impl Default for Queues {
         Self {
             credential: Arc::new(Queue::new(WORKERS, RECONCILE_RETRY)),
             hash: Arc::new(Queue::new(1, RECONCILE_RETRY)),
+            verification: Arc::new(Queue::new(VERIFICATIONS_PER_NAMESPACE, RECONCILE_RETRY)),
             sync: Arc::new(Queue::new(WORKERS_PER_CLUSTER, RECONCILE_RETRY)),
             status: Arc::new(Queue::new(WORKERS, RECONCILE_RETRY)),
             member: Arc::new(Queue::new(WORKERS, RECONCILE_RETRY)),
@@ -136,6 +153,7 @@ impl Queues {
     pub fn close(&self) {
         self.credential.close();
         self.hash.close();
+        self.verification.close();
         self.sync.close();
         self.status.close();
         self.member.close();

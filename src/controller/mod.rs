@@ -7,6 +7,7 @@
 //! | [`keys`] | the keys, and a queue of each kind of them |
 //! | [`credential`] | the credential loop: reads the source, and leaves what is desired, everywhere |
 //! | [`hashing`] | passwords that are hashed for the credential loop, beside it |
+//! | [`verifications`] | logins that are tried at their registries for it, beside it, too |
 //! | [`sync`], [`sweep`] | the sync loop: one credential in one cluster; owners without a credential |
 //! | [`status`] | the status loop: tells how a credential stands, and lets it go |
 //! | [`member`] | the member loop, and adoption: from MemberClusters to the registry of [`clusters`] |
@@ -29,6 +30,7 @@ pub(crate) mod router;
 pub(crate) mod status;
 pub(crate) mod sweep;
 pub(crate) mod sync;
+pub(crate) mod verifications;
 
 pub(crate) use context::Context;
 pub(crate) use error::Error;

@@ -148,7 +148,7 @@ impl Turn<'_> {
         let next = Arc::new(next);
         self.gauge(next.clone());
         let in_progress =
-            self.published.is_hashing() || outcomes.values().any(|outcome| outcome.is_pending());
+            self.published.awaits().is_some() || outcomes.values().any(|outcome| outcome.is_pending());
         let writing = Writing {
             since_written: memory.last.map(|(at, _)| at.elapsed()),
             was_in_progress: memory.last.is_some_and(|(_, in_progress)| in_progress),
@@ -216,7 +216,7 @@ impl Turn<'_> {
 
     fn details(&self, recorded: &Map<String, Value>) -> Map<String, Value> {
         match &self.declared.spec {
-            Ok(spec) => spec.details(self.content(), recorded),
+            Ok(spec) => spec.details(self.content(), self.published.verification.as_ref(), recorded),
             Err(_) => recorded.clone(),
         }
     }

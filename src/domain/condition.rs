@@ -17,6 +17,7 @@ words! {
         Reconciling,
         Stalled,
         SourceResolved,
+        Verified,
         Synced,
         CertificateValid,
         DeletionBlocked,

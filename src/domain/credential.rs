@@ -8,6 +8,7 @@ use super::{
     content::{Content, Inputs, SourceError},
     hashes::Password,
     validity::Validity,
+    verification::{Login, Rules, Verification},
 };
 use crate::api::{CredentialStatus, Target};
 
@@ -40,9 +41,27 @@ pub(crate) trait CredentialSpec: fmt::Debug + Send + Sync {
     /// Says what is wrong with which source Secret, without ever quoting a value of it.
     fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError>;
 
+    /// Whether and how often the credential is tried at what it is for; `None` for kinds that nothing can be asked about.
+    fn verification(&self) -> Option<Rules> {
+        None
+    }
+
+    /// The logins to try.
+    ///
+    /// # Errors
+    /// As [`CredentialSpec::render`].
+    fn logins(&self, _inputs: Inputs<'_>) -> Result<Vec<Login>, SourceError> {
+        Ok(Vec::new())
+    }
+
     /// Fields of the status that only this kind has. `content` is what was accepted last, if anything was, and
     /// `recorded` what the status says now.
-    fn details(&self, content: Option<&Content>, recorded: &Map<String, Value>) -> Map<String, Value>;
+    fn details(
+        &self,
+        content: Option<&Content>,
+        verification: Option<&Verification>,
+        recorded: &Map<String, Value>,
+    ) -> Map<String, Value>;
 
     /// When the content that was distributed last is valid, as the status tells, where it is for a time only. It
     /// counts while the source gives nothing better.

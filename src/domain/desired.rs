@@ -9,6 +9,7 @@ use super::{
     rendered::RenderedSecret,
     targets::ClusterTargets,
     validity::Validity,
+    verification::Verification,
     withdrawal::Consent,
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct DesiredState {
     pub secret: Option<Arc<RenderedSecret>>,
     /// What the status tells of the source.
     pub source: SourceState,
+    /// What is known of whether the value works that the source gives; `None` while it gives none.
+    pub verification: Option<Verification>,
     /// When the content is valid, where it is for a time only.
     pub validity: Option<Validity>,
     /// The clusters that the credential wants, by name.
@@ -56,6 +59,7 @@ impl DesiredState {
             revision: None,
             secret: None,
             source: SourceState::NotRead,
+            verification: None,
             validity: None,
             clusters: BTreeMap::new(),
             policies_readable: true,
@@ -65,9 +69,21 @@ impl DesiredState {
         }
     }
 
-    /// Whether passwords are being hashed, so that the content is not the newest one.
-    pub fn is_hashing(&self) -> bool {
-        matches!(self.source, SourceState::Hashing { .. })
+    /// What the newest content still waits for, so that an older one is distributed, or none.
+    pub fn awaits(&self) -> Option<&'static str> {
+        if self.removal.is_some() {
+            return None;
+        }
+        match (&self.source, &self.verification) {
+            (SourceState::Hashing { .. }, _) => Some("passwords are being hashed"),
+            (_, Some(verification)) if verification.is_awaited() => Some("the new value is being verified"),
+            _ => None,
+        }
+    }
+
+    /// Whether clusters have to know of the step to another state.
+    pub fn concerns_clusters(&self, next: &Self) -> bool {
+        Self { verification: next.verification.clone(), ..self.clone() } != *next
     }
 
     /// Whether what has no consent is taken away by now. A state that was worked out while a policy could not be read

@@ -19,7 +19,7 @@ pub(crate) struct Note {
 
 words! {
     /// What was being done.
-    Action { Resolve, Sync, Check, Delete, Read, Connect, Adopt, Sweep }
+    Action { Resolve, Verify, Sync, Check, Delete, Read, Connect, Adopt, Sweep }
 }
 
 impl Note {
@@ -56,6 +56,17 @@ pub(crate) fn transitions(previous: Option<&CredentialStatus>, next: &Credential
             (Some(ConditionStatus::False), ConditionStatus::True) => {
                 notes.push(Note::normal(Reason::SourceResolved, Action::Resolve, source.message.clone()));
             }
+            _ => {}
+        }
+    }
+    if let Some((before, verified)) = changed(ConditionType::Verified) {
+        match (before.map(ConditionStatus::of), ConditionStatus::of(verified)) {
+            (_, ConditionStatus::False) => notes.push(Note::of(verified, Action::Verify)),
+            (Some(ConditionStatus::False), ConditionStatus::True) => {
+                let text = verified.message.clone();
+                notes.push(Note::normal(Reason::Authenticated, Action::Verify, text));
+            }
+            // A registry that does not answer is nobody's fault here.
             _ => {}
         }
     }

@@ -52,6 +52,7 @@ pub(crate) mod status;
 pub(crate) mod sync_state;
 pub(crate) mod targets;
 pub(crate) mod validity;
+pub(crate) mod verification;
 pub(crate) mod withdrawal;
 
 pub(crate) use sensitive::SecretBytes;

@@ -30,6 +30,33 @@ pub(crate) const WORKERS: usize = 8;
 /// Credentials worked on at once in one cluster: they share its writes, so that a small one is served beside many large ones.
 pub(crate) const WORKERS_PER_CLUSTER: usize = 32;
 
+/// How often a login is tried at its registry, unless the credential says otherwise.
+pub(crate) const VERIFICATION_INTERVAL: Duration = secs(6 * 3_600);
+/// How soon a login is tried again that was refused: wrong logins in a row lock accounts.
+pub(crate) const VERIFICATION_REFUSED_RETRY: Duration = secs(300);
+/// How soon one is tried again of which nothing is known, such as when its registry is down.
+pub(crate) const VERIFICATION_UNKNOWN_RETRY: Duration = secs(30);
+/// The least time between two tries of one login that somebody asks for.
+pub(crate) const VERIFICATION_PAUSE: Duration = secs(10);
+/// How soon a login is looked at again while the same user is tried at the same registry for another credential.
+pub(crate) const VERIFICATION_BUSY: Duration = millis(100);
+/// The longest pause that a registry is granted which asks for one.
+pub(crate) const MAX_RETRY_AFTER: Duration = secs(3_600);
+/// Logins that are tried at once, and how many of them for credentials of one namespace.
+pub(crate) const VERIFICATIONS: usize = 32;
+pub(crate) const VERIFICATIONS_PER_NAMESPACE: usize = 16;
+/// For one request to a registry, from the lookup of its name to the end of the answer.
+pub(crate) const REGISTRY_TIMEOUT: Duration = secs(10);
+/// The longest answer of a registry, in bytes.
+pub(crate) const MAX_REGISTRY_ANSWER: usize = 64 << 10;
+/// Requests by which one login is tried, at most.
+pub(crate) const MAX_REGISTRY_REQUESTS: usize = 12;
+/// Of how many servers it is known how fast they are asked, before those are forgotten that are not.
+pub(crate) const MAX_PACED: usize = 512;
+/// Requests a second to one server, and how many of them at once: together below 20 in any second.
+pub(crate) const REGISTRY_REQUESTS_PER_SECOND: u32 = 12;
+pub(crate) const REGISTRY_REQUESTS_AT_ONCE: u32 = 6;
+
 /// How many passwords are hashed at once: half of the cores are left to everything else.
 pub(crate) const fn hashes_at_once(cores: usize) -> usize {
     if cores < 2 { 1 } else { cores / 2 }

@@ -151,7 +151,8 @@ fn renders(value: &[u8]) -> Result<(), TestCaseError> {
     let notes = content.notes.join("; ");
     bounded(&notes, 8192)?;
     prop_assert!(
-        serde_json::to_vec(&spec.details(Some(&content), &serde_json::Map::new())).unwrap().len() < 64 << 10
+        serde_json::to_vec(&spec.details(Some(&content), None, &serde_json::Map::new())).unwrap().len()
+            < 64 << 10
     );
     let copy = SourceSecret { name: "src".into(), type_: content.type_.into(), data: content.data.clone() };
     let again = render(copy).map_err(|error| TestCaseError::fail(error.to_string()))?;

@@ -2,6 +2,7 @@
 
 mod removal;
 mod source;
+mod verification;
 
 use std::{
     collections::BTreeMap,
@@ -35,6 +36,7 @@ use crate::{
         selection::{NamespaceMatcher, canonical, lists_cluster},
         targets::{ClusterTargets, Verdict},
         validity::Validity,
+        verification::Gate,
     },
     queue::Next,
     telemetry::Outcome,
@@ -134,10 +136,12 @@ impl CredentialLoop {
         let (clusters, policies_readable) = self.targets(declared, spec, &members);
         let copies = copies(&members, id);
         let permitted = is_permitted_anywhere(&members, &clusters);
-        self.resolve_source(declared, spec, memory, permitted, &copies, now).await;
+        let anew = self.resolve_source(declared, spec, memory, permitted, &copies, now).await;
+        let (verification, gate) = self.verify(declared, spec, memory, &copies, anew);
+        self.recall(declared, memory, gate, &copies).await;
 
         let result = memory.candidate.as_ref().map(|candidate| &candidate.result);
-        let content = accepted(result, memory.last_good.as_ref());
+        let content = accepted(result.filter(|_| gate == Gate::Open), memory.last_good.as_ref());
         let recorded = declared.status().and_then(|status| status.revision);
         let revision = match &content {
             Some(content) => {
@@ -170,6 +174,7 @@ impl CredentialLoop {
             revision,
             secret,
             source,
+            verification,
             validity,
             clusters,
             policies_readable,
@@ -192,7 +197,8 @@ impl CredentialLoop {
         self.resync().or_after(wait)
     }
 
-    /// Reads the source, if there is anywhere to write to and it was not read yet.
+    /// Reads the source, if there is anywhere to write to and it was not read yet. Returns whether a person has asked for
+    /// that.
     async fn resolve_source(
         &self,
         declared: &Declared,
@@ -201,8 +207,9 @@ impl CredentialLoop {
         permitted: bool,
         copies: &[CopyDigest],
         now: Timestamp,
-    ) {
+    ) -> bool {
         let context = &self.context;
+        let mut asked_anew = false;
         if !permitted {
             // What may go nowhere is not even read.
             memory.candidate = None;
@@ -217,6 +224,7 @@ impl CredentialLoop {
             let asked = declared.sync_request().map(str::to_owned);
             let anew = asked.is_some() && memory.sync_request != asked;
             memory.sync_request = asked;
+            asked_anew = anew;
             let holds = |candidate: &Candidate| !anew && candidate.holds(declared, changes, now);
             let wanted = Some((declared.generation(), changes));
             let hashed = context.stores.hashing.collect(&declared.id.owner(), &mut memory.hashes);
@@ -245,8 +253,14 @@ impl CredentialLoop {
                 }
             }
         }
+        asked_anew
+    }
+
+    /// Reads the last good content back from copies, where it is needed and not known.
+    async fn recall(&self, declared: &Declared, memory: &mut Memory, gate: Gate, copies: &[CopyDigest]) {
+        let context = &self.context;
         let failed = memory.candidate.as_ref().is_some_and(|candidate| candidate.result.is_err());
-        if (failed || memory.hashing.is_some()) && memory.last_good.is_none() {
+        if (failed || memory.hashing.is_some() || gate != Gate::Open) && memory.last_good.is_none() {
             let recorded = declared.status().and_then(|status| status.revision);
             let mut places = read_back::last_good(copies, recorded);
             if memory.hashing.is_some() && copies.iter().any(|copy| copy.revision > recorded) {
@@ -339,6 +353,7 @@ impl CredentialLoop {
         context.stores.desired.remove(owner);
         context.stores.outcomes.forget(owner);
         context.stores.hashing.forget(owner);
+        context.stores.verifications.forget(owner);
         // Copies may be left: they are the sweep's now.
         for member in context.clusters.all() {
             context.queues.sync(owner, &member.name, Dirty::all());

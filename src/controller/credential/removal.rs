@@ -20,6 +20,7 @@ impl CredentialLoop {
         let context = &self.context;
         let owner = declared.id.owner();
         self.stop_hashing(declared, memory);
+        context.stores.verifications.forget(&owner);
         let now = Timestamp::now();
         let before = context.stores.desired.get(&owner);
         let outcomes = context.stores.outcomes.of(&owner);
@@ -57,7 +58,7 @@ impl CredentialLoop {
             (state.clusters, state.policies_readable) = self.targets(declared, spec, &members);
             state.secret_name = declared.secret_name();
         }
-        if state.is_hashing() {
+        if matches!(state.source, SourceState::Hashing { .. }) {
             state.source = SourceState::NotRead;
         }
         let state = DesiredState {

@@ -18,6 +18,7 @@ use crate::{
         schedule::READ_BACK,
         selection::LOCAL,
         validity::Validity,
+        verification::Login,
     },
 };
 
@@ -31,6 +32,8 @@ pub(super) struct Candidate {
     /// When it is to be made anew although nothing changed, as time passes.
     pub until: Option<Timestamp>,
     pub result: Result<Arc<Content>, SourceError>,
+    /// What is tried at registries, to know whether it works.
+    pub logins: Vec<Arc<Login>>,
 }
 
 impl Candidate {
@@ -65,14 +68,18 @@ pub(super) async fn read(
     let changes = context.stores.credentials.source_changes(&names);
     let result = match fetch_all(context, &names).await {
         Ok(sources) => match render(context, &**spec, &sources, existing.as_ref(), hashes, now) {
-            Ok(Ok(content)) => Ok(Arc::new(content)),
-            Ok(Err(unhashed)) => return Read::Unhashed(unhashed),
+            Ok(Rendered::Content(content, logins)) => Ok((Arc::new(content), logins)),
+            Ok(Rendered::Unhashed(unhashed)) => return Read::Unhashed(unhashed),
             Err(error) => Err(error),
         },
         Err(error) => Err(error),
     };
+    let (result, logins) = match result {
+        Ok((content, logins)) => (Ok(content), logins.into_iter().map(Arc::new).collect()),
+        Err(error) => (Err(error), Vec::new()),
+    };
     let until = validity(&result).and_then(|validity| validity.next_change(now));
-    Read::Candidate(Candidate { generation: declared.generation(), changes, until, result })
+    Read::Candidate(Candidate { generation: declared.generation(), changes, until, result, logins })
 }
 
 /// When what the source gave is valid.
@@ -95,6 +102,11 @@ async fn fetch_all(context: &Context, names: &[NamespacedName]) -> Result<Vec<So
     Ok(secrets)
 }
 
+enum Rendered {
+    Content(Content, Vec<Login>),
+    Unhashed(Vec<Unhashed>),
+}
+
 /// Renders, unless passwords have to be hashed first.
 fn render(
     context: &Context,
@@ -103,16 +115,16 @@ fn render(
     existing: Option<&Data>,
     hashes: &mut Hashes,
     now: Timestamp,
-) -> Result<Result<Content, Vec<Unhashed>>, SourceError> {
+) -> Result<Rendered, SourceError> {
     let mut entropy = [0; 32];
     rand::fill(&mut entropy);
     let inputs = Inputs { sources, existing, hashes: &Data::new(), now, entropy: &entropy };
     let unhashed = hashes.plan(&context.fingerprints, &spec.passwords(inputs)?, &entropy);
-    if unhashed.is_empty() {
-        spec.render(Inputs { hashes: hashes.texts(), ..inputs }).map(Ok)
-    } else {
-        Ok(Err(unhashed))
+    if !unhashed.is_empty() {
+        return Ok(Rendered::Unhashed(unhashed));
     }
+    let content = spec.render(Inputs { hashes: hashes.texts(), ..inputs })?;
+    Ok(Rendered::Content(content, spec.logins(inputs)?))
 }
 
 /// Reads a content back from copies: from `local` where one is there, else from whichever member answers first. No

@@ -1,6 +1,9 @@
 //! From the spec of a RegistryCredential to the registry it means.
 
-use crate::api::{KeyScope, Provider, RegistryCredentialSpec, RegistryStatus, ScalewayRegion};
+use crate::{
+    api::{KeyScope, Provider, RegistryCredentialSpec, RegistryStatus, ScalewayRegion},
+    domain::verification::Server,
+};
 
 /// Docker Hub's key in `auths`, for every client since docker 1.0; without the slash at its end
 /// kubelet would never match it.
@@ -8,6 +11,9 @@ const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// User name of a token of Azure's own exchange, per Azure/acr AAD-OAuth.md.
 const ACR_TOKEN_USER: &str = "00000000-0000-0000-0000-000000000000";
+
+/// Where the API of Docker Hub is.
+const DOCKER_HUB_API: &str = "registry-1.docker.io";
 
 /// Hosts by which people mean Docker Hub.
 const DOCKER_HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
@@ -25,12 +31,7 @@ pub fn registry(spec: &RegistryCredentialSpec) -> RegistryStatus {
             (host, spec.quay.as_ref().map(|quay| quay.namespace.clone()).or(path))
         }
         Provider::Scaleway => spec.scaleway.as_ref().map_or_else(Default::default, |scaleway| {
-            let region = match scaleway.region {
-                ScalewayRegion::FrPar => "fr-par",
-                ScalewayRegion::NlAms => "nl-ams",
-                ScalewayRegion::PlWaw => "pl-waw",
-            };
-            (format!("rg.{region}.scw.cloud"), scaleway.namespace.clone())
+            (format!("rg.{}.scw.cloud", region(scaleway.region)), scaleway.namespace.clone())
         }),
         Provider::DigitalOcean => (
             "registry.digitalocean.com".to_owned(),
@@ -65,7 +66,23 @@ pub fn registry(spec: &RegistryCredentialSpec) -> RegistryStatus {
     } else {
         host
     };
-    RegistryStatus { endpoint, key }
+    RegistryStatus { endpoint, key, namespace_id: None }
+}
+
+/// A region as Scaleway writes it.
+pub fn region(region: ScalewayRegion) -> &'static str {
+    match region {
+        ScalewayRegion::FrPar => "fr-par",
+        ScalewayRegion::NlAms => "nl-ams",
+        ScalewayRegion::PlWaw => "pl-waw",
+    }
+}
+
+/// Where the API of a registry is. That of Docker Hub has a host of its own, which no image is named by.
+pub fn api_server(registry: &RegistryStatus) -> Server {
+    let host = registry.endpoint.split('/').next().unwrap_or_default();
+    let host = if DOCKER_HUB_HOSTS.contains(&host) { DOCKER_HUB_API } else { host };
+    Server::parse(host).unwrap_or_else(|| Server { host: host.to_owned(), port: None })
 }
 
 /// An image that a login for this registry must serve, in kubelet's normalised form.

@@ -6,4 +6,4 @@
 mod facts;
 pub(crate) mod kubelet;
 
-pub(crate) use facts::{default_username, registry, sample_image};
+pub(crate) use facts::{api_server, default_username, region, registry, sample_image};

@@ -288,10 +288,10 @@ fn a_short_password_is_a_warning() {
 fn every_source_is_named_once() {
     let team = team("Htpasswd");
     assert_eq!(team.source(), Source::Secrets(vec!["carol".into(), "team".into()]));
-    assert_eq!(team.details(None, &Map::new())["basicAuth"], json!({"users": 3, "hash": "Bcrypt"}));
+    assert_eq!(team.details(None, None, &Map::new())["basicAuth"], json!({"users": 3, "hash": "Bcrypt"}));
     let single = spec(json!({"format": "BasicAuth", "secretRef": {"name": "src"}}));
     assert_eq!(single.source(), Source::Secrets(vec!["src".into()]));
-    assert_eq!(single.details(None, &Map::new())["basicAuth"], json!({"users": 1}));
+    assert_eq!(single.details(None, None, &Map::new())["basicAuth"], json!({"users": 1}));
 }
 
 proptest! {

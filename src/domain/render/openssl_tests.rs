@@ -113,7 +113,7 @@ fn credential() -> TlsCredentialSpec {
 }
 
 fn described(content: &Content) -> CertificateStatus {
-    serde_json::from_value(credential().details(Some(content), &Map::new())["certificate"].clone())
+    serde_json::from_value(credential().details(Some(content), None, &Map::new())["certificate"].clone())
         .expect("status")
 }
 

@@ -16,8 +16,12 @@ use crate::{
         credential::{CredentialSpec, Source},
         fingerprint::encode,
         registry::{default_username, kubelet, registry, sample_image},
+        verification::{self, Rules, Verification},
     },
 };
+
+#[path = "registry_probe.rs"]
+mod probe;
 
 const OUTPUT_TYPE: &str = "kubernetes.io/dockerconfigjson";
 const OUTPUT_KEY: &str = ".dockerconfigjson";
@@ -31,15 +35,35 @@ impl CredentialSpec for RegistryCredentialSpec {
     }
 
     fn source(&self) -> Source {
-        Source::Secrets(vec![self.secret_ref.name.clone()])
+        let authorities = self.verification.iter().flat_map(|verification| &verification.ca_secret_ref);
+        let names =
+            std::iter::once(&self.secret_ref.name).chain(authorities.map(|reference| &reference.name));
+        Source::Secrets(names.cloned().collect())
     }
 
     fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError> {
         render(self, inputs.source(&self.secret_ref.name)?)
     }
 
-    fn details(&self, _: Option<&Content>, _: &Map<String, Value>) -> Map<String, Value> {
-        Map::from_iter([("registry".to_owned(), serde_json::json!(registry(self)))])
+    fn verification(&self) -> Option<Rules> {
+        Some(probe::rules(self))
+    }
+
+    fn logins(&self, inputs: Inputs<'_>) -> Result<Vec<verification::Login>, SourceError> {
+        let user = user(self, inputs.source(&self.secret_ref.name)?)?;
+        Ok(vec![probe::login(self, user, inputs)])
+    }
+
+    fn details(
+        &self,
+        _: Option<&Content>,
+        verification: Option<&Verification>,
+        recorded: &Map<String, Value>,
+    ) -> Map<String, Value> {
+        Map::from_iter([(
+            "registry".to_owned(),
+            serde_json::json!(probe::status(self, verification, recorded)),
+        )])
     }
 
     fn provider(&self) -> String {
@@ -56,7 +80,15 @@ struct Login {
     notes: Vec<String>,
 }
 
-fn render(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Content, SourceError> {
+/// Who logs in.
+struct User {
+    username: Zeroizing<String>,
+    password: Zeroizing<String>,
+    email: Option<String>,
+    notes: Vec<String>,
+}
+
+fn user(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<User, SourceError> {
     let registry = registry(spec);
     let login = match secret.type_.as_str() {
         "Opaque" | "" | "kubernetes.io/basic-auth" => from_keys(spec, secret)?,
@@ -76,20 +108,22 @@ fn render(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Conten
             SourceError::username_missing(&secret.name, value::username_key(&spec.secret_ref))
         })?,
     };
-    let weak = value::is_weak(&login.password);
+    let username = Zeroizing::new(username.to_owned());
+    let email = spec.email.clone().or(login.email);
+    Ok(User { username, password: login.password, email, notes: login.notes })
+}
+
+fn render(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Content, SourceError> {
+    let User { username, password, email, notes } = user(spec, secret)?;
+    let weak = value::is_weak(&password);
     Ok(Content {
         type_: OUTPUT_TYPE,
         data: BTreeMap::from([(
             OUTPUT_KEY.into(),
-            docker_config(
-                &registry.key,
-                username,
-                &login.password,
-                spec.email.as_deref().or(login.email.as_deref()),
-            ),
+            docker_config(&registry(spec).key, &username, &password, email.as_deref()),
         )]),
         warnings: weak.then_some(Warning::WEAK_PASSWORD).into_iter().collect(),
-        notes: login.notes,
+        notes,
         validity: None,
     })
 }

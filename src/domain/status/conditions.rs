@@ -7,7 +7,10 @@ use std::{
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
-use super::observation::{Observation, counts};
+use super::{
+    observation::{Observation, counts},
+    verified::{is_refused, verified},
+};
 use crate::{
     api::References,
     domain::{
@@ -29,9 +32,11 @@ use ConditionStatus::{False, True, Unknown};
 pub(super) fn conditions(previous: &[Condition], seen: &Observation<'_>, now: Timestamp) -> Vec<Condition> {
     let source = told_before(previous, seen).unwrap_or_else(|| source_resolved(seen));
     let synced = synced(seen);
+    let verified = verified(previous, seen.desired);
     let blocked = seen.desired.removal.as_ref().map(|removal| deletion_blocked(seen, removal));
-    let ready = ready(seen, &source, &synced, blocked.as_ref());
-    let (reconciling, stalled) = progress(seen, &source, &synced);
+    let refused = verified.as_ref().filter(|_| is_refused(seen.desired));
+    let ready = ready(seen, &source, refused, &synced, blocked.as_ref());
+    let (reconciling, stalled) = progress(seen, &source, refused, &synced);
     let mut verdicts = vec![
         (ConditionType::Ready, ready),
         (ConditionType::Reconciling, reconciling),
@@ -39,6 +44,7 @@ pub(super) fn conditions(previous: &[Condition], seen: &Observation<'_>, now: Ti
         (ConditionType::SourceResolved, source),
         (ConditionType::Synced, synced),
     ];
+    verdicts.extend(verified.map(|verdict| (ConditionType::Verified, verdict)));
     let certificate = seen.desired.validity.map(|validity| certificate_valid(validity, now));
     verdicts.extend(certificate.map(|verdict| (ConditionType::CertificateValid, verdict)));
     verdicts.extend(blocked.map(|verdict| (ConditionType::DeletionBlocked, verdict)));
@@ -135,10 +141,13 @@ fn synced(seen: &Observation<'_>) -> Verdict {
         return Verdict::new(False, reason, format!("{place} have the Secret: {}{rest}", told.join("; ")));
     }
     if synced < desired || seen.is_pending() {
-        let why = match &seen.desired.secret {
-            _ if seen.desired.is_hashing() => ", and passwords are being hashed",
-            Some(_) => "",
-            None => ", and the source gives nothing to write",
+        let why = match (seen.desired.awaits(), &seen.desired.secret) {
+            (Some(what), _) => format!(", and {what}"),
+            (None, Some(_)) => String::new(),
+            (None, None) if is_refused(seen.desired) => {
+                ", and its registry refuses the credential".to_owned()
+            }
+            (None, None) => ", and the source gives nothing to write".to_owned(),
         };
         return Verdict::new(False, Reason::Progressing, format!("{place} have the Secret{why}{rest}"));
     }
@@ -302,13 +311,20 @@ fn users(references: &References) -> String {
     list(named, usize::try_from(references.total).unwrap_or(usize::MAX))
 }
 
-fn ready(seen: &Observation<'_>, source: &Verdict, synced: &Verdict, blocked: Option<&Verdict>) -> Verdict {
+fn ready(
+    seen: &Observation<'_>,
+    source: &Verdict,
+    refused: Option<&Verdict>,
+    synced: &Verdict,
+    blocked: Option<&Verdict>,
+) -> Verdict {
     if let Some(blocked) = blocked {
         let reason = if blocked.status == True { Reason::DeletionBlocked } else { Reason::Deleting };
         return Verdict::new(False, reason, blocked.message.clone());
     }
-    match &seen.desired.source {
-        SourceState::Failed(_) => Verdict { status: False, ..source.clone() },
+    match (&seen.desired.source, refused) {
+        (SourceState::Failed(_), _) => Verdict { status: False, ..source.clone() },
+        (_, Some(refused)) => refused.clone(),
         // Unknown is not ready. A source that was not read does not count, as there is nothing to write to.
         _ if synced.status == True => synced.clone(),
         _ => Verdict { status: False, ..synced.clone() },
@@ -316,7 +332,12 @@ fn ready(seen: &Observation<'_>, source: &Verdict, synced: &Verdict, blocked: Op
 }
 
 /// `Reconciling` and `Stalled`, never both true.
-fn progress(seen: &Observation<'_>, source: &Verdict, synced: &Verdict) -> (Verdict, Verdict) {
+fn progress(
+    seen: &Observation<'_>,
+    source: &Verdict,
+    refused: Option<&Verdict>,
+    synced: &Verdict,
+) -> (Verdict, Verdict) {
     let busy = |reason, message: &str| {
         (
             Verdict::new(True, reason, message),
@@ -338,6 +359,9 @@ fn progress(seen: &Observation<'_>, source: &Verdict, synced: &Verdict) -> (Verd
     }
     if seen.is_pending() {
         return busy(Reason::Progressing, &synced.message);
+    }
+    if let Some(refused) = refused {
+        return stalled(refused.reason, &refused.message);
     }
     if seen.is_retrying() {
         return busy(Reason::Retrying, &synced.message);

@@ -3,6 +3,7 @@
 mod conditions;
 mod detail;
 mod observation;
+mod verified;
 mod write;
 
 pub(crate) use detail::Detail;
@@ -74,6 +75,11 @@ pub(crate) fn compute(
             .map(|validity| Time(validity.not_after))
             // What is known of an older content is of no use once there is a new one.
             .or_else(|| previous.expiration_time.clone().filter(|_| !resolved)),
+        verification: match &desired.verification {
+            Some(verification) => verification.status(desired.revision),
+            // What is known of the last value that there was.
+            None => previous.verification.clone(),
+        },
         sync: match answered {
             Some(request) => Some(SyncStatus {
                 last_handled_request: request.to_owned(),

@@ -1,0 +1,86 @@
+//! Which registries are asked whether they take a credential.
+
+use std::{fs, io, path::PathBuf};
+
+use clap::{ArgAction, Args};
+
+use crate::{
+    domain::verification::{RegistryAccess, ServerPatterns},
+    provider::{Roots, RootsError, Verifier},
+};
+
+/// Which registries are asked whether they take a credential, and how.
+#[derive(Clone, Debug, Args)]
+pub struct VerificationSettings {
+    /// Ask no registry whether it takes a credential
+    #[arg(long, env = "CLAVIGER_NO_VERIFICATION", value_name = "BOOL")]
+    #[arg(action = ArgAction::Set, default_value_t = false)]
+    #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    pub no_verification: bool,
+
+    /// Ask only these registries and token servers: quay.io,*.example.com,registry.internal:5000; a host
+    /// without a port stands for all of its ports [default: all]
+    #[arg(long, env = "CLAVIGER_ALLOWED_REGISTRIES", value_name = "HOST[:PORT],..")]
+    #[arg(default_value = "", hide_default_value = true)]
+    pub allowed_registries: ServerPatterns,
+
+    /// Ask these registries without TLS: whoever stands between reads the credential
+    #[arg(long, env = "CLAVIGER_PLAIN_HTTP_REGISTRIES", value_name = "HOST[:PORT],..")]
+    #[arg(default_value = "", hide_default_value = true)]
+    pub plain_http_registries: ServerPatterns,
+
+    /// Ask these registries although they have private or loopback addresses; any tenant can have requests
+    /// sent to them
+    #[arg(long, env = "CLAVIGER_PRIVATE_REGISTRIES", value_name = "HOST[:PORT],..")]
+    #[arg(default_value = "", hide_default_value = true)]
+    pub private_registries: ServerPatterns,
+
+    /// Certificates (PEM) of authorities by which registries are trusted besides those of the system
+    #[arg(long, env = "CLAVIGER_REGISTRY_CA", value_name = "FILE")]
+    pub registry_ca: Option<PathBuf>,
+}
+
+/// Why registries cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryCaError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It has no certificates.
+    #[error("{}: {source}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: RootsError,
+    },
+}
+
+impl VerificationSettings {
+    /// What asks registries; `None` when they are not asked.
+    pub(crate) fn verifier(&self) -> Result<Option<Verifier>, RegistryCaError> {
+        if self.no_verification {
+            return Ok(None);
+        }
+        let roots = match &self.registry_ca {
+            None => Roots::default(),
+            Some(path) => {
+                let path = || path.clone();
+                let pem = fs::read(path())
+                    .map_err(|source| RegistryCaError::Unreadable { path: path(), source })?;
+                Roots::from_pem(&pem).map_err(|source| RegistryCaError::Unusable { path: path(), source })?
+            }
+        };
+        let access = RegistryAccess {
+            allowed: self.allowed_registries.clone(),
+            plain_http: self.plain_http_registries.clone(),
+            private: self.private_registries.clone(),
+        };
+        Ok(Some(Verifier::new(access, roots)))
+    }
+}

@@ -1,0 +1,205 @@
+//! Trying logins at their registries: beside the loops, as a registry may take its time. Each login is tried once, whoever
+//! has it, and again from time to time; namespaces have places of their own, so that a tenant whose registries do not
+//! answer holds up nobody else.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::{sync::Semaphore, time::Instant};
+
+use super::keys::{Queues, VerificationKey};
+use crate::{
+    domain::{
+        fingerprint::{Fingerprint, FingerprintKey},
+        identity::{CredentialId, OwnerId},
+        schedule::{VERIFICATION_BUSY, VERIFICATION_PAUSE, VERIFICATIONS},
+        verification::{Found, Login, next_probe},
+    },
+    lock::Lock,
+    provider::Verifier,
+    queue::Next,
+    telemetry::Metrics,
+};
+
+/// The logins that are tried.
+pub(crate) struct Verifications {
+    /// `None`: nothing is ever tried.
+    verifier: Option<Verifier>,
+    state: Lock<State>,
+    queues: Arc<Queues>,
+    fingerprints: Arc<FingerprintKey>,
+    metrics: Arc<Metrics>,
+    /// It is fair: who waits longest comes next.
+    places: Semaphore,
+}
+
+#[derive(Default)]
+struct State {
+    checks: HashMap<Fingerprint, Check>,
+    by_owner: HashMap<OwnerId, Vec<Fingerprint>>,
+    /// Who is logging in, and where.
+    busy: HashSet<Fingerprint>,
+}
+
+/// One login, and who has it.
+struct Check {
+    login: Arc<Login>,
+    account: Fingerprint,
+    key: VerificationKey,
+    /// With how often each wants it tried.
+    readers: HashMap<OwnerId, Duration>,
+    provider: String,
+    found: Option<Found>,
+    /// How often in a row the outcome was of this kind.
+    in_a_row: u32,
+    due: Instant,
+    tried: Option<Instant>,
+}
+
+impl Verifications {
+    pub fn new(
+        verifier: Option<Verifier>,
+        queues: Arc<Queues>,
+        fingerprints: Arc<FingerprintKey>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let places = Semaphore::new(VERIFICATIONS);
+        Self { verifier, state: Lock::default(), queues, fingerprints, metrics, places }
+    }
+
+    /// Whether nothing is ever tried.
+    pub fn is_off(&self) -> bool {
+        self.verifier.is_none()
+    }
+
+    /// What is known of the logins of a credential, which are tried from now on, every `interval`; those that it had
+    /// before are not tried for it any more. `recorded` is what was found out in another process; `anew` says that a
+    /// person wants to know.
+    pub fn look(
+        &self,
+        id: &CredentialId,
+        provider: &str,
+        logins: &[Arc<Login>],
+        interval: Duration,
+        recorded: impl Fn(&Login) -> Option<Found>,
+        anew: bool,
+    ) -> Vec<Option<Found>> {
+        let owner = id.owner();
+        let ids: Vec<Fingerprint> = logins.iter().map(|login| login.id(&self.fingerprints)).collect();
+        let mut state = self.state.write();
+        state.leave(&owner, &ids);
+        let now = Instant::now();
+        let mut found = Vec::with_capacity(ids.len());
+        for (id_of_login, login) in ids.iter().zip(logins) {
+            let check = state.checks.entry(*id_of_login).or_insert_with(|| Check {
+                login: login.clone(),
+                account: login.account(&self.fingerprints),
+                key: VerificationKey { login: *id_of_login, namespace: id.namespace.clone() },
+                readers: HashMap::new(),
+                provider: provider.to_owned(),
+                found: None,
+                in_a_row: 0,
+                due: now,
+                tried: None,
+            });
+            let before = check.due;
+            if check.found.is_none()
+                && let Some(known) = recorded(login)
+            {
+                let age = Timestamp::now().duration_since(known.at).unsigned_abs();
+                check.in_a_row = 1;
+                // A clock that jumped makes nothing older than it is, and nothing younger.
+                let wait = next_probe(&known.outcome, 1, interval, rand::random()).saturating_sub(age);
+                check.due = now + wait;
+                check.found = Some(known);
+            }
+            let first = check.readers.insert(owner, interval) != Some(interval);
+            if first && let Some(known) = &check.found {
+                // Somebody may want it tried more often.
+                let wait = next_probe(&known.outcome, check.in_a_row, check.interval(), rand::random());
+                check.due = check.due.min(check.tried.unwrap_or(now) + wait);
+            }
+            if anew {
+                check.due = check.due.min(check.tried.map_or(now, |tried| tried + VERIFICATION_PAUSE));
+            }
+            if first || anew || check.due != before {
+                self.queues.verification.add_after(
+                    check.key.clone(),
+                    (),
+                    check.due.saturating_duration_since(now),
+                );
+            }
+            found.push(check.found.clone());
+        }
+        state.by_owner.insert(owner, ids);
+        found
+    }
+
+    /// A credential has no logins any more.
+    pub fn forget(&self, owner: &OwnerId) {
+        let mut state = self.state.write();
+        state.leave(owner, &[]);
+        state.by_owner.remove(owner);
+    }
+
+    /// Tries one login, when it is due.
+    pub async fn work(self: Arc<Self>, key: VerificationKey) -> Next {
+        let Some(verifier) = &self.verifier else { return Next::Done };
+        let Ok(_place) = self.places.acquire().await else { return Next::Done };
+        if self.queues.verification.is_closed() {
+            return Next::Done;
+        }
+        let (login, account) = {
+            let mut state = self.state.write();
+            let Some(check) = state.checks.get(&key.login).filter(|check| check.key == key) else {
+                return Next::Done;
+            };
+            let wait = check.due.saturating_duration_since(Instant::now());
+            if !wait.is_zero() {
+                return Next::After(wait);
+            }
+            let (login, account) = (check.login.clone(), check.account);
+            if !state.busy.insert(account) {
+                return Next::After(VERIFICATION_BUSY);
+            }
+            (login, account)
+        };
+        let outcome = verifier.verify(login).await;
+        let mut state = self.state.write();
+        state.busy.remove(&account);
+        let Some(check) = state.checks.get_mut(&key.login) else { return Next::Done };
+        self.metrics.verified(&check.provider, outcome.reason.as_str());
+        let is_alike = check.found.as_ref().is_some_and(|found| found.outcome.status() == outcome.status());
+        check.in_a_row = if is_alike { check.in_a_row.saturating_add(1) } else { 1 };
+        let wait = next_probe(&outcome, check.in_a_row, check.interval(), rand::random());
+        let now = Instant::now();
+        (check.due, check.tried) = (now + wait, Some(now));
+        check.found = Some(Found { outcome, at: Timestamp::now() });
+        self.queues.credentials(check.readers.keys().copied());
+        Next::After(wait)
+    }
+}
+
+impl State {
+    /// Only these are still of a credential. What nobody has is forgotten.
+    fn leave(&mut self, owner: &OwnerId, but: &[Fingerprint]) {
+        let had = self.by_owner.remove(owner).unwrap_or_default();
+        for login in had.iter().filter(|login| !but.contains(login)) {
+            let Some(check) = self.checks.get_mut(login) else { continue };
+            check.readers.remove(owner);
+            if check.readers.is_empty() {
+                self.checks.remove(login);
+            }
+        }
+    }
+}
+
+impl Check {
+    fn interval(&self) -> Duration {
+        self.readers.values().min().copied().unwrap_or_default()
+    }
+}

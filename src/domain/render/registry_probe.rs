@@ -1,0 +1,83 @@
+//! RegistryCredential: how its login is tried at the registry.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde_json::{Map, Value};
+
+use super::User;
+use crate::{
+    api::{Provider, RegistryCredentialSpec, RegistryStatus, VerificationMode},
+    domain::{
+        certificate,
+        content::Inputs,
+        registry::{api_server, region, registry},
+        schedule::VERIFICATION_INTERVAL,
+        verification::{Login, MissingAuthorities, Rules, Verification},
+    },
+};
+
+/// The largest value of `caSecretRef` that is read, in bytes.
+const MAX_AUTHORITIES: usize = 64 << 10;
+
+pub(super) fn rules(spec: &RegistryCredentialSpec) -> Rules {
+    let asked = spec.verification.as_ref();
+    let mode = asked.and_then(|asked| asked.mode).unwrap_or(match spec.provider {
+        // As its own panel does: a key that its API refuses is not stored.
+        Provider::Scaleway => VerificationMode::Enforce,
+        _ => VerificationMode::Warn,
+    });
+    let interval = asked.and_then(|asked| asked.interval.as_deref()).and_then(duration);
+    Rules { mode, interval: interval.unwrap_or(VERIFICATION_INTERVAL) }
+}
+
+/// The schema has bounded it.
+fn duration(text: &str) -> Option<Duration> {
+    text.parse::<SignedDuration>().ok()?.try_into().ok()
+}
+
+pub(super) fn login(spec: &RegistryCredentialSpec, user: User, inputs: Inputs<'_>) -> Login {
+    let registry = registry(spec);
+    let asked = spec.verification.as_ref();
+    let repository = asked.and_then(|asked| asked.repository.as_deref()).map(|repository| {
+        let (name, tag) = repository.split_once(':').unwrap_or((repository, "latest"));
+        let is_official = spec.provider == Provider::DockerHub && !name.contains('/');
+        (if is_official { format!("library/{name}") } else { name.to_owned() }, tag.to_owned())
+    });
+    let authorities = asked.and_then(|asked| asked.ca_secret_ref.as_ref()).map(|reference| {
+        let key = reference.key.as_deref().unwrap_or("ca.crt");
+        let secret = inputs.source(&reference.name).map_err(|_| MissingAuthorities)?;
+        let pem = secret.data.get(key).filter(|pem| pem.expose().len() <= MAX_AUTHORITIES);
+        let read = certificate::certificates(pem.ok_or(MissingAuthorities)?.expose());
+        Ok(read.map_err(|_| MissingAuthorities)?.into_iter().map(|certificate| certificate.der).collect())
+    });
+    let scaleway = spec.scaleway.as_ref();
+    Login {
+        server: api_server(&registry),
+        key: registry.key,
+        username: user.username,
+        password: user.password,
+        repository,
+        authorities,
+        scaleway: scaleway.and_then(|block| Some((region(block.region), block.namespace.clone()?))),
+    }
+}
+
+/// The registry as it was worked out from the spec, and as the registry itself tells of it.
+pub(super) fn status(
+    spec: &RegistryCredentialSpec,
+    verification: Option<&Verification>,
+    recorded: &Map<String, Value>,
+) -> RegistryStatus {
+    let registry = registry(spec);
+    let told =
+        recorded.get("registry").and_then(|told| serde_json::from_value::<RegistryStatus>(told.clone()).ok());
+    let found = verification
+        .and_then(Verification::namespace)
+        .map(|found| (found.endpoint.clone(), Some(found.id.clone())));
+    // It stays known until the registry is another one.
+    let told = told.filter(|told| told.key == registry.key && told.endpoint == registry.endpoint);
+    let (endpoint, namespace_id) =
+        found.unwrap_or((registry.endpoint, told.and_then(|told| told.namespace_id)));
+    RegistryStatus { endpoint, namespace_id, ..registry }
+}

@@ -1,0 +1,70 @@
+//! Condition `Verified`: whether the registry takes the credential.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::{
+    api::VerificationMode,
+    domain::{
+        condition::{self, ConditionStatus, ConditionType, Verdict},
+        desired::DesiredState,
+        reason::Reason,
+        schedule::MAX_NAMES,
+        verification::{Outcome, Verification},
+    },
+};
+
+/// `None` for kinds that nothing can be asked about.
+pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option<Verdict> {
+    let skipped = |why: &str| Verdict::new(ConditionStatus::Unknown, Reason::Skipped, why);
+    match desired.verification.as_ref() {
+        // The source gives nothing that could be tried: what was told is about the last value that it gave.
+        None => {
+            let told = condition::find(previous, ConditionType::Verified)?;
+            Some(Verdict::new(ConditionStatus::of(told), Reason::parse(&told.reason)?, told.message.clone()))
+        }
+        Some(Verification::Off { by_operator: true }) => {
+            Some(skipped("registries are not asked, as Claviger runs with --no-verification"))
+        }
+        Some(Verification::Off { by_operator: false }) => {
+            Some(skipped("the registry is not asked, as `spec.verification.mode` is Off"))
+        }
+        Some(Verification::On { probes, is_held, .. }) => {
+            let found: Vec<&Outcome> =
+                probes.iter().filter_map(|probe| Some(&probe.found.as_ref()?.outcome)).collect();
+            let of = |status: ConditionStatus| {
+                let mut of_it = found.iter().filter(|outcome| outcome.status() == status);
+                let first = of_it.next()?;
+                let messages: Vec<&str> =
+                    std::iter::once(first).chain(of_it).map(|outcome| outcome.message.as_str()).collect();
+                let more = messages.len().saturating_sub(MAX_NAMES);
+                let mut message = messages[..messages.len() - more].join("; ");
+                if more > 0 {
+                    message.push_str(&format!("; and {more} more"));
+                }
+                Some(Verdict::new(status, first.reason, message))
+            };
+            let waiting = || {
+                let is_waiting = found.len() < probes.len();
+                is_waiting.then(|| {
+                    Verdict::new(ConditionStatus::Unknown, Reason::Progressing, "the registry is being asked")
+                })
+            };
+            let refused = of(ConditionStatus::False).map(|verdict| {
+                let kept =
+                    if *is_held { "; the Secrets keep the last value that was not refused" } else { "" };
+                Verdict { message: format!("{}{kept}", verdict.message), ..verdict }
+            });
+            refused
+                .or_else(waiting)
+                .or_else(|| of(ConditionStatus::Unknown))
+                .or_else(|| of(ConditionStatus::True))
+        }
+    }
+}
+
+/// Whether the credential is refused, and is not to be called ready then.
+pub(super) fn is_refused(desired: &DesiredState) -> bool {
+    let is_enforced =
+        matches!(desired.verification, Some(Verification::On { mode: VerificationMode::Enforce, .. }));
+    is_enforced && desired.verification.as_ref().is_some_and(|verification| verification.refusal().is_some())
+}

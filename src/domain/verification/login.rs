@@ -1,0 +1,69 @@
+//! One login at one registry.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::server::Server;
+use crate::domain::fingerprint::{Fingerprint, FingerprintKey, encode};
+
+/// One login at one registry, as it is tried there.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Login {
+    /// Its key in `auths`.
+    pub key: String,
+    /// Where the API of the registry is.
+    pub server: Server,
+    pub username: Zeroizing<String>,
+    pub password: Zeroizing<String>,
+    /// A repository, and its tag, that it must be able to pull.
+    pub repository: Option<(String, String)>,
+    /// Certificates (DER) by which the registry is trusted besides those of the operator; or that they are missing.
+    pub authorities: Option<Result<Vec<Vec<u8>>, MissingAuthorities>>,
+    /// The region and namespace of Scaleway that must exist.
+    pub scaleway: Option<(&'static str, String)>,
+}
+
+/// `caSecretRef` leads to no certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MissingAuthorities;
+
+impl Login {
+    /// Tells what is asked: equal ones are tried once, whoever they belong to.
+    pub fn id(&self, key: &FingerprintKey) -> Fingerprint {
+        let (repository, tag) = self.repository.as_ref().map_or(("", ""), |(name, tag)| (name, tag));
+        let authorities = match &self.authorities {
+            None => String::new(),
+            Some(Err(MissingAuthorities)) => "missing".to_owned(),
+            Some(Ok(all)) => encode(&all.concat()).to_string(),
+        };
+        let (region, namespace) =
+            self.scaleway.as_ref().map_or(("", ""), |(region, namespace)| (*region, namespace));
+        let extent = [
+            ("key", self.key.as_str()),
+            ("repository", repository),
+            ("tag", tag),
+            ("authorities", &authorities),
+            ("region", region),
+            ("namespace", namespace),
+        ];
+        self.hash(key, &extent)
+    }
+
+    /// Tells who logs in where: of equal ones one is tried at a time.
+    pub fn account(&self, key: &FingerprintKey) -> Fingerprint {
+        self.hash(key, &[])
+    }
+
+    fn hash(&self, key: &FingerprintKey, extent: &[(&str, &str)]) -> Fingerprint {
+        let server = self.server.to_string();
+        let who = [("server", &*server), ("username", &self.username), ("password", &self.password)];
+        key.fingerprint("login", who.into_iter().chain(extent.iter().copied()))
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("server", &self.server).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,26 @@
+//! Whether a credential works: how it is tried at the registry that it is for, and what follows from the answers.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | [`login`] | one login at one registry |
+//! | [`server`], [`address`] | which servers may be asked, and which addresses they may have |
+//! | [`handshake`], [`realm`], [`scaleway`] | how a login is tried, request by request |
+//! | [`outcome`] | what came of it |
+//! | [`state`] | what is known of a credential, whether its value may be distributed, and when it is tried again |
+
+mod address;
+mod handshake;
+mod login;
+mod outcome;
+mod realm;
+mod scaleway;
+mod server;
+mod state;
+
+pub(crate) use address::Reach;
+pub(crate) use handshake::{Authorization, Handshake, Method, Request, Step};
+pub(crate) use login::{Login, MissingAuthorities};
+pub(crate) use outcome::{Answer, NoAnswer, Outcome};
+pub use server::{RegistryAccess, ServerPatterns};
+pub(crate) use server::{Scheme, Server};
+pub(crate) use state::{Found, Gate, Probe, Rules, Verification, gate, next_probe};

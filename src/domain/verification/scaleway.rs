@@ -1,0 +1,78 @@
+//! Scaleway's own API: whether the namespace exists, and where it is.
+//!
+//! Per scaleway-sdk-go api/registry/v1: `GET /registry/v1/regions/{region}/namespaces?name=` with the secret key as
+//! `X-Auth-Token`.
+
+use serde::Deserialize;
+
+use super::{
+    address::Reach,
+    handshake::{Authorization, Method, Request},
+    outcome::{Answer, FoundNamespace, Outcome},
+    server::{Scheme, Server},
+};
+use crate::domain::reason::Reason;
+
+const HOST: &str = "api.scaleway.com";
+
+/// Asks for a namespace by its name.
+pub(super) fn request(region: &str, namespace: &str) -> Request {
+    Request {
+        scheme: Scheme::Https,
+        server: Server { host: HOST.to_owned(), port: None },
+        reach: Reach::Public,
+        method: Method::Get,
+        path: format!("/registry/v1/regions/{region}/namespaces?name={namespace}"),
+        authorization: Authorization::AuthToken,
+    }
+}
+
+/// What the answer adds to what came of the login. A key that may pull need not be allowed to ask the API, and an API
+/// that is down says nothing.
+pub(super) fn outcome(login: Outcome, answer: &Answer, name: &str) -> Outcome {
+    #[derive(Deserialize)]
+    struct Namespaces {
+        namespaces: Vec<Namespace>,
+    }
+    #[derive(Deserialize)]
+    struct Namespace {
+        id: String,
+        name: String,
+        endpoint: String,
+        #[serde(default)]
+        status: String,
+    }
+    let answered = |reason, detail| Outcome::answered(reason, detail, answer);
+    match answer.status {
+        200 => {}
+        // Its registry answers a wrong key with a 404.
+        401 if login.reason != Reason::Authenticated => {
+            return answered(Reason::AuthenticationFailed, "does not know this secret key");
+        }
+        _ => return login,
+    }
+    let Ok(read) = serde_json::from_slice::<Namespaces>(answer.body.expose()) else { return login };
+    // Should the API ever take the name for a part of one, another namespace must not stand for it.
+    match read.namespaces.into_iter().find(|found| found.name == name && found.status != "deleting") {
+        None => answered(
+            Reason::NamespaceNotFound,
+            "shows no such namespace to this key; check `spec.scaleway.namespace`",
+        ),
+        Some(found) => {
+            let is_sound = is_uuid(&found.id) && is_endpoint(&found.endpoint);
+            let namespace = is_sound.then_some(FoundNamespace { id: found.id, endpoint: found.endpoint });
+            let detail = "accepts the login, and has the namespace";
+            Outcome { namespace, ..Outcome::new(Reason::Authenticated, detail) }
+        }
+    }
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+/// host/path, as in the name of an image.
+fn is_endpoint(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
+    text.len() <= 512 && text.bytes().all(is_part)
+}

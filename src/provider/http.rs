@@ -1,0 +1,351 @@
+//! Requests to servers that a tenant, or another server, has named.
+//!
+//! No redirect is followed. What is connected to is an address that was checked, not a name; the answer is bounded in
+//! time and size; and the certificate of the server is always checked.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+    vec,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures::future::{BoxFuture, FutureExt};
+use http::{HeaderName, HeaderValue, Uri, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::{
+    body::{Bytes, Incoming},
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::{
+    client::{
+        legacy::connect::{HttpConnector, dns::Name, proxy::Tunnel},
+        proxy::matcher::Matcher,
+    },
+    rt::TokioIo,
+};
+use rustls::{
+    CertificateError, ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+use thiserror::Error;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tower::{Service, ServiceExt};
+use tracing::warn;
+
+use crate::domain::{
+    SecretBytes,
+    schedule::{MAX_REGISTRY_ANSWER, REGISTRY_TIMEOUT},
+    verification::{Answer, Authorization, Login, Method, NoAnswer, Reach, Request, Scheme, Server},
+};
+
+/// What a manifest may be, so that a registry gives one.
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json, */*";
+
+/// Authorities by which registries are trusted besides those of the system.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Roots(Vec<CertificateDer<'static>>);
+
+/// A file with authorities cannot be used.
+#[derive(Debug, Error)]
+#[error("it has no certificate in PEM")]
+pub struct RootsError;
+
+impl Roots {
+    /// From PEM.
+    ///
+    /// # Errors
+    /// When there is no certificate in it, or one that cannot be read.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, RootsError> {
+        let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        read.ok().filter(|all| !all.is_empty()).map(Self).ok_or(RootsError)
+    }
+}
+
+/// Makes sessions.
+pub(super) struct Http {
+    roots: Roots,
+    /// All that are trusted; the system's are read when they are needed first.
+    trusted: OnceLock<Arc<RootCertStore>>,
+    proxies: Matcher,
+}
+
+impl Http {
+    pub fn new(roots: Roots) -> Self {
+        Self { roots, trusted: OnceLock::new(), proxies: Matcher::from_env() }
+    }
+
+    /// A session for one login.
+    pub fn session(&self, login: Arc<Login>) -> Session<'_> {
+        Session { http: self, login, tls: None, connections: HashMap::new() }
+    }
+
+    fn trusted(&self) -> &Arc<RootCertStore> {
+        self.trusted.get_or_init(|| {
+            let mut store = RootCertStore::empty();
+            let system = rustls_native_certs::load_native_certs();
+            store.add_parsable_certificates(system.certs);
+            store.add_parsable_certificates(self.roots.0.iter().cloned());
+            if store.is_empty() {
+                warn!("no authority is trusted by this system, so that no registry is");
+            }
+            Arc::new(store)
+        })
+    }
+
+    fn tls(&self, login: &Login) -> Result<TlsConnector, NoAnswer> {
+        let mut roots = self.trusted().clone();
+        if let Some(Ok(own)) = &login.authorities {
+            let own = own.iter().map(|der| CertificateDer::from(der.clone()));
+            Arc::make_mut(&mut roots).add_parsable_certificates(own);
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|_| NoAnswer::Tls)?;
+        Ok(TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
+    }
+}
+
+/// The requests by which one login is tried. Connections are kept until its end.
+pub(super) struct Session<'a> {
+    http: &'a Http,
+    login: Arc<Login>,
+    tls: Option<TlsConnector>,
+    connections: HashMap<(Scheme, Server), Connection>,
+}
+
+struct Connection {
+    requests: SendRequest<Empty<Bytes>>,
+    /// Moves what is sent and received.
+    driver: BoxFuture<'static, ()>,
+}
+
+impl Session<'_> {
+    /// Asks, and reads the answer.
+    pub async fn ask(&mut self, request: &Request) -> Result<Answer, NoAnswer> {
+        timeout(REGISTRY_TIMEOUT, self.exchange(request)).await.unwrap_or(Err(NoAnswer::TimedOut))
+    }
+
+    async fn exchange(&mut self, request: &Request) -> Result<Answer, NoAnswer> {
+        let key = (request.scheme, request.server.clone());
+        let kept = self.connections.remove(&key).filter(|kept| kept.requests.is_ready());
+        let mut connection = match kept {
+            Some(kept) => kept,
+            None => self.connect(request).await?,
+        };
+        let message = self.message(request)?;
+        let answered = async {
+            let answer = connection.requests.send_request(message).await.map_err(|_| NoAnswer::Broken)?;
+            read(answer, request.method).await
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = answered => answer?,
+            () = &mut connection.driver => return Err(NoAnswer::Broken),
+        };
+        self.connections.insert(key, connection);
+        Ok(answer)
+    }
+
+    fn message(&self, request: &Request) -> Result<http::Request<Empty<Bytes>>, NoAnswer> {
+        let method = match request.method {
+            Method::Get => http::Method::GET,
+            Method::Head => http::Method::HEAD,
+        };
+        let message = http::Request::builder()
+            .method(method)
+            .uri(&request.path)
+            .header(header::HOST, request.server.to_string())
+            .header(header::USER_AGENT, concat!("claviger/", env!("CARGO_PKG_VERSION")))
+            .header(header::ACCEPT, if request.method == Method::Head { MANIFESTS } else { "*/*" });
+        let message = match self.authorization(&request.authorization)? {
+            Some((name, value)) => message.header(name, value),
+            None => message,
+        };
+        message.body(Empty::new()).map_err(|_| NoAnswer::Broken)
+    }
+
+    fn authorization(&self, who: &Authorization) -> Result<Option<(HeaderName, HeaderValue)>, NoAnswer> {
+        let (username, password) = (self.login.username.as_bytes(), self.login.password.as_bytes());
+        let (name, value) = match who {
+            Authorization::Nobody => return Ok(None),
+            Authorization::Basic => {
+                let pair = SecretBytes::concat(&[username, b":", password]);
+                let mut value = b"Basic ".to_vec();
+                value.resize(6 + base64::encoded_len(pair.expose().len(), true).unwrap_or_default(), 0);
+                // There is room for all of it.
+                let _ = STANDARD.encode_slice(pair.expose(), &mut value[6..]);
+                (header::AUTHORIZATION, SecretBytes::new(value))
+            }
+            Authorization::Bearer(token) => {
+                (header::AUTHORIZATION, SecretBytes::concat(&[b"Bearer ", token.0.as_bytes()]))
+            }
+            Authorization::AuthToken => {
+                (HeaderName::from_static("x-auth-token"), SecretBytes::concat(&[password]))
+            }
+        };
+        // Wiped with the last of its users.
+        let mut value =
+            HeaderValue::from_maybe_shared(Bytes::from_owner(value)).map_err(|_| NoAnswer::Broken)?;
+        value.set_sensitive(true);
+        Ok(Some((name, value)))
+    }
+
+    async fn connect(&mut self, request: &Request) -> Result<Connection, NoAnswer> {
+        let Request { scheme, server, reach, .. } = request;
+        let uri: Uri = format!("{scheme}://{server}/").parse().map_err(|_| NoAnswer::NameNotFound)?;
+        // Whoever has set a proxy trusts it to know where it may connect to; what an address says, it says here.
+        let literal = server.host.parse::<IpAddr>();
+        if literal.is_ok_and(|address| !reach.allows(address)) {
+            return Err(NoAnswer::AddressNotAllowed);
+        }
+        let stream = match self.http.proxies.intercept(&uri) {
+            Some(proxy) => {
+                let mut tunnel = Tunnel::new(proxy.uri().clone(), HttpConnector::new());
+                if let Some(auth) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(auth.clone());
+                }
+                let target = format!("{scheme}://{}", with_port(server, *scheme));
+                let target = target.parse::<Uri>().map_err(|_| NoAnswer::NameNotFound)?;
+                tunnel.oneshot(target).await.map_err(|_| NoAnswer::NotConnected)?
+            }
+            None => {
+                let mut connector = HttpConnector::new_with_resolver(Guard(*reach));
+                connector.enforce_http(false);
+                connector.set_nodelay(true);
+                connector.oneshot(uri).await.map_err(|error| not_connected(&error))?
+            }
+        };
+        match scheme {
+            Scheme::Http => handshake(stream).await,
+            Scheme::Https => {
+                let name =
+                    ServerName::try_from(server.host.clone()).map_err(|_| NoAnswer::CertificateName)?;
+                let tls = match &self.tls {
+                    Some(tls) => tls.clone(),
+                    None => self.tls.insert(self.http.tls(&self.login)?).clone(),
+                };
+                let stream =
+                    tls.connect(name, stream.into_inner()).await.map_err(|error| untrusted(&error))?;
+                handshake(TokioIo::new(stream)).await
+            }
+        }
+    }
+}
+
+async fn handshake<S>(stream: S) -> Result<Connection, NoAnswer>
+where
+    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let handshake = http1::Builder::new().max_buf_size(MAX_REGISTRY_ANSWER).handshake(stream).await;
+    let (requests, driver) = handshake.map_err(|_| NoAnswer::Broken)?;
+    Ok(Connection { requests, driver: driver.map(|_| ()).boxed() })
+}
+
+/// Reads what counts of an answer.
+async fn read(answer: http::Response<Incoming>, method: Method) -> Result<Answer, NoAnswer> {
+    let (head, mut body) = answer.into_parts();
+    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+    let challenges = head.headers.get_all(header::WWW_AUTHENTICATE).iter().filter_map(text).collect();
+    let retry_after = head.headers.get(header::RETRY_AFTER).and_then(text);
+    let mut parts: Vec<Bytes> = Vec::new();
+    let mut length = 0;
+    while method == Method::Get
+        && let Some(frame) = body.frame().await
+    {
+        let Ok(data) = frame.map_err(|_| NoAnswer::Broken)?.into_data() else { continue };
+        length += data.len();
+        if length > MAX_REGISTRY_ANSWER {
+            return Err(NoAnswer::TooLong);
+        }
+        parts.push(data);
+    }
+    let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
+    Ok(Answer { status: head.status.as_u16(), challenges, retry_after, body: SecretBytes::concat(&parts) })
+}
+
+/// Resolves names to addresses that may be connected to.
+#[derive(Clone)]
+struct Guard(Reach);
+
+/// All addresses of a name are of a kind that may not be asked.
+#[derive(Debug, Error)]
+#[error("address not allowed")]
+struct AddressNotAllowed;
+
+/// A name has no address.
+#[derive(Debug, Error)]
+#[error("name not found")]
+struct NameNotFound;
+
+impl Service<Name> for Guard {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let reach = self.0;
+        let resolve = async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+            let found: Vec<SocketAddr> = found.map_err(|_| io::Error::other(NameNotFound))?.collect();
+            if found.is_empty() {
+                return Err(io::Error::other(NameNotFound));
+            }
+            let allowed: Vec<_> = found.into_iter().filter(|address| reach.allows(address.ip())).collect();
+            if allowed.is_empty() {
+                Err(io::Error::other(AddressNotAllowed))
+            } else {
+                Ok(allowed.into_iter())
+            }
+        };
+        resolve.boxed()
+    }
+}
+
+fn not_connected(error: &(dyn std::error::Error + 'static)) -> NoAnswer {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // An error inside of an `io::Error` is not among its sources, but the source of that one.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if inner.is_some_and(|inner| inner.is::<AddressNotAllowed>()) {
+            return NoAnswer::AddressNotAllowed;
+        }
+        if inner.is_some_and(|inner| inner.is::<NameNotFound>()) {
+            return NoAnswer::NameNotFound;
+        }
+        next = error.source();
+    }
+    NoAnswer::NotConnected
+}
+
+fn untrusted(error: &io::Error) -> NoAnswer {
+    match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(problem)) => match problem {
+            CertificateError::UnknownIssuer => NoAnswer::UnknownAuthority,
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => NoAnswer::CertificateExpired,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                NoAnswer::CertificateName
+            }
+            _ => NoAnswer::Tls,
+        },
+        Some(_) => NoAnswer::Tls,
+        None => NoAnswer::Broken,
+    }
+}
+
+fn with_port(server: &Server, scheme: Scheme) -> Server {
+    Server { port: Some(server.port(scheme)), ..server.clone() }
+}
