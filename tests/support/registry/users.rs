@@ -46,3 +46,21 @@ fn bcrypt(password: &str) -> String {
     // The last byte is left out, as it always was.
     format!("$2b${COST:02}${}{}", text(&salt), text(&digest[..23]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Result, Users, fs};
+
+    #[test]
+    fn each_change_has_a_time_of_its_own() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let users = Users::new(dir.path().join("htpasswd"), &[("robot", "first")])?;
+        let mut times = Vec::new();
+        for password in ["second", "third", "fourth", "fifth"] {
+            users.set(&[("robot", password)])?;
+            times.push(fs::metadata(users.path())?.modified()?);
+        }
+        assert!(times.is_sorted_by(|earlier, later| earlier < later), "{times:?}");
+        Ok(())
+    }
+}
