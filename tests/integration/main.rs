@@ -41,6 +41,7 @@ mod orphans;
 mod outages;
 mod ownership;
 mod references;
+mod registry;
 mod schema;
 mod secrecy;
 mod secret_type;

@@ -5,7 +5,7 @@
 //! `#[path = "../support/mod.rs"] mod support;` (or `../tests/support/mod.rs`).
 //!
 //! Nothing is mocked. etcd, kube-apiserver and kube-controller-manager are built once per machine from the
-//! versions in `tests/control-plane/go.mod`; see [`binaries`].
+//! versions in `tests/control-plane/go.mod`, and so is what else is written in Go; see [`binaries`].
 
 #![allow(dead_code, unused_imports, reason = "each user of this module uses a part of it")]
 #![allow(
@@ -41,6 +41,7 @@ pub mod pod;
 pub mod ports;
 pub mod process;
 pub mod progress;
+pub mod registry;
 pub mod servers;
 pub mod wait;
 pub mod webhook;

@@ -18,7 +18,6 @@ use super::{
 };
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
-const ATTEMPTS: u32 = 3;
 
 /// Of `/proc/<pid>/stat`; 100 on every Linux that we run on.
 const CLOCK_TICKS: f64 = 100.0;
@@ -91,13 +90,7 @@ impl Builder {
 
     /// Back when `/readyz` answers 200; with [`without_waiting`](Self::without_waiting), when it answers at all.
     pub async fn start(self) -> Result<Operator> {
-        let mut attempt = 1;
-        loop {
-            match self.launch().await {
-                Err(error) if attempt < ATTEMPTS && ports::is_taken(&error.to_string()) => attempt += 1,
-                other => return other,
-            }
-        }
+        ports::until_free(async || self.launch().await).await
     }
 
     async fn launch(&self) -> Result<Operator> {

@@ -4,12 +4,14 @@ use std::net::TcpListener;
 
 use super::error::{Error, Result};
 
+const ATTEMPTS: u32 = 3;
+
 /// Below the ranges from which Linux (32768 up) and macOS (49152 up) take the ports of outgoing
 /// connections, so that a port stays ours while a server that owns it is stopped and started again.
 const RANGE: std::ops::Range<u16> = 20_000..32_000;
 
 /// A port that was free a moment ago. Another process may still take it first: whoever starts a server
-/// on it tries again with another one when [`is_taken`] says so.
+/// on it tries again with another one, see [`until_free`].
 pub fn free_port() -> Result<u16> {
     for _ in 0..500 {
         let port = rand::random_range(RANGE);
@@ -18,6 +20,17 @@ pub fn free_port() -> Result<u16> {
         }
     }
     Err(Error::new(format!("no free loopback port in {}-{}", RANGE.start, RANGE.end)))
+}
+
+/// Starts a server, which asks for a port each time, until it has lost no race for it.
+pub async fn until_free<T>(start: impl AsyncFn() -> Result<T>) -> Result<T> {
+    for _ in 1..ATTEMPTS {
+        match start().await {
+            Err(error) if is_taken(&error.to_string()) => {}
+            other => return other,
+        }
+    }
+    start().await
 }
 
 /// Whether a server's log says that it lost the race for its port.
