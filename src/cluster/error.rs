@@ -4,6 +4,7 @@ use std::{error::Error, iter::successors};
 
 use kube::core::Status;
 
+use super::{answer::AnswerError, splitter::ListError};
 use crate::domain::{
     cluster_condition::{ClusterCondition, ConnectionError, Denied},
     content::Data,
@@ -36,6 +37,16 @@ impl From<kube::Error> for WriteError {
 }
 
 impl WriteError {
+    /// Reads an error of kube's from a list that was made for one object. How much there is to list is up to those who
+    /// can make objects, so an answer beyond its bounds says nothing of the cluster.
+    pub fn of_list(error: &kube::Error) -> Self {
+        if is_beyond_bounds(error) {
+            let message = format!("the objects that it depends on cannot be listed: {}", describe(error));
+            return Self::Refused(Failure::Write { reason: Reason::WriteFailed, message });
+        }
+        Self::of(error)
+    }
+
     /// Reads an error of kube's.
     pub fn of(error: &kube::Error) -> Self {
         let cluster = |condition: fn(String) -> ClusterCondition| Self::Cluster(condition(describe(error)));
@@ -117,6 +128,17 @@ pub fn describe(error: &kube::Error) -> String {
         }
     }
     short(&text)
+}
+
+/// Whether an answer came, and did not end in time.
+pub(super) fn is_slow(error: &kube::Error) -> bool {
+    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(AnswerError::TooSlow(_))))
+}
+
+/// Whether an answer came, and was more than is read of any.
+fn is_beyond_bounds(error: &kube::Error) -> bool {
+    let is_bound = |cause: &(dyn Error + 'static)| cause.is::<AnswerError>() || cause.is::<ListError>();
+    matches!(error, kube::Error::Service(inner) if inner.is::<ListError>()) || causes(error).any(is_bound)
 }
 
 /// What led to an error, from the outside in.

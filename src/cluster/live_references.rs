@@ -88,7 +88,7 @@ async fn used(
                 }
             });
         };
-        if pages.next(each).await?.is_some() {
+        if pages.next_in_time(each).await.map_err(|error| WriteError::of_list(&error))?.is_some() {
             return Ok(used);
         }
     }

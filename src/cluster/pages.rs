@@ -10,12 +10,13 @@ use tracing::debug;
 
 use super::{
     answer::ByObject,
+    error::is_slow,
     splitter::{ListError, Splitter},
 };
 use crate::domain::{
     identity::NamespacedName,
     meta::is_plausible,
-    schedule::{LIST_TIME, MAX_OBJECTS, MAX_TOKEN, PAGE},
+    schedule::{LEAST_PAGE, LIST_TIME, MAX_OBJECTS, MAX_TOKEN, PAGE},
 };
 
 /// A list in progress.
@@ -35,10 +36,27 @@ impl<K: Resource + Clone + DeserializeOwned> Pages<K> {
         Self { client, request, params, shown: 0, began: Instant::now(), kind: PhantomData }
     }
 
+    /// Reads the next page as [`Pages::next`]. One that is too slow is asked for again, and smaller, so that objects may
+    /// come twice: whoever can make large ones must not keep others from a list.
+    pub async fn next_in_time(&mut self, mut each: impl FnMut(K)) -> Result<Option<String>, kube::Error> {
+        loop {
+            match self.next(&mut each).await {
+                Err(error) if is_slow(&error) && self.limit() > LEAST_PAGE => {
+                    self.params.limit = Some((self.limit() / 2).max(LEAST_PAGE));
+                }
+                read => return read,
+            }
+        }
+    }
+
+    fn limit(&self) -> u32 {
+        self.params.limit.unwrap_or(PAGE).clamp(1, PAGE)
+    }
+
     /// Reads the next page, and hands over each object as it comes. Returns the resourceVersion of the list with its
     /// last page.
     pub async fn next(&mut self, mut each: impl FnMut(K)) -> Result<Option<String>, kube::Error> {
-        let limit = self.params.limit.unwrap_or(PAGE).clamp(1, PAGE);
+        let limit = self.limit();
         if self.began.elapsed() > LIST_TIME {
             return Err(ListError::TooSlow.into());
         }
@@ -131,10 +149,58 @@ struct PageMeta {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
+    use std::{convert::Infallible, time::Duration};
+
+    use futures::{FutureExt, TryStreamExt, stream};
+    use http_body_util::StreamBody;
+    use hyper::body::{Bytes, Frame as Part};
+    use tower::{BoxError, service_fn};
 
     use super::*;
-    use crate::cluster::object::SecretMetadata;
+    use crate::{
+        cluster::{answer::AnswerError, error::WriteError, object::SecretMetadata},
+        domain::failure::Failure,
+    };
+
+    /// An API server with large objects: an answer with more than so many does not end in time.
+    fn slow_server(most: u32) -> Api<SecretMetadata> {
+        let answer = move |request: http::Request<kube::client::Body>| async move {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            let limit = query.split('&').find_map(|pair| pair.strip_prefix("limit=")?.parse::<u32>().ok());
+            let object = r#"{"metadata":{"name":"a","namespace":"b","uid":"u","resourceVersion":"7"}}"#;
+            let page = format!(r#"{{"metadata":{{"resourceVersion":"7"}},"items":[{object}]}}"#);
+            let end = if limit > Some(most) {
+                Err(BoxError::from(AnswerError::TooSlow(Duration::from_secs(10))))
+            } else {
+                Ok("")
+            };
+            let parts = [Ok(page.trim_end_matches('}').to_owned()), end.map(|_| "}".to_owned())];
+            let body = stream::iter(parts).map_ok(|part| Part::data(Bytes::from(part)));
+            Ok::<_, Infallible>(http::Response::new(StreamBody::new(body)))
+        };
+        Api::all(Client::new(service_fn(answer), "default"))
+    }
+
+    /// Whoever can make objects can make large ones, which many lists of others go through.
+    #[tokio::test]
+    async fn large_objects_make_pages_smaller_and_are_no_fault_of_the_cluster() {
+        let read = async |most| {
+            let mut shown = 0;
+            let mut pages = Pages::new(&slow_server(most), ListParams::default());
+            (pages.next_in_time(|_| shown += 1).await, shown)
+        };
+        let (version, shown) = read(100).await;
+        assert_eq!((version.unwrap().as_deref(), shown > 0), (Some("7"), true));
+        let (error, _) = read(LEAST_PAGE - 1).await;
+        let error = error.unwrap_err();
+        assert!(is_slow(&error), "{error}");
+        assert!(matches!(WriteError::of_list(&error), WriteError::Refused(Failure::Write { .. })));
+        assert!(matches!(WriteError::of(&error), WriteError::Cluster(_)));
+        let too_many = kube::Error::from(ListError::TooMany);
+        assert!(matches!(WriteError::of_list(&too_many), WriteError::Refused(_)));
+        let gone = kube::Error::Service("connection refused".into());
+        assert!(matches!(WriteError::of_list(&gone), WriteError::Cluster(_)));
+    }
 
     fn page(items: &str, most: usize) -> Result<(usize, PageMeta), kube::Error> {
         let text = format!(

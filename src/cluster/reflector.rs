@@ -23,7 +23,7 @@ pub(crate) use super::pages::name_of;
 use super::{
     answer::AnswerError,
     connector::Connector,
-    error::{causes, connection_error},
+    error::{connection_error, is_slow},
     pages::{Pages, is_usable},
     splitter::ListError,
 };
@@ -304,8 +304,6 @@ impl Fault {
 
     /// Whether a list came too slowly, so that pages should be smaller.
     fn is_slow(&self) -> bool {
-        let is_slow =
-            |error| causes(error).any(|cause| matches!(cause.downcast_ref(), Some(AnswerError::TooSlow(_))));
         matches!(self, Self::List(error) if is_slow(error))
     }
 

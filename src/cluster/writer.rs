@@ -10,6 +10,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use hyper::body::Bytes;
 use kube::{Api, Resource, api::ListParams};
 use tokio::sync::Semaphore;
+use tracing::debug;
 
 use super::{
     cache::Changes,
@@ -221,11 +222,11 @@ impl Writer {
     /// shows in the pause of the cluster's connectivity.
     pub async fn refresh(&self, owner: &OwnerId) {
         if let Err(error) = self.try_refresh(owner).await {
-            let condition = match WriteError::of(&error) {
-                WriteError::Cluster(condition) => condition,
-                _ => ClusterCondition::Failing(describe(&error)),
-            };
-            self.shared.connectivity.strained(condition);
+            match WriteError::of_list(&error) {
+                WriteError::Cluster(condition) => self.shared.connectivity.strained(condition),
+                // There is too much to read of this owner: the watch knows it, and nobody else is concerned.
+                _ => debug!(cluster = &*self.shared.name, %owner, "not read anew: {}", describe(&error)),
+            }
         }
     }
 
@@ -248,7 +249,7 @@ impl Writer {
                     before.remove(&name);
                 }
             };
-            if pages.next(each).await?.is_some() {
+            if pages.next_in_time(each).await?.is_some() {
                 break;
             }
         }

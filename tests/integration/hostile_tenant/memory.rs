@@ -57,11 +57,11 @@ async fn caught_up(test: &Scenario, password: &str, count: usize) -> Result<()> 
     wait_for(LONG, "the operator to catch up", async || {
         let status = test.status("reg").await.map_err(|error| error.to_string())?;
         let summary = status.summary.map(|summary| summary.namespaces);
-        let ready = status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
-        if ready && summary == Some(format!("{count}/{count}")) {
+        let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
+        if ready.is_some_and(|ready| ready.status == "True") && summary == Some(format!("{count}/{count}")) {
             Ok(())
         } else {
-            Err(format!("{summary:?}"))
+            Err(format!("{summary:?}, {ready:?}"))
         }
     })
     .await?;
