@@ -56,5 +56,6 @@ mod tls;
 mod turns;
 mod uninstall;
 mod unreadable;
+mod verification;
 mod watches;
 mod withdrawal;

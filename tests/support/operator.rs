@@ -98,8 +98,17 @@ impl Builder {
         let address = format!("127.0.0.1:{}", ports::free_port()?);
         let mut command = self.access.command(&self.binary, workdir.path());
         command.args(["run", "--listen-address", &address]).args(&self.args);
-        if !self.args.iter().any(|arg| arg.starts_with("--log-format")) {
-            command.arg("--log-format=json");
+        // No test asks a registry out there. Those on loopback speak TLS as `localhost`, and none as 127.0.0.1.
+        for usual in [
+            "--log-format=json",
+            "--allowed-registries=localhost,127.0.0.1",
+            "--private-registries=localhost,127.0.0.1",
+            "--plain-http-registries=127.0.0.1",
+        ] {
+            let flag = usual.split('=').next().unwrap_or_default();
+            if !self.args.iter().any(|arg| arg.starts_with(flag)) {
+                command.arg(usual);
+            }
         }
         // What somebody has set for a run by hand must not change what tests see.
         for (key, _) in std::env::vars_os() {
