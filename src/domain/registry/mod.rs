@@ -7,3 +7,6 @@ mod facts;
 pub(crate) mod kubelet;
 
 pub(crate) use facts::{default_username, registry, sample_image};
+
+#[cfg(test)]
+mod key_tests;
