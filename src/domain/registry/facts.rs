@@ -304,6 +304,24 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_tells_the_keys() {
+        let text = include_str!("../../../docs/providers.md");
+        let mut providers = Vec::new();
+        for section in text.split("```yaml\n").skip(1) {
+            let (manifest, after) = section.split_once("```").unwrap();
+            let object: Value = serde_saphyr::from_str(manifest).unwrap();
+            let (_, key) = after.split_once("- **Key**: `").unwrap();
+            assert_eq!(of(object["spec"].clone()).key, key.split('`').next().unwrap(), "{manifest}");
+            providers.push(object["spec"]["provider"].clone());
+        }
+        let schema = serde_json::to_value(schemars::schema_for!(Provider)).unwrap().to_string();
+        for provider in &providers {
+            assert!(schema.contains(&provider.to_string()));
+        }
+        assert_eq!(providers.len(), schema.matches("\"const\"").count(), "{schema}");
+    }
+
+    #[test]
     fn ecr_has_the_domain_of_its_partition() {
         for (region, host) in [
             ("eu-central-1", "123456789012.dkr.ecr.eu-central-1.amazonaws.com"),
