@@ -25,7 +25,7 @@ async fn a_credential_of_before_a_rule_goes_on_and_is_refused_when_its_spec_chan
     let credentials: Api<RegistryCredential> = Api::namespaced(client.clone(), "default");
     let bare: RegistryCredential = serde_json::from_value(json!({
         "apiVersion": "claviger.dev/v1alpha1", "kind": "RegistryCredential", "metadata": {"name": "bare"},
-        "spec": {"provider": "Quay", "server": "registry/v2/team", "secretRef": {"name": "src"}},
+        "spec": {"provider": "Quay", "server": "registry", "secretRef": {"name": "src"}},
     }))?;
     let refused = credentials.create(&PostParams::default(), &bare).await;
     assert!(refused.is_err(), "the rules are not there: the test proves nothing");
