@@ -167,11 +167,7 @@ async fn sync_request(test: &Scenario) -> Result<()> {
 fn kinds() -> Vec<(&'static str, &'static str, Vec<Value>)> {
     let basic = |format: &str| json!({"format": format, "username": "ci", "secretRef": {"name": "src"}});
     vec![
-        (
-            "RegistryCredential",
-            "provider",
-            vec![json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}})],
-        ),
+        ("RegistryCredential", "provider", vec![json!({"provider": "GitHub", "secretRef": {"name": "src"}})]),
         (
             "BasicAuthCredential",
             "format",
