@@ -7,6 +7,7 @@ mod columns;
 mod kind;
 mod member;
 mod policy;
+mod providers;
 mod registry;
 mod status;
 mod target;
@@ -24,10 +25,13 @@ pub use member::{
     MemberDeletionPolicy,
 };
 pub use policy::{DistributionPolicy, DistributionPolicySpec, PolicyFrom, PolicyTo};
+pub use providers::{
+    AcrRegistry, DigitalOceanRegistry, EcrRegistry, GoogleArtifactRegistry, Provider, QuayRegistry,
+    ScalewayRegion, ScalewayRegistry,
+};
 pub use registry::{
-    AcrRegistry, DigitalOceanRegistry, EcrRegistry, GoogleArtifactRegistry, KeyScope, Provider, QuayRegistry,
-    RegistryCredential, RegistryCredentialSpec, RegistryCredentialStatus, RegistryStatus, ScalewayRegion,
-    ScalewayRegistry, SecretReference,
+    KeyScope, RegistryCredential, RegistryCredentialSpec, RegistryCredentialStatus, RegistryStatus,
+    SecretReference,
 };
 pub use status::{
     ClusterState, ClusterStatus, CredentialStatus, NamespaceCounts, Reference, References, Summary,

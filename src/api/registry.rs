@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CredentialStatus, DeletionPolicy, Target, Verification,
+    AcrRegistry, CredentialStatus, DeletionPolicy, DigitalOceanRegistry, EcrRegistry, GoogleArtifactRegistry,
+    Provider, QuayRegistry, ScalewayRegistry, Target, Verification,
     columns::{Row, USUAL},
 };
 
@@ -27,7 +28,7 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!(self.provider in ['Custom', 'Harbor']) || has(self.server)").message("`server` is required for this provider: write the registry's host[:port]").field_path(".server"),
+    validation = Rule::new("!(self.provider in ['Custom', 'Harbor', 'OCIR']) || has(self.server)").message("`server` is required for this provider: write the registry's host[:port]").field_path(".server"),
     validation = Rule::new("self.provider == 'Quay' || !has(self.quay)").message("`quay` may only be given with provider Quay").field_path(".quay"),
     validation = Rule::new("self.provider == 'Scaleway' || !has(self.scaleway)").message("`scaleway` may only be given with provider Scaleway").field_path(".scaleway"),
     validation = Rule::new("self.provider == 'DigitalOcean' || !has(self.digitalOcean)").message("`digitalOcean` may only be given with provider DigitalOcean").field_path(".digitalOcean"),
@@ -39,10 +40,17 @@ use super::{
     validation = Rule::new("self.provider != 'ACR' || has(self.acr) != has(self.server)").message("provider ACR needs either `acr` or `server`"),
     validation = Rule::new("self.provider != 'GoogleArtifactRegistry' || has(self.googleArtifactRegistry) != has(self.server)").message("provider GoogleArtifactRegistry needs either `googleArtifactRegistry` or `server`"),
     validation = Rule::new("self.provider != 'DigitalOcean' || !has(self.server)").message("`server` may not be given with provider DigitalOcean: it is registry.digitalocean.com").field_path(".server"),
-    validation = Rule::new("self.provider != 'DockerHub' || !has(self.server) || self.server in ['docker.io', 'index.docker.io']").message("`server` may be left out with provider DockerHub, or be docker.io; use provider Custom for a mirror").field_path(".server"),
-    validation = Rule::new("self.provider != 'ECR' || !has(self.server) || self.server.matches('^([0-9]{12}[.]dkr([.]|-)ecr(-fips)?[.][a-z0-9-]+[.](amazonaws[.](com|com[.]cn|eu)|on[.]aws|on[.]amazonwebservices[.]com[.]cn|c2s[.]ic[.]gov|sc2s[.]sgov[.]gov|cloud[.]adc-e[.]uk|csp[.]hci[.]ic[.]gov)|public[.]ecr[.]aws|ecr-public[.]aws[.]com)(/.*)?$')").message("must be an ECR host, such as 123456789012.dkr.ecr.eu-central-1.amazonaws.com or public.ecr.aws").field_path(".server"),
-    validation = Rule::new("self.provider != 'ACR' || !has(self.server) || self.server.matches('^[A-Za-z0-9-]+([.][A-Za-z0-9-]+)?[.]azurecr[.](io|cn|us|de)(/.*)?$')").message("must be an Azure registry, such as example.azurecr.io").field_path(".server"),
-    validation = Rule::new("self.provider != 'GoogleArtifactRegistry' || !has(self.server) || self.server.matches('^(([a-z0-9-]+[.])?gcr[.]io|[a-z0-9-]+-docker[.]pkg[.]dev)(/.*)?$')").message("must be a Google registry, such as europe-docker.pkg.dev or gcr.io").field_path(".server"),
+    validation = Rule::new("self.provider != 'DockerHub' || !has(self.server) || self.server.lowerAscii() in ['docker.io', 'index.docker.io', 'registry-1.docker.io']").message("`server` may be left out with provider DockerHub, or be docker.io; use provider Custom for a mirror").field_path(".server"),
+    validation = Rule::new("self.provider != 'ECR' || !has(self.server) || self.server.matches('(?i)^([0-9]{12}[.]dkr([.]|-)ecr(-fips)?[.][a-z0-9-]+[.](amazonaws[.](com|com[.]cn|eu)|on[.]aws|on[.]amazonwebservices[.]com[.]cn|c2s[.]ic[.]gov|sc2s[.]sgov[.]gov|cloud[.]adc-e[.]uk|csp[.]hci[.]ic[.]gov)|public[.]ecr[.]aws|ecr-public[.]aws[.]com)(/.*)?$')").message("must be an ECR host, such as 123456789012.dkr.ecr.eu-central-1.amazonaws.com or public.ecr.aws").field_path(".server"),
+    validation = Rule::new("self.provider != 'ACR' || !has(self.server) || self.server.matches('(?i)^[a-z0-9-]+([.][a-z0-9-]+){0,2}[.]azurecr[.](io|cn|us|de)(/.*)?$')").message("must be an Azure registry, such as example.azurecr.io").field_path(".server"),
+    validation = Rule::new("self.provider != 'GoogleArtifactRegistry' || !has(self.server) || self.server.matches('(?i)^(([a-z0-9-]+[.])?gcr[.]io|[a-z0-9-]+-docker[.]pkg[.]dev)(/.*)?$')").message("must be a Google registry, such as europe-docker.pkg.dev or gcr.io").field_path(".server"),
+    validation = Rule::new("self.provider != 'ECRPublic' || !has(self.server) || self.server.matches('(?i)^(public[.]ecr[.]aws|ecr-public[.]aws[.]com)(/.*)?$')").message("may be left out with provider ECRPublic, or be public.ecr.aws or ecr-public.aws.com").field_path(".server"),
+    validation = Rule::new("self.provider != 'OCIR' || !has(self.server) || self.server.matches('(?i)^([a-z0-9-]+[.]ocir[.]io|ocir[.][a-z0-9-]+[.]oci[.]oracle[a-z]*cloud[0-9]*[.][a-z]+)(/.*)?$')").message("must be an Oracle registry, such as fra.ocir.io or ocir.eu-frankfurt-1.oci.oraclecloud.com").field_path(".server"),
+    validation = Rule::new("self.provider != 'IBM' || !has(self.server) || self.server.matches('(?i)^(private[.])?([a-z]{2}[0-9]?[.])?icr[.]io(/.*)?$')").message("may be left out with provider IBM, or be icr.io or one of a region, such as de.icr.io").field_path(".server"),
+    validation = Rule::new("self.provider != 'NVIDIA' || !has(self.server) || self.server.matches('(?i)^nvcr[.]io(/.*)?$')").message("may be left out with provider NVIDIA, or be nvcr.io").field_path(".server"),
+    validation = Rule::new("self.provider != 'Quay' || has(self.quay) || (has(self.server) && self.server.contains('/')) || (has(self.username) && self.username.matches('^[a-z0-9]+([._-][a-z0-9]+)*[+]'))").message("say which organisation or user of the registry it is for: quay: {namespace: ...}; only a robot in `username` or a path in `server` says so too").field_path(".quay"),
+    validation = Rule::new("!has(self.quay) || !has(self.server) || !self.server.contains('/')").message("may not have a path where `quay` gives the namespace").field_path(".server"),
+    validation = Rule::new("self.provider != 'OCIR' || !has(self.username) || self.username.matches('^[^/]+/.')").message("must be <tenancy-namespace>/<user>, or <tenancy-namespace>/<domain>/<user> in an identity domain").field_path(".username"),
     validation = Rule::new("!has(self.keyScope) || self.keyScope != 'Path' || has(self.quay) || (has(self.scaleway) && has(self.scaleway.__namespace__)) || (has(self.digitalOcean) && has(self.digitalOcean.registry)) || (has(self.server) && self.server.contains('/'))").message("`keyScope: Path` needs a path: in `server`, or the namespace in the provider's own block").field_path(".keyScope"),
     validation = Rule::new("!has(self.quay) || !has(self.username) || !self.username.contains('+') || (self.username.startsWith(self.quay.__namespace__) && self.username.indexOf('+') == size(self.quay.__namespace__))").message("must be a robot of the namespace in `quay`: <namespace>+<robot>").field_path(".username"),
     validation = Rule::new("!has(self.quay) || !has(self.username) || !self.username.contains('+') || self.username.matches('^[^+]+[+][a-z0-9]+([._-][a-z0-9]+)*$')").message("must end in a robot's short name: lower-case letters and digits, with single '.', '_' or '-' between").field_path(".username"),
@@ -62,13 +70,15 @@ pub struct RegistryCredentialSpec {
     /// the default user name and format rules.
     pub provider: Provider,
 
-    /// The registry, as host[:port][/path] without a scheme. Required for Custom and Harbor; for
-    /// the others the provider's own unless self-hosted.
+    /// The registry, as host[:port][/path] without a scheme. Required for Custom, Harbor and OCIR;
+    /// for the others the provider's own unless self-hosted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 515))]
     #[x_kube(
         validation = Rule::new("!self.contains('://')").message("must be host[:port][/path] without a scheme such as https://"),
-        validation = Rule::new("self.contains('://') || self.matches('^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?(/[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)*$')").message("must be host[:port][/path]; the path in lower case, as in image names, and without a slash at its end"),
+        validation = Rule::new("self.contains('://') || self.matches('^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|\\\\[[0-9A-Fa-f]{0,4}(:[0-9A-Fa-f]{0,4}){2,7}\\\\])(:[0-9]{1,5})?(/[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)*$')").message("must be host[:port][/path]; the path in lower case, as in image names, and without a slash at its end"),
+        validation = Rule::new("self.contains('://') || self.matches('(?i)^([^/.]+[.][^/]|[^/]+:[0-9]+(/|$)|localhost(/|$))')").message("must have a dot or a port, and an IPv6 address a port: clients would never match the host else"),
+        validation = Rule::new("!self.matches('^[^/]+/v[12]/')").message("may not have a path below /v1/ or /v2/: clients take that for the API of the registry, and the rest for the path"),
         validation = Rule::new("size(self.split('/')[0].split(':')[0]) <= 253").message("may have a host of at most 253 characters"),
         validation = Rule::new("!self.matches(':(0+|6553[6-9]|655[4-9][0-9]|65[6-9][0-9]{2}|6[6-9][0-9]{3}|[7-9][0-9]{4})(/|$)')").message("must have a port from 1 to 65535"),
         validation = Rule::new("!self.contains('/') || size(self) - size(self.split('/')[0]) <= 256").message("may have a path of at most 255 characters"),
@@ -141,108 +151,6 @@ impl RegistryCredential {
         ("Provider", "string", ".spec.provider", "The registry's provider", USUAL),
         ("Server", "string", ".status.registry.endpoint", "The registry that the login is for", USUAL),
     ];
-}
-
-/// Who runs a registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum Provider {
-    /// Docker Hub.
-    DockerHub,
-    /// GitHub's ghcr.io, or a GitHub Enterprise Server.
-    GitHub,
-    /// registry.gitlab.com, or a self-managed GitLab.
-    GitLab,
-    /// quay.io, or a Red Hat Quay of one's own.
-    Quay,
-    /// Scaleway's regional registries.
-    Scaleway,
-    /// DigitalOcean's registry.
-    DigitalOcean,
-    /// Google Artifact Registry and gcr.io.
-    GoogleArtifactRegistry,
-    /// Amazon ECR, private or public; the value is a token or password as it is.
-    ECR,
-    /// Azure Container Registry; the value is a token or password as it is.
-    ACR,
-    /// A Harbor.
-    Harbor,
-    /// Any other registry.
-    Custom,
-}
-
-/// Details for Quay.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct QuayRegistry {
-    /// The organisation or user that owns the images.
-    #[schemars(length(min = 2, max = 255), regex(pattern = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$"))]
-    pub namespace: String,
-}
-
-/// Details for Scaleway.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ScalewayRegistry {
-    /// The region; gives the server `rg.<region>.scw.cloud`.
-    pub region: ScalewayRegion,
-    /// The registry namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$"))]
-    pub namespace: Option<String>,
-}
-
-/// Regions with a Scaleway registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ScalewayRegion {
-    /// Paris.
-    #[serde(rename = "fr-par")]
-    FrPar,
-    /// Amsterdam.
-    #[serde(rename = "nl-ams")]
-    NlAms,
-    /// Warsaw.
-    #[serde(rename = "pl-waw")]
-    PlWaw,
-}
-
-/// Details for DigitalOcean.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DigitalOceanRegistry {
-    /// The registry's name, the first part of the image path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9][a-z0-9-]*$"))]
-    pub registry: Option<String>,
-}
-
-/// Details for Amazon ECR; give the server `<account>.dkr.ecr.<region>.amazonaws.com`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EcrRegistry {
-    /// The AWS account, 12 digits.
-    #[schemars(length(min = 12, max = 12), regex(pattern = r"^[0-9]{12}$"))]
-    pub account_id: String,
-    /// The AWS region, such as eu-central-1.
-    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]{2}(-[a-z]+)+-[0-9]+$"))]
-    pub region: String,
-}
-
-/// Details for Azure Container Registry; give the server `<registry>.azurecr.io`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AcrRegistry {
-    /// The registry's name.
-    #[schemars(length(min = 5, max = 63), regex(pattern = r"^[A-Za-z0-9-]+$"))]
-    pub registry: String,
-}
-
-/// Details for Google Artifact Registry; give the server `<location>-docker.pkg.dev`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GoogleArtifactRegistry {
-    /// A region or multi-region, such as europe-west3 or europe.
-    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]+(-[a-z]+[0-9]+)?$"))]
-    pub location: String,
 }
 
 /// A Secret in the namespace of the credential, and where in it the values are. There is no

@@ -131,14 +131,17 @@ fn manifests() -> Result<Vec<(String, String)>> {
     Ok(found)
 }
 
-/// Whole objects among the examples of docs/members.md.
+/// Whole objects among the examples of the documentation.
 fn in_docs() -> Result<Vec<(String, String)>> {
-    let file = "docs/members.md";
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;
-    let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let whole: Vec<_> = blocks.filter(|block| block.contains("kind: ")).map(str::to_owned).collect();
-    assert!(!whole.is_empty(), "no examples in {file}");
-    Ok(whole.into_iter().map(|yaml| (file.to_owned(), yaml)).collect())
+    let mut found = Vec::new();
+    for file in ["docs/members.md", "docs/providers.md"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;
+        let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let whole: Vec<_> = blocks.filter(|block| block.contains("kind: ")).map(str::to_owned).collect();
+        assert!(!whole.is_empty(), "no examples in {file}");
+        found.extend(whole.into_iter().map(|yaml| (file.to_owned(), yaml)));
+    }
+    Ok(found)
 }
 
 fn is_ours(object: &DynamicObject) -> bool {

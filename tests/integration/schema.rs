@@ -5,6 +5,7 @@ mod kinds;
 mod login;
 mod member;
 mod policy;
+mod ratchet;
 mod registry;
 mod shape;
 mod target;

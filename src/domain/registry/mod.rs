@@ -7,3 +7,6 @@ mod facts;
 pub(crate) mod kubelet;
 
 pub(crate) use facts::{api_server, default_username, region, registry, sample_image};
+
+#[cfg(test)]
+mod key_tests;

@@ -30,13 +30,13 @@ async fn a_credential_prints_what_an_engineer_on_call_asks() -> Result<()> {
     test.policy().await?;
     let targets = test.targets(2).await?;
     test.source("src", json!({"username": "acme+ci", "password": "the-password"})).await?;
-    let spec = json!({"provider": "Quay", "secretRef": {"name": "src"}, "target": test.selector()});
+    let spec = json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}, "target": test.selector()});
     test.credential("quay", spec).await?;
     test.wait_ready("quay", 1).await?;
     test.pod(&targets[0], "app", "quay").await?;
 
     let path = format!("/apis/claviger.dev/v1alpha1/namespaces/{}/registrycredentials", test.home.name);
-    let expected = json!(["quay", "Quay", "quay.io", "True", "2/2", "1/1", 1]);
+    let expected = json!(["quay", "Quay", "quay.io/acme", "True", "2/2", "1/1", 1]);
     let seen = wait_for(DEADLINE, "the printed row", async || {
         let table = table(&test.client, &path).await.map_err(|e| e.to_string())?;
         let cells = table["rows"][0]["cells"].as_array().cloned().unwrap_or_default();

@@ -98,6 +98,22 @@ async fn robots_of_quay_belong_to_their_namespace() -> Result<()> {
 }
 
 #[tokio::test]
+async fn users_of_oracle_belong_to_a_tenancy() -> Result<()> {
+    const OF: &[&str] = &["spec.username", "must be <tenancy-namespace>/<user>"];
+    let user = |name: &str| json!({"username": name});
+    let cases: Vec<Case<'_>> = vec![
+        ("of the Secret", json!({}), ACCEPTED),
+        ("user", user("acmens/jane@example.com"), ACCEPTED),
+        ("of a domain", user("acmens/OracleIdentityCloudService/jane@example.com"), ACCEPTED),
+        ("without its tenancy", user("jane@example.com"), OF),
+        ("tenancy alone", user("acmens/"), OF),
+        ("user alone", user("/jane"), OF),
+    ];
+    let oracle = json!({"provider": "OCIR", "server": "fra.ocir.io", "secretRef": {"name": "src"}});
+    registry_credential(oracle).check(&cases).await
+}
+
+#[tokio::test]
 async fn a_source_is_a_secret_of_the_own_namespace() -> Result<()> {
     const NAME: &[&str] = &["spec.secretRef.name", "must be a valid Secret name"];
     let name = |name: &str| json!({"secretRef": {"name": name}});

@@ -1,0 +1,114 @@
+//! Who runs a registry, and what is special to each.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Who runs a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Provider {
+    /// Docker Hub.
+    DockerHub,
+    /// GitHub's ghcr.io, or a GitHub Enterprise Server.
+    GitHub,
+    /// registry.gitlab.com, or a self-managed GitLab.
+    GitLab,
+    /// quay.io, or a Red Hat Quay of one's own.
+    Quay,
+    /// Scaleway's regional registries.
+    Scaleway,
+    /// DigitalOcean's registry.
+    DigitalOcean,
+    /// Google Artifact Registry and gcr.io.
+    GoogleArtifactRegistry,
+    /// Amazon ECR; the value is a token or password as it is.
+    ECR,
+    /// Amazon ECR Public, public.ecr.aws; the value is a token or password as it is.
+    ECRPublic,
+    /// Azure Container Registry; the value is a token or password as it is.
+    ACR,
+    /// A Harbor.
+    Harbor,
+    /// Oracle Cloud Infrastructure Registry.
+    OCIR,
+    /// IBM Cloud Container Registry, icr.io.
+    IBM,
+    /// NVIDIA NGC, nvcr.io.
+    NVIDIA,
+    /// Any other registry.
+    Custom,
+}
+
+/// Details for Quay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QuayRegistry {
+    /// The organisation or user that owns the images.
+    #[schemars(length(min = 2, max = 255), regex(pattern = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$"))]
+    pub namespace: String,
+}
+
+/// Details for Scaleway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalewayRegistry {
+    /// The region; gives the server `rg.<region>.scw.cloud`.
+    pub region: ScalewayRegion,
+    /// The registry namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$"))]
+    pub namespace: Option<String>,
+}
+
+/// Regions with a Scaleway registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ScalewayRegion {
+    /// Paris.
+    #[serde(rename = "fr-par")]
+    FrPar,
+    /// Amsterdam.
+    #[serde(rename = "nl-ams")]
+    NlAms,
+    /// Warsaw.
+    #[serde(rename = "pl-waw")]
+    PlWaw,
+}
+
+/// Details for DigitalOcean.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DigitalOceanRegistry {
+    /// The registry's name, the first part of the image path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]+(?:-+[a-z0-9]+)*$"))]
+    pub registry: Option<String>,
+}
+
+/// Details for Amazon ECR; give the server `<account>.dkr.ecr.<region>.amazonaws.com`, in the domain of the region's partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EcrRegistry {
+    /// The AWS account, 12 digits.
+    #[schemars(length(min = 12, max = 12), regex(pattern = r"^[0-9]{12}$"))]
+    pub account_id: String,
+    /// The AWS region, such as eu-central-1.
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]{2,4}(-[a-z]+)+-[0-9]+$"))]
+    pub region: String,
+}
+
+/// Details for Azure Container Registry; give the server `<registry>.azurecr.io`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AcrRegistry {
+    /// The registry's name.
+    #[schemars(length(min = 5, max = 63), regex(pattern = r"^[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*$"))]
+    pub registry: String,
+}
+
+/// Details for Google Artifact Registry; give the server `<location>-docker.pkg.dev`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GoogleArtifactRegistry {
+    /// A region or multi-region, such as europe-west3 or europe.
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]+(-[a-z]+[0-9]+)?$"))]
+    pub location: String,
+}
