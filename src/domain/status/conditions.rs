@@ -357,11 +357,11 @@ fn progress(
         }
         SourceState::Resolved(_) | SourceState::NotRead | SourceState::Hashing { .. } => {}
     }
-    if seen.is_pending() {
-        return busy(Reason::Progressing, &synced.message);
-    }
     if let Some(refused) = refused {
         return stalled(refused.reason, &refused.message);
+    }
+    if seen.is_pending() {
+        return busy(Reason::Progressing, &synced.message);
     }
     if seen.is_retrying() {
         return busy(Reason::Retrying, &synced.message);

@@ -50,8 +50,11 @@ pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option
                 })
             };
             let refused = of(ConditionStatus::False).map(|verdict| {
-                let kept =
-                    if *is_held { "; the Secrets keep the last value that was not refused" } else { "" };
+                let kept = match (is_held, &desired.secret) {
+                    (true, Some(_)) => "; the Secrets keep the last value that was not refused",
+                    (true, None) => "; nothing is distributed yet",
+                    (false, _) => "",
+                };
                 Verdict { message: format!("{}{kept}", verdict.message), ..verdict }
             });
             refused

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{BAD, GOOD, USER, login, spec, trust};
 use crate::{
-    checks::{SOON, merge, stays_absent, wait_stalled},
+    checks::{SOON, merge, stays_absent},
     lab::Lab,
     scenario::Scenario,
     support::{
@@ -35,12 +35,12 @@ async fn the_copies_keep_the_last_value_that_was_not_refused_also_over_a_restart
     login(&test, "src", BAD).await?;
     let operator = lab.operator()?.start().await?;
     let mut spec = spec(&server, "src", json!({"mode": "Enforce", "caSecretRef": {"name": "registry-ca"}}));
-    spec["target"] = json!({"namespaces": {"selector": test.selector()}});
+    spec["target"] = test.selector();
     test.credential("reg", spec).await?;
     // The first value is refused: nothing is written at all.
     test.wait_condition("reg", "Verified", "False", "AuthenticationFailed").await?;
     test.wait_condition("reg", "Ready", "False", "AuthenticationFailed").await?;
-    wait_stalled(&test, "reg", "AuthenticationFailed").await?;
+    test.wait_condition("reg", "Stalled", "True", "AuthenticationFailed").await?;
     stays_absent(&test, &targets[0], "reg").await?;
     set_password(&test, GOOD).await?;
     test.wait_ready("reg", 1).await?;

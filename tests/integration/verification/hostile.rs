@@ -74,7 +74,7 @@ async fn addresses_inside_of_the_network_are_not_asked() -> Result<()> {
         ("name", format!("localhost:{port}")),
         ("number", format!("2130706433:{port}")),
         ("ipv6", format!("[::1]:{port}")),
-        ("mapped", format!("[::ffff:127.0.0.1]:{port}")),
+        ("mapped", format!("[::ffff:7f00:1]:{port}")),
         ("metadata", "169.254.169.254".to_owned()),
         ("service", "10.96.0.1".to_owned()),
     ] {
@@ -187,8 +187,9 @@ async fn registries_that_never_answer_hold_up_no_other_namespace() -> Result<()>
     let _operator = lab.operator()?.start().await?;
     for n in 0..60 {
         let name = format!("reg-{n}");
-        hostile.source(&name, json!({"username": "u", "password": format!("password-{n}")})).await?;
-        hostile.credential(&name, spec(&silent.address(), &name, json!({}))).await?;
+        let source = format!("login-{n}");
+        hostile.source(&source, json!({"username": "u", "password": format!("password-{n}")})).await?;
+        hostile.credential(&name, spec(&silent.address(), &source, json!({}))).await?;
     }
     wait_for(SOON, "many to wait", async || {
         let waiting = silent.requests().len();

@@ -20,11 +20,12 @@ async fn what_was_verified_within_its_interval_is_not_asked_again() -> Result<()
     let registry = Registry::start(Auth::Htpasswd(&[(USER, GOOD)]), None).await?;
     let lab = Lab::start().await?;
     let test = lab.scenario().await?;
-    login(&test, "good", GOOD).await?;
-    login(&test, "bad", BAD).await?;
+    login(&test, "good-login", GOOD).await?;
+    login(&test, "bad-login", BAD).await?;
     let operator = lab.operator()?.start().await?;
     for (name, mode) in [("good", "Enforce"), ("bad", "Warn")] {
-        test.credential(name, spec(registry.address(), name, json!({"mode": mode}))).await?;
+        test.credential(name, spec(registry.address(), &format!("{name}-login"), json!({"mode": mode})))
+            .await?;
     }
     test.wait_condition("good", "Verified", "True", "Authenticated").await?;
     test.wait_condition("bad", "Verified", "False", "AuthenticationFailed").await?;
