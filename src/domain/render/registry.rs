@@ -50,8 +50,8 @@ impl CredentialSpec for RegistryCredentialSpec {
     }
 
     fn logins(&self, inputs: Inputs<'_>) -> Result<Vec<verification::Login>, SourceError> {
-        let user = user(self, inputs.source(&self.secret_ref.name)?)?;
-        Ok(vec![probe::login(self, user, inputs)])
+        let User { username, password, .. } = user(self, inputs.source(&self.secret_ref.name)?)?;
+        Ok(vec![probe::login(self, username, password, inputs)])
     }
 
     fn details(

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
-use super::User;
 use crate::{
     api::{Provider, RegistryCredentialSpec, RegistryStatus, VerificationMode},
     domain::{
@@ -36,7 +36,12 @@ fn duration(text: &str) -> Option<Duration> {
     text.parse::<SignedDuration>().ok()?.try_into().ok()
 }
 
-pub(super) fn login(spec: &RegistryCredentialSpec, user: User, inputs: Inputs<'_>) -> Login {
+pub(super) fn login(
+    spec: &RegistryCredentialSpec,
+    username: Zeroizing<String>,
+    password: Zeroizing<String>,
+    inputs: Inputs<'_>,
+) -> Login {
     let registry = registry(spec);
     let asked = spec.verification.as_ref();
     let repository = asked.and_then(|asked| asked.repository.as_deref()).map(|repository| {
@@ -55,8 +60,8 @@ pub(super) fn login(spec: &RegistryCredentialSpec, user: User, inputs: Inputs<'_
     Login {
         server: api_server(&registry),
         key: registry.key,
-        username: user.username,
-        password: user.password,
+        username,
+        password,
         repository,
         authorities,
         scaleway: scaleway.and_then(|block| Some((region(block.region), block.namespace.clone()?))),

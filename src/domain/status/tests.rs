@@ -20,6 +20,7 @@ use crate::{
 
 mod clusters;
 mod limits;
+mod verified;
 
 fn time(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()

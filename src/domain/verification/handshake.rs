@@ -6,56 +6,16 @@
 
 use std::{mem, sync::Arc};
 
-use zeroize::Zeroizing;
-
 use super::{
     address::Reach,
     login::Login,
     outcome::{Answer, NoAnswer, Outcome},
     realm::{Challenge, Realm, token},
+    request::{Authorization, Method, Request, Token},
     scaleway,
     server::{RegistryAccess, Scheme, Server},
 };
 use crate::domain::reason::Reason;
-
-/// One request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
-    pub scheme: Scheme,
-    pub server: Server,
-    /// Which addresses the server may have.
-    pub reach: Reach,
-    pub method: Method,
-    pub path: String,
-    pub authorization: Authorization,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Method {
-    Get,
-    Head,
-}
-
-/// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Authorization {
-    Nobody,
-    /// The login.
-    Basic,
-    Bearer(Token),
-    /// The password, as Scaleway's API wants it.
-    AuthToken,
-}
-
-/// A token of a token server.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Token(pub Zeroizing<String>);
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[token]")
-    }
-}
 
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]

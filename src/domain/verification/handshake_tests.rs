@@ -1,5 +1,7 @@
 //! What each registry answers, as its documentation, its source or a public record has it. Nothing of it was asked live.
 
+use zeroize::Zeroizing;
+
 use super::*;
 use crate::domain::condition::ConditionStatus;
 

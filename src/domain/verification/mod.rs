@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`login`] | one login at one registry |
 //! | [`server`], [`address`] | which servers may be asked, and which addresses they may have |
-//! | [`handshake`], [`realm`], [`scaleway`] | how a login is tried, request by request |
+//! | [`handshake`], [`request`], [`realm`], [`scaleway`] | how a login is tried, request by request |
 //! | [`outcome`] | what came of it |
 //! | [`state`] | what is known of a credential, whether its value may be distributed, and when it is tried again |
 
@@ -13,14 +13,16 @@ mod handshake;
 mod login;
 mod outcome;
 mod realm;
+mod request;
 mod scaleway;
 mod server;
 mod state;
 
 pub(crate) use address::Reach;
-pub(crate) use handshake::{Authorization, Handshake, Method, Request, Step};
+pub(crate) use handshake::{Handshake, Step};
 pub(crate) use login::{Login, MissingAuthorities};
 pub(crate) use outcome::{Answer, NoAnswer, Outcome};
+pub(crate) use request::{Authorization, Method, Request};
 pub use server::{RegistryAccess, ServerPatterns};
 pub(crate) use server::{Scheme, Server};
 pub(crate) use state::{Found, Gate, Probe, Rules, Verification, gate, next_probe};

@@ -13,7 +13,7 @@ pub(crate) struct Outcome {
     pub reason: Reason,
     /// What was found, in a sentence. Nothing in it is foreign text.
     pub message: String,
-    pub http_status: Option<u16>,
+    pub http_status: Option<i32>,
     pub code: Option<ErrorCode>,
     /// How long the registry asks to be left alone.
     pub retry_after: Option<Duration>,
@@ -48,7 +48,7 @@ impl Outcome {
     /// Of an answer.
     pub fn answered(reason: Reason, message: &str, answer: &Answer) -> Self {
         let code = ErrorCode::read(answer.body.expose());
-        Self { http_status: Some(answer.status), code, ..Self::new(reason, message) }
+        Self { http_status: Some(answer.status.into()), code, ..Self::new(reason, message) }
     }
 
     /// What condition `Verified` says: `False` is a refusal by the registry, and nothing else is.

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::{
     address::Reach,
-    handshake::{Authorization, Method, Request},
     outcome::{Answer, FoundNamespace, Outcome},
+    request::{Authorization, Method, Request},
     server::{Scheme, Server},
 };
 use crate::domain::reason::Reason;

@@ -183,7 +183,7 @@ async fn what_does_not_exist_is_named() -> Result<()> {
         ("token", json!({"token": "inline"})),
         ("insecure", json!({"insecure": true})),
         // Of the design, but not of this version: taking them and doing nothing would be a lie.
-        ("verification", json!({"verification": {"mode": "Enforce"}})),
+        ("verify", json!({"verify": {"mode": "Enforce"}})),
         ("default", json!({"default": {"enabled": true}})),
     ];
     for (field, change) in unknown {
