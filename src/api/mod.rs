@@ -9,6 +9,7 @@ mod member;
 mod policy;
 mod providers;
 mod registry;
+mod registry_login;
 mod status;
 mod target;
 mod tls;
@@ -29,10 +30,8 @@ pub use providers::{
     AcrRegistry, DigitalOceanRegistry, EcrRegistry, GoogleArtifactRegistry, Provider, QuayRegistry,
     ScalewayRegion, ScalewayRegistry,
 };
-pub use registry::{
-    KeyScope, RegistryCredential, RegistryCredentialSpec, RegistryCredentialStatus, RegistryStatus,
-    SecretReference,
-};
+pub use registry::{RegistryCredential, RegistryCredentialSpec, RegistryCredentialStatus, RegistryStatus};
+pub use registry_login::{KeyScope, RegistryLogin, SecretReference};
 pub use status::{
     ClusterState, ClusterStatus, CredentialStatus, NamespaceCounts, Reference, References, Summary,
     SyncStatus, TargetFailure,
@@ -115,6 +114,9 @@ fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
     for root in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
         tidy(root);
+        if let Some(spec) = root.properties.as_mut().and_then(|properties| properties.get_mut("spec")) {
+            registry::finish(spec);
+        }
         if let Some(status) = root.properties.as_mut().and_then(|properties| properties.get_mut("status")) {
             // kstatus calls an object without any status current: `kubectl wait`, Helm and Flux
             // would not wait for a fresh one.

@@ -76,7 +76,7 @@ impl Verifications {
         self.verifier.is_none()
     }
 
-    /// What is known of the logins of a credential, which are tried from now on, every `interval`; those that it had
+    /// What is known of the logins of a credential, which are tried from now on, as often as each wants; those that it had
     /// before are not tried for it any more. `recorded` is what was found out in another process; `anew` says that a
     /// person wants to know.
     pub fn look(
@@ -84,7 +84,6 @@ impl Verifications {
         id: &CredentialId,
         provider: &str,
         logins: &[Arc<Login>],
-        interval: Duration,
         recorded: impl Fn(&Login) -> Option<Found>,
         anew: bool,
     ) -> Vec<Option<Found>> {
@@ -95,6 +94,7 @@ impl Verifications {
         let now = Instant::now();
         let mut found = Vec::with_capacity(ids.len());
         for (id_of_login, login) in ids.iter().zip(logins) {
+            let interval = login.rules.interval;
             let check = state.checks.entry(*id_of_login).or_insert_with(|| Check {
                 login: login.clone(),
                 account: login.account(&self.fingerprints),

@@ -100,6 +100,8 @@ pub struct Content {
     pub notes: Vec<String>,
     /// When it is valid, where it is for a time only.
     pub validity: Option<Validity>,
+    /// Parts that the source should give and does not, by their names: what was distributed of them last stays.
+    pub missing: BTreeMap<String, SourceError>,
 }
 
 /// All types of Secrets that are produced.
@@ -120,7 +122,8 @@ impl Content {
     /// A content that is read back from a copy; `None` when no kind produces Secrets of that type.
     pub fn from_copy(copy: SourceSecret, validity: Option<Validity>) -> Option<Self> {
         let type_ = produced_type(&copy.type_)?;
-        Some(Self { type_, data: copy.data, warnings: Vec::new(), notes: Vec::new(), validity })
+        let (warnings, notes, missing) = Default::default();
+        Some(Self { type_, data: copy.data, warnings, notes, validity, missing })
     }
 }
 
@@ -157,11 +160,26 @@ pub struct SourceError {
     message: String,
     /// When it is valid, where that is what is wrong.
     pub validity: Option<Validity>,
+    /// Whether it is wrong with a part, so that the rest is distributed.
+    pub is_partial: bool,
 }
 
 impl SourceError {
     fn new(reason: Reason, message: String) -> Self {
-        Self { reason, message, validity: None }
+        Self { reason, message, validity: None, is_partial: false }
+    }
+
+    /// That it is wrong with a part, which is written in the spec at `place`.
+    pub fn of_part(self, place: &str) -> Self {
+        Self { message: format!("`spec.{place}`: {}", self.message), is_partial: true, ..self }
+    }
+
+    /// Two parts are the same.
+    pub fn duplicate(what: &str) -> Self {
+        Self::new(
+            Reason::InvalidFormat,
+            format!("{what} is given twice; remove one of them, or set `keyScope: Path`"),
+        )
     }
 
     /// There is no such Secret.

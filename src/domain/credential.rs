@@ -1,14 +1,18 @@
 //! What the engine needs to know of a kind of credential.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde_json::{Map, Value};
 
 use super::{
+    SecretBytes,
     content::{Content, Inputs, SourceError},
     hashes::Password,
     validity::Validity,
-    verification::{Login, Rules, Verification},
+    verification::{Login, Verification},
 };
 use crate::api::{CredentialStatus, Target};
 
@@ -41,17 +45,26 @@ pub(crate) trait CredentialSpec: fmt::Debug + Send + Sync {
     /// Says what is wrong with which source Secret, without ever quoting a value of it.
     fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError>;
 
-    /// Whether and how often the credential is tried at what it is for; `None` for kinds that nothing can be asked about.
-    fn verification(&self) -> Option<Rules> {
-        None
+    /// Whether it can be tried what the credential is for.
+    fn is_verifiable(&self) -> bool {
+        false
     }
 
-    /// The logins to try.
-    ///
-    /// # Errors
-    /// As [`CredentialSpec::render`].
-    fn logins(&self, _inputs: Inputs<'_>) -> Result<Vec<Login>, SourceError> {
-        Ok(Vec::new())
+    /// The logins to try, of the parts that the source gives.
+    fn logins(&self, _inputs: Inputs<'_>) -> Vec<Login> {
+        Vec::new()
+    }
+
+    /// The parts of a content that are accepted or held back each by itself, by their names; none for kinds whose content
+    /// is one.
+    fn parts(&self, _content: &Content) -> BTreeMap<String, SecretBytes> {
+        BTreeMap::new()
+    }
+
+    /// A content of which some parts are those of another one, or left out where that has none; `None` when nothing is
+    /// left of it, or it has no parts.
+    fn compose(&self, _content: &Content, _kept: &BTreeSet<&str>, _of: &Content) -> Option<Content> {
+        None
     }
 
     /// Fields of the status that only this kind has. `content` is what was accepted last, if anything was, and

@@ -1,9 +1,12 @@
 //! What one credential wants, everywhere: the value that the credential loop leaves for the others.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
-    content::{Content, SourceError},
+    content::{Content, Data, SourceError},
     identity::{CredentialId, OwnerId},
     removal::Removal,
     rendered::RenderedSecret,
@@ -109,13 +112,23 @@ pub(crate) enum SourceState {
     UnreadableSpec(String),
 }
 
-/// The content that goes to the clusters: the candidate that the source gave where it was accepted, else the last
-/// good one.
+/// The content that goes to the clusters: the candidate that the source gave, where it was accepted, else the last good
+/// one. Parts that are `held` back, or missing, are those of the last good one; see
+/// [`super::credential::CredentialSpec::compose`].
 pub(crate) fn accepted(
     candidate: Option<&Result<Arc<Content>, SourceError>>,
+    held: &BTreeSet<String>,
     last_good: Option<&Arc<Content>>,
+    compose: impl FnOnce(&Content, &BTreeSet<&str>, &Content) -> Option<Content>,
 ) -> Option<Arc<Content>> {
-    candidate.and_then(|candidate| candidate.as_ref().ok()).or(last_good).cloned()
+    let Some(Ok(candidate)) = candidate else { return last_good.cloned() };
+    let kept: BTreeSet<&str> = held.iter().chain(candidate.missing.keys()).map(String::as_str).collect();
+    if kept.is_empty() {
+        return Some(candidate.clone());
+    }
+    let nothing = Content { data: Data::new(), ..Content::clone(candidate) };
+    let before = last_good.map_or(&nothing, |good| good);
+    compose(candidate, &kept, before).map(Arc::new).or_else(|| last_good.cloned())
 }
 
 #[cfg(test)]
@@ -132,14 +145,21 @@ mod tests {
                 warnings: Vec::new(),
                 notes: Vec::new(),
                 validity: None,
+                missing: BTreeMap::new(),
             })
         };
         let (good, new) = (content("a"), content("b"));
         let missing = || Err(SourceError::not_found("src"));
-        assert_eq!(accepted(Some(&Ok(new.clone())), Some(&good)), Some(new));
-        assert_eq!(accepted(Some(&missing()), Some(&good)), Some(good.clone()));
-        assert_eq!(accepted(None, Some(&good)), Some(good));
-        assert_eq!(accepted(Some(&missing()), None), None);
+        let none = BTreeSet::new();
+        let accepted =
+            |candidate: Option<&_>, held, last_good| accepted(candidate, held, last_good, |_, _, _| None);
+        assert_eq!(accepted(Some(&Ok(new.clone())), &none, Some(&good)), Some(new.clone()));
+        assert_eq!(accepted(Some(&missing()), &none, Some(&good)), Some(good.clone()));
+        assert_eq!(accepted(None, &none, Some(&good)), Some(good.clone()));
+        assert_eq!(accepted(Some(&missing()), &none, None), None);
+        let held = BTreeSet::from(["a".to_owned()]);
+        assert_eq!(accepted(Some(&Ok(new.clone())), &held, Some(&good)), Some(good.clone()));
+        assert_eq!(accepted(Some(&Ok(new)), &held, None), None);
     }
 
     #[test]

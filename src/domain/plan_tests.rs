@@ -106,6 +106,7 @@ impl Want<'_> {
             warnings: Vec::new(),
             notes: Vec::new(),
             validity: None,
+            missing: BTreeMap::new(),
         });
         let secret = self.content.map(|text| {
             let hub = Arc::new(Hub::new("hub", []));

@@ -70,7 +70,7 @@ fn holds(spec: &RegistryCredentialSpec, content: &Content, input: usize) -> Resu
     let file: Value = serde_json::from_slice(bytes).expect("JSON");
     let auths = file["auths"].as_object().expect("auths");
     let (key, login) = auths.iter().next().expect("a login");
-    let wanted = registry(spec);
+    let wanted = registry(&spec.login);
     prop_assert!(auths.len() == 1 && *key == wanted.key && kubelet::matches(key, &sample_image(&wanted)));
     let text = |field: &str| login[field].as_str().unwrap_or_default();
     let decoded = STANDARD.decode(text("auth")).expect("base64");

@@ -1,16 +1,17 @@
 //! Answers of registries and token servers, which a tenant names, and flags that say which may be asked.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::{CANARY, check, generate};
+use crate::api::VerificationMode;
 use crate::domain::{
     schedule::MAX_REGISTRY_REQUESTS,
     verification::{
-        Answer, Authorization, Handshake, Login, RegistryAccess, Request, Scheme, Server, ServerPatterns,
-        Step,
+        Answer, Authorization, Handshake, Login, RegistryAccess, Request, Rules, Scheme, Server,
+        ServerPatterns, Step,
     },
 };
 
@@ -55,6 +56,7 @@ fn answers_of_registries_end_in_an_outcome() {
         let server = Server::parse("registry.example.com").unwrap();
         let login = Login {
             key: "registry.example.com".to_owned(),
+            rules: Rules { mode: VerificationMode::Enforce, interval: Duration::ZERO },
             server: server.clone(),
             username: Zeroizing::new("user".to_owned()),
             password: Zeroizing::new(CANARY.to_owned()),

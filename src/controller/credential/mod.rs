@@ -5,7 +5,7 @@ mod source;
 mod verification;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -36,7 +36,7 @@ use crate::{
         selection::{NamespaceMatcher, canonical, lists_cluster},
         targets::{ClusterTargets, Verdict},
         validity::Validity,
-        verification::Gate,
+        verification::Verification,
     },
     queue::Next,
     telemetry::Outcome,
@@ -137,11 +137,19 @@ impl CredentialLoop {
         let copies = copies(&members, id);
         let permitted = is_permitted_anywhere(&members, &clusters);
         let anew = self.resolve_source(declared, spec, memory, permitted, &copies, now).await;
-        let (verification, gate) = self.verify(declared, spec, memory, &copies, anew);
-        self.recall(declared, memory, gate, &copies).await;
-
+        let mut verification = self.verify(declared, spec, memory, &copies, anew);
+        if self.recall(declared, memory, verification.as_ref(), &copies).await {
+            verification = self.verify(declared, spec, memory, &copies, false);
+        }
+        let none = BTreeSet::new();
+        let held = match &verification {
+            Some(Verification::On { held, .. }) => held,
+            _ => &none,
+        };
         let result = memory.candidate.as_ref().map(|candidate| &candidate.result);
-        let content = accepted(result.filter(|_| gate == Gate::Open), memory.last_good.as_ref());
+        let compose =
+            |content: &Content, kept: &BTreeSet<&str>, of: &Content| spec.compose(content, kept, of);
+        let content = accepted(result, held, memory.last_good.as_ref(), compose);
         let recorded = declared.status().and_then(|status| status.revision);
         let revision = match &content {
             Some(content) => {
@@ -160,7 +168,10 @@ impl CredentialLoop {
             Arc::new(RenderedSecret::new(id, hub, name, metadata, content, fingerprint))
         });
         let source = match result {
-            Some(Ok(content)) => SourceState::Resolved(content.notes.clone()),
+            Some(Ok(content)) => match content.missing.values().next() {
+                None => SourceState::Resolved(content.notes.clone()),
+                Some(error) => SourceState::Failed(error.clone()),
+            },
             Some(Err(error)) => SourceState::Failed(error.clone()),
             None if memory.hashing.is_some() => SourceState::Hashing { first: !memory.rendered },
             None => SourceState::NotRead,
@@ -256,11 +267,23 @@ impl CredentialLoop {
         asked_anew
     }
 
-    /// Reads the last good content back from copies, where it is needed and not known.
-    async fn recall(&self, declared: &Declared, memory: &mut Memory, gate: Gate, copies: &[CopyDigest]) {
+    /// Reads the last good content back from copies, where it is needed and not known. Returns whether that was so.
+    async fn recall(
+        &self,
+        declared: &Declared,
+        memory: &mut Memory,
+        verification: Option<&Verification>,
+        copies: &[CopyDigest],
+    ) -> bool {
         let context = &self.context;
-        let failed = memory.candidate.as_ref().is_some_and(|candidate| candidate.result.is_err());
-        if (failed || memory.hashing.is_some() || gate != Gate::Open) && memory.last_good.is_none() {
+        let is_whole = |content: &Arc<Content>| content.missing.is_empty();
+        let is_held = matches!(verification, Some(Verification::On { held, .. }) if !held.is_empty());
+        let needed = match &memory.candidate {
+            Some(candidate) => is_held || !candidate.result.as_ref().is_ok_and(is_whole),
+            None => memory.hashing.is_some(),
+        };
+        let recalled = needed && memory.last_good.is_none();
+        if recalled {
             let recorded = declared.status().and_then(|status| status.revision);
             let mut places = read_back::last_good(copies, recorded);
             if memory.hashing.is_some() && copies.iter().any(|copy| copy.revision > recorded) {
@@ -271,6 +294,7 @@ impl CredentialLoop {
             let content = copy.and_then(|copy| Content::from_copy(copy, declared.recorded_validity()));
             memory.last_good = content.map(Arc::new);
         }
+        recalled
     }
 
     /// No password of the credential is hashed any more.

@@ -124,7 +124,7 @@ fn render(
         return Ok(Rendered::Unhashed(unhashed));
     }
     let content = spec.render(Inputs { hashes: hashes.texts(), ..inputs })?;
-    Ok(Rendered::Content(content, spec.logins(inputs)?))
+    Ok(Rendered::Content(content, spec.logins(inputs)))
 }
 
 /// Reads a content back from copies: from `local` where one is there, else from whichever member answers first. No

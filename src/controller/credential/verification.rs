@@ -1,6 +1,6 @@
 //! Whether the value that the source gives works, and whether it may be distributed.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{CredentialLoop, Memory};
 use crate::{
@@ -9,12 +9,13 @@ use crate::{
         credential::CredentialSpec,
         declared::Declared,
         revision::CopyDigest,
-        verification::{Found, Gate, Probe, Rules, Verification, gate},
+        verification::{Found, Login, Probe, Verification, held},
     },
 };
 
 impl CredentialLoop {
-    /// Has the value of the source tried, and says what is known of it. `anew`: a person wants to know.
+    /// Has the values of the source tried, and says what is known of them, and which are held back. `anew`: a person wants
+    /// to know.
     pub(super) fn verify(
         &self,
         declared: &Declared,
@@ -22,44 +23,48 @@ impl CredentialLoop {
         memory: &Memory,
         copies: &[CopyDigest],
         anew: bool,
-    ) -> (Option<Verification>, Gate) {
+    ) -> Option<Verification> {
         let (context, id) = (&self.context, &declared.id);
         let verifications = &context.stores.verifications;
-        let by_operator = verifications.is_off();
         let candidate = memory.candidate.as_ref();
-        let content = candidate.and_then(|candidate| Some((candidate, candidate.result.as_ref().ok()?)));
-        let (rules, (candidate, content)) = match (spec.verification(), content) {
-            (None, _) => return (None, Gate::Open),
-            (Some(rules), Some(content)) if rules.mode != VerificationMode::Off && !by_operator => {
-                (rules, content)
-            }
-            (Some(_), content) => {
-                verifications.forget(&id.owner());
-                return (content.map(|_| Verification::Off { by_operator }), Gate::Open);
-            }
+        let content = candidate.and_then(|candidate| candidate.result.as_ref().ok());
+        let (Some(candidate), Some(content)) = (candidate, content.filter(|_| spec.is_verifiable())) else {
+            verifications.forget(&id.owner());
+            return None;
         };
-        let Rules { mode, interval } = rules;
+        let by_operator = verifications.is_off();
+        let is_tried = |login: &&Arc<Login>| login.rules.mode != VerificationMode::Off && !by_operator;
+        let tried: Vec<Arc<Login>> = candidate.logins.iter().filter(is_tried).cloned().collect();
+        if tried.is_empty() {
+            verifications.forget(&id.owner());
+            return Some(Verification::Off { by_operator });
+        }
         let print = context.fingerprints.of(content.type_, &content.data);
         let status = declared.status();
         // What was found out before a restart is about the revision that has this very content.
         let told = status.and_then(|status| Some((status, status.revision?)));
         let told = told.filter(|(_, revision)| copies.iter().any(|copy| copy.has(Some(*revision), print)));
-        let found = verifications.look(
-            id,
-            &spec.provider(),
-            &candidate.logins,
-            interval,
-            |login| {
-                let (status, revision) = told?;
-                Found::recorded(status, declared.generation(), revision, &login.key)
-            },
-            anew,
-        );
-        let keys = candidate.logins.iter().map(|login| login.key.clone());
-        let probes: Vec<Probe> = keys.zip(found).map(|(key, found)| Probe { key, found }).collect();
-        let is_distributed = memory.last_good.as_ref().is_some_and(|good| good.data == content.data)
+        let recorded = |login: &Login| {
+            let (status, revision) = told?;
+            Found::recorded(status, declared.generation(), revision, &login.key)
+        };
+        let found = verifications.look(id, &spec.provider(), &tried, recorded, anew);
+        let mut found: BTreeMap<&str, Option<Found>> =
+            tried.iter().map(|login| login.key.as_str()).zip(found).collect();
+        let probe = |login: &Arc<Login>| {
+            let found = found.remove(login.key.as_str()).flatten();
+            Probe { key: login.key.clone(), mode: login.rules.mode, found }
+        };
+        let probes: Vec<Probe> = candidate.logins.iter().map(probe).collect();
+        // Mostly all of it is in place, and nothing needs to be looked into.
+        let all = memory.last_good.as_ref().is_some_and(|good| good.data == content.data)
             || copies.iter().any(|copy| copy.content == print);
-        let gate = gate(mode, is_distributed, &probes);
-        (Some(Verification::On { mode, probes, is_held: gate != Gate::Open }), gate)
+        let (now, before) = match &memory.last_good {
+            Some(good) if !all => (spec.parts(content), spec.parts(good)),
+            _ => Default::default(),
+        };
+        let is_same = |key: &str| now.get(key).is_some_and(|value| before.get(key) == Some(value));
+        let held = held(&probes, |key| all || is_same(key));
+        Some(Verification::On { probes, held })
     }
 }

@@ -1,7 +1,7 @@
 //! From the spec of a RegistryCredential to the registry it means.
 
 use crate::{
-    api::{KeyScope, Provider, RegistryCredentialSpec, RegistryStatus, ScalewayRegion},
+    api::{KeyScope, Provider, RegistryLogin, RegistryStatus, ScalewayRegion},
     domain::verification::Server,
 };
 
@@ -34,10 +34,10 @@ const AWS_DOMAINS: [(&str, &str); 6] = [
 
 /// Works out the registry. The schema has made sure that what a provider needs is there; where
 /// it is not, the host is empty.
-pub fn registry(spec: &RegistryCredentialSpec) -> RegistryStatus {
-    let own = || (default_server(spec.provider).to_owned(), None);
+pub fn registry(spec: &RegistryLogin) -> RegistryStatus {
+    let own = || (default_server(spec.provider()).to_owned(), None);
     let (mut host, mut path) = spec.server.as_deref().map_or_else(own, split);
-    match spec.provider {
+    match spec.provider() {
         Provider::Quay => {
             let namespace = spec.quay.as_ref().map(|quay| quay.namespace.clone());
             path = namespace.or(path).or_else(|| robot_owner(spec.username.as_deref()?));

@@ -4,7 +4,7 @@ use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use super::{kubelet, registry, sample_image};
-use crate::api::{RegistryCredentialSpec, RegistryStatus};
+use crate::api::{RegistryLogin, RegistryStatus};
 
 /// Docker Hub, as Docker and go-containerregistry look it up.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
@@ -119,7 +119,7 @@ fn spec() -> impl Strategy<Value = Value> {
 }
 
 /// A valid spec, with `keyScope: Path` where it has a path.
-fn valid() -> impl Strategy<Value = RegistryCredentialSpec> {
+fn valid() -> impl Strategy<Value = RegistryLogin> {
     (spec(), any::<bool>()).prop_map(|(mut spec, scoped)| {
         let server = spec["server"].as_str().is_some_and(|server| server.contains('/'));
         let named = spec["scaleway"]["namespace"].is_string() || spec["digitalOcean"]["registry"].is_string();

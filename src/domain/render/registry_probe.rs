@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::{
-    api::{Provider, RegistryCredentialSpec, RegistryStatus, VerificationMode},
+    api::{Provider, RegistryLogin, RegistryStatus, VerificationMode},
     domain::{
         certificate,
         content::Inputs,
@@ -20,9 +20,9 @@ use crate::{
 /// The largest value of `caSecretRef` that is read, in bytes.
 const MAX_AUTHORITIES: usize = 64 << 10;
 
-pub(super) fn rules(spec: &RegistryCredentialSpec) -> Rules {
+fn rules(spec: &RegistryLogin) -> Rules {
     let asked = spec.verification.as_ref();
-    let mode = asked.and_then(|asked| asked.mode).unwrap_or(match spec.provider {
+    let mode = asked.and_then(|asked| asked.mode).unwrap_or(match spec.provider() {
         // As its own panel does: a key that its API refuses is not stored.
         Provider::Scaleway => VerificationMode::Enforce,
         _ => VerificationMode::Warn,
@@ -37,7 +37,7 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 pub(super) fn login(
-    spec: &RegistryCredentialSpec,
+    spec: &RegistryLogin,
     username: Zeroizing<String>,
     password: Zeroizing<String>,
     inputs: Inputs<'_>,
@@ -46,7 +46,7 @@ pub(super) fn login(
     let asked = spec.verification.as_ref();
     let repository = asked.and_then(|asked| asked.repository.as_deref()).map(|repository| {
         let (name, tag) = repository.split_once(':').unwrap_or((repository, "latest"));
-        let is_official = spec.provider == Provider::DockerHub && !name.contains('/');
+        let is_official = spec.provider() == Provider::DockerHub && !name.contains('/');
         (if is_official { format!("library/{name}") } else { name.to_owned() }, tag.to_owned())
     });
     let authorities = asked.and_then(|asked| asked.ca_secret_ref.as_ref()).map(|reference| {
@@ -58,6 +58,7 @@ pub(super) fn login(
     });
     let scaleway = spec.scaleway.as_ref();
     Login {
+        rules: rules(spec),
         server: api_server(&registry),
         key: registry.key,
         username,
@@ -70,18 +71,19 @@ pub(super) fn login(
 
 /// The registry as it was worked out from the spec, and as the registry itself tells of it.
 pub(super) fn status(
-    spec: &RegistryCredentialSpec,
+    spec: &RegistryLogin,
     verification: Option<&Verification>,
     recorded: &Map<String, Value>,
 ) -> RegistryStatus {
     let registry = registry(spec);
-    let told =
-        recorded.get("registry").and_then(|told| serde_json::from_value::<RegistryStatus>(told.clone()).ok());
+    let several = recorded.get("registries").and_then(Value::as_array);
+    let told = several.into_iter().flatten().chain(recorded.get("registry"));
+    let mut told = told.filter_map(|told| serde_json::from_value::<RegistryStatus>(told.clone()).ok());
     let found = verification
-        .and_then(Verification::namespace)
+        .and_then(|verification| verification.namespace(&registry.key))
         .map(|found| (found.endpoint.clone(), Some(found.id.clone())));
     // It stays known until the registry is another one.
-    let told = told.filter(|told| told.key == registry.key && told.endpoint == registry.endpoint);
+    let told = told.find(|told| told.key == registry.key && told.endpoint == registry.endpoint);
     let (endpoint, namespace_id) =
         found.unwrap_or((registry.endpoint, told.and_then(|told| told.namespace_id)));
     RegistryStatus { endpoint, namespace_id, ..registry }

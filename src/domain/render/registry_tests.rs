@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::domain::reason::Reason;
+use crate::domain::{content::Data, reason::Reason};
 
 fn spec(extra: Value) -> RegistryCredentialSpec {
     let mut full = json!({"provider": "Custom", "server": "reg.example.com", "secretRef": {"name": "src"}});
@@ -24,8 +24,18 @@ fn config(content: &Content) -> Value {
     serde_json::from_slice(content.data[OUTPUT_KEY].expose()).unwrap()
 }
 
+fn rendered(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Content, SourceError> {
+    render(spec, inputs(std::slice::from_ref(secret)))
+}
+
+fn inputs(sources: &[SourceSecret]) -> Inputs<'_> {
+    static NOTHING: Data = Data::new();
+    let now = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
+    Inputs { sources, existing: None, hashes: &NOTHING, now, entropy: &[0; 32] }
+}
+
 fn reason(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> (Reason, String) {
-    let error = render(spec, secret).unwrap_err();
+    let error = rendered(spec, secret).unwrap_err();
     (error.reason, error.to_string())
 }
 
@@ -39,7 +49,7 @@ fn all_three_shapes_give_the_same_file() {
         secret("kubernetes.io/basic-auth", pair),
         secret("kubernetes.io/dockerconfigjson", &[(OUTPUT_KEY, docker)]),
     ] {
-        let content = render(&spec(json!({})), &secret).unwrap();
+        let content = rendered(&spec(json!({})), &secret).unwrap();
         assert_eq!(config(&content), want);
         assert_eq!(content.type_, "kubernetes.io/dockerconfigjson");
     }
@@ -50,7 +60,7 @@ fn the_user_name_comes_from_the_spec_then_the_secret_then_the_provider() {
     let with = secret("Opaque", &[("username", b"from-secret"), ("password", b"0123456789")]);
     let without = secret("Opaque", &[("password", b"0123456789")]);
     let user = |spec: Value, secret: &SourceSecret| {
-        let content = render(&self::spec(spec), secret).unwrap();
+        let content = rendered(&self::spec(spec), secret).unwrap();
         config(&content)["auths"].as_object().unwrap().values().next().unwrap()["username"].clone()
     };
     assert_eq!(user(json!({"username": "from-spec"}), &with), "from-spec");
@@ -64,7 +74,7 @@ fn the_user_name_comes_from_the_spec_then_the_secret_then_the_provider() {
 fn an_email_of_a_docker_config_may_be_escaped() {
     let text = br#"{"auths":{"reg.example.com":{"username":"me","password":"hunter2hunter2","email":"me\u0040example.com"}}}"#;
     let content =
-        render(&spec(json!({})), &secret("kubernetes.io/dockerconfigjson", &[(OUTPUT_KEY, text)])).unwrap();
+        rendered(&spec(json!({})), &secret("kubernetes.io/dockerconfigjson", &[(OUTPUT_KEY, text)])).unwrap();
     assert_eq!(config(&content)["auths"]["reg.example.com"]["email"], "me@example.com");
 }
 
@@ -119,7 +129,7 @@ fn a_missing_entry_names_what_there_is() {
 #[test]
 fn a_short_password_is_a_warning() {
     let content =
-        render(&spec(json!({"username": "me"})), &secret("Opaque", &[("password", b"1234567")])).unwrap();
+        rendered(&spec(json!({"username": "me"})), &secret("Opaque", &[("password", b"1234567")])).unwrap();
     assert_eq!(content.warnings, [Warning::WEAK_PASSWORD]);
 }
 
@@ -128,7 +138,7 @@ proptest! {
     #[test]
     fn what_is_rendered_reads_back(username in "[^:\\p{Cc}]{1,40}", password in "[^\0\r\n]{1,200}") {
         let source = secret("Opaque", &[("username", username.as_bytes()), ("password", password.as_bytes())]);
-        let content = render(&spec(json!({})), &source).unwrap();
+        let content = rendered(&spec(json!({})), &source).unwrap();
         let file = config(&content);
         let entry = &file["auths"]["reg.example.com"];
         let (user, pass) = decode_auth(entry["auth"].as_str().unwrap()).unwrap();
@@ -139,6 +149,95 @@ proptest! {
 
         // And as a source of its own it gives the same file again.
         let again = secret(OUTPUT_TYPE, &[(OUTPUT_KEY, content.data[OUTPUT_KEY].expose())]);
-        prop_assert_eq!(config(&render(&spec(json!({})), &again).unwrap()), file);
+        prop_assert_eq!(config(&rendered(&spec(json!({})), &again).unwrap()), file);
     }
+}
+
+/// Three registries, and who logs in there.
+fn several() -> RegistryCredentialSpec {
+    let entry = |server: &str, source: &str| json!({"provider": "Custom", "server": server, "secretRef": {"name": source}});
+    let registries = [entry("a.example.com", "a"), entry("b.example.com", "b"), entry("c.example.com", "c")];
+    serde_json::from_value(json!({"registries": registries})).unwrap()
+}
+
+fn login(name: &str, password: &str) -> SourceSecret {
+    let pair: &[(&str, &[u8])] = &[("username", b"me"), ("password", password.as_bytes())];
+    SourceSecret { name: name.to_owned(), ..secret("Opaque", pair) }
+}
+
+fn passwords(content: &Content) -> BTreeMap<String, String> {
+    let auths = config(content)["auths"].clone();
+    let auths = auths.as_object().unwrap().iter();
+    auths.map(|(key, entry)| (key.clone(), entry["password"].as_str().unwrap().to_owned())).collect()
+}
+
+fn is(content: &Content, wanted: &[(&str, &str)]) {
+    let wanted = wanted.iter().map(|(key, password)| (format!("{key}.example.com"), (*password).to_owned()));
+    assert_eq!(passwords(content), wanted.collect());
+}
+
+#[test]
+fn several_registries_stand_in_one_file_and_a_bad_one_holds_back_itself_only() {
+    let spec = several();
+    let good = [login("a", "password-a"), login("b", "password-b"), login("c", "password-c")];
+    let first = spec.render(inputs(&good)).unwrap();
+    is(&first, &[("a", "password-a"), ("b", "password-b"), ("c", "password-c")]);
+    assert_eq!(spec.logins(inputs(&good)).len(), 3);
+    assert_eq!(spec.source(), Source::Secrets(vec!["a".into(), "b".into(), "c".into()]));
+
+    // One is gone, another one was changed: what was distributed of the first stays, and the other one is new.
+    let lost = [login("a", "password-a"), login("c", "another-c")];
+    let second = spec.render(inputs(&lost)).unwrap();
+    assert_eq!(second.missing.keys().collect::<Vec<_>>(), ["b.example.com"]);
+    let error = second.missing["b.example.com"].to_string();
+    assert!(error.starts_with("`spec.registries[1]`: Secret 'b' does not exist"), "{error}");
+    let kept = BTreeSet::from(["b.example.com"]);
+    let composed = spec.compose(&second, &kept, &first).unwrap();
+    is(&composed, &[("a", "password-a"), ("b", "password-b"), ("c", "another-c")]);
+    // Nothing was distributed yet: it is left out.
+    let nothing = Content { data: Data::new(), ..first.clone() };
+    is(&spec.compose(&second, &kept, &nothing).unwrap(), &[("a", "password-a"), ("c", "another-c")]);
+    assert_eq!(spec.logins(inputs(&lost)).len(), 2);
+
+    // What is refused stays as it was, too; and nothing is left of a content that is refused as a whole.
+    let third =
+        spec.render(inputs(&[login("a", "wrong-a"), login("b", "new-b"), login("c", "wrong-c")])).unwrap();
+    let refused = BTreeSet::from(["a.example.com", "c.example.com"]);
+    let composed = spec.compose(&third, &refused, &first).unwrap();
+    is(&composed, &[("a", "password-a"), ("b", "new-b"), ("c", "password-c")]);
+    let all = BTreeSet::from(["a.example.com", "b.example.com", "c.example.com"]);
+    assert_eq!(spec.compose(&third, &all, &first), None);
+    // An entry that is not wanted any more does not come back with those that are kept.
+    let two: RegistryCredentialSpec =
+        RegistryCredentialSpec { registries: spec.registries[..2].to_vec(), ..spec.clone() };
+    let fewer = two.render(inputs(&[login("a", "new-a")])).unwrap();
+    is(&two.compose(&fewer, &kept, &first).unwrap(), &[("a", "new-a"), ("b", "password-b")]);
+    // What is put together is what would have been rendered.
+    assert_eq!(spec.compose(&first, &kept, &first).unwrap().data, first.data);
+    assert_eq!(spec.parts(&first).len(), 3);
+}
+
+#[test]
+fn where_no_registry_can_be_used_the_first_error_is_told() {
+    let error = several().render(inputs(&[])).unwrap_err();
+    assert_eq!(error.reason, Reason::SecretNotFound);
+    assert!(error.is_partial && error.to_string().contains("registries[0]"), "{error}");
+}
+
+#[test]
+fn two_entries_with_one_key_are_told_apart() {
+    let mut spec = several();
+    spec.registries[1] = spec.registries[0].clone();
+    let sources = [login("a", "password-a"), login("c", "password-c")];
+    let content = spec.render(inputs(&sources)).unwrap();
+    is(&content, &[("a", "password-a"), ("c", "password-c")]);
+    let [(_, error)] = content.missing.iter().collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(error.reason, Reason::InvalidFormat);
+    assert!(
+        error.to_string().contains("registries[1]") && error.to_string().contains("given twice"),
+        "{error}"
+    );
+    assert_eq!(spec.provider(), "Custom");
+    spec.registries[0].provider = Some(Provider::Quay);
+    assert_eq!(spec.provider(), "Several");
 }

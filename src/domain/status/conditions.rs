@@ -67,7 +67,12 @@ fn source_resolved(seen: &Observation<'_>) -> Verdict {
         }
         SourceState::Failed(error) => {
             let status = if error.is_unreadable() { Unknown } else { False };
-            Verdict::new(status, error.reason, format!("{error}; copies stay as they are"))
+            let what = if error.is_partial {
+                "that part of the Secrets stays as it is"
+            } else {
+                "copies stay as they are"
+            };
+            Verdict::new(status, error.reason, format!("{error}; {what}"))
         }
         SourceState::NotRead => Verdict::new(
             Unknown,

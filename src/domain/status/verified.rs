@@ -9,7 +9,7 @@ use crate::{
         desired::DesiredState,
         reason::Reason,
         schedule::MAX_NAMES,
-        verification::{Outcome, Verification},
+        verification::{Outcome, Probe, Verification},
     },
 };
 
@@ -28,7 +28,7 @@ pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option
         Some(Verification::Off { by_operator: false }) => {
             Some(skipped("the registry is not asked, as `spec.verification.mode` is Off"))
         }
-        Some(Verification::On { probes, is_held, .. }) => {
+        Some(Verification::On { probes, held }) => {
             let found: Vec<&Outcome> =
                 probes.iter().filter_map(|probe| Some(&probe.found.as_ref()?.outcome)).collect();
             let of = |status: ConditionStatus| {
@@ -44,13 +44,14 @@ pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option
                 Some(Verdict::new(status, first.reason, message))
             };
             let waiting = || {
-                let is_waiting = found.len() < probes.len();
+                let is_tried = |probe: &&Probe| probe.mode != VerificationMode::Off;
+                let is_waiting = probes.iter().filter(is_tried).any(|probe| probe.found.is_none());
                 is_waiting.then(|| {
                     Verdict::new(ConditionStatus::Unknown, Reason::Progressing, "the registry is being asked")
                 })
             };
             let refused = of(ConditionStatus::False).map(|verdict| {
-                let kept = match (is_held, &desired.secret) {
+                let kept = match (!held.is_empty(), &desired.secret) {
                     (true, Some(_)) => "; the Secrets keep the last value that was not refused",
                     (true, None) => "; nothing is distributed yet",
                     (false, _) => "",
@@ -67,7 +68,5 @@ pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option
 
 /// Whether the credential is refused, and is not to be called ready then.
 pub(super) fn is_refused(desired: &DesiredState) -> bool {
-    let is_enforced =
-        matches!(desired.verification, Some(Verification::On { mode: VerificationMode::Enforce, .. }));
-    is_enforced && desired.verification.as_ref().is_some_and(|verification| verification.refusal().is_some())
+    desired.verification.as_ref().is_some_and(Verification::is_refused)
 }

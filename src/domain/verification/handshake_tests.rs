@@ -1,13 +1,19 @@
 //! What each registry answers, as its documentation, its source or a public record has it. Nothing of it was asked live.
 
+use std::time::Duration;
+
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::domain::condition::ConditionStatus;
+use crate::{
+    api::VerificationMode,
+    domain::{condition::ConditionStatus, verification::Rules},
+};
 
 fn login(server: &str) -> Login {
     Login {
         key: server.to_owned(),
+        rules: Rules { mode: VerificationMode::Warn, interval: Duration::ZERO },
         server: Server::parse(server).unwrap(),
         username: Zeroizing::new("user".to_owned()),
         password: Zeroizing::new("pass".to_owned()),
@@ -99,10 +105,7 @@ fn docker_hub() {
     assert_eq!(reason(hub(), &until_pull(answer(401, ""))), Reason::AccessDenied);
     let limit = Answer { retry_after: Some("60".to_owned()), ..answer(429, "") };
     let limited = play(hub(), &until_pull(limit));
-    assert_eq!(
-        (limited.reason, limited.retry_after),
-        (Reason::RateLimited, Some(std::time::Duration::from_secs(60)))
-    );
+    assert_eq!((limited.reason, limited.retry_after), (Reason::RateLimited, Some(Duration::from_secs(60))));
 }
 
 /// A wrong token is answered with a 403 by ghcr.io/token, per public records of containerd and docker; the scope of the
@@ -411,7 +414,7 @@ fn no_answer_is_no_refusal() {
         AddressNotAllowed,
         TooLong,
         Broken,
-        Throttled(std::time::Duration::MAX),
+        Throttled(Duration::MAX),
     ] {
         let (mut handshake, _) = Handshake::begin(Arc::new(login("r.example.com")), Arc::default());
         let Step::Done(outcome) = handshake.answered(Err(no_answer)) else { panic!("{no_answer:?}") };

@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::server::Server;
+use super::{server::Server, state::Rules};
 use crate::domain::fingerprint::{Fingerprint, FingerprintKey, encode};
 
 /// One login at one registry, as it is tried there.
@@ -12,6 +12,7 @@ use crate::domain::fingerprint::{Fingerprint, FingerprintKey, encode};
 pub(crate) struct Login {
     /// Its key in `auths`.
     pub key: String,
+    pub rules: Rules,
     /// Where the API of the registry is.
     pub server: Server,
     pub username: Zeroizing<String>,

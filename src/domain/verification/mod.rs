@@ -25,4 +25,4 @@ pub(crate) use outcome::{Answer, NoAnswer, Outcome};
 pub(crate) use request::{Authorization, Method, Request};
 pub use server::{RegistryAccess, ServerPatterns};
 pub(crate) use server::{Scheme, Server};
-pub(crate) use state::{Found, Gate, Probe, Rules, Verification, gate, next_probe};
+pub(crate) use state::{Found, Probe, Rules, Verification, held, next_probe};

@@ -1,6 +1,6 @@
 //! What is known of the logins of a credential, and what follows from it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What a credential asks for.
+/// What a credential asks for, of one login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
     pub mode: VerificationMode,
@@ -35,8 +35,22 @@ pub(crate) struct Found {
 pub(crate) struct Probe {
     /// Its key in `auths`.
     pub key: String,
-    /// `None` while it was not tried yet.
+    pub mode: VerificationMode,
+    /// `None` while it was not tried yet, and for one that is not tried at all.
     pub found: Option<Found>,
+}
+
+impl Probe {
+    /// Whether the value is refused, and is not to be distributed then.
+    fn is_refused(&self) -> bool {
+        let is_refusal = |found: &Found| found.outcome.is_refusal();
+        self.mode == VerificationMode::Enforce && self.found.as_ref().is_some_and(is_refusal)
+    }
+
+    /// Whether it is not known yet what becomes of the value.
+    fn is_awaited(&self) -> bool {
+        self.mode == VerificationMode::Enforce && self.found.is_none()
+    }
 }
 
 /// What is known of the logins of a credential.
@@ -46,38 +60,17 @@ pub(crate) enum Verification {
     Off { by_operator: bool },
     /// They are tried.
     On {
-        mode: VerificationMode,
         probes: Vec<Probe>,
-        /// That the source gives another value than what is distributed: one that was refused, or not tried yet.
-        is_held: bool,
+        /// Keys of logins whose value of the source is not distributed: it was refused, or not tried yet.
+        held: BTreeSet<String>,
     },
 }
 
-/// What becomes of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gate {
-    /// It is distributed.
-    Open,
-    /// It is tried first.
-    Wait,
-    /// It was refused, and goes nowhere.
-    Shut,
-}
-
-/// What becomes of a value that the source gives: only what was definitely refused is held back, and a value that is
+/// Which values that the source gives are held back: only what was definitely refused, or was not tried yet, and what is
 /// distributed already has nothing to be replaced by.
-pub(crate) fn gate(mode: VerificationMode, is_distributed: bool, probes: &[Probe]) -> Gate {
-    if mode != VerificationMode::Enforce || is_distributed {
-        return Gate::Open;
-    }
-    let found = |probe: &Probe| probe.found.as_ref().map(|found| found.outcome.is_refusal());
-    if probes.iter().any(|probe| found(probe) == Some(true)) {
-        Gate::Shut
-    } else if probes.iter().any(|probe| found(probe).is_none()) {
-        Gate::Wait
-    } else {
-        Gate::Open
-    }
+pub(crate) fn held(probes: &[Probe], is_distributed: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let held = probes.iter().filter(|probe| probe.is_refused() || probe.is_awaited());
+    held.filter(|probe| !is_distributed(&probe.key)).map(|probe| probe.key.clone()).collect()
 }
 
 /// How long after an outcome a login is tried again. `in_a_row` counts outcomes of this kind; `jitter` is a random number
@@ -99,25 +92,25 @@ pub(crate) fn next_probe(outcome: &Outcome, in_a_row: u32, interval: Duration, j
 impl Verification {
     /// Whether a value is held back that was not tried yet.
     pub fn is_awaited(&self) -> bool {
-        matches!(self, Self::On { is_held: true, .. }) && self.refusal().is_none()
+        let Self::On { probes, held } = self else { return false };
+        probes.iter().any(|probe| probe.is_awaited() && held.contains(&probe.key))
     }
 
-    /// The first refusal.
-    pub fn refusal(&self) -> Option<&Outcome> {
-        let Self::On { probes, .. } = self else { return None };
-        let mut found = probes.iter().filter_map(|probe| Some(&probe.found.as_ref()?.outcome));
-        found.find(|outcome| outcome.is_refusal())
+    /// Whether a value is refused that is not to be distributed then.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::On { probes, .. } if probes.iter().any(Probe::is_refused))
     }
 
     /// The namespace that a registry has told of.
-    pub fn namespace(&self) -> Option<&FoundNamespace> {
+    pub fn namespace(&self, key: &str) -> Option<&FoundNamespace> {
         let Self::On { probes, .. } = self else { return None };
-        probes.iter().find_map(|probe| probe.found.as_ref()?.outcome.namespace.as_ref())
+        let probe = probes.iter().find(|probe| probe.key == key)?;
+        probe.found.as_ref()?.outcome.namespace.as_ref()
     }
 
     /// What is told of each login. `revision` is that of what is distributed.
     pub fn status(&self, revision: Option<i64>) -> Option<VerificationStatus> {
-        let Self::On { probes, is_held, .. } = self else { return None };
+        let Self::On { probes, held } = self else { return None };
         let told = probes.iter().filter_map(|probe| Some((probe, probe.found.as_ref()?)));
         let logins = told.map(|(probe, Found { outcome, at })| LoginStatus {
             key: probe.key.clone(),
@@ -128,7 +121,7 @@ impl Verification {
             realm: outcome.realm.clone(),
             last_probe_time: Some(Time(*at)),
         });
-        let revision = revision.filter(|_| !is_held);
+        let revision = revision.filter(|_| held.is_empty());
         Some(VerificationStatus { revision, logins: logins.collect() })
     }
 }
@@ -161,32 +154,47 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
-    fn probe(reason: Option<Reason>) -> Probe {
+    fn of(mode: VerificationMode, key: &str, reason: Option<Reason>) -> Probe {
         let at = Timestamp::UNIX_EPOCH;
         let found = reason.map(|reason| Found { outcome: Outcome::new(reason, "m"), at });
-        Probe { key: "quay.io".to_owned(), found }
+        Probe { key: key.to_owned(), mode, found }
+    }
+
+    fn probe(reason: Option<Reason>) -> Probe {
+        of(VerificationMode::Warn, "quay.io", reason)
+    }
+
+    fn on(probe: Probe, is_held: bool) -> Verification {
+        let held = is_held.then(|| probe.key.clone()).into_iter().collect();
+        Verification::On { probes: vec![probe], held }
     }
 
     #[test]
     fn only_a_refusal_holds_a_value_back_and_only_where_that_is_asked_for() {
         use VerificationMode::{Enforce, Warn};
-        for (mode, distributed, reasons, wanted) in [
-            (Enforce, false, &[Some(Reason::Authenticated)][..], Gate::Open),
-            (Enforce, false, &[None], Gate::Wait),
-            (Enforce, false, &[Some(Reason::AuthenticationFailed)], Gate::Shut),
-            (Enforce, false, &[Some(Reason::Authenticated), Some(Reason::AccessDenied)], Gate::Shut),
-            (Enforce, false, &[None, Some(Reason::AccessDenied)], Gate::Shut),
-            (Enforce, false, &[Some(Reason::RegistryUnreachable)], Gate::Open),
-            (Enforce, false, &[Some(Reason::RateLimited)], Gate::Open),
-            (Enforce, false, &[Some(Reason::RealmRejected)], Gate::Open),
-            (Enforce, true, &[Some(Reason::AuthenticationFailed)], Gate::Open),
-            (Warn, false, &[Some(Reason::AuthenticationFailed)], Gate::Open),
-            (Warn, false, &[None], Gate::Open),
-            (Enforce, false, &[], Gate::Open),
+        for (mode, distributed, reason, wanted) in [
+            (Enforce, false, Some(Reason::Authenticated), false),
+            (Enforce, false, None, true),
+            (Enforce, false, Some(Reason::AuthenticationFailed), true),
+            (Enforce, false, Some(Reason::RegistryUnreachable), false),
+            (Enforce, false, Some(Reason::RateLimited), false),
+            (Enforce, false, Some(Reason::RealmRejected), false),
+            (Enforce, true, Some(Reason::AuthenticationFailed), false),
+            (Enforce, true, None, false),
+            (Warn, false, Some(Reason::AuthenticationFailed), false),
+            (Warn, false, None, false),
         ] {
-            let probes: Vec<Probe> = reasons.iter().map(|reason| probe(*reason)).collect();
-            assert_eq!(gate(mode, distributed, &probes), wanted, "{mode:?} {distributed} {reasons:?}");
+            let held = held(&[of(mode, "quay.io", reason)], |_| distributed);
+            assert_eq!(!held.is_empty(), wanted, "{mode:?} {distributed} {reason:?}");
         }
+        let several = [
+            of(Enforce, "a.io", Some(Reason::Authenticated)),
+            of(Enforce, "b.io", Some(Reason::AccessDenied)),
+            of(Warn, "c.io", Some(Reason::AccessDenied)),
+            of(Enforce, "d.io", None),
+        ];
+        assert_eq!(Vec::from_iter(held(&several, |_| false)), ["b.io", "d.io"]);
+        assert_eq!(Vec::from_iter(held(&several, |key| key == "b.io")), ["d.io"]);
     }
 
     #[test]
@@ -215,11 +223,7 @@ mod tests {
 
     #[test]
     fn what_a_status_says_holds_for_the_same_value_only() {
-        let verification = Verification::On {
-            mode: VerificationMode::Warn,
-            probes: vec![probe(Some(Reason::Authenticated))],
-            is_held: false,
-        };
+        let verification = on(probe(Some(Reason::Authenticated)), false);
         let status = |verification: &Verification| CredentialStatus {
             observed_generation: Some(3),
             verification: verification.status(Some(7)),
@@ -231,17 +235,9 @@ mod tests {
         assert_eq!(Found::recorded(&told, 4, 7, "quay.io"), None, "the spec changed");
         assert_eq!(Found::recorded(&told, 3, 8, "quay.io"), None, "the value changed");
         assert_eq!(Found::recorded(&told, 3, 7, "ghcr.io"), None);
-        let held = Verification::On {
-            mode: VerificationMode::Enforce,
-            probes: vec![probe(Some(Reason::AuthenticationFailed))],
-            is_held: true,
-        };
+        let held = on(of(VerificationMode::Enforce, "quay.io", Some(Reason::AuthenticationFailed)), true);
         assert_eq!(Found::recorded(&status(&held), 3, 7, "quay.io"), None, "it is about another value");
-        let unknown = Verification::On {
-            mode: VerificationMode::Warn,
-            probes: vec![probe(Some(Reason::RegistryUnreachable))],
-            is_held: false,
-        };
+        let unknown = on(probe(Some(Reason::RegistryUnreachable)), false);
         assert_eq!(Found::recorded(&status(&unknown), 3, 7, "quay.io"), None, "nobody answered");
     }
 }

@@ -9,13 +9,15 @@ use crate::{
 fn on(mode: VerificationMode, reasons: &[Option<Reason>], is_held: bool) -> Option<Verification> {
     let probe = |(n, reason): (usize, &Option<Reason>)| Probe {
         key: format!("r{n}.example.com"),
+        mode,
         found: reason.map(|reason| Found {
             outcome: Outcome::new(reason, &format!("registry r{n} said so")),
             at: time(5),
         }),
     };
-    let probes = reasons.iter().enumerate().map(probe).collect();
-    Some(Verification::On { mode, probes, is_held })
+    let probes: Vec<Probe> = reasons.iter().enumerate().map(probe).collect();
+    let held = probes.iter().map(|probe| probe.key.clone()).filter(|_| is_held).collect();
+    Some(Verification::On { probes, held })
 }
 
 fn told(verification: Option<Verification>) -> Vec<String> {
