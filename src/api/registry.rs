@@ -67,7 +67,7 @@ pub struct RegistryCredentialSpec {
 impl RegistryCredentialSpec {
     /// All registries that it is for.
     #[must_use]
-    pub fn logins(&self) -> &[RegistryLogin] {
+    pub fn entries(&self) -> &[RegistryLogin] {
         if self.registries.is_empty() { std::slice::from_ref(&self.login) } else { &self.registries }
     }
 }

@@ -6,6 +6,7 @@ mod login;
 mod member;
 mod policy;
 mod ratchet;
+mod registries;
 mod registry;
 mod shape;
 mod target;

@@ -35,7 +35,7 @@ impl CredentialSpec for RegistryCredentialSpec {
     }
 
     fn source(&self) -> Source {
-        let named = self.logins().iter().flat_map(|login| {
+        let named = self.entries().iter().flat_map(|login| {
             let authorities = login.verification.as_ref().and_then(|asked| asked.ca_secret_ref.as_ref());
             let secret = login.secret_ref.as_ref().map(|reference| &reference.name);
             secret.into_iter().chain(authorities.map(|reference| &reference.name))
@@ -84,7 +84,7 @@ impl CredentialSpec for RegistryCredentialSpec {
         recorded: &Map<String, Value>,
     ) -> Map<String, Value> {
         let all: Vec<RegistryStatus> =
-            self.logins().iter().map(|login| probe::status(login, verification, recorded)).collect();
+            self.entries().iter().map(|login| probe::status(login, verification, recorded)).collect();
         let mut details = Map::new();
         details.extend(all.first().map(|first| ("registry".to_owned(), serde_json::json!(first))));
         if !self.registries.is_empty() {
@@ -94,7 +94,7 @@ impl CredentialSpec for RegistryCredentialSpec {
     }
 
     fn provider(&self) -> String {
-        let mut all = self.logins().iter().map(RegistryLogin::provider);
+        let mut all = self.entries().iter().map(RegistryLogin::provider);
         let first = all.next().unwrap_or(Provider::Custom);
         // A variant is called as in the spec.
         if all.all(|other| other == first) { format!("{first:?}") } else { "Several".to_owned() }
@@ -123,7 +123,7 @@ fn users<'a>(
     inputs: Inputs<'_>,
 ) -> Vec<(&'a RegistryLogin, String, Result<User, SourceError>)> {
     let mut keys = BTreeSet::new();
-    let logins = spec.logins().iter().enumerate();
+    let logins = spec.entries().iter().enumerate();
     let users = logins.map(|(n, login)| {
         let key = registry(login).key;
         let secret = login.secret_ref.as_ref().map_or("", |reference| &reference.name);

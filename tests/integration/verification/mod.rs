@@ -5,6 +5,7 @@ mod hostile;
 mod load;
 mod outcomes;
 mod restart;
+mod several;
 
 use serde_json::{Value, json};
 
