@@ -82,6 +82,7 @@ pub async fn wrong_password(
     }
     screen.done(&format!("{all}/{all} Secrets are as they were"), None);
 
+    screen.command(&format!("htpasswd -bB htpasswd {USER} {NEXT}   # at the registry"));
     registry.set_users(&[(USER, NEXT)])?;
     let since = rotate(programme, stage, NEXT).await?;
     let took = stage.sight.until(&screen, "namespaces", since, |seen| having(seen, NEXT, all)).await?;
