@@ -84,7 +84,7 @@ async fn registries_are_asked_through_the_proxy_and_trusted_by_the_authority_of_
     let test = lab.scenario().await?;
     login(&test, "src", GOOD).await?;
     let files = Workdir::new("claviger-company-")?;
-    let authorities = files.write("ca.crt", authority.pem().to_owned())?;
+    let authorities = files.write("ca.crt", authority.pem())?;
     let _operator = lab
         .operator()?
         .args(&["--allowed-registries=", "--private-registries=localhost"])
