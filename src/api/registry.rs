@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CredentialStatus, DeletionPolicy, RegistryLogin, Target,
-    columns::{Row, USUAL},
+    columns::{Row, USUAL, VERIFIED_STATUS},
 };
 
 /// A login at a container registry, made into a Secret `kubernetes.io/dockerconfigjson`.
@@ -92,6 +92,7 @@ impl RegistryCredential {
     pub(super) const COLUMNS: &[Row] = &[
         ("Provider", "string", ".spec.provider", "The registry's provider", USUAL),
         ("Server", "string", ".status.registry.endpoint", "The registry that the login is for", USUAL),
+        ("Verified", "string", VERIFIED_STATUS, "True when the registry accepts the login", USUAL),
     ];
 }
 

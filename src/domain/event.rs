@@ -62,7 +62,10 @@ pub(crate) fn transitions(previous: Option<&CredentialStatus>, next: &Credential
     if let Some((before, verified)) = changed(ConditionType::Verified) {
         match (before.map(ConditionStatus::of), ConditionStatus::of(verified)) {
             (_, ConditionStatus::False) => notes.push(Note::of(verified, Action::Verify)),
-            (Some(ConditionStatus::False), ConditionStatus::True) => {
+            // Also after it was not known for a while.
+            (Some(ConditionStatus::False | ConditionStatus::Unknown), ConditionStatus::True)
+                if !before.is_some_and(|before| is(before, Reason::Progressing)) =>
+            {
                 let text = verified.message.clone();
                 notes.push(Note::normal(Reason::Authenticated, Action::Verify, text));
             }

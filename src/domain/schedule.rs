@@ -35,7 +35,7 @@ pub(crate) const VERIFICATION_INTERVAL: Duration = secs(6 * 3_600);
 /// How soon a login is tried again that was refused: wrong logins in a row lock accounts.
 pub(crate) const VERIFICATION_REFUSED_RETRY: Duration = secs(300);
 /// How soon one is tried again of which nothing is known, such as when its registry is down.
-pub(crate) const VERIFICATION_UNKNOWN_RETRY: Duration = secs(30);
+pub(crate) const VERIFICATION_UNKNOWN_RETRY: Backoff = Backoff { first: secs(30), limit: secs(1_800) };
 /// The least time between two tries of one login that somebody asks for.
 pub(crate) const VERIFICATION_PAUSE: Duration = secs(10);
 /// How soon a login is looked at again while the same user is tried at the same registry for another credential.
@@ -44,7 +44,11 @@ pub(crate) const VERIFICATION_BUSY: Duration = millis(100);
 pub(crate) const MAX_RETRY_AFTER: Duration = secs(3_600);
 /// Logins that are tried at once, and how many of them for credentials of one namespace.
 pub(crate) const VERIFICATIONS: usize = 32;
-pub(crate) const VERIFICATIONS_PER_NAMESPACE: usize = 16;
+pub(crate) const VERIFICATIONS_PER_NAMESPACE: usize = 8;
+/// For all requests by which one login is tried.
+pub(crate) const VERIFICATION_TIME: Duration = secs(25);
+/// How long a server is not asked after it did not answer in time: whoever else wants to know would wait as long.
+pub(crate) const REGISTRY_SILENT_PAUSE: Duration = secs(10);
 /// For one request to a registry, from the lookup of its name to the end of the answer.
 pub(crate) const REGISTRY_TIMEOUT: Duration = secs(10);
 /// The longest answer of a registry, in bytes.

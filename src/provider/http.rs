@@ -37,6 +37,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower::{Service, ServiceExt};
 use tracing::warn;
+use zeroize::Zeroizing;
 
 use crate::domain::{
     SecretBytes,
@@ -177,11 +178,8 @@ impl Session<'_> {
             Authorization::Nobody => return Ok(None),
             Authorization::Basic => {
                 let pair = SecretBytes::concat(&[username, b":", password]);
-                let mut value = b"Basic ".to_vec();
-                value.resize(6 + base64::encoded_len(pair.expose().len(), true).unwrap_or_default(), 0);
-                // There is room for all of it.
-                let _ = STANDARD.encode_slice(pair.expose(), &mut value[6..]);
-                (header::AUTHORIZATION, SecretBytes::new(value))
+                let text = Zeroizing::new(STANDARD.encode(pair.expose()));
+                (header::AUTHORIZATION, SecretBytes::concat(&[b"Basic ", text.as_bytes()]))
             }
             Authorization::Bearer(token) => {
                 (header::AUTHORIZATION, SecretBytes::concat(&[b"Bearer ", token.0.as_bytes()]))
@@ -216,7 +214,8 @@ impl Session<'_> {
                 tunnel.oneshot(target).await.map_err(|_| NoAnswer::NotConnected)?
             }
             None => {
-                let mut connector = HttpConnector::new_with_resolver(Guard(*reach));
+                let mut connector =
+                    HttpConnector::new_with_resolver(Guard { reach: *reach, scheme: *scheme });
                 connector.enforce_http(false);
                 connector.set_nodelay(true);
                 connector.oneshot(uri).await.map_err(|error| not_connected(&error))?
@@ -272,7 +271,19 @@ async fn read(answer: http::Response<Incoming>, method: Method) -> Result<Answer
 
 /// Resolves names to addresses that may be connected to.
 #[derive(Clone)]
-struct Guard(Reach);
+struct Guard {
+    reach: Reach,
+    scheme: Scheme,
+}
+
+async fn look_up(name: &str) -> io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host((name, 0)).await?.collect())
+}
+
+/// A name to which no search domain is added. One of a single word, or of a Service as clusters abbreviate it, needs one.
+fn whole(name: &str) -> String {
+    if name.contains('.') && !name.ends_with(".svc") { format!("{name}.") } else { name.to_owned() }
+}
 
 /// All addresses of a name are of a kind that may not be asked.
 #[derive(Debug, Error)]
@@ -294,10 +305,15 @@ impl Service<Name> for Guard {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let reach = self.0;
+        let Self { reach, scheme } = *self;
         let resolve = async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-            let found: Vec<SocketAddr> = found.map_err(|_| io::Error::other(NameNotFound))?.collect();
+            let mut found = look_up(&whole(name.as_str())).await;
+            // A file of hosts knows no names with a dot at their end. Without TLS nobody would notice that another server
+            // answers, as one that a tenant has called so that a search domain leads to it.
+            if found.is_err() && scheme == Scheme::Https {
+                found = look_up(name.as_str()).await;
+            }
+            let found = found.map_err(|_| io::Error::other(NameNotFound))?;
             if found.is_empty() {
                 return Err(io::Error::other(NameNotFound));
             }

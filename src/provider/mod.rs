@@ -12,8 +12,8 @@ use tracing::debug;
 
 use crate::domain::{
     reason::Reason,
-    schedule::MAX_REGISTRY_REQUESTS,
-    verification::{Handshake, Login, NoAnswer, Outcome, RegistryAccess, Step},
+    schedule::{MAX_REGISTRY_REQUESTS, VERIFICATION_TIME},
+    verification::{Answer, Handshake, Login, NoAnswer, Outcome, RegistryAccess, Step},
 };
 use http::Http;
 use pace::Pace;
@@ -35,6 +35,12 @@ impl Verifier {
 
     /// Tries one login.
     pub async fn verify(&self, login: Arc<Login>) -> Outcome {
+        let server = login.server.clone();
+        let tried = tokio::time::timeout(VERIFICATION_TIME, self.handshake(login)).await;
+        tried.unwrap_or_else(|_| NoAnswer::TimedOut.outcome().at(&server))
+    }
+
+    async fn handshake(&self, login: Arc<Login>) -> Outcome {
         let (mut handshake, mut step) = Handshake::begin(login.clone(), self.access.clone());
         let mut session = self.http.session(login);
         for _ in 0..MAX_REGISTRY_REQUESTS {
@@ -44,16 +50,16 @@ impl Verifier {
             };
             let answer = match self.pace.turn(&request).await {
                 Ok(()) => session.ask(&request).await,
-                Err(left) => Err(NoAnswer::Throttled(left)),
+                Err(why) => Err(why),
             };
             debug!(
                 server = %request.server,
                 answer = ?answer.as_ref().map(|answer| answer.status),
                 "asked a registry"
             );
-            let pause = answer.as_ref().ok().and_then(|answer| answer.unavailable()?.retry_after);
-            if let Some(pause) = pause {
-                self.pace.pause(&request, pause);
+            let asked = |answer: &Answer| answer.unavailable()?.retry_after.map(NoAnswer::Throttled);
+            if let Some(why) = answer.as_ref().map_or_else(|why| Some(*why), asked) {
+                self.pace.pause(&request, why);
             }
             step = handshake.answered(answer);
         }

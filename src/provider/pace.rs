@@ -6,8 +6,11 @@ use tokio::time::Instant;
 
 use crate::{
     domain::{
-        schedule::{MAX_PACED, MAX_RETRY_AFTER, REGISTRY_REQUESTS_AT_ONCE, REGISTRY_REQUESTS_PER_SECOND},
-        verification::Request,
+        schedule::{
+            MAX_PACED, MAX_RETRY_AFTER, REGISTRY_REQUESTS_AT_ONCE, REGISTRY_REQUESTS_PER_SECOND,
+            REGISTRY_SILENT_PAUSE,
+        },
+        verification::{NoAnswer, Request},
     },
     lock::Lock,
 };
@@ -21,24 +24,41 @@ pub(super) struct Pace(Lock<HashMap<(String, u16), Server>>);
 struct Server {
     /// When the next request were due if all kept the distance.
     due: Instant,
-    paused: Option<Instant>,
+    /// Until when it is left alone, and why.
+    paused: Option<(Instant, NoAnswer)>,
+}
+
+impl Server {
+    /// Until when something is to be known of it.
+    fn matters_until(&self) -> Instant {
+        self.paused.map_or(self.due, |(until, _)| until.max(self.due))
+    }
 }
 
 const DISTANCE: Duration = Duration::from_nanos(1_000_000_000 / REGISTRY_REQUESTS_PER_SECOND as u64);
 
 impl Pace {
-    /// Waits for the turn of a request; or tells how long the server wants to be left alone.
-    pub async fn turn(&self, request: &Request) -> Result<(), Duration> {
+    /// Waits for the turn of a request; or tells why the server is left alone.
+    pub async fn turn(&self, request: &Request) -> Result<(), NoAnswer> {
         let now = Instant::now();
         let at = {
             let mut servers = self.0.write();
             if servers.len() >= MAX_PACED {
-                servers
-                    .retain(|_, server| server.due > now || server.paused.is_some_and(|until| until > now));
+                servers.retain(|_, server| server.matters_until() > now);
+            }
+            // A tenant may have any number of names that all ask for a pause.
+            while servers.len() >= MAX_PACED
+                && let Some((first, _)) = servers.iter().min_by_key(|(_, server)| server.matters_until())
+            {
+                let first = first.clone();
+                servers.remove(&first);
             }
             let server = servers.entry(key(request)).or_insert(Server { due: now, paused: None });
-            if let Some(until) = server.paused.filter(|until| *until > now) {
-                return Err(until - now);
+            if let Some((until, why)) = server.paused.filter(|(until, _)| *until > now) {
+                return Err(match why {
+                    NoAnswer::Throttled(_) => NoAnswer::Throttled(until - now),
+                    why => why,
+                });
             }
             let due = server.due.max(now);
             server.due = due + DISTANCE;
@@ -49,11 +69,18 @@ impl Pace {
         Ok(())
     }
 
-    /// A server asks to be left alone.
-    pub fn pause(&self, request: &Request, pause: Duration) {
-        let until = Instant::now() + pause.min(MAX_RETRY_AFTER);
-        if let Some(server) = self.0.write().get_mut(&key(request)) {
-            server.paused = server.paused.max(Some(until));
+    /// Leaves a server alone that has asked for it, or that did not answer: others would only wait for it, too.
+    pub fn pause(&self, request: &Request, why: NoAnswer) {
+        let pause = match why {
+            NoAnswer::Throttled(pause) => pause.min(MAX_RETRY_AFTER),
+            NoAnswer::TimedOut => REGISTRY_SILENT_PAUSE,
+            _ => return,
+        };
+        let until = Instant::now() + pause;
+        if let Some(server) = self.0.write().get_mut(&key(request))
+            && server.paused.is_none_or(|(before, _)| before < until)
+        {
+            server.paused = Some((until, why));
         }
     }
 }
@@ -109,20 +136,41 @@ mod tests {
         let pace = Pace::default();
         let one = request("a.example.com");
         pace.turn(&one).await.unwrap();
-        pace.pause(&one, Duration::from_secs(30));
-        assert!(pace.turn(&one).await.unwrap_err() > Duration::from_secs(29));
+        pace.pause(&one, NoAnswer::Throttled(Duration::from_secs(30)));
+        // One that does not answer in time makes a longer pause no shorter.
+        pace.pause(&one, NoAnswer::TimedOut);
+        let left = |answer: Result<(), NoAnswer>| match answer {
+            Err(NoAnswer::Throttled(left)) => left,
+            answer => panic!("{answer:?}"),
+        };
+        assert!(left(pace.turn(&one).await) > Duration::from_secs(29));
         pace.turn(&request("b.example.com")).await.unwrap();
         tokio::time::advance(Duration::from_secs(31)).await;
         pace.turn(&one).await.unwrap();
-        pace.pause(&one, Duration::MAX);
-        assert!(pace.turn(&one).await.unwrap_err() <= MAX_RETRY_AFTER);
+        pace.pause(&one, NoAnswer::Throttled(Duration::MAX));
+        assert!(left(pace.turn(&one).await) <= MAX_RETRY_AFTER);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn servers_that_were_asked_once_are_forgotten() {
+    async fn for_one_that_does_not_answer_nobody_else_waits() {
+        let pace = Pace::default();
+        let one = request("a.example.com");
+        pace.turn(&one).await.unwrap();
+        pace.pause(&one, NoAnswer::Broken);
+        pace.turn(&one).await.unwrap();
+        pace.pause(&one, NoAnswer::TimedOut);
+        assert_eq!(pace.turn(&one).await, Err(NoAnswer::TimedOut));
+        tokio::time::advance(REGISTRY_SILENT_PAUSE).await;
+        pace.turn(&one).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_number_of_names_makes_it_large() {
         let pace = Pace::default();
         for n in 0..3 * MAX_PACED {
-            pace.turn(&request(&format!("h{n}.example.com"))).await.unwrap();
+            let one = request(&format!("h{n}.example.com"));
+            pace.turn(&one).await.unwrap();
+            pace.pause(&one, NoAnswer::Throttled(Duration::from_secs(3_600)));
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         assert!(pace.0.read().len() <= MAX_PACED);

@@ -134,7 +134,7 @@ fn manifests() -> Result<Vec<(String, String)>> {
 /// Whole objects among the examples of the documentation.
 fn in_docs() -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
-    for file in ["docs/members.md", "docs/providers.md"] {
+    for file in ["docs/members.md", "docs/providers.md", "docs/verification.md"] {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;
         let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
         let whole: Vec<_> = blocks.filter(|block| block.contains("kind: ")).map(str::to_owned).collect();

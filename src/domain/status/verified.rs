@@ -34,10 +34,11 @@ pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option
             let of = |status: ConditionStatus| {
                 let mut of_it = found.iter().filter(|outcome| outcome.status() == status);
                 let first = of_it.next()?;
-                let messages: Vec<&str> =
+                let mut messages: Vec<&str> =
                     std::iter::once(first).chain(of_it).map(|outcome| outcome.message.as_str()).collect();
                 let more = messages.len().saturating_sub(MAX_NAMES);
-                let mut message = messages[..messages.len() - more].join("; ");
+                messages.truncate(MAX_NAMES);
+                let mut message = messages.join("; ");
                 if more > 0 {
                     message.push_str(&format!("; and {more} more"));
                 }

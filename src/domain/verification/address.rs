@@ -32,8 +32,10 @@ fn needed(address: IpAddr) -> Option<Reach> {
 }
 
 fn needed_v4(address: Ipv4Addr) -> Option<Reach> {
-    let [a, b, c, _] = address.octets();
+    let [a, b, c, d] = address.octets();
     match (a, b, c) {
+        // Where Azure has its services for machines.
+        (168, 63, 129) if d == 16 => None,
         (127, ..) => Some(Reach::Loopback),
         // The metadata servers of Alibaba and Oracle clouds, in ranges that are private else.
         (100, 100, 100) | (192, 0, 0) => None,
@@ -67,7 +69,10 @@ fn needed_v6(address: Ipv6Addr) -> Option<Reach> {
         [0xfd00, 0xec2, ..] => None,
         [0xfc00..=0xfdff, ..] => Some(Reach::Private),
         // Link-local, the old site-local, multicast, documentation, and discard-only.
-        [0xfe80..=0xfeff | 0xff00.., ..] | [0x2001, 0xdb8, ..] | [0x100, 0, 0, 0, ..] => None,
+        [0xfe80..=0xfeff | 0xff00.., ..]
+        | [0x2001, 0xdb8, ..]
+        | [0x3fff, 0..=0xfff, ..]
+        | [0x100, 0, 0, 0, ..] => None,
         [0x2000..=0x3fff, ..] => Some(Reach::Public),
         _ => None,
     }
@@ -95,6 +100,9 @@ mod tests {
             ("169.254.170.23", None),
             ("100.100.100.200", None),
             ("192.0.0.192", None),
+            ("168.63.129.16", None),
+            ("168.63.129.17", Some(Reach::Public)),
+            ("3fff::1", None),
             ("fd00:ec2::254", None),
             ("fe80::1", None),
             ("fec0::1", None),

@@ -108,7 +108,7 @@ impl Handshake {
                     let detail = "sends logins to a server that gives no token";
                     self.done(Outcome::answered(Reason::UnexpectedAnswer, detail, answer))
                 }
-                _ if to_pull => self.may_not_pull(answer),
+                _ if to_pull && (answer.status == 401 || answer.is_denied()) => self.may_not_pull(answer),
                 _ => self.refused(answer),
             },
             Stage::Login(authorization) => match (answer.status, &authorization) {
@@ -129,10 +129,11 @@ impl Handshake {
             },
             Stage::Tags => match answer.status {
                 200 => self.pulled(),
-                _ => {
+                401 | 403 | 404 => {
                     let outcome = Outcome::answered(Reason::RepositoryNotFound, MANIFEST_IS_MISSING, answer);
                     self.done(outcome)
                 }
+                _ => self.unexpected(answer),
             },
             Stage::Namespace(login) => self.done(login),
         }
@@ -184,15 +185,17 @@ impl Handshake {
     fn token(&mut self, to_pull: bool) -> Step {
         let repository = self.login.repository.as_ref().filter(|_| to_pull).map(|(name, _)| name.as_str());
         let Some(realm) = &self.realm else { return self.done(not_distinguishable()) };
-        let own = self.access.reach(&realm.server, realm.scheme);
-        // A registry inside of a network has its token server there, too; this machine's own is for those that are
-        // listed themselves.
-        let registry = self.access.reach(&self.login.server, self.scheme).min(Reach::Private);
+        // A registry inside of a network has its token server there, too; on this machine it has to be listed itself. One
+        // outside has no business inside, whatever is listed.
+        let reach = match self.access.reach(&self.login.server, self.scheme) {
+            Reach::Public => Reach::Public,
+            _ => self.access.reach(&realm.server, realm.scheme).max(Reach::Private),
+        };
         self.stage = Stage::Token { to_pull };
         Step::Ask(Request {
             scheme: realm.scheme,
             server: realm.server.clone(),
-            reach: own.max(registry),
+            reach,
             method: Method::Get,
             path: realm.path(repository),
             authorization: Authorization::Basic,

@@ -371,6 +371,34 @@ fn a_token_that_is_not_taken_says_nothing_of_the_login() {
 }
 
 #[test]
+fn what_says_nothing_of_a_repository_is_no_refusal() {
+    let login = || that_pulls("r.example.com");
+    let until_token = |last| {
+        [
+            (
+                "nobody GET https://r.example.com/v2/",
+                challenge(r#"Bearer realm="https://r.example.com/token""#),
+            ),
+            ("basic GET https://r.example.com/token", answer(200, TOKEN)),
+            ("bearer GET https://r.example.com/v2/", answer(200, "{}")),
+            ("basic GET https://r.example.com/token?scope=repository%3Ateam%2Fapp%3Apull", last),
+        ]
+    };
+    for (status, body) in [(302, ""), (400, "bad request"), (403, "<html>"), (404, "")] {
+        let outcome = play(login(), &until_token(answer(status, body)));
+        assert_eq!(outcome.reason, Reason::UnexpectedAnswer, "{status}");
+    }
+    let manifest = ("bearer HEAD https://r.example.com/v2/team/app/manifests/latest", answer(404, ""));
+    let tags = |status| {
+        let tags = ("bearer GET https://r.example.com/v2/team/app/tags/list?n=1", answer(status, ""));
+        [&until_token(answer(200, TOKEN))[..], &[manifest.clone(), tags]].concat()
+    };
+    assert_eq!(play(login(), &tags(200)).reason, Reason::Authenticated);
+    assert_eq!(play(login(), &tags(404)).reason, Reason::RepositoryNotFound);
+    assert_eq!(play(login(), &tags(405)).reason, Reason::UnexpectedAnswer);
+}
+
+#[test]
 fn a_token_server_inside_of_a_network_is_for_registries_inside_of_it() {
     let reach = |private: &[&str]| {
         let private = private.join(",").parse().unwrap();
@@ -385,7 +413,7 @@ fn a_token_server_inside_of_a_network_is_for_registries_inside_of_it() {
     assert_eq!(reach(&[]), (Reach::Public, Reach::Public));
     assert_eq!(reach(&["r.example.com"]), (Reach::Loopback, Reach::Private));
     assert_eq!(reach(&["r.example.com", "auth.example.com"]), (Reach::Loopback, Reach::Loopback));
-    assert_eq!(reach(&["auth.example.com"]), (Reach::Public, Reach::Loopback));
+    assert_eq!(reach(&["auth.example.com"]), (Reach::Public, Reach::Public), "it would send us inside");
 }
 
 #[test]

@@ -77,14 +77,15 @@ pub(crate) fn held(probes: &[Probe], is_distributed: impl Fn(&str) -> bool) -> B
 /// from 0 to 1.
 pub(crate) fn next_probe(outcome: &Outcome, in_a_row: u32, interval: Duration, jitter: f64) -> Duration {
     let usual = interval.mul_f64(0.9 + 0.2 * jitter);
-    let backoff = |first: Duration| Backoff { first, limit: interval }.wait(in_a_row, jitter);
     match (outcome.status(), outcome.reason) {
         (ConditionStatus::True, _) | (_, Reason::NotDistinguishable | Reason::RegistryNotAllowed) => usual,
         // Too many wrong logins in a row lock accounts.
-        (ConditionStatus::False, _) => backoff(VERIFICATION_REFUSED_RETRY),
+        (ConditionStatus::False, _) => {
+            Backoff { first: VERIFICATION_REFUSED_RETRY, limit: interval }.wait(in_a_row, jitter)
+        }
         (ConditionStatus::Unknown, _) => {
             let asked = outcome.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
-            backoff(VERIFICATION_UNKNOWN_RETRY).max(asked.mul_f64(1.0 + 0.1 * jitter))
+            VERIFICATION_UNKNOWN_RETRY.wait(in_a_row, jitter).max(asked.mul_f64(1.0 + 0.1 * jitter))
         }
     }
 }
@@ -202,9 +203,10 @@ mod tests {
         let wait = |reason, in_a_row| next_probe(&Outcome::new(reason, "m"), in_a_row, 6 * HOUR, 1.0);
         assert_eq!(wait(Reason::Authenticated, 1), (6 * HOUR).mul_f64(1.1));
         assert_eq!(wait(Reason::NotDistinguishable, 1), (6 * HOUR).mul_f64(1.1));
-        assert_eq!(wait(Reason::RegistryUnreachable, 1), VERIFICATION_UNKNOWN_RETRY);
-        assert_eq!(wait(Reason::RegistryUnreachable, 2), 2 * VERIFICATION_UNKNOWN_RETRY);
-        assert_eq!(wait(Reason::RegistryUnreachable, 40), 6 * HOUR);
+        assert_eq!(wait(Reason::RegistryUnreachable, 1), VERIFICATION_UNKNOWN_RETRY.first);
+        assert_eq!(wait(Reason::RegistryUnreachable, 2), 2 * VERIFICATION_UNKNOWN_RETRY.first);
+        assert_eq!(wait(Reason::RegistryUnreachable, 40), VERIFICATION_UNKNOWN_RETRY.limit);
+        assert_eq!(wait(Reason::AuthenticationFailed, 40), 6 * HOUR);
         assert_eq!(wait(Reason::AuthenticationFailed, 1), VERIFICATION_REFUSED_RETRY);
         let least = next_probe(&Outcome::new(Reason::Authenticated, "m"), 1, 6 * HOUR, 0.0);
         assert_eq!(least, (6 * HOUR).mul_f64(0.9));
@@ -217,7 +219,7 @@ mod tests {
             next_probe(&Outcome { retry_after, ..Outcome::new(Reason::RateLimited, "m") }, 1, 6 * HOUR, 0.0)
         };
         assert_eq!(wait(600), Duration::from_secs(600));
-        assert_eq!(wait(0), VERIFICATION_UNKNOWN_RETRY / 2);
+        assert_eq!(wait(0), VERIFICATION_UNKNOWN_RETRY.first / 2);
         assert_eq!(wait(u64::MAX), MAX_RETRY_AFTER);
     }
 

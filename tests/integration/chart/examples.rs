@@ -112,8 +112,10 @@ async fn alerts_look_for_what_the_operator_tells() -> Result<()> {
             }
         }
     }
-    assert_eq!(looked, 5);
+    assert_eq!(looked, 6);
     // Their labels too.
-    assert!(told.contains(r#"condition="Ready""#) && told.contains(r#"status="true""#), "{told}");
+    for labels in [r#"condition="Ready",status="true""#, r#"condition="Verified",status="false""#] {
+        assert!(told.contains(labels), "{labels}: {told}");
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Whether a credential works, as its registry says.
 
+mod closed;
 mod enforce;
 mod hostile;
 mod load;
