@@ -43,6 +43,8 @@ pub(super) struct Memory {
     state: SyncState,
     /// Namespaces with changes that were not made yet.
     outstanding: HashSet<Arc<str>>,
+    /// Namespaces with deletions that wait until it is known again who uses what.
+    postponed: HashSet<Arc<str>>,
     /// Changes that were refused, and when they are tried again.
     refusals: HashMap<Object, Failure>,
     refused: u32,
@@ -125,7 +127,10 @@ impl Sync<'_> {
         }
         if !changes.is_empty() && cluster.is_blind_to_users() {
             // Who uses what is not known: nothing is deleted on a guess.
-            changes.retain(|change| !matches!(change.action, Action::Delete { if_unused: true, .. }));
+            let is_guess = |change: &Change| matches!(change.action, Action::Delete { if_unused: true, .. });
+            let (postponed, sure) = changes.into_iter().partition::<Vec<_>, _>(is_guess);
+            self.memory.postponed = namespaces(&postponed).collect();
+            changes = sure;
             next = next.or_after(Some(STALE_RETRY.limit));
         }
         let mut stopped = condition;
@@ -208,6 +213,7 @@ impl Sync<'_> {
             dirty = Dirty::all();
         }
         dirty.namespaces.extend(memory.outstanding.drain());
+        dirty.namespaces.extend(memory.postponed.drain());
         dirty
     }
 

@@ -43,7 +43,7 @@ pub async fn apply(client: &Client, namespace: &str, object: DynamicObject) -> R
     let name = object.name_any();
     let what = format!("{} {name}", types.kind);
     let kind = GroupVersionKind::try_from(&types)?;
-    let (resource, capabilities) = pinned_kind(client, &kind).await.context(format!("applying {what}"))?;
+    let (resource, capabilities) = once_served(&what, async || pinned_kind(client, &kind).await).await?;
     let api: Api<DynamicObject> = if capabilities.scope == Scope::Cluster {
         Api::all_with(client.clone(), &resource)
     } else {
@@ -51,12 +51,24 @@ pub async fn apply(client: &Client, namespace: &str, object: DynamicObject) -> R
         Api::namespaced_with(client.clone(), &namespace, &resource)
     };
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    let applied =
-        api.patch(&name, &params, &Patch::Apply(&object)).await.context(format!("applying {what}"))?;
+    let patch = Patch::Apply(&object);
+    let applied = once_served(&what, async || api.patch(&name, &params, &patch).await).await?;
     if kind.kind == "CustomResourceDefinition" {
         wait_established(client, &name).await?;
     }
     Ok(applied)
+}
+
+/// An API server says that a definition is established a moment before it serves its resources.
+async fn once_served<T>(what: &str, ask: impl AsyncFn() -> Result<T, kube::Error>) -> Result<T> {
+    let known = format!("the server to know {what}");
+    let answer = wait_for(DEADLINE, &known, async || match ask().await {
+        Err(kube::Error::Api(status)) if status.code == 404 && status.message.contains("page not found") => {
+            Err(status.message.clone())
+        }
+        answer => Ok(answer),
+    });
+    answer.await?.context(format!("applying {what}"))
 }
 
 /// Every CRD under `crds/`, established on return.

@@ -111,9 +111,15 @@ async fn what_a_member_says_is_told_on_one_short_clean_line() -> Result<()> {
     let object = world.members().get("hostile").await?;
     let status = json!(object.status).to_string();
     let events: Api<Event> = Api::all(world.test.client.clone());
-    let events = json!(events.list(&ListParams::default()).await?.items).to_string();
+    // An Event is made when the status was written.
+    let events = wait_for(LONG, "an Event of it, and a line in the log", async || {
+        let events = events.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+        let events = json!(events.items).to_string();
+        let are_told = [&events, &world.operator.logs()].iter().all(|text| text.contains("LIE: all is well"));
+        if are_told { Ok(events) } else { Err(events) }
+    })
+    .await?;
     let logs = world.operator.logs();
-    assert!(logs.contains("LIE: all is well") && events.contains("LIE: all is well"));
     for (place, text) in [("status", &status), ("Events", &events), ("logs", &logs)] {
         for lie in
             ["\u{1b}[2J", "\\u001b", "\u{202e}", "\\r", "\nLIE", "\\nLIE", &"z".repeat(500), &"9".repeat(100)]

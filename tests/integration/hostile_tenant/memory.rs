@@ -55,17 +55,26 @@ async fn large(test: &Scenario, count: usize) -> Result<()> {
 async fn caught_up(test: &Scenario, password: &str, count: usize) -> Result<()> {
     good_source(test, "src", password).await?;
     wait_for(LONG, "the operator to catch up", async || {
+        let home = wait_copy(test, &test.home.name, "reg").await.map_err(|error| error.to_string())?;
+        let revision = home.metadata.annotations.unwrap_or_default().remove("claviger.dev/revision");
         let status = test.status("reg").await.map_err(|error| error.to_string())?;
+        let is_told = status.revision.map(|told| told.to_string()) == revision;
         let summary = status.summary.map(|summary| summary.namespaces);
+        let login = test.login(&test.home.name, "reg").await.map_err(|error| error.to_string())?;
+        if login.is_none_or(|(_, found)| found != password) {
+            return Err("another password".to_owned());
+        }
         let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
-        if ready.is_some_and(|ready| ready.status == "True") && summary == Some(format!("{count}/{count}")) {
+        if is_told
+            && ready.is_some_and(|ready| ready.status == "True")
+            && summary == Some(format!("{count}/{count}"))
+        {
             Ok(())
         } else {
             Err(format!("{summary:?}, {ready:?}"))
         }
     })
-    .await?;
-    test.wait_password(&test.home.name, "reg", password).await
+    .await
 }
 
 fn within_budget(operator: &Operator, when: &str) -> Result<()> {

@@ -340,6 +340,13 @@ impl Standing<'_> {
         if wish.unknown_namespace && second {
             return if goes_away { None } else { Some(false) };
         }
+        let mut kept = self.check.history.kept.iter();
+        // What it still has there is not concealed.
+        if wish.concealed_cluster
+            && !kept.any(|(place, kept)| place.cluster() == Cluster::Member && kept.owner == *id)
+        {
+            return (!goes_away).then_some(false);
+        }
         let counts = |place: &&Place| !(goes_away && place.cluster() == Cluster::Member);
         let (mut refused, mut copies) =
             (wish.refused.iter().filter(counts), wish.copies.iter().filter(counts).peekable());

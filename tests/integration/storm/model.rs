@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     content::{Content, Material},
     names::{Cluster, Id, NamespaceName, Place},
-    operation::{Recipe, Spec, TWO_USERS},
+    operation::{Policy, Recipe, Spec, TWO_USERS},
     selector::{Labels, OPT_OUT},
     state::State,
 };
@@ -22,6 +22,9 @@ pub struct Wish {
     pub unknown_cluster: bool,
     /// It names a namespace that exists in none of its clusters.
     pub unknown_namespace: bool,
+    /// It selects, and does not name, a cluster in which no policy allows it anything: it is told so much, and nothing
+    /// of that cluster, not even whether there is a namespace to go to.
+    pub concealed_cluster: bool,
 }
 
 impl Wish {
@@ -74,23 +77,33 @@ pub fn wish(state: &State, id: &Id, spec: &Spec) -> Wish {
         let mut places = clusters.iter().map(|&cluster| NamespaceName { cluster, name: name.clone() });
         places.any(|at| state.namespaces.contains_key(&at))
     };
+    let is_named = |cluster: Cluster| {
+        target.clusters.iter().any(|selector| selector.names.iter().any(|name| name == cluster.name()))
+    };
+    wish.concealed_cluster = clusters.iter().any(|&cluster| {
+        cluster != Cluster::Hub && !is_named(cluster) && !policies(state, id, cluster).any(|_| true)
+    });
     wish.unknown_namespace = !clusters.is_empty() && named.into_iter().any(|name| !exists(name));
     wish
 }
 
 /// Whether a policy lets a credential into a namespace that is not its own.
 fn is_allowed(state: &State, id: &Id, to: &NamespaceName, labels: &Labels) -> bool {
+    policies(state, id, to.cluster).any(|policy| policy.to.means_namespace(&to.name, labels))
+}
+
+/// The policies that speak of a credential, and of a cluster.
+fn policies<'a>(state: &'a State, id: &'a Id, cluster: Cluster) -> impl Iterator<Item = &'a Policy> {
     let home = NamespaceName { cluster: Cluster::Hub, name: id.namespace.clone() };
-    let Some(home_labels) = state.namespaces.get(&home) else { return false };
-    state.policies.values().any(|policy| {
-        let cluster = match &policy.clusters {
-            None => to.cluster == Cluster::Hub,
-            Some(selector) => selector.means_cluster(to.cluster.name(), &state.cluster_labels(to.cluster)),
+    let home_labels = state.namespaces.get(&home);
+    state.policies.values().filter(move |policy| {
+        let is_there = match &policy.clusters {
+            None => cluster == Cluster::Hub,
+            Some(selector) => selector.means_cluster(cluster.name(), &state.cluster_labels(cluster)),
         };
-        cluster
+        is_there
             && (policy.kinds.is_empty() || policy.kinds.contains(&id.kind))
-            && policy.from.means_namespace(&home.name, home_labels)
-            && policy.to.means_namespace(&to.name, labels)
+            && home_labels.is_some_and(|labels| policy.from.means_namespace(&id.namespace, labels))
     })
 }
 

@@ -1,6 +1,7 @@
 //! What watches and lists bring, and what becomes of them: interrupted, behind, frozen, from before a restore.
 
 mod adoption;
+mod blind;
 mod lists;
 mod outages;
 mod races;
