@@ -80,11 +80,15 @@ pub(super) fn finish(spec: &mut JSONSchemaProps) {
         return;
     };
     entry.required = Some(["provider", "secretRef"].map(str::to_owned).into());
-    let single = entry.x_kubernetes_validations.iter().flatten().map(|rule| ValidationRule {
-        rule: format!("!has(self.provider) || ({})", rule.rule),
-        ..rule.clone()
-    });
-    spec.x_kubernetes_validations.get_or_insert_default().extend(single);
+    let rules = entry.x_kubernetes_validations.clone().unwrap_or_default();
+    let own = spec.x_kubernetes_validations.get_or_insert_default();
+    // Those of the entry are there already, as its fields are part of the spec: for a spec that always has them.
+    own.retain(|rule| !rules.contains(rule));
+    own.extend(
+        rules
+            .into_iter()
+            .map(|rule| ValidationRule { rule: format!("!has(self.provider) || ({})", rule.rule), ..rule }),
+    );
 }
 
 impl RegistryCredential {

@@ -98,7 +98,7 @@ pub struct LoginStatus {
 
     /// The HTTP status that was answered last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http_status: Option<i32>,
+    pub http_status: Option<i64>,
 
     /// The error code of the registry, where it is one of those of the distribution specification.
     #[serde(default, skip_serializing_if = "Option::is_none")]

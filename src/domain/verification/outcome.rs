@@ -13,7 +13,7 @@ pub(crate) struct Outcome {
     pub reason: Reason,
     /// What was found, in a sentence. Nothing in it is foreign text.
     pub message: String,
-    pub http_status: Option<i32>,
+    pub http_status: Option<i64>,
     pub code: Option<ErrorCode>,
     /// How long the registry asks to be left alone.
     pub retry_after: Option<Duration>,

@@ -135,7 +135,7 @@ async fn a_source_is_a_secret_of_the_own_namespace() -> Result<()> {
             &["unknown field \"spec.secretRef.namespace\""],
         ),
         ("no name", json!({"secretRef": {"name": null}}), &["spec.secretRef.name: Required value"]),
-        ("none", json!({"secretRef": null}), &["spec.secretRef: Required value"]),
+        ("none", json!({"secretRef": null}), &["`secretRef` is required"]),
         ("key with a slash", key("passwordKey", "a/b"), &["spec.secretRef.passwordKey", "should match"]),
         ("empty key", key("usernameKey", ""), &["spec.secretRef.usernameKey"]),
         (

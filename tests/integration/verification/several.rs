@@ -70,7 +70,7 @@ async fn a_bad_registry_holds_back_itself_only() -> Result<()> {
     let told = test.status("reg").await?.verification.unwrap_or_default();
     let mut reasons: Vec<_> = told.logins.iter().map(|login| login.reason.as_str()).collect();
     reasons.sort_unstable();
-    assert_eq!(reasons, ["AuthenticationFailed", "Authenticated", "RegistryUnreachable"]);
+    assert_eq!(reasons, ["Authenticated", "AuthenticationFailed", "RegistryUnreachable"]);
 
     // A client pulls from both with the one Secret.
     for (registry, password) in [(&one, GOOD), (&other, "the-next-password")] {
