@@ -138,7 +138,7 @@ pub(super) fn is_slow(error: &kube::Error) -> bool {
 /// Whether an answer came, and was more than is read of any.
 fn is_beyond_bounds(error: &kube::Error) -> bool {
     let is_bound = |cause: &(dyn Error + 'static)| cause.is::<AnswerError>() || cause.is::<ListError>();
-    matches!(error, kube::Error::Service(inner) if inner.is::<ListError>()) || causes(error).any(is_bound)
+    causes(error).any(is_bound)
 }
 
 /// What led to an error, from the outside in.

@@ -42,7 +42,7 @@ impl<K: Resource + Clone + DeserializeOwned> Pages<K> {
         loop {
             match self.next(&mut each).await {
                 Err(error) if is_slow(&error) && self.limit() > LEAST_PAGE => {
-                    self.params.limit = Some((self.limit() / 2).max(LEAST_PAGE));
+                    self.params.limit = Some(smaller(self.limit()));
                 }
                 read => return read,
             }
@@ -79,6 +79,11 @@ impl<K: Resource + Clone + DeserializeOwned> Pages<K> {
         self.params.continue_token = Some(token);
         Ok(None)
     }
+}
+
+/// The size of a page after one of this size was too slow.
+pub(super) fn smaller(page: u32) -> u32 {
+    (page / 2).max(LEAST_PAGE)
 }
 
 /// Reads a page of at most so many objects. Returns also how many there were.

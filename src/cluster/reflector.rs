@@ -24,7 +24,7 @@ use super::{
     answer::AnswerError,
     connector::Connector,
     error::{connection_error, is_slow},
-    pages::{Pages, is_usable},
+    pages::{Pages, is_usable, smaller},
     splitter::ListError,
 };
 use crate::domain::{
@@ -32,7 +32,7 @@ use crate::domain::{
     connectivity::Stage,
     foreign_text::foreign_text,
     identity::NamespacedName,
-    schedule::{LEAST_PAGE, MAX_MESSAGE, PAGE, WATCH_PAUSE, WATCH_RETRY},
+    schedule::{MAX_MESSAGE, PAGE, WATCH_PAUSE, WATCH_RETRY},
 };
 
 /// What is fed by a list and a watch.
@@ -96,7 +96,7 @@ pub(crate) fn reflect<S: Store, A: FnOnce(Client) -> Api<S::Object>>(
                 Err(fault) => fault,
             };
             if fault.is_slow() {
-                page = (page / 2).max(LEAST_PAGE);
+                page = smaller(page);
             }
             if !fault.is_absent() || !store.absent() {
                 let why = fault.told();

@@ -55,7 +55,7 @@ async fn large(test: &Scenario, count: usize) -> Result<()> {
 async fn caught_up(test: &Scenario, password: &str, count: usize) -> Result<()> {
     good_source(test, "src", password).await?;
     wait_for(LONG, "the operator to catch up", async || {
-        let home = wait_copy(test, &test.home.name, "reg").await.map_err(|error| error.to_string())?;
+        let home = test.secrets(&test.home.name).get("reg").await.map_err(|error| error.to_string())?;
         let revision = home.metadata.annotations.unwrap_or_default().remove("claviger.dev/revision");
         let status = test.status("reg").await.map_err(|error| error.to_string())?;
         let is_told = status.revision.map(|told| told.to_string()) == revision;
