@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CredentialStatus, DeletionPolicy, RegistryLogin, Target,
-    columns::{Row, USUAL, VERIFIED_STATUS},
+    columns::{Row, USUAL, VERIFIED_STATUS, WIDE},
 };
 
 /// A login at a container registry, made into a Secret `kubernetes.io/dockerconfigjson`.
@@ -99,6 +99,7 @@ impl RegistryCredential {
         ("Provider", "string", ".spec.provider", "The registry's provider", USUAL),
         ("Server", "string", ".status.registry.endpoint", "The registry that the login is for", USUAL),
         ("Verified", "string", VERIFIED_STATUS, "True when the registry accepts the login", USUAL),
+        ("Expires", "string", ".status.expirationTime", "Until when a minted token is good", WIDE),
     ];
 }
 

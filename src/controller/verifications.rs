@@ -52,7 +52,6 @@ struct Check {
     key: VerificationKey,
     /// With how often each wants it tried.
     readers: HashMap<OwnerId, Duration>,
-    provider: String,
     found: Option<Found>,
     /// How often in a row the outcome was of this kind.
     in_a_row: u32,
@@ -82,7 +81,6 @@ impl Verifications {
     pub fn look(
         &self,
         id: &CredentialId,
-        provider: &str,
         logins: &[Arc<Login>],
         recorded: impl Fn(&Login) -> Option<Found>,
         anew: bool,
@@ -100,7 +98,6 @@ impl Verifications {
                 account: login.account(&self.fingerprints),
                 key: VerificationKey { login: *id_of_login, namespace: id.namespace.clone() },
                 readers: HashMap::new(),
-                provider: provider.to_owned(),
                 found: None,
                 in_a_row: 0,
                 due: now,
@@ -172,7 +169,7 @@ impl Verifications {
         let mut state = self.state.write();
         state.busy.remove(&account);
         let Some(check) = state.checks.get_mut(&key.login) else { return Next::Done };
-        self.metrics.verified(&check.provider, outcome.reason.as_str());
+        self.metrics.verified(&check.login.provider, outcome.reason.as_str());
         let is_alike = check.found.as_ref().is_some_and(|found| found.outcome.status() == outcome.status());
         check.in_a_row = if is_alike { check.in_a_row.saturating_add(1) } else { 1 };
         let wait = next_probe(&outcome, check.in_a_row, check.interval(), rand::random());

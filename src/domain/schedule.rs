@@ -61,6 +61,10 @@ pub(crate) const MAX_PACED: usize = 512;
 pub(crate) const REGISTRY_REQUESTS_PER_SECOND: u32 = 12;
 pub(crate) const REGISTRY_REQUESTS_AT_ONCE: u32 = 6;
 
+/// The longest password or token, in bytes; ECR's tokens have about 2 KiB and no stated maximum.
+pub(crate) const MAX_PASSWORD_BYTES: usize = 16_384;
+/// The longest user name, in characters.
+pub(crate) const MAX_USERNAME_CHARS: usize = 255;
 /// How soon a token is minted again after nothing was known of its cloud.
 pub(crate) const MINT_RETRY: Backoff = Backoff { first: secs(10), limit: secs(600) };
 /// How soon after the cloud refused: a person has to change something there, and nothing tells when.

@@ -21,6 +21,8 @@ impl CredentialLoop {
         let owner = declared.id.owner();
         self.stop_hashing(declared, memory);
         context.stores.verifications.forget(&owner);
+        // What a Pod still uses stays as it is.
+        context.stores.minting.forget(&owner);
         let now = Timestamp::now();
         let before = context.stores.desired.get(&owner);
         let outcomes = context.stores.outcomes.of(&owner);

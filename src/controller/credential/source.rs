@@ -46,7 +46,7 @@ impl Candidate {
         self.generation == declared.generation()
             && self.changes == changes
             && self.mints == context.stores.minting.changes(&declared.id.owner())
-            && self.own_identity == context.may_use_own_identity(&declared.id)
+            && (self.tokens.is_empty() || self.own_identity == context.may_use_own_identity(&declared.id))
             && self.until.is_none_or(|until| now < until)
             && !self.result.as_ref().is_err_and(SourceError::is_unreadable)
     }

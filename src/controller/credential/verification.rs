@@ -48,7 +48,7 @@ impl CredentialLoop {
             let (status, revision) = told?;
             Found::recorded(status, declared.generation(), revision, &login.key)
         };
-        let found = verifications.look(id, &spec.provider(), &tried, recorded, anew);
+        let found = verifications.look(id, &tried, recorded, anew);
         let mut found: BTreeMap<&str, Option<Found>> =
             tried.iter().map(|login| login.key.as_str()).zip(found).collect();
         let probe = |login: &Arc<Login>| {

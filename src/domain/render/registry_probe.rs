@@ -61,6 +61,7 @@ pub(super) fn login(
         rules: rules(spec),
         server: api_server(&registry),
         key: registry.key,
+        provider: format!("{:?}", spec.provider()),
         username,
         password,
         repository,

@@ -5,15 +5,10 @@ use crate::{
     domain::{
         content::{SourceError, SourceSecret},
         reason::Reason,
+        schedule::{MAX_PASSWORD_BYTES, MAX_USERNAME_CHARS},
         sensitive::SecretBytes,
     },
 };
-
-/// The longest password or token, in bytes; ECR's tokens have about 2 KiB and no stated maximum.
-pub const MAX_PASSWORD_BYTES: usize = 16_384;
-
-/// The longest user name, in characters.
-pub const MAX_USERNAME_CHARS: usize = 255;
 
 /// Below this many characters a password is called weak.
 const WEAK_PASSWORD_CHARS: usize = 8;

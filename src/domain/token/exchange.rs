@@ -13,7 +13,7 @@ use super::{
 use crate::domain::{
     SecretBytes,
     reason::Reason,
-    schedule::MAX_TOKEN_LIFE,
+    schedule::{MAX_PASSWORD_BYTES, MAX_TOKEN_LIFE, MAX_USERNAME_CHARS},
     verification::{Answer, NoAnswer, RegistryAccess, Request, Scheme, Server},
 };
 
@@ -175,6 +175,11 @@ impl Exchange {
         });
         match given.flatten() {
             None => Step::Done(Err(MintError::answered(&asked.server, &answer))),
+            Some(Given::Token { username, password, .. })
+                if self.stages.is_empty() && !is_login(&username, &password) =>
+            {
+                Step::Done(Err(MintError::answered(&asked.server, &answer)))
+            }
             Some(Given::Token { username, password, expires }) if self.stages.is_empty() => {
                 // What counts is how long it is good: clocks differ, and jump.
                 let by_clock = answer.date.unwrap_or(now);
@@ -234,6 +239,16 @@ fn stages(flow: &Flow, proof: &Proof) -> Vec<Stage> {
         (Flow::DigitalOcean { .. }, Proof::Value(_)) => vec![Stage::DigitalOcean],
         _ => Vec::new(),
     }
+}
+
+/// Whether a docker config may have it: as of a login in a Secret.
+fn is_login(username: &str, password: &SecretBytes) -> bool {
+    let is_clean = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_control());
+    let password = password.text();
+    is_clean(username)
+        && username.chars().count() <= MAX_USERNAME_CHARS
+        && is_clean(password)
+        && password.len() <= MAX_PASSWORD_BYTES
 }
 
 /// A body of fields as of a form, and the header that says so. It is wiped.

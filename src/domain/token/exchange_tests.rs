@@ -326,6 +326,11 @@ fn what_gives_no_token_is_told_and_a_registry_that_may_not_be_asked_is_not() {
     let old = json!({"authorizationData": [{"authorizationToken": STANDARD.encode("AWS:p"), "expiresAt": NOW - 1}]});
     assert_eq!(of(200, &old.to_string()).reason, Reason::UnexpectedAnswer);
     assert_eq!(of(302, "").reason, Reason::UnexpectedAnswer);
+    for pair in ["AWS:", "AWS:a\nb", ":p", &format!("AWS:{}", "x".repeat(20_000)), &format!("{}:p", "u".repeat(300))] {
+        let data = json!([{"authorizationToken": STANDARD.encode(pair), "expiresAt": NOW + 60}]);
+        let error = of(200, &json!({"authorizationData": data}).to_string());
+        assert_eq!(error.reason, Reason::UnexpectedAnswer, "{pair}");
+    }
     let quay = grant_of(Flow::Quay { registry: Server::parse("quay.io").unwrap(), robot: "a+b".to_owned() });
     let allowed: ServerPatterns = "ghcr.io".parse().unwrap();
     let access = RegistryAccess { allowed, ..RegistryAccess::default() };

@@ -50,9 +50,9 @@ impl MintError {
         Self::new(Reason::IdentityMissing, message)
     }
 
-    /// Whether it has to do with the identity, so that a person has to do something.
+    /// Whether the cloud has refused the identity: who asks on and on is barred.
     pub fn is_refusal(&self) -> bool {
-        matches!(self.reason, Reason::TokenRefused | Reason::IdentityMissing | Reason::IdentityNotPermitted)
+        self.reason == Reason::TokenRefused
     }
 
     /// No answer came.

@@ -12,6 +12,8 @@ use crate::domain::fingerprint::{Fingerprint, FingerprintKey, encode};
 pub(crate) struct Login {
     /// Its key in `auths`.
     pub key: String,
+    /// Who runs the registry, as in the spec; a metric's label.
+    pub provider: String,
     pub rules: Rules,
     /// Where the API of the registry is.
     pub server: Server,
