@@ -192,7 +192,9 @@ impl Exchange {
                     let message = format!("{} gives a token that is not good any more", asked.server);
                     return Step::Done(Err(MintError::new(Reason::UnexpectedAnswer, message)));
                 }
-                Step::Done(Ok(Token { username, password, expires: now + life, life }))
+                // Whole seconds, as a status has them.
+                let expires = Timestamp::from_second((now + life).as_second()).unwrap_or(now);
+                Step::Done(Ok(Token { username, password, expires, life }))
             }
             Some(given) => {
                 match given {
