@@ -55,7 +55,7 @@ impl Pace {
     }
 
     /// Waits for the turn of a request; or tells why the server is left alone.
-    async fn turn(&self, request: &Request) -> Result<(), NoAnswer> {
+    pub async fn turn(&self, request: &Request) -> Result<(), NoAnswer> {
         let now = Instant::now();
         let at = {
             let mut servers = self.0.write();

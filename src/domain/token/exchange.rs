@@ -13,7 +13,7 @@ use super::{
 use crate::domain::{
     SecretBytes,
     reason::Reason,
-    schedule::{MAX_PASSWORD_BYTES, MAX_TOKEN_LIFE, MAX_USERNAME_CHARS},
+    schedule::{MAX_PASSWORD_BYTES, MAX_USERNAME_CHARS},
     verification::{Answer, NoAnswer, RegistryAccess, Request, Scheme, Server},
 };
 
@@ -49,7 +49,7 @@ pub(super) enum Given {
     Bearer(SecretBytes),
     /// What is put into a docker config.
     Token {
-        username: String,
+        username: SecretBytes,
         password: SecretBytes,
         expires: Expires,
     },
@@ -187,7 +187,7 @@ impl Exchange {
                     Expires::At(at) => Duration::try_from(at.duration_since(by_clock)).unwrap_or_default(),
                     Expires::In(life) => life,
                 };
-                let life = life.min(MAX_TOKEN_LIFE);
+                let life = life.min(self.grant.longest_life());
                 if life.is_zero() {
                     let message = format!("{} gives a token that is not good any more", asked.server);
                     return Step::Done(Err(MintError::new(Reason::UnexpectedAnswer, message)));
@@ -244,9 +244,9 @@ fn stages(flow: &Flow, proof: &Proof) -> Vec<Stage> {
 }
 
 /// Whether a docker config may have it: as of a login in a Secret.
-fn is_login(username: &str, password: &SecretBytes) -> bool {
+fn is_login(username: &SecretBytes, password: &SecretBytes) -> bool {
     let is_clean = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_control());
-    let password = password.text();
+    let (username, password) = (username.text(), password.text());
     is_clean(username)
         && username.chars().count() <= MAX_USERNAME_CHARS
         && is_clean(password)
