@@ -73,7 +73,10 @@ async fn exchange(
         .context(format!("{method} http{}://{address}{path}", if ca_pem.is_some() { "s" } else { "" }))
 }
 
-async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Result<Response> {
+pub(super) async fn converse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &str,
+) -> Result<Response> {
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;

@@ -288,18 +288,7 @@ pub async fn pod_identity(shared: &Shared, request: &Request) -> Result<Answer, 
         ("RoleSessionName", "eks-pod"),
         ("WebIdentityToken", token),
     ];
-    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-    let headers = [("content-type", "application/x-www-form-urlencoded")];
-    let headers =
-        headers.map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")));
-    let asked = Request {
-        method: "POST".to_owned(),
-        host: format!("sts.{REGION}.amazonaws.com"),
-        path: "/".to_owned(),
-        query: String::new(),
-        headers: headers.into_iter().collect(),
-        body: body.into(),
-    };
+    let asked = Request::form_to(&format!("sts.{REGION}.amazonaws.com"), "/", &form);
     let answer = aws(shared)?.forward(&asked).await?.body;
     note_session(shared, Service::PodIdentity, &answer);
     let part = |name| element(&answer, name).unwrap_or_default();

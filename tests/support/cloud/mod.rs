@@ -6,6 +6,7 @@
 
 mod aws;
 mod azure;
+mod client;
 mod github;
 mod google;
 mod jwt;
@@ -28,6 +29,7 @@ pub use rsa::RsaKey;
 pub use service::Service;
 pub use shared::{Asked, Minted};
 use shared::{Rule, Shared};
+pub use sigv4::sign;
 
 use super::{
     connect_proxy::ConnectProxy,
@@ -44,7 +46,7 @@ pub const TENANT: &str = "409520d4-8100-4d1d-ad47-72432ddcc120";
 pub const CLIENT: &str = "5f6a2c8e-0c3b-4f43-9a2e-1d2c3b4a5f60";
 pub const ACR: &str = "acme";
 pub const PROJECT: &str = "acme-images";
-pub const PROVIDER: &str = "projects/1/locations/global/workloadIdentityPools/p/providers/q";
+pub const PROVIDER: &str = "projects/1/locations/global/workloadIdentityPools/clusters/providers/main";
 pub const GOOGLE_ACCOUNT: &str = "puller@acme-images.iam.gserviceaccount.com";
 pub const APP: u64 = 1_234_567;
 pub const INSTALLATION: u64 = 45_678_901;

@@ -38,6 +38,37 @@ pub fn refuse(status: u16, code: &'static str, message: impl Into<String>) -> Re
 }
 
 impl Request {
+    /// One to ask with: a form, by POST, unless it is changed.
+    pub fn form_to(host: &str, path: &str, fields: &[(&str, &str)]) -> Self {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let request = Self {
+            method: "POST".to_owned(),
+            host: host.to_owned(),
+            path: path.to_owned(),
+            query: String::new(),
+            headers: HeaderMap::new(),
+            body: body.into(),
+        };
+        request.with("content-type", "application/x-www-form-urlencoded")
+    }
+
+    /// With a header, instead of one of that name.
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.insert(name, value.parse().expect("a header"));
+        self
+    }
+
+    /// With JSON instead of a form.
+    pub fn with_json(self, body: &Value) -> Self {
+        Self { body: body.to_string().into(), ..self.with("content-type", "application/json") }
+    }
+
+    /// Without a body, and with a query.
+    pub fn by_get(mut self, query: &str) -> Self {
+        self.headers.remove(CONTENT_TYPE);
+        Self { method: "GET".to_owned(), query: query.to_owned(), body: Bytes::new(), ..self }
+    }
+
     pub async fn read(request: hyper::Request<Incoming>) -> Result<Self, BoxError> {
         let (head, body) = request.into_parts();
         let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();

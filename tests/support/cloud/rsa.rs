@@ -1,7 +1,13 @@
 //! An RSA key, made for the tests alone: none can be made here.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ring::signature::{KeyPair as _, RsaKeyPair};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use ring::{
+    rand::SystemRandom,
+    signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -38,6 +44,18 @@ impl RsaKey {
         // Version 0, and rsaEncryption without parameters.
         const HEAD: &[u8] = b"\x02\x01\x00\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
         pem("PRIVATE KEY", &tagged(0x30, &[HEAD, &tagged(0x04, &self.der)].concat()))
+    }
+
+    /// A token with these claims, signed with RS256.
+    pub fn token(&self, claims: &Value) -> Result<String> {
+        let failed = |_| Error::new("the RSA key does not sign");
+        let pair = RsaKeyPair::from_der(&self.der).map_err(|error| Error::new(error.to_string()))?;
+        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let text = format!("{}.{}", encode(&json!({"alg": "RS256", "typ": "JWT"})), encode(claims));
+        let mut signature = vec![0; pair.public().modulus_len()];
+        pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature)
+            .map_err(failed)?;
+        Ok(format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
     /// The file of a service account of Google with this key.

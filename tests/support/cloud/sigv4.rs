@@ -96,6 +96,8 @@ pub fn sign(
     (region, service): (&str, &str),
 ) {
     let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    // It is signed, and added when the request is sent.
+    request.headers.insert("host", request.host.parse().expect("a host"));
     let mut add = |name: &'static str, value: &str| {
         request.headers.insert(name, value.parse().expect("a header"));
     };
