@@ -16,15 +16,15 @@ use super::{
 /// The Python of an environment of its own that has the packages of `tests/<name>/requirements.txt`. Installed when it is
 /// not there yet, which blocks: call it through `spawn_blocking` where other work shares the thread.
 pub fn python(name: &str) -> Result<PathBuf> {
-    python_in(&BuildCache::of_user()?, name)
+    python_with("python3", &BuildCache::of_user()?, name)
 }
 
-/// The same in any cache.
-pub fn python_in(cache: &BuildCache, name: &str) -> Result<PathBuf> {
+/// The same by any interpreter, in any cache.
+pub fn python_with(interpreter: &str, cache: &BuildCache, name: &str) -> Result<PathBuf> {
     let requirements =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(name).join("requirements.txt");
     let text = fs::read_to_string(&requirements).context(requirements.display())?;
-    let version = version(name)?;
+    let version = version(interpreter, name)?;
     // A virtual environment belongs to the interpreter that has made it.
     let hash = Sha256::digest(format!("{text}\n{version}"));
     let hash: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
@@ -34,7 +34,7 @@ pub fn python_in(cache: &BuildCache, name: &str) -> Result<PathBuf> {
     let folder = cache.folder(&key, &format!("{name} for Python {short}"), |out| {
         let log = out.join("install.log");
         say(&format!("to be installed: {name}, for Python {short}"))?;
-        let mut venv = Command::new("python3");
+        let mut venv = Command::new(interpreter);
         venv.args(["-I", "-m", "venv"]).arg(out.join("venv"));
         run("python3 -m venv (on Debian it needs the package python3-venv)", &venv, &log)?;
         let mut pip = Command::new(out.join("venv/bin/python"));
@@ -55,16 +55,16 @@ pub fn python_in(cache: &BuildCache, name: &str) -> Result<PathBuf> {
 }
 
 /// The version and the path of the interpreter that is on PATH.
-fn version(name: &str) -> Result<String> {
+fn version(interpreter: &str, name: &str) -> Result<String> {
     let asked = "import platform, sys; print(platform.python_version(), sys.executable)";
-    let output = Command::new("python3").args(["-I", "-c", asked]).output();
+    let output = Command::new(interpreter).args(["-I", "-c", asked]).output();
     match output {
         Ok(output) if output.status.success() => {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
         }
         _ => Err(Error::new(format!(
             "{name} must be installed once, and there is no Python on PATH: install Python 3.10 or newer, with venv, as \
-             `python3`"
+             `{interpreter}`"
         ))),
     }
 }

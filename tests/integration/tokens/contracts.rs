@@ -1,5 +1,7 @@
 //! The vendors, as the tests have them, take what their documentation says, and nothing else.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
@@ -9,6 +11,7 @@ use crate::{
     support::{
         Result,
         cloud::{APP, CLIENT, Cloud, GOOGLE_ACCOUNT, INSTALLATION, PROVIDER, Request, Service, TENANT},
+        registry::Answer,
     },
 };
 
@@ -122,9 +125,10 @@ async fn google_takes_what_is_in_its_contract() -> Result<()> {
     account(&test.client, home, "known", json!({})).await?;
     cloud.let_in(home, "known");
     let key = cloud.rsa();
+    let now = now();
     let good = json!({
         "iss": GOOGLE_ACCOUNT, "scope": SCOPE, "aud": "https://oauth2.googleapis.com/token",
-        "iat": now(), "exp": now() + 3600,
+        "iat": now, "exp": now + 3600,
     });
     let grant = |assertion: &str| {
         let kind = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -134,9 +138,9 @@ async fn google_takes_what_is_in_its_contract() -> Result<()> {
         ("iss", json!("other@acme-images.iam.gserviceaccount.com"), "account not found"),
         ("scope", json!("https://www.googleapis.com/auth/drive"), "invalid_scope"),
         ("aud", json!("https://sts.googleapis.com/v1/token"), "audience"),
-        ("exp", json!(now() + 7200), "short-lived"),
-        ("exp", json!(now() - 10), "short-lived"),
-        ("iat", json!(now() + 600), "short-lived"),
+        ("exp", json!(now + 7200), "short-lived"),
+        ("exp", json!(now - 10), "short-lived"),
+        ("iat", json!(now + 600), "short-lived"),
         ("sub", json!("admin@example.com"), "unauthorized_client"),
         ("nonce", json!("x"), "claims"),
     ] {
@@ -281,5 +285,48 @@ async fn quay_and_digital_ocean_take_what_is_in_their_contracts() -> Result<()> 
     }
     let answer = assert_taken(&cloud, &ocean(good, token)).await?;
     assert!(answer["auths"]["registry.digitalocean.com"]["auth"].is_string(), "{answer}");
+    Ok(())
+}
+
+/// What the tests of the operator rely on: the vendors do as they are told, and nobody else is reached.
+#[tokio::test]
+async fn vendors_do_as_they_are_told() -> Result<()> {
+    let test = Scenario::shared().await?;
+    let cloud = Cloud::start(&test.client).await?;
+    let good = Request::form_to("api.digitalocean.com", "/v2/registries/acme/docker-credentials", &[]);
+    let good = good.by_get("expiry_seconds=60");
+    let good = good.with("authorization", &format!("Bearer {}", cloud.digital_ocean_token()));
+    assert_taken(&cloud, &good).await?;
+    cloud.refuse(Service::DigitalOcean);
+    assert_refused(&cloud, &good, 401, "unauthorized").await?;
+    cloud.answer(Service::DigitalOcean, Answer::status(503).body("down"));
+    assert_refused(&cloud, &good, 503, "down").await?;
+    cloud.slow_down(Service::DigitalOcean, Duration::from_millis(300));
+    let began = std::time::Instant::now();
+    assert_taken(&cloud, &good).await?;
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    cloud.restore(Service::DigitalOcean);
+    assert_taken(&cloud, &good).await?;
+    let told: Vec<_> =
+        cloud.asked_of(Service::DigitalOcean).iter().filter_map(|asked| asked.status).collect();
+    assert_eq!(told, [200, 401, 503, 200, 200]);
+    assert_eq!(cloud.minted().len(), 3);
+
+    cloud.life(Duration::from_secs(20));
+    let path = "/computeMetadata/v1/instance/service-accounts/default/token";
+    let node = Request::form_to("metadata.google.internal", path, &[]).by_get("");
+    let answer = cloud.ask_node(&node.with("metadata-flavor", "Google")).await?;
+    assert_eq!(serde_json::from_str::<Value>(&answer.body)?["expires_in"], 20);
+    let left = cloud.newest(Service::Metadata).map(|minted| minted.expires.as_second() - now());
+    assert!(left.is_some_and(|left| (15..=20).contains(&left)), "{left:?}");
+
+    let elsewhere = Request { host: "registry.example.com".to_owned(), ..good };
+    let error = cloud.ask(&elsewhere).await.unwrap_err().to_string();
+    assert!(error.contains("502"), "{error}");
+    assert_eq!(cloud.proxy.asked().last().map(String::as_str), Some("registry.example.com:443"));
+    // A name that leads here, and a page that no vendor has.
+    let page = Request { path: "/v2/".to_owned(), ..Request::form_to("acme.azurecr.io", "/", &[]) };
+    assert_eq!(cloud.ask(&page).await?.status, 404);
+    assert!(cloud.asked().iter().any(|asked| asked.service.is_none()));
     Ok(())
 }

@@ -54,9 +54,27 @@ impl Moto {
                     Ok(()) => http::get(&moto.address, "/moto-api/data.json").await.map(|_| Ok(())),
                 });
             answered.await??;
+            moto.warm_up().await?;
             Ok(moto)
         })
         .await
+    }
+
+    /// What it does for a service it reads with the first request of it, which takes longer than any later one may.
+    async fn warm_up(&self) -> Result<()> {
+        for (service, action) in
+            [("iam", "ListUsers"), ("sts", "GetCallerIdentity"), ("ecr", "DescribeRepositories")]
+        {
+            let headers = format!(
+                "Content-Type: application/x-www-form-urlencoded\r\nX-Amz-Target: x.{action}\r\nAuthorization: \
+                 AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=x\r\n"
+            );
+            let (host, body) = (format!("{service}.amazonaws.com"), format!("Action={action}"));
+            let what = format!("an answer of moto for {service}");
+            wait_for(START_DEADLINE, &what, async || self.ask(&host, &headers, &body).await.map(drop))
+                .await?;
+        }
+        Ok(())
     }
 
     /// From now on every request needs a signature, and rights.
