@@ -95,11 +95,11 @@ async fn azure_takes_what_is_in_its_contract() -> Result<()> {
 
     let fields = [
         ("grant_type", "access_token"),
-        ("service", "acme.azurecr.io"),
+        ("service", "acmeimages.azurecr.io"),
         ("tenant", TENANT),
         ("access_token", token.as_str()),
     ];
-    let acr = |fields: &[(&str, &str)]| Request::form_to("acme.azurecr.io", "/oauth2/exchange", fields);
+    let acr = |fields: &[(&str, &str)]| Request::form_to("acmeimages.azurecr.io", "/oauth2/exchange", fields);
     for (name, value, status) in [
         ("grant_type", "refresh_token", 400),
         ("service", "other.azurecr.io", 400),
@@ -325,7 +325,7 @@ async fn vendors_do_as_they_are_told() -> Result<()> {
     assert!(error.contains("502"), "{error}");
     assert_eq!(cloud.proxy.asked().last().map(String::as_str), Some("registry.example.com:443"));
     // A name that leads here, and a page that no vendor has.
-    let page = Request { path: "/v2/".to_owned(), ..Request::form_to("acme.azurecr.io", "/", &[]) };
+    let page = Request { path: "/v2/".to_owned(), ..Request::form_to("acmeimages.azurecr.io", "/", &[]) };
     assert_eq!(cloud.ask(&page).await?.status, 404);
     assert!(cloud.asked().iter().any(|asked| asked.service.is_none()));
     Ok(())

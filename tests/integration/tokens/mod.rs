@@ -40,7 +40,7 @@ use crate::{
 const SOON: Duration = Duration::from_secs(60);
 
 const ECR_HOST: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
-const ACR_HOST: &str = "acme.azurecr.io";
+const ACR_HOST: &str = "acmeimages.azurecr.io";
 
 /// A control plane of the test's own, whose ServiceAccounts the vendors can know.
 struct World {

@@ -44,7 +44,7 @@ use super::{
 /// What the vendors know of their customer, besides what each start makes anew.
 pub const TENANT: &str = "409520d4-8100-4d1d-ad47-72432ddcc120";
 pub const CLIENT: &str = "5f6a2c8e-0c3b-4f43-9a2e-1d2c3b4a5f60";
-pub const ACR: &str = "acme";
+pub const ACR: &str = "acmeimages";
 pub const PROJECT: &str = "acme-images";
 pub const PROVIDER: &str = "projects/1/locations/global/workloadIdentityPools/clusters/providers/main";
 pub const GOOGLE_ACCOUNT: &str = "puller@acme-images.iam.gserviceaccount.com";
@@ -61,7 +61,7 @@ const NAMES: [&str; 13] = [
     "sts.eu-central-1.amazonaws.com",
     "sts.us-east-1.amazonaws.com",
     "login.microsoftonline.com",
-    "acme.azurecr.io",
+    "acmeimages.azurecr.io",
     "oauth2.googleapis.com",
     "sts.googleapis.com",
     "iamcredentials.googleapis.com",

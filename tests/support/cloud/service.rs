@@ -35,7 +35,7 @@ impl Service {
             host if host.starts_with("api.ecr.") => Some(Self::Ecr),
             host if host.starts_with("sts.") && host.ends_with(".amazonaws.com") => Some(Self::Sts),
             "login.microsoftonline.com" => Some(Self::Entra),
-            "acme.azurecr.io" if is("/oauth2/exchange") => Some(Self::Acr),
+            "acmeimages.azurecr.io" if is("/oauth2/exchange") => Some(Self::Acr),
             "oauth2.googleapis.com" => Some(Self::GoogleToken),
             "sts.googleapis.com" => Some(Self::GoogleSts),
             "iamcredentials.googleapis.com" => Some(Self::IamCredentials),
