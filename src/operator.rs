@@ -22,6 +22,7 @@ use crate::{
     cluster::{ClusterOptions, Connector, Timeouts, describe},
     controller::{
         Context,
+        clouds::Clouds,
         clusters::ClusterRegistry,
         context::Stores,
         credential::CredentialLoop,
@@ -32,6 +33,7 @@ use crate::{
         keys::Queues,
         member::{Adoption, MemberLoop},
         members::MemberIndex,
+        minting::Minting,
         outcomes::Outcomes,
         policies::Policies,
         router::{self, Router},
@@ -47,6 +49,7 @@ use crate::{
         selection::LOCAL,
     },
     leader::{self, Elector, Leadership},
+    provider::{Minter, Outbound, Verifier},
     supervisor::Supervisor,
     telemetry::{Authenticator, Freshness, Health, Metrics, Server},
 };
@@ -213,7 +216,8 @@ impl Process {
             None => Arc::new(|| true),
         };
         let queues = Arc::new(Queues::default());
-        let context = self.context(hub, may_write, &queues)?;
+        let outbound = self.settings.verification.outbound().map_err(SettingsError::from)?;
+        let context = self.context(hub, may_write, &queues, &outbound)?;
         let members = Arc::new(MemberLoop::new(context.clone()));
         let adoption = Arc::new(Adoption::new(context.clone()));
 
@@ -240,6 +244,10 @@ impl Process {
         let verifications = context.stores.verifications.clone();
         loops
             .spawn(queues.verification.clone().run(async {}, move |key, ()| verifications.clone().work(key)));
+        let clouds = Arc::new(Clouds::new(Minter::new(outbound), context.local().clone()));
+        let minting = context.stores.minting.clone();
+        let mint = move |key, ()| minting.clone().work(clouds.clone(), key);
+        loops.spawn(queues.mint.clone().run(async {}, mint));
         loops.spawn(queues.sync.clone().run(filled(), move |key, dirty| syncs.clone().sync(key, dirty)));
         loops.spawn(queues.status.clone().run(filled(), move |key, ()| statuses.clone().tell(key)));
         let (filled, sweep) = (filled(), sweep::run(context.clone(), self.settings.sweep_interval));
@@ -262,21 +270,26 @@ impl Process {
         hub: Arc<Hub>,
         may_write: Arc<dyn Fn() -> bool + Send + Sync>,
         queues: &Arc<Queues>,
+        outbound: &Arc<Outbound>,
     ) -> Result<Arc<Context>, Error> {
         let settings = &self.settings;
         let fingerprints = Arc::new(FingerprintKey::new(rand::random()));
+        let verifies = !settings.verification.no_verification;
         let verifications = Arc::new(Verifications::new(
-            settings.verification.verifier().map_err(SettingsError::from)?,
+            verifies.then(|| Verifier::new(outbound.clone())),
             queues.clone(),
             fingerprints.clone(),
             self.metrics.clone(),
         ));
+        let (prints, metrics) = (fingerprints.clone(), self.metrics.clone());
+        let minting = Arc::new(Minting::new(queues.clone(), prints, metrics));
         let stores = Arc::new(Stores {
             credentials: Credentials::default(),
             policies: Policies::new(&settings.namespace, settings.consent_grace_period),
             members: MemberIndex::new(queues.clone()),
             hashing: Arc::new(Hashing::new(queues.clone())),
             verifications,
+            minting,
             desired: DesiredStates::default(),
             outcomes: Outcomes::default(),
         });

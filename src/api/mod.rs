@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides anything: what a field means is worked out in [`crate::domain`].
 
+mod auth;
 mod basic_auth;
 mod columns;
 mod kind;
@@ -15,6 +16,10 @@ mod target;
 mod tls;
 mod verification;
 
+pub use auth::{
+    AccessKeyReference, AwsAuth, AzureAuth, DigitalOceanAuth, GitHubAuth, GoogleAuth, KeyReference,
+    OperatorIdentity, QuayAuth, ServiceAccountReference,
+};
 pub use basic_auth::{
     BasicAuthCredential, BasicAuthCredentialSpec, BasicAuthCredentialStatus, BasicAuthFormat,
     BasicAuthStatus, BasicAuthUser, PasswordHash, PasswordReference,
@@ -27,10 +32,12 @@ pub use member::{
 };
 pub use policy::{DistributionPolicy, DistributionPolicySpec, PolicyFrom, PolicyTo};
 pub use providers::{
-    AcrRegistry, DigitalOceanRegistry, EcrRegistry, GoogleArtifactRegistry, Provider, QuayRegistry,
-    ScalewayRegion, ScalewayRegistry,
+    AcrRegistry, DigitalOceanRegistry, EcrPublicRegistry, EcrRegistry, GitHubRegistry,
+    GoogleArtifactRegistry, Provider, QuayRegistry, ScalewayRegion, ScalewayRegistry,
 };
-pub use registry::{RegistryCredential, RegistryCredentialSpec, RegistryCredentialStatus, RegistryStatus};
+pub use registry::{
+    RegistryCredential, RegistryCredentialSpec, RegistryCredentialStatus, RegistryStatus, TokenStatus,
+};
 pub use registry_login::{KeyScope, RegistryLogin, SecretReference};
 pub use status::{
     ClusterState, ClusterStatus, CredentialStatus, NamespaceCounts, Reference, References, Summary,

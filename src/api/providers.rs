@@ -1,7 +1,10 @@
 //! Who runs a registry, and what is special to each.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::auth::{AwsAuth, AzureAuth, DigitalOceanAuth, GitHubAuth, GoogleAuth, QuayAuth};
 
 /// Who runs a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -20,11 +23,11 @@ pub enum Provider {
     DigitalOcean,
     /// Google Artifact Registry and gcr.io.
     GoogleArtifactRegistry,
-    /// Amazon ECR; the value is a token or password as it is.
+    /// Amazon ECR.
     ECR,
-    /// Amazon ECR Public, public.ecr.aws; the value is a token or password as it is.
+    /// Amazon ECR Public, public.ecr.aws.
     ECRPublic,
-    /// Azure Container Registry; the value is a token or password as it is.
+    /// Azure Container Registry.
     ACR,
     /// A Harbor.
     Harbor,
@@ -45,6 +48,9 @@ pub struct QuayRegistry {
     /// The organisation or user that owns the images.
     #[schemars(length(min = 2, max = 255), regex(pattern = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$"))]
     pub namespace: String,
+    /// Mints tokens of the robot in `username`, instead of taking the one in `secretRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<QuayAuth>,
 }
 
 /// Details for Scaleway.
@@ -81,6 +87,9 @@ pub struct DigitalOceanRegistry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]+(?:-+[a-z0-9]+)*$"))]
     pub registry: Option<String>,
+    /// Mints logins, instead of taking the token in `secretRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<DigitalOceanAuth>,
 }
 
 /// Details for Amazon ECR; give the server `<account>.dkr.ecr.<region>.amazonaws.com`, in the domain of the region's partition.
@@ -93,6 +102,9 @@ pub struct EcrRegistry {
     /// The AWS region, such as eu-central-1.
     #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]{2,4}(-[a-z]+)+-[0-9]+$"))]
     pub region: String,
+    /// Mints tokens, instead of taking the one in `secretRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<AwsAuth>,
 }
 
 /// Details for Azure Container Registry; give the server `<registry>.azurecr.io`.
@@ -102,6 +114,9 @@ pub struct AcrRegistry {
     /// The registry's name.
     #[schemars(length(min = 5, max = 63), regex(pattern = r"^[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*$"))]
     pub registry: String,
+    /// Mints tokens, instead of taking the one in `secretRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<AzureAuth>,
 }
 
 /// Details for Google Artifact Registry; give the server `<location>-docker.pkg.dev`.
@@ -111,4 +126,30 @@ pub struct GoogleArtifactRegistry {
     /// A region or multi-region, such as europe-west3 or europe.
     #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]+(-[a-z]+[0-9]+)?$"))]
     pub location: String,
+    /// Mints tokens, instead of taking the one in `secretRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<GoogleAuth>,
+}
+
+/// Details for Amazon ECR Public.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EcrPublicRegistry {
+    /// Mints tokens, instead of taking the one in `secretRef`.
+    pub auth: AwsAuth,
+}
+
+/// Details for GitHub.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GitHubRegistry {
+    /// The API of a GitHub Enterprise Server, as host[:port]. Omitted: api.github.com.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$")
+    )]
+    pub api_server: Option<String>,
+
+    /// Mints tokens of a GitHub App, instead of taking the one in `secretRef`.
+    pub auth: GitHubAuth,
 }

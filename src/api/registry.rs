@@ -1,7 +1,10 @@
 //! RegistryCredential: a login at a container registry.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
+use k8s_openapi::{
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+        JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -30,9 +33,8 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.registries) != has(self.provider)").message("give either `provider` and `secretRef`, or several of them in `registries`").field_path(".provider"),
-    validation = Rule::new("has(self.registries) || has(self.secretRef)").message("`secretRef` is required: name the Secret with the password or token").field_path(".secretRef"),
-    validation = Rule::new("!has(self.registries) || !(has(self.server) || has(self.secretRef) || has(self.username) || has(self.email) || has(self.verification) || has(self.quay) || has(self.scaleway) || has(self.digitalOcean) || has(self.ecr) || has(self.acr) || has(self.googleArtifactRegistry))").message("may not be given next to fields of a single registry: write those into its entries").field_path(".registries"),
+    validation = Rule::new("has(self.registries) != has(self.provider)").message("give either `provider` and what belongs to it, or several of them in `registries`").field_path(".provider"),
+    validation = Rule::new("!has(self.registries) || !(has(self.server) || has(self.secretRef) || has(self.username) || has(self.email) || has(self.verification) || has(self.quay) || has(self.scaleway) || has(self.digitalOcean) || has(self.ecr) || has(self.ecrPublic) || has(self.gitHub) || has(self.acr) || has(self.googleArtifactRegistry))").message("may not be given next to fields of a single registry: write those into its entries").field_path(".registries"),
 )]
 pub struct RegistryCredentialSpec {
     /// A name for people.
@@ -79,7 +81,7 @@ pub(super) fn finish(spec: &mut JSONSchemaProps) {
     else {
         return;
     };
-    entry.required = Some(["provider", "secretRef"].map(str::to_owned).into());
+    entry.required = Some(vec!["provider".to_owned()]);
     let rules = entry.x_kubernetes_validations.clone().unwrap_or_default();
     let own = spec.x_kubernetes_validations.get_or_insert_default();
     // Those of the entry are there already, as its fields are part of the spec: for a spec that always has them.
@@ -132,4 +134,19 @@ pub struct RegistryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub namespace_id: Option<String>,
+    /// The token in the Secrets, where one was minted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenStatus>,
+}
+
+/// A minted token, as it was distributed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenStatus {
+    /// Until when it is good.
+    pub expiration_time: Time,
+    /// For which value of the Secret with the key of the identity it was minted, as that Secret's resourceVersion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub secret_version: Option<String>,
 }

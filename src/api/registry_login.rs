@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AcrRegistry, DigitalOceanRegistry, EcrRegistry, GoogleArtifactRegistry, Provider, QuayRegistry,
-    ScalewayRegistry, Verification,
+    AcrRegistry, DigitalOceanRegistry, EcrPublicRegistry, EcrRegistry, GitHubRegistry,
+    GoogleArtifactRegistry, Provider, QuayRegistry, ScalewayRegistry, Verification,
 };
 
 /// A login at one registry.
@@ -20,6 +20,11 @@ use super::{
     validation = Rule::new("self.provider == 'ECR' || !has(self.ecr)").message("`ecr` may only be given with provider ECR").field_path(".ecr"),
     validation = Rule::new("self.provider == 'ACR' || !has(self.acr)").message("`acr` may only be given with provider ACR").field_path(".acr"),
     validation = Rule::new("self.provider == 'GoogleArtifactRegistry' || !has(self.googleArtifactRegistry)").message("`googleArtifactRegistry` may only be given with provider GoogleArtifactRegistry").field_path(".googleArtifactRegistry"),
+    validation = Rule::new("self.provider == 'ECRPublic' || !has(self.ecrPublic)").message("`ecrPublic` may only be given with provider ECRPublic").field_path(".ecrPublic"),
+    validation = Rule::new("self.provider == 'GitHub' || !has(self.gitHub)").message("`gitHub` may only be given with provider GitHub").field_path(".gitHub"),
+    validation = Rule::new("has(self.secretRef) != ((has(self.ecr) && has(self.ecr.auth)) || has(self.ecrPublic) || (has(self.acr) && has(self.acr.auth)) || (has(self.googleArtifactRegistry) && has(self.googleArtifactRegistry.auth)) || has(self.gitHub) || (has(self.quay) && has(self.quay.auth)) || (has(self.digitalOcean) && has(self.digitalOcean.auth)))").message("`secretRef` is required: name the Secret with the password or token; or give `auth` in the provider's own block, so that tokens are minted, and no `secretRef` next to it").field_path(".secretRef"),
+    validation = Rule::new("!has(self.username) || has(self.quay) || !((has(self.ecr) && has(self.ecr.auth)) || has(self.ecrPublic) || (has(self.acr) && has(self.acr.auth)) || (has(self.googleArtifactRegistry) && has(self.googleArtifactRegistry.auth)) || has(self.gitHub) || (has(self.quay) && has(self.quay.auth)) || (has(self.digitalOcean) && has(self.digitalOcean.auth)))").message("may not be given with `auth`: whoever mints a token says who logs in with it").field_path(".username"),
+    validation = Rule::new("!has(self.quay) || !has(self.quay.auth) || (has(self.username) && self.username.contains('+'))").message("must be the robot that trusts the ServiceAccount: <namespace>+<robot>").field_path(".username"),
     validation = Rule::new("self.provider != 'Scaleway' || (has(self.scaleway) && !has(self.server))").message("provider Scaleway needs `scaleway`, whose region gives the server; `server` may not be given"),
     validation = Rule::new("self.provider != 'ECR' || has(self.ecr) != has(self.server)").message("provider ECR needs either `ecr` or `server`"),
     validation = Rule::new("self.provider != 'ACR' || has(self.acr) != has(self.server)").message("provider ACR needs either `acr` or `server`"),
@@ -77,6 +82,10 @@ pub struct RegistryLogin {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ecr: Option<EcrRegistry>,
 
+    /// Details for provider ECRPublic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ecr_public: Option<EcrPublicRegistry>,
+
     /// Details for provider ACR.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acr: Option<AcrRegistry>,
@@ -84,6 +93,10 @@ pub struct RegistryLogin {
     /// Details for provider GoogleArtifactRegistry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub google_artifact_registry: Option<GoogleArtifactRegistry>,
+
+    /// Details for provider GitHub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_hub: Option<GitHubRegistry>,
 
     /// The user name; it is not secret. Omitted: taken from the Secret, else the provider's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,7 +113,8 @@ pub struct RegistryLogin {
     pub email: Option<String>,
 
     /// The Secret with the password or token, in the namespace of the credential. Opaque,
-    /// `kubernetes.io/basic-auth`, or `kubernetes.io/dockerconfigjson` with an entry for the server.
+    /// `kubernetes.io/basic-auth`, or `kubernetes.io/dockerconfigjson` with an entry for the server. Required, unless
+    /// tokens are minted (`auth` in the provider's own block).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 

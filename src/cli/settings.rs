@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(settings.member_probe_interval, Duration::from_secs(10));
         assert_eq!(settings.adopt, Adopt::default());
         assert!(!settings.allow_insecure_members);
-        assert!(settings.verification.verifier().unwrap().is_some());
+        assert!(settings.verification.outbound().is_ok() && !settings.verification.no_verification);
     }
 
     #[test]
@@ -408,12 +408,12 @@ mod tests {
     #[test]
     fn registries_are_not_asked_when_that_is_said() {
         let off = settings(&["--no-verification"]).unwrap().verification;
-        assert!(off.verifier().unwrap().is_none());
+        assert!(off.no_verification);
         let missing = settings(&["--registry-ca=/nowhere/ca.crt"]).unwrap().verification;
-        let error = missing.verifier().err().unwrap().to_string();
+        let error = missing.outbound().err().unwrap().to_string();
         assert!(error.contains("/nowhere/ca.crt"), "{error}");
         let empty = settings(&["--allowed-registries=", "--private-registries="]).unwrap().verification;
-        assert!(empty.verifier().unwrap().is_some());
+        assert!(empty.outbound().is_ok());
     }
 
     #[tokio::test]

@@ -1,12 +1,12 @@
 //! Which registries are asked whether they take a credential.
 
-use std::{fs, io, path::PathBuf};
+use std::{fs, io, path::PathBuf, sync::Arc};
 
 use clap::{ArgAction, Args};
 
 use crate::{
     domain::verification::{RegistryAccess, ServerPatterns},
-    provider::{Roots, RootsError, Verifier},
+    provider::{Outbound, Roots, RootsError},
 };
 
 /// Which registries are asked whether they take a credential, and how.
@@ -62,11 +62,8 @@ pub enum RegistryCaError {
 }
 
 impl VerificationSettings {
-    /// What asks registries; `None` when they are not asked.
-    pub(crate) fn verifier(&self) -> Result<Option<Verifier>, RegistryCaError> {
-        if self.no_verification {
-            return Ok(None);
-        }
+    /// What goes out to registries and clouds.
+    pub(crate) fn outbound(&self) -> Result<Arc<Outbound>, RegistryCaError> {
         let roots = match &self.registry_ca {
             None => Roots::default(),
             Some(path) => {
@@ -81,6 +78,6 @@ impl VerificationSettings {
             plain_http: self.plain_http_registries.clone(),
             private: self.private_registries.clone(),
         };
-        Ok(Some(Verifier::new(access, roots)))
+        Ok(Arc::new(Outbound::new(access, roots)))
     }
 }

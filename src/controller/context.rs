@@ -6,8 +6,8 @@ use tokio::sync::SetOnce;
 
 use super::{
     clusters::ClusterRegistry, credentials::Credentials, desired::DesiredStates, events::Events,
-    hashing::Hashing, keys::Queues, members::MemberIndex, outcomes::Outcomes, policies::Policies,
-    verifications::Verifications,
+    hashing::Hashing, keys::Queues, members::MemberIndex, minting::Minting, outcomes::Outcomes,
+    policies::Policies, verifications::Verifications,
 };
 use crate::{
     cluster::{Cluster, Connector},
@@ -26,6 +26,7 @@ pub(crate) struct Stores {
     pub members: MemberIndex,
     pub hashing: Arc<Hashing>,
     pub verifications: Arc<Verifications>,
+    pub minting: Arc<Minting>,
     pub desired: DesiredStates,
     pub outcomes: Outcomes,
 }
@@ -69,6 +70,13 @@ impl Context {
     pub fn consent(&self, id: &CredentialId) -> Consent {
         let own = self.own_namespace(id).unwrap_or_default();
         self.stores.policies.consent(id.kind, &id.namespace, &own)
+    }
+
+    /// Whether tokens for a credential may be minted by the operator's own identity.
+    pub fn may_use_own_identity(&self, id: &CredentialId) -> bool {
+        let own = self.own_namespace(id).unwrap_or_default();
+        let (covering, _) = self.stores.policies.covering(id.kind, &id.namespace, &own);
+        covering.iter().any(|policy| policy.allows_operator_identity)
     }
 
     /// The namespace of a credential, as it was seen last.

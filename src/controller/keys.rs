@@ -11,7 +11,9 @@ use crate::{
     domain::{
         fingerprint::Fingerprint,
         identity::OwnerId,
-        schedule::{RECONCILE_RETRY, VERIFICATIONS_PER_NAMESPACE, WORKERS, WORKERS_PER_CLUSTER},
+        schedule::{
+            MINTS_PER_NAMESPACE, RECONCILE_RETRY, VERIFICATIONS_PER_NAMESPACE, WORKERS, WORKERS_PER_CLUSTER,
+        },
     },
     lock::Lock,
     queue::{Key, Queue, Work},
@@ -80,6 +82,20 @@ impl Key for VerificationKey {
     }
 }
 
+/// A token that is minted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MintKey {
+    pub grant: Fingerprint,
+    /// Of the credential that wanted it first.
+    pub namespace: Arc<str>,
+}
+
+impl Key for MintKey {
+    fn group(&self) -> Option<Arc<str>> {
+        Some(self.namespace.clone())
+    }
+}
+
 impl Key for OwnerId {}
 
 impl Key for Arc<str> {}
@@ -98,6 +114,7 @@ pub(crate) struct Queues {
     pub credential: Arc<Queue<OwnerId, ()>>,
     pub hash: Arc<Queue<HashKey, ()>>,
     pub verification: Arc<Queue<VerificationKey, ()>>,
+    pub mint: Arc<Queue<MintKey, ()>>,
     pub sync: Arc<Queue<SyncKey, Dirty>>,
     pub status: Arc<Queue<OwnerId, ()>>,
     /// By the name of the member.
@@ -112,6 +129,7 @@ impl Default for Queues {
             credential: Arc::new(Queue::new(WORKERS, RECONCILE_RETRY)),
             hash: Arc::new(Queue::new(1, RECONCILE_RETRY)),
             verification: Arc::new(Queue::new(VERIFICATIONS_PER_NAMESPACE, RECONCILE_RETRY)),
+            mint: Arc::new(Queue::new(MINTS_PER_NAMESPACE, RECONCILE_RETRY)),
             sync: Arc::new(Queue::new(WORKERS_PER_CLUSTER, RECONCILE_RETRY)),
             status: Arc::new(Queue::new(WORKERS, RECONCILE_RETRY)),
             member: Arc::new(Queue::new(WORKERS, RECONCILE_RETRY)),
@@ -154,6 +172,7 @@ impl Queues {
         self.credential.close();
         self.hash.close();
         self.verification.close();
+        self.mint.close();
         self.sync.close();
         self.status.close();
         self.member.close();

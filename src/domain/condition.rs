@@ -17,6 +17,7 @@ words! {
         Reconciling,
         Stalled,
         SourceResolved,
+        Refreshed,
         Verified,
         Synced,
         CertificateValid,

@@ -6,10 +6,15 @@ use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use thiserror::Error;
 use zeroize::Zeroize;
 
-use super::{reason::Reason, sensitive::SecretBytes, validity::Validity};
+use super::{
+    reason::Reason,
+    sensitive::SecretBytes,
+    token::{MintError, Minted},
+    validity::Validity,
+};
+use crate::api::TokenStatus;
 
-/// The data of a Secret.
-pub type Data = BTreeMap<String, SecretBytes>;
+pub use super::sensitive::Data;
 
 /// In this annotation `kubectl apply` keeps the whole object that it applied: of a Secret, all values.
 pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -59,6 +64,8 @@ pub struct SourceSecret {
     pub type_: String,
     /// Its data.
     pub data: Data,
+    /// Its resourceVersion.
+    pub version: Option<String>,
 }
 
 /// All that a content is made from.
@@ -71,6 +78,9 @@ pub struct Inputs<'a> {
     pub existing: Option<&'a Data>,
     /// Hashes of passwords that were made ahead, by user; see [`super::credential::CredentialSpec::passwords`].
     pub hashes: &'a Data,
+    /// Tokens that were minted, by their keys in `auths`; one that is missing is being minted. See
+    /// [`super::credential::CredentialSpec::grants`].
+    pub minted: &'a BTreeMap<String, Minted>,
     /// What time it is.
     pub now: Timestamp,
     /// Random bytes, for salts.
@@ -100,6 +110,8 @@ pub struct Content {
     pub notes: Vec<String>,
     /// When it is valid, where it is for a time only.
     pub validity: Option<Validity>,
+    /// The minted tokens in it, by their keys in `auths`.
+    pub tokens: BTreeMap<String, TokenStatus>,
     /// Parts that the source should give and does not, by their names: what was distributed of them last stays.
     pub missing: BTreeMap<String, SourceError>,
 }
@@ -119,11 +131,20 @@ pub(crate) fn produced_type(type_: &str) -> Option<&'static str> {
 }
 
 impl Content {
-    /// A content that is read back from a copy; `None` when no kind produces Secrets of that type.
-    pub fn from_copy(copy: SourceSecret, validity: Option<Validity>) -> Option<Self> {
+    /// When the first of the minted tokens in it ends.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.tokens.values().map(|token| token.expiration_time.0).min()
+    }
+
+    /// A content that is read back from a copy, with what is recorded of it; `None` when no kind produces Secrets of that type.
+    pub fn from_copy(
+        copy: SourceSecret,
+        validity: Option<Validity>,
+        tokens: BTreeMap<String, TokenStatus>,
+    ) -> Option<Self> {
         let type_ = produced_type(&copy.type_)?;
         let (warnings, notes, missing) = Default::default();
-        Some(Self { type_, data: copy.data, warnings, notes, validity, missing })
+        Some(Self { type_, data: copy.data, warnings, notes, validity, tokens, missing })
     }
 }
 
@@ -244,10 +265,33 @@ impl SourceError {
         Self { validity: Some(validity), ..error }
     }
 
+    /// The token is being minted.
+    pub fn minting() -> Self {
+        Self::new(Reason::Progressing, "a token is being minted".to_owned())
+    }
+
+    /// No token was minted.
+    pub fn not_minted(error: &MintError) -> Self {
+        Self::new(error.reason, format!("no token could be minted: {error}"))
+    }
+
+    /// Whether it waits for a token.
+    pub fn is_minting(&self) -> bool {
+        self.reason == Reason::Progressing
+    }
+
     /// Whether it can pass without anybody changing an object that already exists: a Secret that
     /// comes later, a server that answers again. Anything else is for a person to fix.
     pub fn is_waiting(&self) -> bool {
-        matches!(self.reason, Reason::SecretNotFound | Reason::SecretUnreadable | Reason::NotYetValid)
+        matches!(
+            self.reason,
+            Reason::SecretNotFound
+                | Reason::SecretUnreadable
+                | Reason::NotYetValid
+                | Reason::Progressing
+                | Reason::CloudUnreachable
+                | Reason::RateLimited
+        )
     }
 
     /// Whether the Secret may well be right, and just could not be read.

@@ -11,10 +11,11 @@ use super::{
     SecretBytes,
     content::{Content, Inputs, SourceError},
     hashes::Password,
+    token::Grant,
     validity::Validity,
     verification::{Login, Verification},
 };
-use crate::api::{CredentialStatus, Target};
+use crate::api::{CredentialStatus, Target, TokenStatus};
 
 /// The spec of a kind of credential. A new kind implements this and stands in the list of kinds; targets, consent,
 /// ownership, deletion and status are the engine's.
@@ -44,6 +45,21 @@ pub(crate) trait CredentialSpec: fmt::Debug + Send + Sync {
     /// # Errors
     /// Says what is wrong with which source Secret, without ever quoting a value of it.
     fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError>;
+
+    /// The tokens to mint, by the keys in `auths` that they are for: of those parts that the source gives an identity for.
+    fn grants(&self, _inputs: Inputs<'_>) -> BTreeMap<String, Grant> {
+        BTreeMap::new()
+    }
+
+    /// What a status tells of the minted tokens that were distributed last, by their keys in `auths`.
+    fn recorded_tokens(&self, _details: &Map<String, Value>) -> BTreeMap<String, TokenStatus> {
+        BTreeMap::new()
+    }
+
+    /// User name and password of a part of a content.
+    fn pair(&self, _content: &Content, _key: &str) -> Option<(String, SecretBytes)> {
+        None
+    }
 
     /// Whether it can be tried what the credential is for.
     fn is_verifiable(&self) -> bool {

@@ -5,12 +5,15 @@ use std::{
     sync::Arc,
 };
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::{
     content::{Content, Data, SourceError},
     identity::{CredentialId, OwnerId},
     removal::Removal,
     rendered::RenderedSecret,
     targets::ClusterTargets,
+    token::Minted,
     validity::Validity,
     verification::Verification,
     withdrawal::Consent,
@@ -37,6 +40,10 @@ pub(crate) struct DesiredState {
     pub verification: Option<Verification>,
     /// When the content is valid, where it is for a time only.
     pub validity: Option<Validity>,
+    /// What is known of the tokens that are minted for it, by their keys in `auths`.
+    pub tokens: BTreeMap<String, Minted>,
+    /// Until when the minted tokens in the content are good.
+    pub expires: Option<Timestamp>,
     /// The clusters that the credential wants, by name.
     pub clusters: BTreeMap<Arc<str>, Arc<ClusterTargets>>,
     /// Whether all policies could be read when the clusters were worked out; without that, what merely has no consent
@@ -64,6 +71,8 @@ impl DesiredState {
             source: SourceState::NotRead,
             verification: None,
             validity: None,
+            tokens: BTreeMap::new(),
+            expires: None,
             clusters: BTreeMap::new(),
             policies_readable: true,
             unknown_clusters: Vec::new(),
@@ -79,6 +88,7 @@ impl DesiredState {
         }
         match (&self.source, &self.verification) {
             (SourceState::Hashing { .. }, _) => Some("passwords are being hashed"),
+            (SourceState::Failed(error), _) if error.is_minting() => Some("a token is being minted"),
             (_, Some(verification)) if verification.is_awaited() => Some("the new value is being verified"),
             _ => None,
         }
@@ -86,7 +96,8 @@ impl DesiredState {
 
     /// Whether clusters have to know of the step to another state.
     pub fn concerns_clusters(&self, next: &Self) -> bool {
-        Self { verification: next.verification.clone(), ..self.clone() } != *next
+        let (verification, tokens) = (next.verification.clone(), next.tokens.clone());
+        Self { verification, tokens, ..self.clone() } != *next
     }
 
     /// Whether what has no consent is taken away by now. A state that was worked out while a policy could not be read
@@ -145,6 +156,7 @@ mod tests {
                 warnings: Vec::new(),
                 notes: Vec::new(),
                 validity: None,
+                tokens: BTreeMap::new(),
                 missing: BTreeMap::new(),
             })
         };

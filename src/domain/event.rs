@@ -19,7 +19,7 @@ pub(crate) struct Note {
 
 words! {
     /// What was being done.
-    Action { Resolve, Verify, Sync, Check, Delete, Read, Connect, Adopt, Sweep }
+    Action { Resolve, Refresh, Verify, Sync, Check, Delete, Read, Connect, Adopt, Sweep }
 }
 
 impl Note {
@@ -55,6 +55,15 @@ pub(crate) fn transitions(previous: Option<&CredentialStatus>, next: &Credential
             (_, ConditionStatus::False) => notes.push(Note::of(source, Action::Resolve)),
             (Some(ConditionStatus::False), ConditionStatus::True) => {
                 notes.push(Note::normal(Reason::SourceResolved, Action::Resolve, source.message.clone()));
+            }
+            _ => {}
+        }
+    }
+    if let Some((before, refreshed)) = changed(ConditionType::Refreshed) {
+        match (before.map(ConditionStatus::of), ConditionStatus::of(refreshed)) {
+            (_, ConditionStatus::False) => notes.push(Note::of(refreshed, Action::Refresh)),
+            (Some(ConditionStatus::False), ConditionStatus::True) => {
+                notes.push(Note::normal(Reason::Refreshed, Action::Refresh, refreshed.message.clone()));
             }
             _ => {}
         }

@@ -106,6 +106,7 @@ impl Want<'_> {
             warnings: Vec::new(),
             notes: Vec::new(),
             validity: None,
+            tokens: BTreeMap::new(),
             missing: BTreeMap::new(),
         });
         let secret = self.content.map(|text| {

@@ -99,6 +99,12 @@ words! {
         RealmRejected,
         NotDistinguishable,
         Skipped,
+        // Of a minted token.
+        Refreshed,
+        TokenRefused,
+        IdentityMissing,
+        IdentityNotPermitted,
+        CloudUnreachable,
         // Of a deletion.
         InUse,
         NotInUse,

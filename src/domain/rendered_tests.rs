@@ -20,6 +20,7 @@ fn rendered() -> RenderedSecret {
         warnings: Vec::new(),
         notes: Vec::new(),
         validity: None,
+        tokens: BTreeMap::new(),
         missing: BTreeMap::new(),
     };
     let print = FingerprintKey::new([0; 32]).of(content.type_, &content.data);

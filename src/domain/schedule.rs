@@ -61,6 +61,26 @@ pub(crate) const MAX_PACED: usize = 512;
 pub(crate) const REGISTRY_REQUESTS_PER_SECOND: u32 = 12;
 pub(crate) const REGISTRY_REQUESTS_AT_ONCE: u32 = 6;
 
+/// How soon a token is minted again after nothing was known of its cloud.
+pub(crate) const MINT_RETRY: Backoff = Backoff { first: secs(10), limit: secs(600) };
+/// How soon after the cloud refused: a person has to change something there, and nothing tells when.
+pub(crate) const MINT_REFUSED_RETRY: Backoff = Backoff { first: secs(30), limit: secs(1_800) };
+/// The least time from one token to the next, however short its life.
+pub(crate) const MIN_REFRESH: Duration = secs(5);
+/// The least time between two tokens that somebody asks for.
+pub(crate) const MINT_PAUSE: Duration = secs(10);
+/// The longest life of a token that is believed.
+pub(crate) const MAX_TOKEN_LIFE: Duration = secs(24 * 3_600);
+/// The life of logins that DigitalOcean is asked for.
+pub(crate) const DIGITALOCEAN_LIFE: Duration = secs(12 * 3_600);
+/// For all that one token takes, from the identity on.
+pub(crate) const MINT_TIME: Duration = secs(25);
+/// Tokens that are minted at once, and how many of them for credentials of one namespace.
+pub(crate) const MINTS: usize = 16;
+pub(crate) const MINTS_PER_NAMESPACE: usize = 4;
+/// How often it is looked at whether a clock has jumped.
+pub(crate) const MINT_LOOK: Duration = secs(300);
+
 /// How many passwords are hashed at once: half of the cores are left to everything else.
 pub(crate) const fn hashes_at_once(cores: usize) -> usize {
     if cores < 2 { 1 } else { cores / 2 }

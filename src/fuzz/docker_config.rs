@@ -37,11 +37,13 @@ fn render(
     data: &[(&str, &[u8])],
 ) -> Result<Content, SourceError> {
     let data = data.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::new(value.to_vec())));
-    let source = SourceSecret { name: "src".into(), type_: type_.into(), data: data.collect() };
+    let source =
+        SourceSecret { name: "src".into(), type_: type_.into(), data: data.collect(), version: None };
     spec.render(Inputs {
         sources: &[source],
         existing: None,
         hashes: &Data::new(),
+        minted: &std::collections::BTreeMap::new(),
         now: crate::domain::certificate::fixtures::now(),
         entropy: &[0; 32],
     })

@@ -37,7 +37,11 @@ fn answer(text: &str) -> Answer {
     let status = parts.next().and_then(|status| status.trim().parse().ok()).unwrap_or(401);
     let challenges = parts.next().into_iter().collect();
     let retry_after = parts.next().filter(|text| !text.is_empty());
-    Answer { status, challenges, retry_after, body: parts.next().unwrap_or_default().as_str().into() }
+    Answer {
+        challenges,
+        retry_after,
+        ..Answer::new(status, parts.next().unwrap_or_default().as_str().into())
+    }
 }
 
 fn is_allowed(request: &Request, own: &Server) -> bool {

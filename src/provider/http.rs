@@ -15,7 +15,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::future::{BoxFuture, FutureExt};
 use http::{HeaderName, HeaderValue, Uri, header};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::{
     body::{Bytes, Incoming},
     client::conn::http1::{self, SendRequest},
@@ -27,6 +27,7 @@ use hyper_util::{
     },
     rt::TokioIo,
 };
+use k8s_openapi::jiff::fmt::rfc2822;
 use rustls::{
     CertificateError, ClientConfig, RootCertStore,
     crypto::ring,
@@ -82,8 +83,8 @@ impl Http {
         Self { roots, trusted: OnceLock::new(), proxies: Matcher::from_env() }
     }
 
-    /// A session for one login.
-    pub fn session(&self, login: Arc<Login>) -> Session<'_> {
+    /// A session, for one login where there is one.
+    pub fn session(&self, login: Option<Arc<Login>>) -> Session<'_> {
         Session { http: self, login, tls: None, connections: HashMap::new() }
     }
 
@@ -100,9 +101,9 @@ impl Http {
         })
     }
 
-    fn tls(&self, login: &Login) -> Result<TlsConnector, NoAnswer> {
+    fn tls(&self, login: Option<&Login>) -> Result<TlsConnector, NoAnswer> {
         let mut roots = self.trusted().clone();
-        if let Some(Ok(own)) = &login.authorities {
+        if let Some(Ok(own)) = login.and_then(|login| login.authorities.as_ref()) {
             let own = own.iter().map(|der| CertificateDer::from(der.clone()));
             Arc::make_mut(&mut roots).add_parsable_certificates(own);
         }
@@ -116,13 +117,13 @@ impl Http {
 /// The requests by which one login is tried. Connections are kept until its end.
 pub(super) struct Session<'a> {
     http: &'a Http,
-    login: Arc<Login>,
+    login: Option<Arc<Login>>,
     tls: Option<TlsConnector>,
     connections: HashMap<(Scheme, Server), Connection>,
 }
 
 struct Connection {
-    requests: SendRequest<Empty<Bytes>>,
+    requests: SendRequest<Full<Bytes>>,
     /// Moves what is sent and received.
     driver: BoxFuture<'static, ()>,
 }
@@ -154,26 +155,35 @@ impl Session<'_> {
         Ok(answer)
     }
 
-    fn message(&self, request: &Request) -> Result<http::Request<Empty<Bytes>>, NoAnswer> {
+    fn message(&self, request: &Request) -> Result<http::Request<Full<Bytes>>, NoAnswer> {
         let method = match request.method {
             Method::Get => http::Method::GET,
             Method::Head => http::Method::HEAD,
+            Method::Post => http::Method::POST,
         };
-        let message = http::Request::builder()
+        let mut message = http::Request::builder()
             .method(method)
             .uri(&request.path)
             .header(header::HOST, request.server.to_string())
-            .header(header::USER_AGENT, concat!("claviger/", env!("CARGO_PKG_VERSION")))
-            .header(header::ACCEPT, if request.method == Method::Head { MANIFESTS } else { "*/*" });
-        let message = match self.authorization(&request.authorization)? {
-            Some((name, value)) => message.header(name, value),
-            None => message,
-        };
-        message.body(Empty::new()).map_err(|_| NoAnswer::Broken)
+            .header(header::USER_AGENT, concat!("claviger/", env!("CARGO_PKG_VERSION")));
+        if !request.headers.iter().any(|(name, _)| *name == header::ACCEPT) {
+            let accept = if request.method == Method::Head { MANIFESTS } else { "*/*" };
+            message = message.header(header::ACCEPT, accept);
+        }
+        if let Some((name, value)) = self.authorization(&request.authorization)? {
+            message = message.header(name, value);
+        }
+        for (name, value) in &request.headers {
+            message = message.header(*name, sensitive(value.clone())?);
+        }
+        let body = request.body.clone().map(Bytes::from_owner).unwrap_or_default();
+        message.body(Full::new(body)).map_err(|_| NoAnswer::Broken)
     }
 
     fn authorization(&self, who: &Authorization) -> Result<Option<(HeaderName, HeaderValue)>, NoAnswer> {
-        let (username, password) = (self.login.username.as_bytes(), self.login.password.as_bytes());
+        let login = self.login.as_ref();
+        let (username, password) = login
+            .map_or_else(Default::default, |login| (login.username.as_bytes(), login.password.as_bytes()));
         let (name, value) = match who {
             Authorization::Nobody => return Ok(None),
             Authorization::Basic => {
@@ -188,11 +198,7 @@ impl Session<'_> {
                 (HeaderName::from_static("x-auth-token"), SecretBytes::concat(&[password]))
             }
         };
-        // Wiped with the last of its users.
-        let mut value =
-            HeaderValue::from_maybe_shared(Bytes::from_owner(value)).map_err(|_| NoAnswer::Broken)?;
-        value.set_sensitive(true);
-        Ok(Some((name, value)))
+        Ok(Some((name, sensitive(value)?)))
     }
 
     async fn connect(&mut self, request: &Request) -> Result<Connection, NoAnswer> {
@@ -203,7 +209,12 @@ impl Session<'_> {
         if literal.is_ok_and(|address| !reach.allows(address)) {
             return Err(NoAnswer::AddressNotAllowed);
         }
-        let stream = match self.http.proxies.intercept(&uri) {
+        let proxy = match reach {
+            // No proxy has the same machine.
+            Reach::Machine => None,
+            _ => self.http.proxies.intercept(&uri),
+        };
+        let stream = match proxy {
             Some(proxy) => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), HttpConnector::new());
                 if let Some(auth) = proxy.basic_auth() {
@@ -228,7 +239,7 @@ impl Session<'_> {
                     ServerName::try_from(server.host.clone()).map_err(|_| NoAnswer::CertificateName)?;
                 let tls = match &self.tls {
                     Some(tls) => tls.clone(),
-                    None => self.tls.insert(self.http.tls(&self.login)?).clone(),
+                    None => self.tls.insert(self.http.tls(self.login.as_deref())?).clone(),
                 };
                 let stream =
                     tls.connect(name, stream.into_inner()).await.map_err(|error| untrusted(&error))?;
@@ -236,6 +247,13 @@ impl Session<'_> {
             }
         }
     }
+}
+
+/// A value of a header, wiped with the last of its users.
+fn sensitive(value: SecretBytes) -> Result<HeaderValue, NoAnswer> {
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(value)).map_err(|_| NoAnswer::Broken)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 async fn handshake<S>(stream: S) -> Result<Connection, NoAnswer>
@@ -255,7 +273,9 @@ async fn read(answer: http::Response<Incoming>, method: Method) -> Result<Answer
     let retry_after = head.headers.get(header::RETRY_AFTER).and_then(text);
     let mut parts: Vec<Bytes> = Vec::new();
     let mut length = 0;
-    while method == Method::Get
+    let date = head.headers.get(header::DATE).and_then(text);
+    let date = date.and_then(|date| Some(rfc2822::parse(&date).ok()?.timestamp()));
+    while method != Method::Head
         && let Some(frame) = body.frame().await
     {
         let Ok(data) = frame.map_err(|_| NoAnswer::Broken)?.into_data() else { continue };
@@ -266,7 +286,8 @@ async fn read(answer: http::Response<Incoming>, method: Method) -> Result<Answer
         parts.push(data);
     }
     let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
-    Ok(Answer { status: head.status.as_u16(), challenges, retry_after, body: SecretBytes::concat(&parts) })
+    let answer = Answer::new(head.status.as_u16(), SecretBytes::concat(&parts));
+    Ok(Answer { challenges, retry_after, date, ..answer })
 }
 
 /// Resolves names to addresses that may be connected to.

@@ -4,33 +4,42 @@
 //! within the bounds that hostile answers need.
 
 mod http;
+mod minter;
 mod pace;
 
 use std::sync::Arc;
 
-use tracing::debug;
-
 use crate::domain::{
     reason::Reason,
     schedule::{MAX_REGISTRY_REQUESTS, VERIFICATION_TIME},
-    verification::{Answer, Handshake, Login, NoAnswer, Outcome, RegistryAccess, Step},
+    verification::{Handshake, Login, NoAnswer, Outcome, RegistryAccess, Step},
 };
 use http::Http;
 use pace::Pace;
 
 pub(crate) use http::Roots;
 pub use http::RootsError;
+pub(crate) use minter::Minter;
 
-/// Tries logins at their registries.
-pub(crate) struct Verifier {
+/// What is asked of servers outside goes this way.
+pub(crate) struct Outbound {
     access: Arc<RegistryAccess>,
     http: Http,
     pace: Pace,
 }
 
-impl Verifier {
+impl Outbound {
     pub fn new(access: RegistryAccess, roots: Roots) -> Self {
         Self { access: Arc::new(access), http: Http::new(roots), pace: Pace::default() }
+    }
+}
+
+/// Tries logins at their registries.
+pub(crate) struct Verifier(Arc<Outbound>);
+
+impl Verifier {
+    pub fn new(outbound: Arc<Outbound>) -> Self {
+        Self(outbound)
     }
 
     /// Tries one login.
@@ -41,26 +50,15 @@ impl Verifier {
     }
 
     async fn handshake(&self, login: Arc<Login>) -> Outcome {
-        let (mut handshake, mut step) = Handshake::begin(login.clone(), self.access.clone());
-        let mut session = self.http.session(login);
+        let Outbound { access, http, pace } = &*self.0;
+        let (mut handshake, mut step) = Handshake::begin(login.clone(), access.clone());
+        let mut session = http.session(Some(login));
         for _ in 0..MAX_REGISTRY_REQUESTS {
             let request = match step {
                 Step::Done(outcome) => return outcome,
                 Step::Ask(request) => request,
             };
-            let answer = match self.pace.turn(&request).await {
-                Ok(()) => session.ask(&request).await,
-                Err(why) => Err(why),
-            };
-            debug!(
-                server = %request.server,
-                answer = ?answer.as_ref().map(|answer| answer.status),
-                "asked a registry"
-            );
-            let asked = |answer: &Answer| answer.unavailable()?.retry_after.map(NoAnswer::Throttled);
-            if let Some(why) = answer.as_ref().map_or_else(|why| Some(*why), asked) {
-                self.pace.pause(&request, why);
-            }
+            let answer = pace.ask(&request, &mut session).await;
             step = handshake.answered(answer);
         }
         Outcome::new(Reason::UnexpectedAnswer, "asks for more and more")

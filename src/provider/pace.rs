@@ -3,14 +3,16 @@
 use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
+use tracing::debug;
 
+use super::http::Session;
 use crate::{
     domain::{
         schedule::{
             MAX_PACED, MAX_RETRY_AFTER, REGISTRY_REQUESTS_AT_ONCE, REGISTRY_REQUESTS_PER_SECOND,
             REGISTRY_SILENT_PAUSE,
         },
-        verification::{NoAnswer, Request},
+        verification::{Answer, NoAnswer, Request},
     },
     lock::Lock,
 };
@@ -38,8 +40,22 @@ impl Server {
 const DISTANCE: Duration = Duration::from_nanos(1_000_000_000 / REGISTRY_REQUESTS_PER_SECOND as u64);
 
 impl Pace {
+    /// Asks, when it is the turn of the request.
+    pub async fn ask(&self, request: &Request, session: &mut Session<'_>) -> Result<Answer, NoAnswer> {
+        let answer = match self.turn(request).await {
+            Ok(()) => session.ask(request).await,
+            Err(why) => Err(why),
+        };
+        debug!(server = %request.server, answer = ?answer.as_ref().map(|answer| answer.status), "asked");
+        let asked = |answer: &Answer| answer.unavailable()?.retry_after.map(NoAnswer::Throttled);
+        if let Some(why) = answer.as_ref().map_or_else(|why| Some(*why), asked) {
+            self.pause(request, why);
+        }
+        answer
+    }
+
     /// Waits for the turn of a request; or tells why the server is left alone.
-    pub async fn turn(&self, request: &Request) -> Result<(), NoAnswer> {
+    async fn turn(&self, request: &Request) -> Result<(), NoAnswer> {
         let now = Instant::now();
         let at = {
             let mut servers = self.0.write();
@@ -70,7 +86,7 @@ impl Pace {
     }
 
     /// Leaves a server alone that has asked for it, or that did not answer: others would only wait for it, too.
-    pub fn pause(&self, request: &Request, why: NoAnswer) {
+    fn pause(&self, request: &Request, why: NoAnswer) {
         let pause = match why {
             NoAnswer::Throttled(pause) => pause.min(MAX_RETRY_AFTER),
             NoAnswer::TimedOut => REGISTRY_SILENT_PAUSE,
@@ -104,6 +120,8 @@ mod tests {
             method: Method::Get,
             path: "/v2/".to_owned(),
             authorization: Authorization::Nobody,
+            headers: Vec::new(),
+            body: None,
         }
     }
 

@@ -1,7 +1,9 @@
 //! The credential loop: from a credential and its source to what it wants, everywhere.
 
 mod removal;
+mod secrets;
 mod source;
+mod tokens;
 mod verification;
 
 use std::{
@@ -42,6 +44,7 @@ use crate::{
     telemetry::Outcome,
 };
 use source::{Candidate, Read};
+use tokens::Tokens;
 
 /// What is remembered of a credential between two reconciles. All of it can be lost: it saves reads
 /// and writes, and nothing depends on it.
@@ -177,6 +180,8 @@ impl CredentialLoop {
             None => SourceState::NotRead,
         };
         let unreadable = matches!(&source, SourceState::Failed(error) if error.is_unreadable());
+        let tokens = memory.candidate.as_ref().map(|candidate| candidate.tokens.clone());
+        let expires = content.as_ref().and_then(|content| content.expires());
         memory.last_good = content;
         let validity = validity(declared, memory);
         let named = target.clusters.iter().flat_map(|clusters| &clusters.names);
@@ -187,6 +192,8 @@ impl CredentialLoop {
             source,
             verification,
             validity,
+            tokens: tokens.unwrap_or_default(),
+            expires,
             clusters,
             policies_readable,
             unknown_clusters: unknown.map(|name| canonical(name).into()).collect(),
@@ -236,7 +243,7 @@ impl CredentialLoop {
             let anew = asked.is_some() && memory.sync_request != asked;
             memory.sync_request = asked;
             asked_anew = anew;
-            let holds = |candidate: &Candidate| !anew && candidate.holds(declared, changes, now);
+            let holds = |candidate: &Candidate| !anew && candidate.holds(context, declared, changes, now);
             let wanted = Some((declared.generation(), changes));
             let hashed = context.stores.hashing.collect(&declared.id.owner(), &mut memory.hashes);
             let waits = !hashed && !anew && memory.hashing == wanted;
@@ -246,11 +253,13 @@ impl CredentialLoop {
                     // What this process wrote itself is known.
                     (true, Some(content)) => Some(content.data.clone()),
                     (true, None) => {
-                        let copy = source::read_back(context, &read_back::newest(copies)).await;
+                        let copy = secrets::read_back(context, &read_back::newest(copies)).await;
                         copy.map(|copy| copy.data)
                     }
                 };
-                match source::read(context, declared, spec, existing, &mut memory.hashes, now).await {
+                let tokens = Tokens { copies, anew };
+                let hashes = &mut memory.hashes;
+                match source::read(context, declared, spec, existing, hashes, tokens, now).await {
                     Read::Candidate(candidate) => {
                         self.stop_hashing(declared, memory);
                         memory.rendered |= candidate.result.is_ok();
@@ -290,8 +299,10 @@ impl CredentialLoop {
                 // Most likely the one that is being rendered: nothing is to go back for a moment.
                 places.clear();
             }
-            let copy = source::read_back(context, &places).await;
-            let content = copy.and_then(|copy| Content::from_copy(copy, declared.recorded_validity()));
+            let copy = secrets::read_back(context, &places).await;
+            let tokens = declared.recorded_tokens();
+            let content =
+                copy.and_then(|copy| Content::from_copy(copy, declared.recorded_validity(), tokens));
             memory.last_good = content.map(Arc::new);
         }
         recalled
@@ -378,6 +389,7 @@ impl CredentialLoop {
         context.stores.outcomes.forget(owner);
         context.stores.hashing.forget(owner);
         context.stores.verifications.forget(owner);
+        context.stores.minting.forget(owner);
         // Copies may be left: they are the sweep's now.
         for member in context.clusters.all() {
             context.queues.sync(owner, &member.name, Dirty::all());

@@ -10,7 +10,10 @@ use crate::{
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// User name of a token of Azure's own exchange, per Azure/acr AAD-OAuth.md.
-const ACR_TOKEN_USER: &str = "00000000-0000-0000-0000-000000000000";
+pub const ACR_TOKEN_USER: &str = "00000000-0000-0000-0000-000000000000";
+
+/// User name of a token of a GitHub App.
+pub const GITHUB_TOKEN_USER: &str = "x-access-token";
 
 /// Where the API of Docker Hub is.
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
@@ -56,8 +59,7 @@ pub fn registry(spec: &RegistryLogin) -> RegistryStatus {
         }
         Provider::ECR => {
             if let Some(block) = &spec.ecr {
-                let domain = AWS_DOMAINS.iter().find(|(prefix, _)| block.region.starts_with(prefix));
-                let domain = domain.map_or("amazonaws.com", |(_, domain)| domain);
+                let domain = aws_domain(&block.region);
                 host = format!("{}.dkr.ecr.{}.{domain}", block.account_id, block.region);
             }
         }
@@ -79,7 +81,13 @@ pub fn registry(spec: &RegistryLogin) -> RegistryStatus {
     } else {
         host
     };
-    RegistryStatus { endpoint, key, namespace_id: None }
+    RegistryStatus { endpoint, key, namespace_id: None, token: None }
+}
+
+/// The domain of the partition of AWS that a region is in.
+pub fn aws_domain(region: &str) -> &'static str {
+    let found = AWS_DOMAINS.iter().find(|(prefix, _)| region.starts_with(prefix));
+    found.map_or("amazonaws.com", |(_, domain)| domain)
 }
 
 /// A region as Scaleway writes it.
@@ -150,7 +158,7 @@ pub fn default_username(provider: Provider, password: &str) -> Option<&str> {
         // DigitalOcean wants the token in both places.
         Provider::DigitalOcean => Some(password),
         // GHCR looks at the token only, but clients need some name.
-        Provider::GitHub => Some("x-access-token"),
+        Provider::GitHub => Some(GITHUB_TOKEN_USER),
         Provider::GoogleArtifactRegistry if password.trim_start().starts_with('{') => Some("_json_key"),
         Provider::GoogleArtifactRegistry => Some("oauth2accesstoken"),
         // For an API key: cloud.ibm.com/docs/Registry?topic=Registry-registry_access.

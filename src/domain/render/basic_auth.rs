@@ -104,6 +104,7 @@ fn render(spec: &BasicAuthCredentialSpec, inputs: Inputs<'_>) -> Result<Content,
         warnings: warnings.into_iter().flatten().collect(),
         notes: trimmed(&users).into_iter().collect(),
         validity: None,
+        tokens: BTreeMap::new(),
         missing: BTreeMap::new(),
     })
 }

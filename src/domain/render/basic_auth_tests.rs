@@ -22,6 +22,7 @@ fn secret(name: &str, type_: &str, data: &[(&str, &[u8])]) -> SourceSecret {
         name: name.into(),
         type_: type_.into(),
         data: data.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::new(value.to_vec()))).collect(),
+        version: None,
     }
 }
 
@@ -38,7 +39,17 @@ fn draw(
     entropy: u8,
 ) -> Result<Content, SourceError> {
     let hashes = &Data::new();
-    render(spec, Inputs { sources, existing, hashes, now: Timestamp::UNIX_EPOCH, entropy: &[entropy; 32] })
+    render(
+        spec,
+        Inputs {
+            sources,
+            existing,
+            hashes,
+            minted: &std::collections::BTreeMap::new(),
+            now: Timestamp::UNIX_EPOCH,
+            entropy: &[entropy; 32],
+        },
+    )
 }
 
 fn text<'a>(content: &'a Content, key: &str) -> &'a str {
@@ -160,8 +171,14 @@ fn hashes_that_were_made_ahead_are_taken_as_they_are() {
     ] {
         let spec = BasicAuthCredentialSpec { hash, ..team(format) };
         let (existing, hashes) = (Some(&existing), &hashes);
-        let inputs =
-            Inputs { sources: &sources, existing, hashes, now: Timestamp::UNIX_EPOCH, entropy: &[0; 32] };
+        let inputs = Inputs {
+            sources: &sources,
+            existing,
+            hashes,
+            minted: &std::collections::BTreeMap::new(),
+            now: Timestamp::UNIX_EPOCH,
+            entropy: &[0; 32],
+        };
         let passwords = spec.passwords(inputs).unwrap();
         assert_eq!(passwords.len(), ahead, "{format} {hash:?}");
         if format == "Htpasswd" && ahead > 0 {
@@ -177,6 +194,7 @@ fn hashes_that_were_made_ahead_are_taken_as_they_are() {
         sources: &long,
         existing: None,
         hashes: &hashes,
+        minted: &std::collections::BTreeMap::new(),
         now: Timestamp::UNIX_EPOCH,
         entropy: &[0; 32],
     };

@@ -3,23 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 use zeroize::Zeroizing;
 
 use super::value::{self, invalid};
 use crate::{
-    api::{Provider, RegistryCredentialSpec, RegistryLogin, RegistryStatus, Target},
+    api::{Provider, RegistryCredentialSpec, RegistryLogin, RegistryStatus, Target, TokenStatus},
     domain::{
         SecretBytes,
         content::{Content, Inputs, SourceError, SourceSecret, Warning},
         credential::{CredentialSpec, Source},
         fingerprint::encode,
         registry::{default_username, kubelet, registry, sample_image},
+        token::Grant,
         verification::{self, Verification},
     },
 };
 
+#[path = "registry_grant.rs"]
+mod grant;
 #[path = "registry_probe.rs"]
 mod probe;
 
@@ -37,15 +41,32 @@ impl CredentialSpec for RegistryCredentialSpec {
     fn source(&self) -> Source {
         let named = self.entries().iter().flat_map(|login| {
             let authorities = login.verification.as_ref().and_then(|asked| asked.ca_secret_ref.as_ref());
-            let secret = login.secret_ref.as_ref().map(|reference| &reference.name);
-            secret.into_iter().chain(authorities.map(|reference| &reference.name))
+            let secret = login.secret_ref.as_ref().map(|reference| reference.name.as_str());
+            let authorities = authorities.map(|reference| reference.name.as_str());
+            secret.into_iter().chain(grant::secret(login)).chain(authorities)
         });
-        let names: BTreeSet<&String> = named.collect();
-        Source::Secrets(names.into_iter().cloned().collect())
+        let names: BTreeSet<&str> = named.collect();
+        Source::Secrets(names.into_iter().map(str::to_owned).collect())
     }
 
     fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError> {
         render(self, inputs)
+    }
+
+    fn grants(&self, inputs: Inputs<'_>) -> BTreeMap<String, Grant> {
+        let logins = self.entries().iter();
+        let grants =
+            logins.filter_map(|login| Some((registry(login).key, grant::grant(login, inputs)?.ok()?)));
+        grants.collect()
+    }
+
+    fn recorded_tokens(&self, details: &Map<String, Value>) -> BTreeMap<String, TokenStatus> {
+        probe::recorded(details).filter_map(|told| Some((told.key, told.token?))).collect()
+    }
+
+    fn pair(&self, content: &Content, key: &str) -> Option<(String, SecretBytes)> {
+        let entry: Entry = serde_json::from_str(DockerConfig::read(content)?.auths.get(key)?.get()).ok()?;
+        Some((entry.username?, entry.password?.as_str().into()))
     }
 
     fn is_verifiable(&self) -> bool {
@@ -73,18 +94,25 @@ impl CredentialSpec for RegistryCredentialSpec {
         }
         let before = DockerConfig::read(of).map(|config| config.auths).unwrap_or_default();
         auths.extend(before.into_iter().filter(|(key, _)| kept.contains(key.as_str())));
+        let is_kept = |key: &str| kept.contains(key);
+        let old = of.tokens.iter().filter(|(key, _)| is_kept(key));
+        let tokens = content.tokens.iter().filter(|(key, _)| !is_kept(key)).chain(old);
+        let tokens = tokens.map(|(key, token)| (key.clone(), token.clone())).collect();
         let file = SecretBytes::json(&BTreeMap::from([("auths", auths)])).ok()?;
-        Some(Content { data: BTreeMap::from([(OUTPUT_KEY.into(), file)]), ..content.clone() })
+        Some(Content { data: BTreeMap::from([(OUTPUT_KEY.into(), file)]), tokens, ..content.clone() })
     }
 
     fn details(
         &self,
-        _: Option<&Content>,
+        content: Option<&Content>,
         verification: Option<&Verification>,
         recorded: &Map<String, Value>,
     ) -> Map<String, Value> {
-        let all: Vec<RegistryStatus> =
-            self.entries().iter().map(|login| probe::status(login, verification, recorded)).collect();
+        let all: Vec<RegistryStatus> = self
+            .entries()
+            .iter()
+            .map(|login| probe::status(login, content, verification, recorded))
+            .collect();
         let mut details = Map::new();
         details.extend(all.first().map(|first| ("registry".to_owned(), serde_json::json!(first))));
         if !self.registries.is_empty() {
@@ -115,6 +143,8 @@ struct User {
     password: Zeroizing<String>,
     email: Option<String>,
     notes: Vec<String>,
+    /// Of one that was minted.
+    token: Option<TokenStatus>,
 }
 
 /// Each login of a credential, with its key, and who logs in.
@@ -126,8 +156,13 @@ fn users<'a>(
     let logins = spec.entries().iter().enumerate();
     let users = logins.map(|(n, login)| {
         let key = registry(login).key;
-        let secret = login.secret_ref.as_ref().map_or("", |reference| &reference.name);
-        let mut user = inputs.source(secret).and_then(|secret| user(login, secret));
+        let mut user = match grant::grant(login, inputs) {
+            Some(grant) => grant.and_then(|grant| minted(login, &key, grant.secret_version, inputs)),
+            None => {
+                let secret = login.secret_ref.as_ref().map_or("", |reference| &reference.name);
+                inputs.source(secret).and_then(|secret| user(login, secret))
+            }
+        };
         if !keys.insert(key.clone()) {
             user = Err(SourceError::duplicate(&format!("the key '{key}'")));
         }
@@ -160,7 +195,28 @@ fn user(spec: &RegistryLogin, secret: &SourceSecret) -> Result<User, SourceError
     };
     let username = Zeroizing::new(username.to_owned());
     let email = spec.email.clone().or(login.email);
-    Ok(User { username, password: login.password, email, notes: login.notes })
+    Ok(User { username, password: login.password, email, notes: login.notes, token: None })
+}
+
+/// Who logs in with a minted token.
+fn minted(
+    login: &RegistryLogin,
+    key: &str,
+    secret_version: Option<String>,
+    inputs: Inputs<'_>,
+) -> Result<User, SourceError> {
+    let minted = inputs.minted.get(key).ok_or_else(SourceError::minting)?;
+    match (&minted.token, &minted.error) {
+        (Some(token), _) if inputs.now < token.expires => Ok(User {
+            username: Zeroizing::new(token.username.clone()),
+            password: Zeroizing::new(token.password.text().to_owned()),
+            email: login.email.clone(),
+            notes: Vec::new(),
+            token: Some(TokenStatus { expiration_time: Time(token.expires), secret_version }),
+        }),
+        (_, Some(error)) => Err(SourceError::not_minted(error)),
+        _ => Err(SourceError::minting()),
+    }
 }
 
 fn render(spec: &RegistryCredentialSpec, inputs: Inputs<'_>) -> Result<Content, SourceError> {
@@ -185,6 +241,8 @@ fn render(spec: &RegistryCredentialSpec, inputs: Inputs<'_>) -> Result<Content, 
     {
         return Err(error);
     }
+    let tokens =
+        users_by_key.iter().filter_map(|(key, user)| Some((key.clone(), user.token.clone()?))).collect();
     let is_weak = users_by_key.values().any(|user| value::is_weak(&user.password));
     Ok(Content {
         type_: OUTPUT_TYPE,
@@ -192,6 +250,7 @@ fn render(spec: &RegistryCredentialSpec, inputs: Inputs<'_>) -> Result<Content, 
         warnings: is_weak.then_some(Warning::WEAK_PASSWORD).into_iter().collect(),
         notes: users_by_key.into_values().flat_map(|user| user.notes).collect(),
         validity: None,
+        tokens,
         missing,
     })
 }

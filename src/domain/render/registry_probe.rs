@@ -10,7 +10,7 @@ use crate::{
     api::{Provider, RegistryLogin, RegistryStatus, VerificationMode},
     domain::{
         certificate,
-        content::Inputs,
+        content::{Content, Inputs},
         registry::{api_server, region, registry},
         schedule::VERIFICATION_INTERVAL,
         verification::{Login, MissingAuthorities, Rules, Verification},
@@ -72,13 +72,12 @@ pub(super) fn login(
 /// The registry as it was worked out from the spec, and as the registry itself tells of it.
 pub(super) fn status(
     spec: &RegistryLogin,
+    content: Option<&Content>,
     verification: Option<&Verification>,
     recorded: &Map<String, Value>,
 ) -> RegistryStatus {
     let registry = registry(spec);
-    let several = recorded.get("registries").and_then(Value::as_array);
-    let told = several.into_iter().flatten().chain(recorded.get("registry"));
-    let mut told = told.filter_map(|told| serde_json::from_value::<RegistryStatus>(told.clone()).ok());
+    let mut told = self::recorded(recorded);
     let found = verification
         .and_then(|verification| verification.namespace(&registry.key))
         .map(|found| (found.endpoint.clone(), Some(found.id.clone())));
@@ -86,5 +85,13 @@ pub(super) fn status(
     let told = told.find(|told| told.key == registry.key && told.endpoint == registry.endpoint);
     let (endpoint, namespace_id) =
         found.unwrap_or((registry.endpoint, told.and_then(|told| told.namespace_id)));
-    RegistryStatus { endpoint, namespace_id, ..registry }
+    let token = content.and_then(|content| content.tokens.get(&registry.key)).cloned();
+    RegistryStatus { endpoint, namespace_id, token, ..registry }
+}
+
+/// What a status tells of the registries.
+pub(super) fn recorded(details: &Map<String, Value>) -> impl Iterator<Item = RegistryStatus> {
+    let several = details.get("registries").and_then(Value::as_array);
+    let told = several.into_iter().flatten().chain(details.get("registry"));
+    told.filter_map(|told| serde_json::from_value(told.clone()).ok())
 }

@@ -17,6 +17,7 @@ fn secret(type_: &str, data: &[(&str, &[u8])]) -> SourceSecret {
         name: "src".into(),
         type_: type_.into(),
         data: data.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::new(value.to_vec()))).collect(),
+        version: None,
     }
 }
 
@@ -30,8 +31,10 @@ fn rendered(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Cont
 
 fn inputs(sources: &[SourceSecret]) -> Inputs<'_> {
     static NOTHING: Data = Data::new();
+    static NONE: std::collections::BTreeMap<String, crate::domain::token::Minted> =
+        std::collections::BTreeMap::new();
     let now = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
-    Inputs { sources, existing: None, hashes: &NOTHING, now, entropy: &[0; 32] }
+    Inputs { sources, existing: None, hashes: &NOTHING, minted: &NONE, now, entropy: &[0; 32] }
 }
 
 fn reason(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> (Reason, String) {

@@ -145,6 +145,7 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
         warnings: nameless.then_some(Warning::NO_ALTERNATIVE_NAME).into_iter().collect(),
         notes: checked.notes,
         validity: Some(validity),
+        tokens: BTreeMap::new(),
         missing: BTreeMap::new(),
     })
 }

@@ -17,6 +17,7 @@ fn secret(type_: &str, data: &[(&str, &str)]) -> SourceSecret {
         name: "src".into(),
         type_: type_.into(),
         data: data.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::from(*value))).collect(),
+        version: None,
     }
 }
 
@@ -166,6 +167,7 @@ fn the_status_keeps_the_last_good_certificate() {
         sources: &[source],
         existing: None,
         hashes: &BTreeMap::new(),
+        minted: &std::collections::BTreeMap::new(),
         now: now(),
         entropy: &[0; 32],
     };

@@ -64,6 +64,17 @@ pub fn password<'a>(secret: &'a SourceSecret, key: &'a str) -> Result<Text<'a>, 
     Ok(value)
 }
 
+/// Reads a password, token or key that the field of the spec chooses.
+///
+/// # Errors
+/// As [`password`].
+pub fn secret(secret: &SourceSecret, key: &str, field: &str) -> Result<SecretBytes, SourceError> {
+    let value = text(secret, key, field)?.text;
+    let value = value.trim_end_matches(['\r', '\n']);
+    check_password(secret, key, value)?;
+    Ok(value.into())
+}
+
 /// Checks a password or token.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp}
 
 use super::{
     observation::{Observation, counts},
+    refreshed::refreshed,
     verified::{is_refused, verified},
 };
 use crate::{
@@ -45,6 +46,8 @@ pub(super) fn conditions(previous: &[Condition], seen: &Observation<'_>, now: Ti
         (ConditionType::Synced, synced),
     ];
     verdicts.extend(verified.map(|verdict| (ConditionType::Verified, verdict)));
+    let refreshed = refreshed(seen.desired, now);
+    verdicts.extend(refreshed.map(|verdict| (ConditionType::Refreshed, verdict)));
     let certificate = seen.desired.validity.map(|validity| certificate_valid(validity, now));
     verdicts.extend(certificate.map(|verdict| (ConditionType::CertificateValid, verdict)));
     verdicts.extend(blocked.map(|verdict| (ConditionType::DeletionBlocked, verdict)));
@@ -64,6 +67,9 @@ fn source_resolved(seen: &Observation<'_>) -> Verdict {
             let mut told = vec!["the source Secret gave a valid credential"];
             told.extend(notes.iter().map(String::as_str));
             Verdict::new(True, Reason::Resolved, told.join("; "))
+        }
+        SourceState::Failed(error) if error.is_minting() => {
+            Verdict::new(Unknown, Reason::Progressing, format!("{error}; copies stay as they are"))
         }
         SourceState::Failed(error) => {
             let status = if error.is_unreadable() { Unknown } else { False };

@@ -3,6 +3,7 @@
 mod conditions;
 mod detail;
 mod observation;
+mod refreshed;
 mod verified;
 mod write;
 
@@ -72,7 +73,9 @@ pub(crate) fn compute(
         clusters,
         expiration_time: desired
             .validity
-            .map(|validity| Time(validity.not_after))
+            .map(|validity| validity.not_after)
+            .or(desired.expires)
+            .map(Time)
             // What is known of an older content is of no use once there is a new one.
             .or_else(|| previous.expiration_time.clone().filter(|_| !resolved)),
         verification: match &desired.verification {

@@ -13,12 +13,14 @@ pub(crate) enum Reach {
     Private,
     /// And this machine's own.
     Loopback,
+    /// Any at all: of servers that the environment of the operator names, and nobody else, such as a cloud's metadata.
+    Machine,
 }
 
 impl Reach {
     /// Whether an address may be connected to.
     pub fn allows(self, address: IpAddr) -> bool {
-        needed(address).is_some_and(|needed| needed <= self)
+        self == Self::Machine || needed(address).is_some_and(|needed| needed <= self)
     }
 }
 

@@ -199,6 +199,8 @@ impl Handshake {
             method: Method::Get,
             path: realm.path(repository),
             authorization: Authorization::Basic,
+            headers: Vec::new(),
+            body: None,
         })
     }
 
@@ -271,7 +273,8 @@ impl Handshake {
     fn ask(&self, method: Method, path: String, authorization: Authorization) -> Step {
         let server = self.login.server.clone();
         let reach = self.access.reach(&server, self.scheme);
-        Step::Ask(Request { scheme: self.scheme, server, reach, method, path, authorization })
+        let (scheme, headers, body) = (self.scheme, Vec::new(), None);
+        Step::Ask(Request { scheme, server, reach, method, path, authorization, headers, body })
     }
 
     fn done(&self, outcome: Outcome) -> Step {

@@ -28,7 +28,7 @@ fn that_pulls(server: &str) -> Login {
 }
 
 fn answer(status: u16, body: &str) -> Answer {
-    Answer { status, challenges: Vec::new(), retry_after: None, body: body.into() }
+    Answer::new(status, body.into())
 }
 
 fn challenge(text: &str) -> Answer {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
 use super::server::Server;
@@ -86,11 +87,17 @@ pub(crate) struct Answer {
     pub challenges: Vec<String>,
     /// The value of `Retry-After`.
     pub retry_after: Option<String>,
+    /// When it was given, by the clock of the server.
+    pub date: Option<Timestamp>,
     /// May hold a token.
     pub body: SecretBytes,
 }
 
 impl Answer {
+    pub fn new(status: u16, body: SecretBytes) -> Self {
+        Self { status, challenges: Vec::new(), retry_after: None, date: None, body }
+    }
+
     /// Whether it is a page for people. The type of the content says nothing: Quay calls its `true` a page.
     pub fn is_page(&self) -> bool {
         self.body.expose().trim_ascii_start().first() == Some(&b'<')
@@ -230,7 +237,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, challenges: Vec::new(), retry_after: None, body: body.into() }
+        Answer::new(status, body.into())
     }
 
     #[test]

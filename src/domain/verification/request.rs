@@ -8,6 +8,7 @@ use super::{
     address::Reach,
     server::{Scheme, Server},
 };
+use crate::domain::SecretBytes;
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +20,32 @@ pub(crate) struct Request {
     pub method: Method,
     pub path: String,
     pub authorization: Authorization,
+    /// Headers besides.
+    pub headers: Vec<(&'static str, SecretBytes)>,
+    pub body: Option<SecretBytes>,
+}
+
+impl Request {
+    /// One to a server that no tenant has named, so that it may also be reached inside of a network.
+    pub fn to_service(method: Method, host: &str, path: impl Into<String>) -> Self {
+        Self {
+            scheme: Scheme::Https,
+            server: Server { host: host.to_owned(), port: None },
+            reach: Reach::Private,
+            method,
+            path: path.into(),
+            authorization: Authorization::Nobody,
+            headers: Vec::new(),
+            body: None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     Get,
     Head,
+    Post,
 }
 
 /// Who asks.

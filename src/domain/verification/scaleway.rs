@@ -24,6 +24,8 @@ pub(super) fn request(region: &str, namespace: &str) -> Request {
         method: Method::Get,
         path: format!("/registry/v1/regions/{region}/namespaces?name={namespace}"),
         authorization: Authorization::AuthToken,
+        headers: Vec::new(),
+        body: None,
     }
 }
 

@@ -1,0 +1,175 @@
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use super::*;
+use crate::{
+    api::CredentialKind,
+    domain::token::{AccessKey, Flow, Identity},
+    telemetry::Freshness,
+};
+
+const LIFE: Duration = Duration::from_secs(3_600);
+
+/// A cloud on the clock of the test.
+struct Fake {
+    began: Instant,
+    epoch: Timestamp,
+    asked: AtomicUsize,
+    is_down: AtomicBool,
+    /// How many are asked at the same time, now and at most.
+    at_once: (AtomicUsize, AtomicUsize),
+}
+
+impl Fake {
+    fn now(&self) -> Timestamp {
+        self.epoch + self.began.elapsed()
+    }
+}
+
+impl Mint for Fake {
+    async fn mint(&self, _: Arc<Grant>, _: &str) -> Result<Token, MintError> {
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+        let now = self.at_once.0.fetch_add(1, Ordering::SeqCst) + 1;
+        self.at_once.1.fetch_max(now, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        self.at_once.0.fetch_sub(1, Ordering::SeqCst);
+        if self.is_down.load(Ordering::SeqCst) {
+            return Err(MintError::new(Reason::CloudUnreachable, "down"));
+        }
+        let password = format!("token-{asked}").as_str().into();
+        Ok(Token { username: "AWS".to_owned(), password, expires: self.now() + LIFE, life: LIFE })
+    }
+}
+
+struct World {
+    minting: Arc<Minting>,
+    fake: Arc<Fake>,
+    queues: Arc<Queues>,
+}
+
+impl World {
+    /// With the queue at work.
+    fn start() -> Self {
+        let queues = Arc::new(Queues::default());
+        let prints = Arc::new(FingerprintKey::new([1; 32]));
+        let metrics = Arc::new(Metrics::new(Freshness::default()));
+        let minting = Arc::new(Minting::new(queues.clone(), prints, metrics));
+        let (asked, is_down, at_once) = Default::default();
+        let (began, epoch) = (Instant::now(), Timestamp::now());
+        let fake = Arc::new(Fake { began, epoch, asked, is_down, at_once });
+        let (at_work, clouds) = (minting.clone(), fake.clone());
+        let work = move |key, ()| at_work.clone().work(clouds.clone(), key);
+        tokio::spawn(queues.mint.clone().run(async {}, work));
+        Self { minting, fake, queues }
+    }
+
+    fn look(&self, name: &str, secret: &str) -> Minted {
+        self.look_with(name, secret, BTreeMap::new(), false)
+    }
+
+    fn look_with(&self, name: &str, secret: &str, recorded: BTreeMap<String, Token>, anew: bool) -> Minted {
+        let grants = [("key".to_owned(), grant(secret))].into();
+        self.minting.look(&id(name), grants, recorded, anew).remove("key").unwrap()
+    }
+
+    fn asked(&self) -> usize {
+        self.fake.asked.load(Ordering::SeqCst)
+    }
+}
+
+fn id(name: &str) -> CredentialId {
+    CredentialId { kind: CredentialKind::RegistryCredential, namespace: "team".into(), name: name.into() }
+}
+
+fn grant(secret: &str) -> Grant {
+    let flow = Flow::Ecr { region: "eu-central-1".to_owned(), role: None, external_id: None };
+    let key = AccessKey { id: "id".into(), secret: secret.into(), session: None };
+    Grant { flow, identity: Identity::AccessKey(key), secret_version: None }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_copy_holds_an_expired_token_while_minting_works_for_a_dozen_expiries() {
+    let world = World::start();
+    assert_eq!(world.look("reg", "s"), Minted { token: None, error: None });
+    let mut copy: Option<Arc<Token>> = None;
+    let (mut seen, began) = (0, Instant::now());
+    while began.elapsed() < 13 * LIFE {
+        // The credential loop, which is woken by each change.
+        let minted = world.look("reg", "s");
+        if minted.token.is_some() && minted.token != copy {
+            copy = minted.token;
+            seen += 1;
+        }
+        if began.elapsed() > Duration::from_secs(10) {
+            let left = copy.as_ref().unwrap().left(world.fake.now());
+            assert!(left > LIFE.mul_f64(0.1), "{left:?} left after {:?}", began.elapsed());
+        }
+        // For a quarter of a life it is down, again and again.
+        let is_down = began.elapsed().as_secs() % 4_000 > 3_100;
+        world.fake.is_down.store(is_down, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(7)).await;
+    }
+    assert!(world.asked() > seen, "it was down when it was asked");
+    assert!((12..40).contains(&seen), "{seen}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_one_identity_there_is_one_token_whoever_wants_it() {
+    let world = World::start();
+    for n in 0..50 {
+        world.look(&format!("reg-{n}"), "same");
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.asked(), 1);
+    let tokens: Vec<_> = (0..50).map(|n| world.look(&format!("reg-{n}"), "same").token.unwrap()).collect();
+    assert!(tokens.iter().all(|token| Arc::ptr_eq(token, &tokens[0])));
+    assert_eq!(world.minting.changes(&id("reg-7").owner()), 1);
+    // Another identity has its own, and those of one namespace do not take all places.
+    for n in 0..50 {
+        world.look(&format!("other-{n}"), &format!("s{n}"));
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.asked(), 51);
+    assert!(world.fake.at_once.1.load(Ordering::SeqCst) <= crate::domain::schedule::MINTS_PER_NAMESPACE);
+    // What nobody wants is not minted any more, and nothing of it is kept.
+    for n in 0..50 {
+        world.minting.forget(&id(&format!("reg-{n}")).owner());
+        world.minting.forget(&id(&format!("other-{n}")).owner());
+    }
+    tokio::time::sleep(2 * LIFE).await;
+    assert_eq!(world.asked(), 51);
+    let state = world.minting.state.read();
+    assert!(state.entries.is_empty() && state.by_owner.is_empty() && state.changes.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_an_earlier_process_is_good_for_the_rest_of_its_life() {
+    let world = World::start();
+    let left = Duration::from_secs(1_000);
+    let (username, password) = ("AWS".to_owned(), "earlier".into());
+    let token = Token { username, password, expires: world.fake.now() + left, life: left };
+    let recorded = [("key".to_owned(), token)].into();
+    let minted = world.look_with("reg", "s", recorded, false);
+    assert_eq!(minted.token.unwrap().password.text(), "earlier");
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    assert_eq!(world.asked(), 0, "a restart mints nothing");
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!(world.asked(), 1, "at half of what is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_may_have_a_new_token_but_not_many() {
+    let world = World::start();
+    world.look("reg", "s");
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    for _ in 0..20 {
+        world.look_with("reg", "s", BTreeMap::new(), true);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!((2..=5).contains(&world.asked()), "{}", world.asked());
+    assert!(!world.queues.mint.is_closed());
+}

@@ -1,0 +1,150 @@
+//! What a token is minted for, and by whose identity.
+
+use std::collections::BTreeMap;
+
+use crate::domain::{
+    SecretBytes,
+    fingerprint::{Fingerprint, FingerprintKey, encode},
+    verification::{Scheme, Server},
+};
+
+/// The longest annotation that is of use, in bytes.
+const MAX_ANNOTATION: usize = 2_048;
+
+/// What a token is minted for, and by whose identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub flow: Flow,
+    pub identity: Identity,
+    /// The resourceVersion of the Secret that the identity is from.
+    pub secret_version: Option<String>,
+}
+
+/// Who mints, and for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    Ecr { region: String, role: Option<String>, external_id: Option<String> },
+    EcrPublic { role: Option<String>, external_id: Option<String> },
+    Acr { registry: Server, tenant: Option<String>, client: Option<String> },
+    Google { provider: Option<String>, impersonate: Option<String> },
+    GitHub { api: Option<Server>, app: i64, installation: i64 },
+    Quay { registry: Server, robot: String },
+    DigitalOcean { registry: Option<String> },
+}
+
+/// A cloud in which the operator itself may have an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cloud {
+    Aws,
+    Azure,
+    Google,
+}
+
+/// Whose identity is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    AccessKey(AccessKey),
+    /// A value of a Secret: a client secret, a private key, an API token.
+    Value(SecretBytes),
+    /// A ServiceAccount in the namespace of the credential.
+    ServiceAccount(String),
+    /// The operator's own.
+    Operator(Cloud),
+}
+
+/// An access key of AWS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AccessKey {
+    pub id: SecretBytes,
+    pub secret: SecretBytes,
+    pub session: Option<SecretBytes>,
+}
+
+/// What shows a cloud whose identity is used.
+#[derive(Clone, Debug)]
+pub(crate) enum Proof {
+    AccessKey(AccessKey),
+    Value(SecretBytes),
+    WebIdentity(WebIdentity),
+    /// The agent of EKS Pod Identity, or whatever else the environment names, and what it wants to see.
+    PodIdentity {
+        scheme: Scheme,
+        server: Server,
+        path: String,
+        authorization: Option<SecretBytes>,
+    },
+    /// Google's metadata server.
+    Metadata(Server),
+}
+
+/// A token that an API server has signed, and what belongs to it.
+#[derive(Clone, Debug)]
+pub(crate) struct WebIdentity {
+    pub token: SecretBytes,
+    pub role: Option<String>,
+    pub client: Option<String>,
+    pub tenant: Option<String>,
+}
+
+impl Grant {
+    /// Tells what is minted: of equal ones there is one token, whoever wants it. ServiceAccounts are those of a namespace.
+    pub fn id(&self, key: &FingerprintKey, namespace: &str) -> Fingerprint {
+        let none = || SecretBytes::from("");
+        let (kind, values) = match &self.identity {
+            Identity::AccessKey(access) => {
+                let session = access.session.clone().unwrap_or_else(none);
+                ("access key", [access.id.clone(), access.secret.clone(), session])
+            }
+            Identity::Value(value) => ("value", [value.clone(), none(), none()]),
+            Identity::ServiceAccount(name) => {
+                ("service account", [namespace.into(), name.as_str().into(), none()])
+            }
+            Identity::Operator(_) => ("operator", [none(), none(), none()]),
+        };
+        let flow = format!("{:?}", self.flow);
+        let [one, two, three] = values.each_ref().map(|value| encode(value.expose()));
+        let parts = [("flow", flow.as_str()), ("identity", kind), ("1", &one), ("2", &two), ("3", &three)];
+        key.fingerprint("grant", parts)
+    }
+
+    /// What shows that it is a ServiceAccount, of which annotations say who it is in the cloud. What the spec says goes
+    /// first.
+    pub fn web_identity(&self, token: SecretBytes, annotations: &BTreeMap<String, String>) -> WebIdentity {
+        let of = |key: &str| annotations.get(key).filter(|value| value.len() <= MAX_ANNOTATION).cloned();
+        let is_chosen =
+            matches!(&self.flow, Flow::Ecr { role, .. } | Flow::EcrPublic { role, .. } if role.is_some());
+        WebIdentity {
+            token,
+            role: if is_chosen { None } else { of("eks.amazonaws.com/role-arn") },
+            client: of("azure.workload.identity/client-id"),
+            tenant: of("azure.workload.identity/tenant-id"),
+        }
+    }
+
+    /// Who must be asked to show that a ServiceAccount is what it says: no token for it is good for anybody else.
+    pub fn audience(&self) -> String {
+        match &self.flow {
+            Flow::Ecr { .. } | Flow::EcrPublic { .. } => "sts.amazonaws.com".to_owned(),
+            Flow::Acr { .. } => "api://AzureADTokenExchange".to_owned(),
+            // Per "Configure Workload Identity Federation": the provider's full name, unless it has others.
+            Flow::Google { provider, .. } => {
+                format!("//iam.googleapis.com/{}", provider.as_deref().unwrap_or_default())
+            }
+            Flow::Quay { registry, .. } => registry.to_string(),
+            Flow::GitHub { .. } | Flow::DigitalOcean { .. } => String::new(),
+        }
+    }
+
+    /// Who mints, as one word with few values; a metric's label.
+    pub fn provider(&self) -> &'static str {
+        match &self.flow {
+            Flow::Ecr { .. } => "ECR",
+            Flow::EcrPublic { .. } => "ECRPublic",
+            Flow::Acr { .. } => "ACR",
+            Flow::Google { .. } => "GoogleArtifactRegistry",
+            Flow::GitHub { .. } => "GitHub",
+            Flow::Quay { .. } => "Quay",
+            Flow::DigitalOcean { .. } => "DigitalOcean",
+        }
+    }
+}
