@@ -81,6 +81,8 @@ async fn a_refusal_leaves_the_old_token_for_as_long_as_it_is_good() -> Result<()
     })
     .await?;
     world.cloud.restore(Service::Entra);
+    // After several refusals the next try is minutes away, unless somebody asks for it.
+    world.test.annotate("reg", "claviger.dev/sync-requested-at", "now").await?;
     let second = world.wait_minted("reg", Service::Acr, ACR_HOST).await?;
     assert_ne!(first.token, second.token);
     world.test.wait_condition("reg", "Ready", "True", "AllTargetsSynced").await?;
