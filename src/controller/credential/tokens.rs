@@ -16,6 +16,7 @@ use crate::{
         read_back,
         reason::Reason,
         revision::CopyDigest,
+        schedule::MAX_TOKEN_LIFE,
         token::{Grant, Identity, MintError, Minted, Token},
     },
 };
@@ -84,7 +85,7 @@ impl Tokens<'_> {
         let token = |(key, token): (String, TokenStatus)| {
             let (username, password) = spec.pair(&content, &key)?;
             let expires = token.expiration_time.0;
-            let life = expires.duration_since(now).unsigned_abs();
+            let life = expires.duration_since(now).unsigned_abs().min(MAX_TOKEN_LIFE);
             Some((key, Token { username, password, expires, life }))
         };
         Some(told.into_iter().filter_map(token).collect())
