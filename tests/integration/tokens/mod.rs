@@ -30,7 +30,7 @@ use crate::{
     scenario::Scenario,
     support::{
         Error, Result,
-        cloud::{ACCOUNT, ACR, CLIENT, Cloud, Minted, PROVIDER, REGION, Service, TENANT},
+        cloud::{ACCOUNT, ACR, Asked, CLIENT, Cloud, Minted, PROVIDER, REGION, Service, TENANT},
         operator::Builder,
         wait_for,
     },
@@ -125,7 +125,7 @@ impl World {
 
     /// What was asked, and how it was answered, for people.
     fn told(&self) -> String {
-        let told = |asked: crate::support::cloud::Asked| {
+        let told = |asked: Asked| {
             let (method, host, path) = (&asked.request.method, &asked.request.host, &asked.request.path);
             format!("{method} {host}{path}: {:?} {}", asked.status, asked.refusal.unwrap_or_default())
         };
@@ -134,7 +134,7 @@ impl World {
 
     /// Every request was right: no vendor had to refuse anything, and none was asked for what it does not have.
     fn assert_by_the_book(&self) {
-        let right = |asked: &crate::support::cloud::Asked| asked.service.is_some() && asked.refusal.is_none();
+        let right = |asked: &Asked| asked.service.is_some() && asked.refusal.is_none();
         assert!(self.cloud.asked().iter().all(right), "{}", self.told());
     }
 }
