@@ -3,6 +3,7 @@
 use std::{env, fs::File, io::Read, path::PathBuf, sync::Arc};
 
 use k8s_openapi::jiff::Timestamp;
+use ring::rand::SystemRandom;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 use zeroize::Zeroizing;
@@ -27,7 +28,8 @@ impl Minter {
     /// Mints one token.
     pub async fn mint(&self, grant: Arc<Grant>, proof: Proof) -> Result<Token, MintError> {
         let Outbound { access, http, mints, .. } = &*self.0;
-        let (mut exchange, mut step) = Exchange::begin(grant, proof, access.clone(), Timestamp::now());
+        let (mut exchange, mut step) =
+            Exchange::begin(grant, proof, access.clone(), Arc::new(SystemRandom::new()), Timestamp::now());
         let mut session = http.session(None);
         for _ in 0..MAX_REGISTRY_REQUESTS {
             let request = match step {

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{
-    exchange::{Expires, Given, Known, form},
     grant::{AccessKey, Flow, Proof},
+    message::{Expires, Given, Known, form},
     outcome::MintError,
 };
 use crate::domain::{

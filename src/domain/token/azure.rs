@@ -5,9 +5,9 @@
 use serde::Deserialize;
 
 use super::{
-    exchange::{Expires, Given, Known, form},
     grant::{Flow, Proof},
     jwt,
+    message::{Expires, Given, Known, form},
     outcome::MintError,
 };
 use crate::domain::{

@@ -22,6 +22,10 @@ fn now() -> Timestamp {
     Timestamp::from_second(NOW).unwrap()
 }
 
+fn random() -> Arc<dyn SecureRandom + Send + Sync> {
+    Arc::new(ring::rand::SystemRandom::new())
+}
+
 fn grant(flow: Flow, identity: Identity) -> Arc<Grant> {
     Arc::new(Grant { flow, identity, secret_version: None })
 }
@@ -46,7 +50,7 @@ fn run(
     answers: &[(u16, String)],
 ) -> (Vec<(String, String)>, Result<Token, MintError>) {
     let access = Arc::new(RegistryAccess::default());
-    let (mut exchange, mut step) = Exchange::begin(grant.clone(), proof, access, now());
+    let (mut exchange, mut step) = Exchange::begin(grant.clone(), proof, access, random(), now());
     let mut answers = answers.iter();
     let mut asked = Vec::new();
     loop {
@@ -312,7 +316,7 @@ fn a_life_is_told_by_the_clock_of_who_mints() {
     let access = Arc::new(RegistryAccess::default());
     // This clock is a day ahead.
     let wrong = now() + Duration::from_secs(86_400);
-    let (mut exchange, _) = Exchange::begin(grant, Proof::AccessKey(access_key()), access, wrong);
+    let (mut exchange, _) = Exchange::begin(grant, Proof::AccessKey(access_key()), access, random(), wrong);
     let (status, body) = ecr_answer();
     let answer = Answer { date: Some(now()), ..Answer::new(status, body.as_str().into()) };
     let Step::Done(Ok(token)) = exchange.answered(Ok(answer), wrong) else { panic!() };
@@ -342,7 +346,7 @@ fn what_gives_no_token_is_told_and_a_registry_that_may_not_be_asked_is_not() {
     let quay = grant_of(Flow::Quay { registry: Server::parse("quay.io").unwrap(), robot: "a+b".to_owned() });
     let allowed: ServerPatterns = "ghcr.io".parse().unwrap();
     let access = RegistryAccess { allowed, ..RegistryAccess::default() };
-    let (_, step) = Exchange::begin(quay.clone(), web(None), Arc::new(access), now());
+    let (_, step) = Exchange::begin(quay.clone(), web(None), Arc::new(access), random(), now());
     assert!(matches!(step, Step::Done(Err(error)) if error.reason == Reason::RegistryNotAllowed));
     let (_, useless) = run(&quay, Proof::AccessKey(access_key()), &[]);
     assert_eq!(useless.unwrap_err().reason, Reason::IdentityMissing);

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    exchange::{Expires, Given, Known, bearer, form},
     grant::{Flow, Proof},
     jwt,
+    message::{Expires, Given, Known, bearer, form},
     outcome::MintError,
 };
 use crate::domain::{
@@ -73,7 +73,7 @@ pub(super) fn key(known: &Known<'_>) -> Result<Request, MintError> {
     let now = known.now.as_second();
     let aud = format!("https://{OAUTH}/token");
     let claims = Claims { iss: &client_email, scope: scope(known), aud, iat: now, exp: now + CLAIM };
-    let assertion = jwt::sign(&key, &claims).ok_or_else(bad)?;
+    let assertion = jwt::sign(&key, &claims, known.random).ok_or_else(bad)?;
     let (body, content_type) = form(&[
         ("grant_type", b"urn:ietf:params:oauth:grant-type:jwt-bearer"),
         ("assertion", assertion.expose()),

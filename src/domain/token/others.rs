@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
-    exchange::{Expires, Given, Known, bearer},
     grant::{Flow, Proof},
     jwt,
+    message::{Expires, Given, Known, bearer},
     outcome::MintError,
 };
 use crate::domain::{
@@ -49,7 +49,7 @@ pub(super) fn github(known: &Known<'_>) -> Result<Request, MintError> {
     let key = jwt::key(pem.expose()).ok_or_else(bad)?;
     let now = known.now.as_second();
     let claims = Claims { iss: app.to_string(), iat: now - CLAIM_AGE, exp: now + CLAIM };
-    let token = jwt::sign(&key, &claims).ok_or_else(bad)?;
+    let token = jwt::sign(&key, &claims, known.random).ok_or_else(bad)?;
     let path = format!("/app/installations/{installation}/access_tokens");
     let request = match api {
         None => Request::to_service(Method::Post, "api.github.com", path),
