@@ -55,6 +55,10 @@ const WORLD: [&[&str]; 27] = [
 /// A file that computes reads no clock, does no IO and logs nothing.
 pub fn touches_the_world(uses: &BTreeSet<Use>) -> Vec<String> {
     let touches = |used: &&Use| {
+        // A trait: chance that is handed in.
+        if used.path == "ring::rand::SecureRandom" {
+            return false;
+        }
         let path: Vec<&str> = used.path.split("::").collect();
         WORLD.iter().any(|part| path.windows(part.len()).any(|window| window == *part))
     };

@@ -138,8 +138,27 @@ async fn tokens_of_the_others_take_what_they_need() -> Result<()> {
         ("no installation", with("gitHub", json!({"installationId": null})), &["installationId", "Required"]),
         ("no key", with("gitHub", json!({"secretRef": null})), &["secretRef", "Required"]),
         ("a Secret at the top, too", json!({"secretRef": {"name": "src"}}), NO_SECRET),
+        (
+            "nothing to pull",
+            json!({"verification": null}),
+            &["`gitHub.auth` needs `verification.repository`"],
+        ),
+        ("nothing is asked", json!({"verification": {"mode": "Off", "repository": null}}), ACCEPTED),
+        (
+            "an enterprise's API alone",
+            with("gitHub", json!({"apiServer": "github.example.com"})),
+            &["`gitHub.apiServer` and `server` go together"],
+        ),
+        (
+            "an enterprise's registry alone",
+            json!({"server": "containers.github.example.com"}),
+            &["`gitHub.apiServer` and `server` go together"],
+        ),
+        ("no host", with("gitHub", json!({"apiServer": "git..example.com"})), &["apiServer"]),
     ];
-    registry_credential(json!({"provider": "GitHub", "gitHub": {"auth": github}})).check(&cases).await?;
+    let app =
+        json!({"provider": "GitHub", "gitHub": {"auth": github}, "verification": {"repository": "acme/app"}});
+    registry_credential(app).check(&cases).await?;
 
     let robot = &["must be the robot that trusts the ServiceAccount"];
     let cases: Vec<Case<'_>> = vec![

@@ -10,10 +10,7 @@ use crate::{
     checks::{delete, wait_no_credential},
     support::{
         Result,
-        cloud::{
-            ACCOUNT, APP, CLIENT, DO_REGISTRY, EXTERNAL_ID, GOOGLE_ACCOUNT, INSTALLATION, REGION, Service,
-            TENANT, role,
-        },
+        cloud::{APP, CLIENT, DO_REGISTRY, EXTERNAL_ID, GOOGLE_ACCOUNT, INSTALLATION, Service, TENANT, role},
         workdir::Workdir,
     },
 };
@@ -167,13 +164,13 @@ async fn tokens_of_github_quay_and_digital_ocean_come_by_their_own_ways() -> Res
     for (name, key) in [("pkcs1", world.cloud.rsa().pkcs1()), ("pkcs8", world.cloud.rsa().pkcs8())] {
         world.test.source(name, json!({"privateKey": key})).await?;
     }
-    world.test.source("ocean", json!({"token": world.cloud.digital_ocean_token()})).await?;
+    world.test.source("ocean-token", json!({"token": world.cloud.digital_ocean_token()})).await?;
     world.account("robot", json!({})).await?;
     let app = |source: &str| {
         let auth = json!({"appId": APP, "installationId": INSTALLATION, "secretRef": {"name": source}});
         off(json!({"provider": "GitHub", "gitHub": {"auth": auth}}))
     };
-    let ocean = json!({"registry": DO_REGISTRY, "auth": {"secretRef": {"name": "ocean"}}});
+    let ocean = json!({"registry": DO_REGISTRY, "auth": {"secretRef": {"name": "ocean-token"}}});
     let ocean = off(json!({"provider": "DigitalOcean", "digitalOcean": ocean}));
     let _operator = world.operator()?.start().await?;
     assert_minted(
@@ -203,13 +200,11 @@ async fn one_secret_has_the_tokens_of_several_vendors() -> Result<()> {
     world.test.source("aws", data).await?;
     world.test.source("hub", json!({"username": "acme", "password": "a-static-password"})).await?;
     let _operator = world.operator()?.start().await?;
-    let mut acr = acr_by_secret();
-    acr.as_object_mut().map(|login| login.remove("verification"));
-    let spec = off(json!({"registries": [
-        {"provider": "ECR", "ecr": {"accountId": ACCOUNT, "region": REGION, "auth": {"secretRef": {"name": "aws"}}}},
-        acr,
-        {"provider": "DockerHub", "secretRef": {"name": "hub"}},
-    ]}));
+    let spec = json!({"registries": [
+        ecr(json!({"secretRef": {"name": "aws"}})),
+        acr_by_secret(),
+        off(json!({"provider": "DockerHub", "secretRef": {"name": "hub"}})),
+    ]});
     world.test.credential("all", spec).await?;
     world.test.wait_condition("all", "Refreshed", "True", "Refreshed").await?;
     world.test.wait_condition("all", "Ready", "True", "AllTargetsSynced").await?;

@@ -186,7 +186,8 @@ async fn a_new_access_key_is_used_at_once() -> Result<()> {
     merge(&secrets, "aws", json!({"stringData": data})).await?;
     world.wait_refreshed("reg", "False", "TokenRefused").await?;
     assert_eq!(super::auths(&world.test, &world.test.home.name, "reg").await?[0].2, good.token);
-    world.test.wait_condition("reg", "Ready", "True", "AllTargetsSynced").await?;
+    // As of any other source that is wrong.
+    world.test.wait_condition("reg", "Ready", "False", "TokenRefused").await?;
     // Made anew with the good one.
     secrets.delete("aws", &DeleteParams::default()).await?;
     let secret = json!({"metadata": {"name": "aws"}, "stringData": {"AWS_ACCESS_KEY_ID": puller.id, "AWS_SECRET_ACCESS_KEY": puller.secret}});

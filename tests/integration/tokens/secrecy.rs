@@ -24,13 +24,13 @@ async fn tokens_and_identities_are_nowhere_but_in_the_data_of_secrets() -> Resul
     let data = json!({"AWS_ACCESS_KEY_ID": key.id, "AWS_SECRET_ACCESS_KEY": key.secret});
     world.test.source("aws", data).await?;
     world.test.source("google", json!({"key.json": world.cloud.rsa().google_file().to_string()})).await?;
-    world.test.source("ocean", json!({"token": world.cloud.digital_ocean_token()})).await?;
+    world.test.source("ocean-token", json!({"token": world.cloud.digital_ocean_token()})).await?;
     world.account("puller", json!({})).await?;
     world.cloud.life(Duration::from_secs(24));
     let operator = world.operator()?.arg(ALL).start().await?;
     let chained = json!({"secretRef": {"name": "aws"}, "roleArn": role("chained"), "externalId": "ext-7"});
     let web = json!({"serviceAccountRef": {"name": "puller"}, "roleArn": role("puller")});
-    let ocean = json!({"registry": "acme", "auth": {"secretRef": {"name": "ocean"}}});
+    let ocean = json!({"registry": "acme", "auth": {"secretRef": {"name": "ocean-token"}}});
     let ocean = super::off(json!({"provider": "DigitalOcean", "digitalOcean": ocean}));
     for (name, spec, service, host) in [
         ("chained", ecr(chained), Service::Ecr, ECR_HOST),
