@@ -35,7 +35,7 @@ async fn tokens_and_identities_are_nowhere_but_in_the_data_of_secrets() -> Resul
     for (name, spec, service, host) in [
         ("chained", ecr(chained), Service::Ecr, ECR_HOST),
         ("web", ecr(web), Service::Ecr, ECR_HOST),
-        ("azure", acr_by_secret(), Service::Acr, ACR_HOST),
+        ("acr", acr_by_secret(), Service::Acr, ACR_HOST),
         (
             "key",
             google(json!({"secretRef": {"name": "google"}})),
