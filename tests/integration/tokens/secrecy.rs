@@ -60,7 +60,7 @@ async fn tokens_and_identities_are_nowhere_but_in_the_data_of_secrets() -> Resul
         "error": "invalid_client", "error_description": world.cloud.client_secret(), "secret": world.cloud.client_secret(),
     });
     world.cloud.answer(Service::Entra, Answer::status(401).body(echo.to_string()));
-    world.wait_refreshed("azure", "False", "TokenRefused").await?;
+    world.wait_refreshed("acr", "False", "TokenRefused").await?;
     world.cloud.answer(Service::GoogleSts, Answer::status(500).body(world.cloud.client_secret().to_owned()));
     world.wait_refreshed("federated", "False", "CloudUnreachable").await?;
 
