@@ -88,6 +88,12 @@ pub struct LoginStatus {
     #[schemars(length(max = 1024))]
     pub key: String,
 
+    /// Which value of the source Secret this is about, as that Secret's resourceVersion; behind a comma that of the Secret
+    /// in `caSecretRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub source_version: Option<String>,
+
     /// Why it is known to work, or not; the reasons of condition `Verified`.
     #[schemars(length(max = 63))]
     pub reason: String,

@@ -14,10 +14,11 @@ use tokio::{sync::Semaphore, time::Instant};
 use super::keys::{Queues, VerificationKey};
 use crate::{
     domain::{
+        condition::ConditionStatus,
         fingerprint::{Fingerprint, FingerprintKey},
         identity::{CredentialId, OwnerId},
         schedule::{VERIFICATION_BUSY, VERIFICATION_PAUSE, VERIFICATIONS},
-        verification::{Found, Login, next_probe},
+        verification::{Found, Login, Outcome, next_probe},
     },
     lock::Lock,
     provider::Verifier,
@@ -25,10 +26,21 @@ use crate::{
     telemetry::Metrics,
 };
 
+/// Who tries logins.
+pub(crate) trait Verify: Send + Sync {
+    /// Tries one login.
+    fn verify(&self, login: Arc<Login>) -> impl Future<Output = Outcome> + Send;
+}
+
+impl Verify for Verifier {
+    async fn verify(&self, login: Arc<Login>) -> Outcome {
+        Self::verify(self, login).await
+    }
+}
+
 /// The logins that are tried.
 pub(crate) struct Verifications {
-    /// `None`: nothing is ever tried.
-    verifier: Option<Verifier>,
+    is_off: bool,
     state: Lock<State>,
     queues: Arc<Queues>,
     fingerprints: Arc<FingerprintKey>,
@@ -53,7 +65,8 @@ struct Check {
     /// With how often each wants it tried.
     readers: HashMap<OwnerId, Duration>,
     found: Option<Found>,
-    /// How often in a row the outcome was of this kind.
+    /// What the last outcome was, and how often in a row it was of this kind.
+    last: Option<ConditionStatus>,
     in_a_row: u32,
     due: Instant,
     tried: Option<Instant>,
@@ -61,18 +74,18 @@ struct Check {
 
 impl Verifications {
     pub fn new(
-        verifier: Option<Verifier>,
+        is_off: bool,
         queues: Arc<Queues>,
         fingerprints: Arc<FingerprintKey>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let places = Semaphore::new(VERIFICATIONS);
-        Self { verifier, state: Lock::default(), queues, fingerprints, metrics, places }
+        Self { is_off, state: Lock::default(), queues, fingerprints, metrics, places }
     }
 
     /// Whether nothing is ever tried.
     pub fn is_off(&self) -> bool {
-        self.verifier.is_none()
+        self.is_off
     }
 
     /// What is known of the logins of a credential, which are tried from now on, as often as each wants; those that it had
@@ -99,6 +112,7 @@ impl Verifications {
                 key: VerificationKey { login: *id_of_login, namespace: id.namespace.clone() },
                 readers: HashMap::new(),
                 found: None,
+                last: None,
                 in_a_row: 0,
                 due: now,
                 tried: None,
@@ -108,7 +122,7 @@ impl Verifications {
                 && let Some(known) = recorded(login)
             {
                 let age = Timestamp::now().duration_since(known.at).unsigned_abs();
-                check.in_a_row = 1;
+                (check.last, check.in_a_row) = (Some(known.outcome.status()), 1);
                 // A clock that jumped makes nothing older than it is, and nothing younger.
                 let wait = next_probe(&known.outcome, 1, interval, rand::random()).saturating_sub(age);
                 check.due = now + wait;
@@ -144,8 +158,7 @@ impl Verifications {
     }
 
     /// Tries one login, when it is due.
-    pub async fn work(self: Arc<Self>, key: VerificationKey) -> Next {
-        let Some(verifier) = &self.verifier else { return Next::Done };
+    pub async fn work(self: Arc<Self>, verifier: Arc<impl Verify>, key: VerificationKey) -> Next {
         let Ok(_place) = self.places.acquire().await else { return Next::Done };
         if self.queues.verification.is_closed() {
             return Next::Done;
@@ -170,13 +183,16 @@ impl Verifications {
         state.busy.remove(&account);
         let Some(check) = state.checks.get_mut(&key.login) else { return Next::Done };
         self.metrics.verified(&check.login.provider, outcome.reason.as_str());
-        let is_alike = check.found.as_ref().is_some_and(|found| found.outcome.status() == outcome.status());
-        check.in_a_row = if is_alike { check.in_a_row.saturating_add(1) } else { 1 };
+        let last = check.last.replace(outcome.status());
+        check.in_a_row = if last == check.last { check.in_a_row.saturating_add(1) } else { 1 };
         let wait = next_probe(&outcome, check.in_a_row, check.interval(), rand::random());
         let now = Instant::now();
         (check.due, check.tried) = (now + wait, Some(now));
-        check.found = Some(Found { outcome, at: Timestamp::now() });
-        self.queues.credentials(check.readers.keys().copied());
+        let found = Some(Found::after(check.found.clone(), outcome, Timestamp::now()));
+        if check.found != found {
+            check.found = found;
+            self.queues.credentials(check.readers.keys().copied());
+        }
         Next::After(wait)
     }
 }
@@ -200,3 +216,7 @@ impl Check {
         self.readers.values().min().copied().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+#[path = "verifications_tests.rs"]
+mod tests;

@@ -60,6 +60,7 @@ fn answers_of_registries_end_in_an_outcome() {
         let server = Server::parse("registry.example.com").unwrap();
         let login = Login {
             provider: "Custom".to_owned(),
+            version: None,
             key: "registry.example.com".to_owned(),
             rules: Rules { mode: VerificationMode::Enforce, interval: Duration::ZERO },
             server: server.clone(),

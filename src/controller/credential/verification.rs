@@ -41,19 +41,19 @@ impl CredentialLoop {
         }
         let print = context.fingerprints.of(content.type_, &content.data);
         let status = declared.status();
-        // What was found out before a restart is about the revision that has this very content.
-        let told = status.and_then(|status| Some((status, status.revision?)));
-        let told = told.filter(|(_, revision)| copies.iter().any(|copy| copy.has(Some(*revision), print)));
+        // What was found out of a minted token before a restart is about the revision that has this very content.
+        let revision = status.and_then(|status| status.revision);
+        let revision = revision.filter(|revision| copies.iter().any(|copy| copy.has(Some(*revision), print)));
         let recorded = |login: &Login| {
-            let (status, revision) = told?;
-            Found::recorded(status, declared.generation(), revision, &login.key)
+            let version = login.version.as_deref();
+            Found::recorded(status?, declared.generation(), revision, &login.key, version)
         };
         let found = verifications.look(id, &tried, recorded, anew);
         let mut found: BTreeMap<&str, Option<Found>> =
             tried.iter().map(|login| login.key.as_str()).zip(found).collect();
         let probe = |login: &Arc<Login>| {
             let found = found.remove(login.key.as_str()).flatten();
-            Probe { key: login.key.clone(), mode: login.rules.mode, found }
+            Probe { key: login.key.clone(), mode: login.rules.mode, version: login.version.clone(), found }
         };
         let probes: Vec<Probe> = candidate.logins.iter().map(probe).collect();
         // Mostly all of it is in place, and nothing needs to be looked into.

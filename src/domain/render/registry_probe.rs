@@ -19,6 +19,8 @@ use crate::{
 
 /// The largest value of `caSecretRef` that is read, in bytes.
 const MAX_AUTHORITIES: usize = 64 << 10;
+/// The longest text that tells versions of Secrets, as the schema of the status has it.
+const MAX_VERSION: usize = 63;
 
 fn rules(spec: &RegistryLogin) -> Rules {
     let asked = spec.verification.as_ref();
@@ -56,12 +58,20 @@ pub(super) fn login(
         let read = certificate::certificates(pem.ok_or(MissingAuthorities)?.expose());
         Ok(read.map_err(|_| MissingAuthorities)?.into_iter().map(|certificate| certificate.der).collect())
     });
+    let secret = spec.secret_ref.as_ref().map(|reference| &reference.name);
+    let asked_by = asked.and_then(|asked| asked.ca_secret_ref.as_ref()).map(|reference| &reference.name);
+    let version = |name: &String| inputs.source(name).ok().and_then(|secret| secret.version.clone());
+    let version = secret.and_then(version).map(|own| match asked_by {
+        Some(name) => format!("{own},{}", version(name).unwrap_or_default()),
+        None => own,
+    });
     let scaleway = spec.scaleway.as_ref();
     Login {
         rules: rules(spec),
         server: api_server(&registry),
         key: registry.key,
         provider: format!("{:?}", spec.provider()),
+        version: version.filter(|version| version.len() <= MAX_VERSION),
         username,
         password,
         repository,

@@ -13,6 +13,7 @@ use crate::{
 fn login(server: &str) -> Login {
     Login {
         provider: "Custom".to_owned(),
+        version: None,
         key: server.to_owned(),
         rules: Rules { mode: VerificationMode::Warn, interval: Duration::ZERO },
         server: Server::parse(server).unwrap(),

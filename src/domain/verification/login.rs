@@ -14,6 +14,9 @@ pub(crate) struct Login {
     pub key: String,
     /// Who runs the registry, as in the spec; a metric's label.
     pub provider: String,
+    /// The versions of the Secrets that it was read from; `None` for one that was minted. What is asked does not depend
+    /// on it.
+    pub version: Option<String>,
     pub rules: Rules,
     /// Where the API of the registry is.
     pub server: Server,

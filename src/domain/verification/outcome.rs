@@ -69,6 +69,12 @@ impl Outcome {
         self.status() == ConditionStatus::False
     }
 
+    /// Whether both say the same. How long the registry wants to be left alone is told nobody.
+    pub fn says(&self, other: &Self) -> bool {
+        let told = |outcome: &Self| Self { retry_after: None, ..outcome.clone() };
+        told(self) == told(other)
+    }
+
     /// With its message as a whole sentence: about which registry it is, and the HTTP status and error code behind it.
     pub fn at(self, registry: &Server) -> Self {
         let status = self.http_status.map(|status| format!("HTTP {status}"));

@@ -12,7 +12,7 @@ use crate::{
     support::{
         FaultProxy, Result,
         pki::Authority,
-        registry::{Auth, Registry},
+        registry::{Answer, Auth, FaultyRegistry, Registry},
         stays,
     },
 };
@@ -99,5 +99,30 @@ async fn a_registry_that_is_down_or_slow_holds_nothing_back() -> Result<()> {
     test.annotate("reg", "claviger.dev/sync-requested-at", "now").await?;
     test.wait_condition("reg", "Ready", "False", "AuthenticationFailed").await?;
     test.wait_password(&test.home.name, "reg", BAD).await?;
+    Ok(())
+}
+
+/// Whoever has a registry fail after it has refused a value lets that value out neither now nor by a restart.
+#[tokio::test]
+async fn what_was_refused_is_held_until_the_registry_says_something_else() -> Result<()> {
+    let registry = FaultyRegistry::start(None).await?;
+    registry.rule(|request| match &request.authorization {
+        None => Answer::status(401).header("www-authenticate", "Basic realm=\"x\""),
+        Some(_) => Answer::status(401),
+    });
+    let lab = Lab::start().await?;
+    let test = lab.scenario().await?;
+    login(&test, "src", BAD).await?;
+    let operator = lab.operator()?.start().await?;
+    test.credential("reg", spec(&registry.address(), "src", json!({"mode": "Enforce"}))).await?;
+    test.wait_condition("reg", "Ready", "False", "AuthenticationFailed").await?;
+    assert_eq!(operator.terminate(SOON).await?, 0);
+    let told = test.status("reg").await?;
+    let asked = registry.requests().len();
+    registry.rule(|_| Answer::status(503));
+    let _operator = lab.operator()?.start().await?;
+    stays_absent(&test, &test.home.name, "reg").await?;
+    assert_eq!(test.status("reg").await?, told);
+    assert_eq!(registry.requests().len(), asked);
     Ok(())
 }

@@ -10,6 +10,7 @@ fn on(mode: VerificationMode, reasons: &[Option<Reason>], is_held: bool) -> Opti
     let probe = |(n, reason): (usize, &Option<Reason>)| Probe {
         key: format!("r{n}.example.com"),
         mode,
+        version: None,
         found: reason.map(|reason| Found {
             outcome: Outcome::new(reason, &format!("registry r{n} said so")),
             at: time(5),

@@ -1,0 +1,127 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::{
+    api::{CredentialKind, VerificationMode},
+    domain::{
+        reason::Reason,
+        verification::{Rules, Server},
+    },
+    telemetry::Freshness,
+};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A registry that says what it is told to, after a second.
+struct Fake {
+    says: Lock<Reason>,
+    asked: AtomicUsize,
+    /// How many are asked at the same time, now and at most.
+    at_once: (AtomicUsize, AtomicUsize),
+}
+
+impl Verify for Fake {
+    async fn verify(&self, _: Arc<Login>) -> Outcome {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let now = self.at_once.0.fetch_add(1, Ordering::SeqCst) + 1;
+        self.at_once.1.fetch_max(now, Ordering::SeqCst);
+        let reason = *self.says.read();
+        wait(1).await;
+        self.at_once.0.fetch_sub(1, Ordering::SeqCst);
+        Outcome::new(reason, "says so")
+    }
+}
+
+async fn wait(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+struct World {
+    verifications: Arc<Verifications>,
+    fake: Arc<Fake>,
+}
+
+impl World {
+    /// With the queue at work.
+    fn start(says: Reason) -> Self {
+        let queues = Arc::new(Queues::default());
+        let prints = Arc::new(FingerprintKey::new([1; 32]));
+        let metrics = Arc::new(Metrics::new(Freshness::default()));
+        let verifications = Arc::new(Verifications::new(false, queues.clone(), prints, metrics));
+        let (asked, at_once) = Default::default();
+        let fake = Arc::new(Fake { says: Lock::new(says), asked, at_once });
+        let (at_work, verifier) = (verifications.clone(), fake.clone());
+        let work = move |key, ()| at_work.clone().work(verifier.clone(), key);
+        tokio::spawn(queues.verification.clone().run(async {}, work));
+        Self { verifications, fake }
+    }
+
+    fn says(&self, reason: Reason) {
+        *self.fake.says.write() = reason;
+    }
+
+    fn asked(&self) -> usize {
+        self.fake.asked.load(Ordering::SeqCst)
+    }
+
+    fn look(&self, name: &str, login: Login) -> Option<Found> {
+        self.look_with(name, login, None, false)
+    }
+
+    fn look_with(&self, name: &str, login: Login, recorded: Option<Found>, anew: bool) -> Option<Found> {
+        let logins = [Arc::new(login)];
+        self.verifications.look(&id(name), &logins, |_| recorded.clone(), anew).remove(0)
+    }
+
+    fn reason(&self, name: &str, login: Login) -> Option<Reason> {
+        Some(self.look(name, login)?.outcome.reason)
+    }
+}
+
+fn id(name: &str) -> CredentialId {
+    CredentialId { kind: CredentialKind::RegistryCredential, namespace: "team".into(), name: name.into() }
+}
+
+/// What is asked of a repository by one account.
+fn login(repository: &str) -> Login {
+    Login {
+        key: "r.example.com".to_owned(),
+        provider: "Custom".to_owned(),
+        version: None,
+        rules: Rules { mode: VerificationMode::Enforce, interval: 6 * HOUR },
+        server: Server::parse("r.example.com").unwrap(),
+        username: Zeroizing::new("user".to_owned()),
+        password: Zeroizing::new("pass".to_owned()),
+        repository: Some((repository.to_owned(), "latest".to_owned())),
+        authorities: None,
+        scaleway: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_says_nothing_lets_no_refused_value_out() {
+    let world = World::start(Reason::AuthenticationFailed);
+    assert_eq!(world.look("reg", login("app")), None);
+    wait(10).await;
+    let refused = world.look("reg", login("app"));
+    assert_eq!(world.reason("reg", login("app")), Some(Reason::AuthenticationFailed));
+    world.says(Reason::RateLimited);
+    wait(400).await;
+    assert!(world.asked() > 1, "it was asked again");
+    assert_eq!(world.look("reg", login("app")), refused);
+    world.says(Reason::Authenticated);
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(world.reason("reg", login("app")), Some(Reason::Authenticated));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_recorded_is_not_asked_at_once() {
+    let world = World::start(Reason::RateLimited);
+    let refused = Outcome::new(Reason::AccessDenied, "said so");
+    let recorded = Found { outcome: refused, at: Timestamp::now() };
+    let looked = world.look_with("reg", login("app"), Some(recorded.clone()), false);
+    wait(60).await;
+    assert_eq!((looked, world.asked()), (Some(recorded), 0));
+}
