@@ -42,10 +42,9 @@ const DISTANCE: Duration = Duration::from_nanos(1_000_000_000 / REGISTRY_REQUEST
 impl Pace {
     /// Asks, when it is the turn of the request.
     pub async fn ask(&self, request: &Request, session: &mut Session<'_>) -> Result<Answer, NoAnswer> {
-        let answer = match self.turn(request).await {
-            Ok(()) => session.ask(request).await,
-            Err(why) => Err(why),
-        };
+        // A pause is passed on, and not renewed by whoever runs into it.
+        self.turn(request).await?;
+        let answer = session.ask(request).await;
         debug!(server = %request.server, answer = ?answer.as_ref().map(|answer| answer.status), "asked");
         let asked = |answer: &Answer| answer.unavailable()?.retry_after.map(NoAnswer::Throttled);
         if let Some(why) = answer.as_ref().map_or_else(|why| Some(*why), asked) {
@@ -109,7 +108,10 @@ fn key(request: &Request) -> (String, u16) {
 mod tests {
     use futures::future::join_all;
 
-    use super::*;
+    use super::{
+        super::http::{Http, Roots},
+        *,
+    };
     use crate::domain::verification::{Authorization, Method, Reach, Scheme, Server as Named};
 
     fn request(host: &str) -> Request {
@@ -180,6 +182,26 @@ mod tests {
         assert_eq!(pace.turn(&one).await, Err(NoAnswer::TimedOut));
         tokio::time::advance(REGISTRY_SILENT_PAUSE).await;
         pace.turn(&one).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_ends_however_often_somebody_asks_meanwhile() {
+        let (pace, http) = (Pace::default(), Http::new(Roots::default()));
+        // Nothing is connected to: such an address is not asked.
+        let one = request("127.0.0.1:1");
+        let mut session = http.session(None);
+        pace.turn(&one).await.unwrap();
+        for why in [NoAnswer::TimedOut, NoAnswer::Throttled(REGISTRY_SILENT_PAUSE)] {
+            pace.pause(&one, why);
+            for _ in 1..REGISTRY_SILENT_PAUSE.as_secs() {
+                tokio::time::advance(Duration::from_secs(1)).await;
+                let answer = pace.ask(&one, &mut session).await.unwrap_err();
+                assert!(matches!(answer, NoAnswer::TimedOut | NoAnswer::Throttled(_)), "{answer:?}");
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+            let answer = pace.ask(&one, &mut session).await.unwrap_err();
+            assert_eq!(answer, NoAnswer::AddressNotAllowed);
+        }
     }
 
     #[tokio::test(start_paused = true)]
