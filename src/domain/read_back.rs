@@ -14,9 +14,14 @@ pub(crate) fn newest(copies: &[CopyDigest]) -> Vec<&CopyDigest> {
 }
 
 /// Where to read the last good content, when the source gives none: only what all copies of the recorded revision
-/// agree on is believed, as whoever can write to one namespace can edit the copy there.
+/// agree on is believed, as whoever can write to one namespace can edit the copy there. Where none has it, all may have
+/// the one that follows, whose status was not written any more.
 pub(crate) fn last_good(copies: &[CopyDigest], recorded: Option<i64>) -> Vec<&CopyDigest> {
-    let mut of_it = copies.iter().filter(|one| recorded.is_some() && one.revision == recorded);
+    let Some(recorded) = recorded else { return Vec::new() };
+    let has = |revision: i64| move |one: &&CopyDigest| one.revision == Some(revision);
+    let next = recorded.saturating_add(1);
+    let of_it = if copies.iter().all(|one| has(next)(&one)) { next } else { recorded };
+    let mut of_it = copies.iter().filter(has(of_it));
     match of_it.next() {
         Some(first) if of_it.all(|other| other.content == first.content) => alike(copies, first),
         _ => Vec::new(),
@@ -73,5 +78,17 @@ mod tests {
         let edited = cluster("local", &[(2, "b", 30), (2, "edited", 1)]);
         assert!(last_good(&edited, Some(2)).is_empty(), "nobody knows who is right");
         assert!(last_good(&agreed, None).is_empty() && last_good(&agreed, Some(3)).is_empty());
+        assert!(last_good(&agreed, Some(0)).is_empty() && last_good(&[], Some(2)).is_empty());
+    }
+
+    #[test]
+    fn a_status_may_be_one_revision_behind_all_copies() {
+        let ahead = [cluster("local", &[(3, "c", 3)]), cluster("east", &[(3, "c", 1)])].concat();
+        assert_eq!(told(&last_good(&ahead, Some(2))), ["local:c", "east:c"]);
+        assert!(last_good(&ahead, Some(1)).is_empty(), "nobody was ever two ahead");
+        let edited = cluster("local", &[(3, "c", 3), (3, "edited", 1)]);
+        assert!(last_good(&edited, Some(2)).is_empty());
+        let halfway = cluster("local", &[(3, "c", 3), (2, "b", 1)]);
+        assert_eq!(told(&last_good(&halfway, Some(2))), ["local:b"]);
     }
 }

@@ -152,8 +152,11 @@ impl CredentialLoop {
         let result = memory.candidate.as_ref().map(|candidate| &candidate.result);
         let compose =
             |content: &Content, kept: &BTreeSet<&str>, of: &Content| spec.compose(content, kept, of);
-        let content = accepted(result, held, memory.last_good.as_ref(), compose);
         let recorded = declared.status().and_then(|status| status.revision);
+        let is_first = recorded.is_none() && copies.is_empty();
+        let content = accepted(result, held, memory.last_good.as_ref(), is_first, compose);
+        // What copies have could not be read back; that may pass.
+        let is_unknown = content.is_none() && !is_first && result.is_some_and(Result::is_ok);
         let revision = match &content {
             Some(content) => {
                 let fingerprint = context.fingerprints.of(content.type_, &content.data);
@@ -205,7 +208,7 @@ impl CredentialLoop {
             memory.resynced = Some(Instant::now());
         }
         self.publish(state, due);
-        if unreadable {
+        if unreadable || is_unknown {
             return Next::Retry;
         }
         let until = memory.candidate.as_ref().and_then(|candidate| candidate.until);
