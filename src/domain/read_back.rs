@@ -1,6 +1,6 @@
 //! Which copies to read a content back from, so that what was accepted survives a restart.
 
-use super::revision::CopyDigest;
+use super::{fingerprint::Fingerprint, revision::CopyDigest};
 
 /// Where to read the content of the newest revision. Of several contents the one that most copies have, so that a
 /// single one edited by hand does not have all the others written anew.
@@ -11,6 +11,12 @@ pub(crate) fn newest(copies: &[CopyDigest]) -> Vec<&CopyDigest> {
     };
     let best = copies.iter().max_by_key(|one| (one.revision, sum(one)));
     best.map(|best| alike(copies, best)).unwrap_or_default()
+}
+
+/// Whether this content is what was distributed last, as far as copies tell: older ones may be left where nothing is
+/// written any more.
+pub(crate) fn is_newest(copies: &[CopyDigest], content: Fingerprint) -> bool {
+    newest(copies).first().is_some_and(|copy| copy.content == content)
 }
 
 /// Where to read the last good content, when the source gives none: only what all copies of the recorded revision
@@ -35,10 +41,7 @@ fn alike<'a>(copies: &'a [CopyDigest], one: &CopyDigest) -> Vec<&'a CopyDigest> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{
-        fingerprint::{Fingerprint, FingerprintKey},
-        identity::NamespacedName,
-    };
+    use crate::domain::{fingerprint::FingerprintKey, identity::NamespacedName};
 
     fn print(text: &str) -> Fingerprint {
         FingerprintKey::new([1; 32]).fingerprint("t", [("k", text)])
@@ -68,6 +71,8 @@ mod tests {
         .concat();
         assert_eq!(told(&newest(&clusters)), ["east:b", "local:b"]);
         assert!(newest(&[]).is_empty());
+        assert!(is_newest(&clusters, print("b")) && !is_newest(&[], print("b")));
+        assert!(!is_newest(&clusters, print("a")), "it is left where nothing is written any more");
     }
 
     #[test]

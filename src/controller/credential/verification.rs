@@ -8,6 +8,7 @@ use crate::{
     domain::{
         credential::CredentialSpec,
         declared::Declared,
+        read_back,
         revision::CopyDigest,
         verification::{Found, Login, Probe, Verification, held},
     },
@@ -57,8 +58,10 @@ impl CredentialLoop {
         };
         let probes: Vec<Probe> = candidate.logins.iter().map(probe).collect();
         // Mostly all of it is in place, and nothing needs to be looked into.
-        let all = memory.last_good.as_ref().is_some_and(|good| good.data == content.data)
-            || copies.iter().any(|copy| copy.content == print);
+        let all = match &memory.last_good {
+            Some(good) => good.data == content.data,
+            None => read_back::is_newest(copies, print),
+        };
         let (now, before) = match &memory.last_good {
             Some(good) if !all => (spec.parts(content), spec.parts(good)),
             _ => Default::default(),
