@@ -129,6 +129,14 @@ struct Connection {
 }
 
 impl Session<'_> {
+    /// The registry of the login, where a request goes to another server: it has chosen what is asked there.
+    pub fn sender(&self, request: &Request) -> Option<Server> {
+        let own = &self.login.as_ref()?.server;
+        let (scheme, to) = (request.scheme, &request.server);
+        let is_own = (&own.host, own.port(scheme)) == (&to.host, to.port(scheme));
+        (!is_own).then(|| own.clone())
+    }
+
     /// Asks, and reads the answer.
     pub async fn ask(&mut self, request: &Request) -> Result<Answer, NoAnswer> {
         timeout(REGISTRY_TIMEOUT, self.exchange(request)).await.unwrap_or(Err(NoAnswer::TimedOut))
