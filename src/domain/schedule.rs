@@ -49,6 +49,8 @@ pub(crate) const VERIFICATIONS_PER_NAMESPACE: usize = 8;
 pub(crate) const VERIFICATION_TIME: Duration = secs(25);
 /// How long a server is not asked after it did not answer in time: whoever else wants to know would wait as long.
 pub(crate) const REGISTRY_SILENT_PAUSE: Duration = secs(10);
+/// How long a server is not asked that has had too many requests, and does not say when to come again.
+pub(crate) const REGISTRY_LIMITED_PAUSE: Duration = secs(30);
 /// For one request to a registry, from the lookup of its name to the end of the answer.
 pub(crate) const REGISTRY_TIMEOUT: Duration = secs(10);
 /// The longest answer of a registry, in bytes.

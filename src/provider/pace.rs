@@ -56,7 +56,7 @@ impl Pace {
         self.turn(request, sender.as_ref()).await?;
         let answer = session.ask(request).await;
         debug!(server = %request.server, answer = ?answer.as_ref().map(|answer| answer.status), "asked");
-        let asked = |answer: &Answer| answer.unavailable()?.retry_after.map(NoAnswer::Throttled);
+        let asked = |answer: &Answer| answer.pause().map(NoAnswer::Throttled);
         if let Some(why) = answer.as_ref().map_or_else(|why| Some(*why), asked) {
             self.pause(request, sender, why);
         }
