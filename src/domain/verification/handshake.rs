@@ -37,7 +37,7 @@ enum Stage {
     },
     /// Whether the registry takes the login, or a token for it.
     Login(Authorization),
-    Pull(Authorization),
+    Pull(Authorization, Method),
     /// Whether there is the repository at all.
     Tags,
     /// Scaleway's API, after what came of the login.
@@ -120,16 +120,19 @@ impl Handshake {
                 }
                 _ => self.refused(answer),
             },
-            Stage::Pull(authorization) => match answer.status {
+            Stage::Pull(authorization, method) => match answer.status {
                 200 => self.pulled(),
-                401 | 403 => self.may_not_pull(answer),
+                401 => self.may_not_pull(answer),
+                // An answer to HEAD has no body, and a bare 403 may be of what stands before the registry.
+                403 if method == Method::Head => self.pull_by(Method::Get, authorization),
+                403 if answer.is_denied() => self.may_not_pull(answer),
                 // The repository may be there, without that tag. Logins that may only pull may not list tags.
                 404 => self.tags(authorization),
                 _ => self.unexpected(answer),
             },
             Stage::Tags => match answer.status {
                 200 => self.pulled(),
-                401 | 403 | 404 => {
+                status if matches!(status, 401 | 404) || answer.is_denied() => {
                     let outcome = Outcome::answered(Reason::RepositoryNotFound, MANIFEST_IS_MISSING, answer);
                     self.done(outcome)
                 }
@@ -214,10 +217,14 @@ impl Handshake {
     }
 
     fn pull(&mut self, authorization: Authorization) -> Step {
-        let Some(path) = self.manifest() else { return self.pulled() };
-        self.stage = Stage::Pull(authorization.clone());
         // At Docker Hub, this is not counted as a pull.
-        self.ask(Method::Head, path, authorization)
+        self.pull_by(Method::Head, authorization)
+    }
+
+    fn pull_by(&mut self, method: Method, authorization: Authorization) -> Step {
+        let Some(path) = self.manifest() else { return self.pulled() };
+        self.stage = Stage::Pull(authorization.clone(), method);
+        self.ask(method, path, authorization)
     }
 
     fn tags(&mut self, authorization: Authorization) -> Step {

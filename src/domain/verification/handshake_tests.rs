@@ -144,14 +144,30 @@ fn what_says_nothing_of_a_repository_is_no_refusal() {
         let outcome = play(login(), &until_token(answer(status, body)));
         assert_eq!(outcome.reason, Reason::UnexpectedAnswer, "{status}");
     }
-    let manifest = ("bearer HEAD https://r.example.com/v2/team/app/manifests/latest", answer(404, ""));
-    let tags = |status| {
-        let tags = ("bearer GET https://r.example.com/v2/team/app/tags/list?n=1", answer(status, ""));
-        [&until_token(answer(200, TOKEN))[..], &[manifest.clone(), tags]].concat()
+    let head = "bearer HEAD https://r.example.com/v2/team/app/manifests/latest";
+    let after = |status, line, last| {
+        play(
+            login(),
+            &[&until_token(answer(200, TOKEN))[..], &[(head, answer(status, "")), (line, last)]].concat(),
+        )
+        .reason
     };
-    assert_eq!(play(login(), &tags(200)).reason, Reason::Authenticated);
-    assert_eq!(play(login(), &tags(404)).reason, Reason::RepositoryNotFound);
-    assert_eq!(play(login(), &tags(405)).reason, Reason::UnexpectedAnswer);
+    let tags = |last| after(404, "bearer GET https://r.example.com/v2/team/app/tags/list?n=1", last);
+    assert_eq!(tags(answer(200, "")), Reason::Authenticated);
+    for hidden in [answer(404, ""), answer(401, ""), answer(403, DENIED)] {
+        assert_eq!(tags(hidden), Reason::RepositoryNotFound);
+    }
+    for nothing in [answer(405, ""), answer(403, ""), answer(403, "<html>")] {
+        assert_eq!(tags(nothing), Reason::UnexpectedAnswer);
+    }
+    // A 403 without a body may be of anybody on the way: only the registry's own word counts.
+    let get = |last| after(403, "bearer GET https://r.example.com/v2/team/app/manifests/latest", last);
+    assert_eq!(get(answer(403, DENIED)), Reason::AccessDenied);
+    assert_eq!(get(answer(401, "")), Reason::AccessDenied);
+    assert_eq!(get(answer(200, "{}")), Reason::Authenticated);
+    for nothing in [answer(403, ""), answer(403, "<html>"), answer(400, "")] {
+        assert_eq!(get(nothing), Reason::UnexpectedAnswer);
+    }
 }
 
 #[test]
