@@ -108,7 +108,7 @@ impl Handshake {
                     let detail = "sends logins to a server that gives no token";
                     self.done(Outcome::answered(Reason::UnexpectedAnswer, detail, answer))
                 }
-                _ if to_pull && (answer.status == 401 || answer.is_denied()) => self.may_not_pull(answer),
+                _ if to_pull && (answer.status == 401 || self.denies(answer)) => self.may_not_pull(answer),
                 _ => self.refused(answer),
             },
             Stage::Login(authorization) => match (answer.status, &authorization) {
@@ -125,14 +125,14 @@ impl Handshake {
                 401 => self.may_not_pull(answer),
                 // An answer to HEAD has no body, and a bare 403 may be of what stands before the registry.
                 403 if method == Method::Head => self.pull_by(Method::Get, authorization),
-                403 if answer.is_denied() => self.may_not_pull(answer),
+                403 if self.denies(answer) => self.may_not_pull(answer),
                 // The repository may be there, without that tag. Logins that may only pull may not list tags.
                 404 => self.tags(authorization),
                 _ => self.unexpected(answer),
             },
             Stage::Tags => match answer.status {
                 200 => self.pulled(),
-                status if matches!(status, 401 | 404) || answer.is_denied() => {
+                status if matches!(status, 401 | 404) || self.denies(answer) => {
                     let outcome = Outcome::answered(Reason::RepositoryNotFound, MANIFEST_IS_MISSING, answer);
                     self.done(outcome)
                 }
@@ -239,10 +239,19 @@ impl Handshake {
         self.namespace(Outcome::new(Reason::Authenticated, "accepts the login"))
     }
 
+    /// Whether the registry says that the login is not good for what was asked.
+    fn denies(&self, answer: &Answer) -> bool {
+        // The firewall of Azure's registries speaks as they do: it does not let the address of the operator in.
+        answer.is_denied() && !(answer.status == 403 && is_azure(&self.login.server))
+    }
+
     fn refused(&mut self, answer: &Answer) -> Step {
+        let is_denied = self.denies(answer);
         let (reason, detail) = match answer.status {
-            401 => (Reason::AuthenticationFailed, "does not take this user name and password"),
-            _ if answer.is_denied() => {
+            status if status == 401 || (is_denied && denies_wrong_logins(&self.login.server)) => {
+                (Reason::AuthenticationFailed, "does not take this user name and password")
+            }
+            _ if is_denied => {
                 (Reason::AccessDenied, "refuses the login: it is wrong or has expired, or has no right there")
             }
             _ => return self.unexpected(answer),
@@ -289,6 +298,17 @@ impl Handshake {
             self.realm.as_ref().map(|realm| &realm.server).filter(|server| **server != self.login.server);
         Step::Done(Outcome { realm: other.map(Server::to_string), ..outcome }.at(&self.login.server))
     }
+}
+
+fn is_azure(server: &Server) -> bool {
+    let mut labels = server.host.rsplit('.').skip(1);
+    labels.next() == Some("azurecr")
+}
+
+/// Whether a registry answers `DENIED` to a login that is wrong or has expired.
+fn denies_wrong_logins(server: &Server) -> bool {
+    let host = server.host.as_str();
+    matches!(host, "ghcr.io" | "public.ecr.aws") || host.contains(".dkr.ecr") || host.contains(".dkr-ecr")
 }
 
 fn not_distinguishable() -> Outcome {

@@ -47,7 +47,8 @@ fn github() {
         ),
     );
     let token = "basic GET https://ghcr.io/token?service=ghcr.io";
-    assert_eq!(reason(login("ghcr.io"), &[ping.clone(), (token, answer(403, DENIED))]), Reason::AccessDenied);
+    let wrong = [ping.clone(), (token, answer(403, DENIED))];
+    assert_eq!(reason(login("ghcr.io"), &wrong), Reason::AuthenticationFailed);
     let again = ("bearer GET https://ghcr.io/v2/", answer(200, "{}"));
     let good = play(login("ghcr.io"), &[ping.clone(), (token, answer(200, TOKEN)), again.clone()]);
     assert_eq!((good.reason, good.realm), (Reason::Authenticated, None));
@@ -123,7 +124,8 @@ fn ecr() {
     assert_eq!(of(answer(200, "")), Reason::Authenticated);
     assert_eq!(of(answer(401, "Not Authorized\n")), Reason::AuthenticationFailed);
     let expired = r#"{"errors":[{"code":"DENIED","message":"Your authorization token has expired. Reauthenticate and try again."}]}"#;
-    assert_eq!(of(answer(403, expired)), Reason::AccessDenied);
+    assert_eq!(of(answer(403, expired)), Reason::AuthenticationFailed);
+    assert_eq!(of(answer(403, "<html>")), Reason::UnexpectedAnswer);
     // A login that may pull, and not list tags, of a repository that is not there.
     let (manifest, tags) = (
         format!("basic HEAD https://{host}/v2/team/app/manifests/latest"),
@@ -148,7 +150,7 @@ fn ecr_public() {
     let token = "basic GET https://public.ecr.aws/token/?service=public.ecr.aws";
     assert_eq!(
         reason(login("public.ecr.aws"), &[ping.clone(), (token, answer(400, DENIED))]),
-        Reason::AccessDenied
+        Reason::AuthenticationFailed
     );
     assert_eq!(
         reason(login("public.ecr.aws"), &[ping, (token, answer(400, "bad request"))]),
@@ -156,7 +158,7 @@ fn ecr_public() {
     );
 }
 
-/// Azure/acr docs/AAD-OAuth.md: the token is `access_token`.
+/// Azure/acr docs/AAD-OAuth.md: the token is `access_token`. Its firewall answers 403 with `DENIED`, wherever one asks.
 #[test]
 fn acr() {
     let ping = (
@@ -167,6 +169,11 @@ fn acr() {
     let again = ("bearer GET https://acme.azurecr.io/v2/", answer(200, "{}"));
     let good = [ping.clone(), (token, answer(200, r#"{"access_token":"abc"}"#)), again];
     assert_eq!(reason(login("acme.azurecr.io"), &good), Reason::Authenticated);
+    let outside = play(login("acme.azurecr.io"), &[ping.clone(), (token, answer(403, DENIED))]);
+    assert_eq!((outside.reason, outside.status()), (Reason::UnexpectedAnswer, ConditionStatus::Unknown));
+    let to_pull = format!("{token}&scope=repository%3Ateam%2Fapp%3Apull");
+    let pull = [&good[..], &[(&*to_pull, answer(403, DENIED))]].concat();
+    assert_eq!(reason(that_pulls("acme.azurecr.io"), &pull), Reason::UnexpectedAnswer);
     assert_eq!(
         reason(login("acme.azurecr.io"), &[ping, (token, answer(401, UNAUTHORIZED))]),
         Reason::AuthenticationFailed
