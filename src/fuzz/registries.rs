@@ -68,7 +68,7 @@ fn answers_of_registries_end_in_an_outcome() {
             password: Zeroizing::new(CANARY.to_owned()),
             repository: Some(("team/app".to_owned(), "latest".to_owned())),
             authorities: None,
-            scaleway: Some(("fr-par", "web".to_owned())),
+            scaleway: Some(("fr-par", Some("web".to_owned()))),
         };
         let (mut handshake, mut step) =
             Handshake::begin(Arc::new(login), Arc::new(RegistryAccess::default()));

@@ -76,7 +76,7 @@ pub(super) fn login(
         password,
         repository,
         authorities,
-        scaleway: scaleway.and_then(|block| Some((region(block.region), block.namespace.clone()?))),
+        scaleway: scaleway.map(|block| (region(block.region), block.namespace.clone())),
     }
 }
 

@@ -77,7 +77,7 @@ impl Handshake {
     pub fn answered(&mut self, answer: Result<Answer, NoAnswer>) -> Step {
         match (mem::replace(&mut self.stage, Stage::Ping), answer) {
             (Stage::Namespace(login), answer) => {
-                let namespace = self.login.scaleway.as_ref().map_or("", |(_, namespace)| namespace);
+                let namespace = self.login.scaleway.as_ref().and_then(|(_, name)| name.as_deref());
                 let outcome = match answer {
                     Ok(answer) => scaleway::outcome(login, &answer, namespace),
                     Err(_) => login,
@@ -271,7 +271,8 @@ impl Handshake {
 
     /// Asks Scaleway's API, too, which says more than its registry does.
     fn namespace(&mut self, login: Outcome) -> Step {
-        let request = self.login.scaleway.as_ref().map(|(region, name)| scaleway::request(region, name));
+        let asked = self.login.scaleway.as_ref();
+        let request = asked.map(|(region, name)| scaleway::request(region, name.as_deref()));
         match request.filter(|request| self.access.allows(&request.server, request.scheme)) {
             Some(request) => {
                 self.stage = Stage::Namespace(login);
@@ -301,8 +302,7 @@ impl Handshake {
 }
 
 fn is_azure(server: &Server) -> bool {
-    let mut labels = server.host.rsplit('.').skip(1);
-    labels.next() == Some("azurecr")
+    server.host.rsplit('.').nth(1) == Some("azurecr")
 }
 
 /// Whether a registry answers `DENIED` to a login that is wrong or has expired.

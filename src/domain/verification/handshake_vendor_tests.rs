@@ -218,7 +218,11 @@ fn harbor() {
 /// scaleway-sdk-go api/registry/v1; its token endpoint is said to answer a wrong key with a 404.
 #[test]
 fn scaleway() {
-    let scaleway = || Login { scaleway: Some(("fr-par", "web".to_owned())), ..login("rg.fr-par.scw.cloud") };
+    let of = |name: Option<&str>| {
+        let scaleway = Some(("fr-par", name.map(str::to_owned)));
+        Login { scaleway, ..login("rg.fr-par.scw.cloud") }
+    };
+    let scaleway = || of(Some("web"));
     let realm = "https://api.scaleway.com/registry-internal/v1/regions/fr-par/tokens";
     let ping = (
         "nobody GET https://rg.fr-par.scw.cloud/v2/",
@@ -256,4 +260,14 @@ fn scaleway() {
     assert_eq!(wrong(answer(401, r#"{"type":"denied_authentication"}"#)), Reason::AuthenticationFailed);
     assert_eq!(wrong(answer(403, powerless)), Reason::UnexpectedAnswer);
     assert_eq!(reason(scaleway(), &[ping.clone(), (token, answer(401, ""))]), Reason::AuthenticationFailed);
+    // Without a namespace, only whether the key is known.
+    let any = "key GET https://api.scaleway.com/registry/v1/regions/fr-par/namespaces?page_size=1";
+    let wrong = |last| reason(of(None), &[ping.clone(), (token, answer(404, "")), (any, last)]);
+    assert_eq!(wrong(answer(401, r#"{"type":"denied_authentication"}"#)), Reason::AuthenticationFailed);
+    let none = r#"{"namespaces":[],"total_count":0}"#;
+    for other in [answer(200, none), answer(403, powerless), answer(500, "")] {
+        assert_eq!(wrong(other), Reason::UnexpectedAnswer);
+    }
+    let good = [ping.clone(), (token, answer(200, TOKEN)), again.clone(), (any, answer(200, none))];
+    assert_eq!(reason(of(None), &good), Reason::Authenticated);
 }

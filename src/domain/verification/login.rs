@@ -26,8 +26,8 @@ pub(crate) struct Login {
     pub repository: Option<(String, String)>,
     /// Certificates (DER) by which the registry is trusted besides those of the operator; or that they are missing.
     pub authorities: Option<Result<Vec<Vec<u8>>, MissingAuthorities>>,
-    /// The region and namespace of Scaleway that must exist.
-    pub scaleway: Option<(&'static str, String)>,
+    /// The region of Scaleway, and the namespace that must exist there.
+    pub scaleway: Option<(&'static str, Option<String>)>,
 }
 
 /// `caSecretRef` leads to no certificate.
@@ -43,8 +43,10 @@ impl Login {
             Some(Err(MissingAuthorities)) => "missing".to_owned(),
             Some(Ok(all)) => encode(&all.concat()).to_string(),
         };
-        let (region, namespace) =
-            self.scaleway.as_ref().map_or(("", ""), |(region, namespace)| (*region, namespace));
+        let (region, namespace) = self
+            .scaleway
+            .as_ref()
+            .map_or(("", ""), |(region, name)| (*region, name.as_deref().unwrap_or("")));
         let extent = [
             ("key", self.key.as_str()),
             ("repository", repository),
