@@ -84,9 +84,9 @@ impl Handshake {
                 };
                 self.done(outcome)
             }
-            (_, Err(no_answer)) => self.done(no_answer.outcome()),
+            (stage, Err(no_answer)) => self.failed(&stage, no_answer.outcome()),
             (stage, Ok(answer)) => match answer.unavailable() {
-                Some(outcome) => self.done(outcome),
+                Some(outcome) => self.failed(&stage, outcome),
                 None => self.goes_on(stage, &answer),
             },
         }
@@ -97,7 +97,11 @@ impl Handshake {
             Stage::Ping => self.pinged(answer),
             Stage::PublicPull => match answer.status {
                 401 => self.challenged(answer),
-                _ => self.done(not_distinguishable()),
+                200 => self.done(not_distinguishable()),
+                _ => {
+                    let detail = "lets anybody in, but shows nobody `spec.verification.repository`, nor asks for a login for it, so that nothing is known of the login; check the repository";
+                    self.done(Outcome::answered(Reason::NotDistinguishable, detail, answer))
+                }
             },
             Stage::Token { to_pull } => match (answer.status, token(answer.body.expose())) {
                 (200, Some(token)) => {
@@ -170,7 +174,14 @@ impl Handshake {
                         self.realm = Some(realm);
                         self.token(false)
                     }
-                    Err(error) => self.done(Outcome::new(Reason::RealmRejected, error.detail())),
+                    Err(error) => {
+                        let server = Realm::server(&realm);
+                        let named = server.as_ref().map_or_else(String::new, |server| format!(": {server}"));
+                        let detail = format!("{}{named}", error.detail());
+                        let other = server.filter(|server| *server != self.login.server);
+                        let realm = other.map(|server| server.to_string());
+                        self.done(Outcome { realm, ..Outcome::new(Reason::RealmRejected, &detail) })
+                    }
                 }
             }
             None => {
@@ -294,10 +305,29 @@ impl Handshake {
         Step::Ask(Request { scheme, server, reach, method, path, authorization, headers, body })
     }
 
+    /// The token server, where it is another one than the registry.
+    fn token_server(&self) -> Option<&Server> {
+        self.realm.as_ref().map(|realm| &realm.server).filter(|server| **server != self.login.server)
+    }
+
+    /// The server that was asked did not answer, or cannot now.
+    fn failed(&self, stage: &Stage, outcome: Outcome) -> Step {
+        match self.token_server().filter(|_| matches!(stage, Stage::Token { .. })) {
+            Some(server) => {
+                let subject = format!("token server {server} of registry {}", self.login.server);
+                Step::Done(self.with_realm(outcome).about(&subject))
+            }
+            None => self.done(outcome),
+        }
+    }
+
     fn done(&self, outcome: Outcome) -> Step {
-        let other =
-            self.realm.as_ref().map(|realm| &realm.server).filter(|server| **server != self.login.server);
-        Step::Done(Outcome { realm: other.map(Server::to_string), ..outcome }.at(&self.login.server))
+        Step::Done(self.with_realm(outcome).at(&self.login.server))
+    }
+
+    fn with_realm(&self, outcome: Outcome) -> Outcome {
+        let realm = self.token_server().map(Server::to_string).or(outcome.realm);
+        Outcome { realm, ..outcome }
     }
 }
 

@@ -79,11 +79,16 @@ impl Outcome {
 
     /// With its message as a whole sentence: about which registry it is, and the HTTP status and error code behind it.
     pub fn at(self, registry: &Server) -> Self {
+        self.about(&format!("registry {registry}"))
+    }
+
+    /// The same, about any server.
+    pub fn about(self, subject: &str) -> Self {
         let status = self.http_status.map(|status| format!("HTTP {status}"));
         let code = self.code.map(|code| code.as_str().to_owned());
         let behind: Vec<String> = status.into_iter().chain(code).collect();
         let behind = if behind.is_empty() { String::new() } else { format!(" ({})", behind.join(" ")) };
-        Self { message: format!("registry {registry} {}{behind}", self.message), ..self }
+        Self { message: format!("{subject} {}{behind}", self.message), ..self }
     }
 }
 
