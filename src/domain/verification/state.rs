@@ -99,6 +99,12 @@ impl Verification {
         probes.iter().any(|probe| probe.is_awaited() && held.contains(&probe.key))
     }
 
+    /// Whether a login has no answer yet.
+    pub fn is_unanswered(&self) -> bool {
+        let Self::On { probes, .. } = self else { return false };
+        probes.iter().any(|probe| probe.mode != VerificationMode::Off && probe.found.is_none())
+    }
+
     /// Whether a value is refused that is not to be distributed then.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::On { probes, .. } if probes.iter().any(Probe::is_refused))

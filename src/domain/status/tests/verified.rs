@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     api::VerificationMode,
-    domain::verification::{Found, Outcome, Probe, Verification},
+    domain::{
+        event::transitions,
+        verification::{Found, Outcome, Probe, Verification},
+    },
 };
 
 fn on(mode: VerificationMode, reasons: &[Option<Reason>], is_held: bool) -> Option<Verification> {
@@ -79,6 +82,40 @@ fn a_value_that_is_being_tried_is_work_in_progress() {
     let tried = told(on(VerificationMode::Enforce, &[None], true));
     assert_eq!(tried[0], "Ready=False/Progressing");
     assert_eq!(tried[1], "Reconciling=True/Progressing");
+}
+
+#[test]
+fn a_verdict_stands_until_a_new_value_has_its_own() {
+    let state = |reason, generation| DesiredState {
+        verification: on(VerificationMode::Warn, &[reason], false),
+        generation,
+        ..desired()
+    };
+    let next = |previous: &CredentialStatus, reason, generation| {
+        let outcomes = outcomes([("local", cluster(1, 1, &[]))]);
+        compute(Some(previous), &state(reason, generation), &outcomes, time(20))
+    };
+    let told = |status: &CredentialStatus| {
+        reasons(status).into_iter().find(|told| told.starts_with("Verified")).unwrap_or_default()
+    };
+    for (reason, verdict) in [
+        (Reason::Authenticated, "Verified=True/Authenticated"),
+        (Reason::AuthenticationFailed, "Verified=False/AuthenticationFailed"),
+    ] {
+        let before = first(&state(Some(reason), 1), cluster(1, 1, &[]));
+        let asked = next(&before, None, 1);
+        assert_eq!(told(&asked), verdict);
+        assert_eq!(
+            told(&next(&before, None, 2)),
+            "Verified=Unknown/Progressing",
+            "it may be another registry"
+        );
+        let answered = next(&asked, Some(Reason::Authenticated), 1);
+        assert_eq!(told(&answered), "Verified=True/Authenticated");
+        let notes = transitions(Some(&asked), &answered);
+        let is_told = notes.iter().any(|note| note.reason == Reason::Authenticated);
+        assert_eq!(is_told, reason == Reason::AuthenticationFailed, "{notes:?}");
+    }
 }
 
 #[test]
