@@ -2,12 +2,15 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::domain::{
-    condition::{self, ConditionStatus, ConditionType, Verdict},
-    desired::DesiredState,
-    reason::Reason,
-    schedule::MAX_NAMES,
-    verification::{Outcome, Probe, Verification},
+use crate::{
+    api::VerificationMode,
+    domain::{
+        condition::{self, ConditionStatus, ConditionType, Verdict},
+        desired::DesiredState,
+        reason::Reason,
+        schedule::MAX_NAMES,
+        verification::{Outcome, Probe, Verification},
+    },
 };
 
 /// `None` for kinds that nothing can be asked about.
@@ -23,6 +26,9 @@ pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option
             Some(skipped("the registry is not asked, as `spec.verification.mode` is Off"))
         }
         Some(Verification::On { probes, held }) => {
+            let mut probes: Vec<&Probe> = probes.iter().collect();
+            // A refusal that holds something back is told first.
+            probes.sort_by_key(|probe| probe.mode != VerificationMode::Enforce);
             let found: Vec<&Outcome> =
                 probes.iter().filter_map(|probe| Some(&probe.found.as_ref()?.outcome)).collect();
             let of = |status: ConditionStatus| {
@@ -48,10 +54,12 @@ pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option
                 })
             };
             let refused = of(ConditionStatus::False).map(|verdict| {
-                let kept = match (!held.is_empty(), &desired.secret) {
-                    (true, Some(_)) => "; the Secrets keep the last value that was not refused",
-                    (true, None) => "; nothing is distributed yet",
-                    (false, _) => "",
+                let is_held = |probe: &&Probe| probe.is_refused() && held.contains(&probe.key);
+                let kept = match (probes.iter().any(is_held), desired.revision, &desired.secret) {
+                    (false, _, _) => "",
+                    (true, None, None) => "; nothing is distributed yet",
+                    (true, Some(_), None) => "; the Secrets stay as they are",
+                    (true, _, Some(_)) => "; the Secrets keep the last value that was not refused",
                 };
                 Verdict { message: format!("{}{kept}", verdict.message), ..verdict }
             });

@@ -44,7 +44,7 @@ pub(crate) struct Probe {
 
 impl Probe {
     /// Whether the value is refused, and is not to be distributed then.
-    fn is_refused(&self) -> bool {
+    pub fn is_refused(&self) -> bool {
         let is_refusal = |found: &Found| found.outcome.is_refusal();
         self.mode == VerificationMode::Enforce && self.found.as_ref().is_some_and(is_refusal)
     }

@@ -70,11 +70,31 @@ fn what_is_enforced_and_refused_waits_for_a_person() {
     );
     // Nothing is in place yet, as the first value was refused.
     let verification = on(VerificationMode::Enforce, &[Some(Reason::AccessDenied)], true);
-    let nothing = DesiredState { verification, ..desired() };
+    let nothing = DesiredState { verification, revision: None, ..desired() };
     let status = first(&nothing, ClusterOutcome { in_progress: true, ..cluster(1, 0, &[]) });
     assert!(reasons(&status).contains(&"Stalled=True/AccessDenied".to_owned()), "{:?}", reasons(&status));
     let verified = status.conditions.iter().find(|condition| condition.type_ == "Verified").unwrap();
     assert!(verified.message.contains("nothing is distributed yet"), "{}", verified.message);
+}
+
+#[test]
+fn of_several_the_refusal_that_is_enforced_decides() {
+    let reasons_of = [Some(Reason::AccessDenied), Some(Reason::AuthenticationFailed)];
+    let Some(Verification::On { mut probes, .. }) = on(VerificationMode::Enforce, &reasons_of, false) else {
+        panic!("it is on")
+    };
+    probes[0].mode = VerificationMode::Warn;
+    let of = |held: &[&str]| {
+        let held = held.iter().map(|key| (*key).to_owned()).collect();
+        let verification = Some(Verification::On { probes: probes.clone(), held });
+        let status = first(&DesiredState { verification, ..desired() }, cluster(1, 1, &[]));
+        assert!(reasons(&status).contains(&"Ready=False/AuthenticationFailed".to_owned()));
+        condition(&status, ConditionType::Verified).to_owned()
+    };
+    assert_eq!(of(&[]), "registry r1 said so; registry r0 said so");
+    assert!(of(&["r1.example.com"]).ends_with("; the Secrets stay as they are"));
+    // What is held is another one, which has no answer yet.
+    assert_eq!(of(&["r2.example.com"]), of(&[]));
 }
 
 #[test]
