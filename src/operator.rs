@@ -277,7 +277,6 @@ impl Process {
         let verifications = Arc::new(Verifications::new(
             settings.verification.no_verification,
             queues.clone(),
-            fingerprints.clone(),
             self.metrics.clone(),
         ));
         let (prints, metrics) = (fingerprints.clone(), self.metrics.clone());

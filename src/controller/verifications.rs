@@ -15,10 +15,10 @@ use super::keys::{Queues, VerificationKey};
 use crate::{
     domain::{
         condition::ConditionStatus,
-        fingerprint::{Fingerprint, FingerprintKey},
+        fingerprint::Fingerprint,
         identity::{CredentialId, OwnerId},
         schedule::{VERIFICATION_BUSY, VERIFICATION_PAUSE, VERIFICATIONS},
-        verification::{Found, Login, Outcome, next_probe},
+        verification::{Found, KnownLogin, Login, Outcome, next_probe},
     },
     lock::Lock,
     provider::Verifier,
@@ -43,7 +43,6 @@ pub(crate) struct Verifications {
     is_off: bool,
     state: Lock<State>,
     queues: Arc<Queues>,
-    fingerprints: Arc<FingerprintKey>,
     metrics: Arc<Metrics>,
     /// It is fair: who waits longest comes next.
     places: Semaphore,
@@ -73,14 +72,9 @@ struct Check {
 }
 
 impl Verifications {
-    pub fn new(
-        is_off: bool,
-        queues: Arc<Queues>,
-        fingerprints: Arc<FingerprintKey>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(is_off: bool, queues: Arc<Queues>, metrics: Arc<Metrics>) -> Self {
         let places = Semaphore::new(VERIFICATIONS);
-        Self { is_off, state: Lock::default(), queues, fingerprints, metrics, places }
+        Self { is_off, state: Lock::default(), queues, metrics, places }
     }
 
     /// Whether nothing is ever tried.
@@ -94,21 +88,21 @@ impl Verifications {
     pub fn look(
         &self,
         id: &CredentialId,
-        logins: &[Arc<Login>],
+        logins: &[&KnownLogin],
         recorded: impl Fn(&Login) -> Option<Found>,
         anew: bool,
     ) -> Vec<Option<Found>> {
         let owner = id.owner();
-        let ids: Vec<Fingerprint> = logins.iter().map(|login| login.id(&self.fingerprints)).collect();
+        let ids: Vec<Fingerprint> = logins.iter().map(|known| known.id).collect();
         let mut state = self.state.write();
         state.leave(&owner, &ids);
         let now = Instant::now();
         let mut found = Vec::with_capacity(ids.len());
-        for (id_of_login, login) in ids.iter().zip(logins) {
+        for KnownLogin { login, id: id_of_login, account } in logins {
             let interval = login.rules.interval;
             let check = state.checks.entry(*id_of_login).or_insert_with(|| Check {
                 login: login.clone(),
-                account: login.account(&self.fingerprints),
+                account: *account,
                 key: VerificationKey { login: *id_of_login, namespace: id.namespace.clone() },
                 readers: HashMap::new(),
                 found: None,

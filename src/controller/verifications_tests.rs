@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     api::{CredentialKind, VerificationMode},
     domain::{
+        fingerprint::FingerprintKey,
         reason::Reason,
         verification::{Rules, Server},
     },
@@ -47,9 +48,8 @@ impl World {
     /// With the queue at work.
     fn start(says: Reason) -> Self {
         let queues = Arc::new(Queues::default());
-        let prints = Arc::new(FingerprintKey::new([1; 32]));
         let metrics = Arc::new(Metrics::new(Freshness::default()));
-        let verifications = Arc::new(Verifications::new(false, queues.clone(), prints, metrics));
+        let verifications = Arc::new(Verifications::new(false, queues.clone(), metrics));
         let (asked, at_once) = Default::default();
         let fake = Arc::new(Fake { says: Lock::new(says), asked, at_once });
         let (at_work, verifier) = (verifications.clone(), fake.clone());
@@ -71,8 +71,8 @@ impl World {
     }
 
     fn look_with(&self, name: &str, login: Login, recorded: Option<Found>, anew: bool) -> Option<Found> {
-        let logins = [Arc::new(login)];
-        self.verifications.look(&id(name), &logins, |_| recorded.clone(), anew).remove(0)
+        let login = KnownLogin::new(login, &FingerprintKey::new([1; 32]));
+        self.verifications.look(&id(name), &[&login], |_| recorded.clone(), anew).remove(0)
     }
 
     fn reason(&self, name: &str, login: Login) -> Option<Reason> {

@@ -10,7 +10,7 @@ use crate::{
         declared::Declared,
         read_back,
         revision::CopyDigest,
-        verification::{Found, Login, Probe, Verification, held},
+        verification::{Found, KnownLogin, Login, Probe, Verification, held},
     },
 };
 
@@ -34,8 +34,8 @@ impl CredentialLoop {
             return None;
         };
         let by_operator = verifications.is_off();
-        let is_tried = |login: &&Arc<Login>| login.rules.mode != VerificationMode::Off && !by_operator;
-        let tried: Vec<Arc<Login>> = candidate.logins.iter().filter(is_tried).cloned().collect();
+        let is_tried = |known: &&KnownLogin| known.login.rules.mode != VerificationMode::Off && !by_operator;
+        let tried: Vec<&KnownLogin> = candidate.logins.iter().filter(is_tried).collect();
         if tried.is_empty() {
             verifications.forget(&id.owner());
             return Some(Verification::Off { by_operator });
@@ -51,8 +51,8 @@ impl CredentialLoop {
         };
         let found = verifications.look(id, &tried, recorded, anew);
         let mut found: BTreeMap<&str, Option<Found>> =
-            tried.iter().map(|login| login.key.as_str()).zip(found).collect();
-        let probe = |login: &Arc<Login>| {
+            tried.iter().map(|known| known.login.key.as_str()).zip(found).collect();
+        let probe = |KnownLogin { login, .. }: &KnownLogin| {
             let found = found.remove(login.key.as_str()).flatten();
             Probe { key: login.key.clone(), mode: login.rules.mode, version: login.version.clone(), found }
         };

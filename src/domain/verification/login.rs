@@ -1,6 +1,6 @@
 //! One login at one registry.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use zeroize::Zeroizing;
 
@@ -25,9 +25,26 @@ pub(crate) struct Login {
     /// A repository, and its tag, that it must be able to pull.
     pub repository: Option<(String, String)>,
     /// Certificates (DER) by which the registry is trusted besides those of the operator; or that they are missing.
-    pub authorities: Option<Result<Vec<Vec<u8>>, MissingAuthorities>>,
+    pub authorities: Option<Result<Authorities, MissingAuthorities>>,
     /// The region of Scaleway, and the namespace that must exist there.
     pub scaleway: Option<(&'static str, Option<String>)>,
+}
+
+/// Certificates (DER), shared by all logins of a credential that name them.
+pub(crate) type Authorities = Arc<Vec<Vec<u8>>>;
+
+/// A login with what tells it from others: worked out once, as authorities may be long.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownLogin {
+    pub login: Arc<Login>,
+    pub id: Fingerprint,
+    pub account: Fingerprint,
+}
+
+impl KnownLogin {
+    pub fn new(login: Login, key: &FingerprintKey) -> Self {
+        Self { id: login.id(key), account: login.account(key), login: Arc::new(login) }
+    }
 }
 
 /// `caSecretRef` leads to no certificate.
@@ -36,7 +53,7 @@ pub(crate) struct MissingAuthorities;
 
 impl Login {
     /// Tells what is asked: equal ones are tried once, whoever they belong to.
-    pub fn id(&self, key: &FingerprintKey) -> Fingerprint {
+    fn id(&self, key: &FingerprintKey) -> Fingerprint {
         let (repository, tag) = self.repository.as_ref().map_or(("", ""), |(name, tag)| (name, tag));
         let authorities = match &self.authorities {
             None => String::new(),
@@ -59,7 +76,7 @@ impl Login {
     }
 
     /// Tells who logs in where: of equal ones one is tried at a time.
-    pub fn account(&self, key: &FingerprintKey) -> Fingerprint {
+    fn account(&self, key: &FingerprintKey) -> Fingerprint {
         self.hash(key, &[])
     }
 
