@@ -2,11 +2,7 @@
 //! has it, and again from time to time; namespaces have places of their own, so that a tenant whose registries do not
 //! answer holds up nobody else.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::{sync::Semaphore, time::Instant};
@@ -17,7 +13,8 @@ use crate::{
         condition::ConditionStatus,
         fingerprint::Fingerprint,
         identity::{CredentialId, OwnerId},
-        schedule::{VERIFICATION_BUSY, VERIFICATION_PAUSE, VERIFICATIONS},
+        reason::Reason,
+        schedule::{MAX_REFUSALS, VERIFICATION_PAUSE, VERIFICATION_REFUSED_RETRY, VERIFICATIONS},
         verification::{Found, KnownLogin, Login, Outcome, next_probe},
     },
     lock::Lock,
@@ -52,8 +49,9 @@ pub(crate) struct Verifications {
 struct State {
     checks: HashMap<Fingerprint, Check>,
     by_owner: HashMap<OwnerId, Vec<Fingerprint>>,
-    /// Who is logging in, and where.
-    busy: HashSet<Fingerprint>,
+    /// Who is logging in, and where; and which of their logins wait for that.
+    busy: HashMap<Fingerprint, Vec<VerificationKey>>,
+    refusals: Refusals,
 }
 
 /// One login, and who has it.
@@ -69,6 +67,21 @@ struct Check {
     in_a_row: u32,
     due: Instant,
     tried: Option<Instant>,
+    /// Whether a person wants to know what comes after the try in progress.
+    anew: bool,
+}
+
+/// Who was told that user name or password are wrong. Whatever else is asked of these accounts, also by a credential that
+/// comes later, each question would be one more wrong login, and so many lock an account.
+#[derive(Default)]
+struct Refusals(HashMap<Fingerprint, Refusal>);
+
+struct Refusal {
+    found: Found,
+    asked: Instant,
+    /// Nothing is asked before.
+    until: Instant,
+    in_a_row: u32,
 }
 
 impl Verifications {
@@ -97,10 +110,11 @@ impl Verifications {
         let mut state = self.state.write();
         state.leave(&owner, &ids);
         let now = Instant::now();
+        let State { checks, refusals, .. } = &mut *state;
         let mut found = Vec::with_capacity(ids.len());
         for KnownLogin { login, id: id_of_login, account } in logins {
             let interval = login.rules.interval;
-            let check = state.checks.entry(*id_of_login).or_insert_with(|| Check {
+            let check = checks.entry(*id_of_login).or_insert_with(|| Check {
                 login: login.clone(),
                 account: *account,
                 key: VerificationKey { login: *id_of_login, namespace: id.namespace.clone() },
@@ -110,9 +124,14 @@ impl Verifications {
                 in_a_row: 0,
                 due: now,
                 tried: None,
+                anew: false,
             });
             let before = check.due;
             if check.found.is_none()
+                && let Some(refusal) = refusals.0.get(account)
+            {
+                check.take_over(refusal);
+            } else if check.found.is_none()
                 && let Some(known) = recorded(login)
             {
                 let age = Timestamp::now().duration_since(known.at).unsigned_abs();
@@ -120,6 +139,11 @@ impl Verifications {
                 // A clock that jumped makes nothing older than it is, and nothing younger.
                 let wait = next_probe(&known.outcome, 1, interval, rand::random()).saturating_sub(age);
                 check.due = now + wait;
+                if known.outcome.reason == Reason::AuthenticationFailed {
+                    let asked = now.checked_sub(age).unwrap_or(now);
+                    let refusal = Refusal { found: known.clone(), asked, until: check.due, in_a_row: 1 };
+                    refusals.insert(*account, refusal);
+                }
                 check.found = Some(known);
             }
             let first = check.readers.insert(owner, interval) != Some(interval);
@@ -129,7 +153,15 @@ impl Verifications {
                 check.due = check.due.min(check.tried.unwrap_or(now) + wait);
             }
             if anew {
-                check.due = check.due.min(check.tried.map_or(now, |tried| tried + VERIFICATION_PAUSE));
+                check.anew = true;
+                let soon = match refusals.0.get_mut(account) {
+                    Some(refusal) => {
+                        refusal.until = refusal.until.min(refusal.asked + VERIFICATION_REFUSED_RETRY);
+                        refusal.until
+                    }
+                    None => check.tried.map_or(now, |tried| tried + VERIFICATION_PAUSE),
+                };
+                check.due = check.due.min(soon);
             }
             if first || anew || check.due != before {
                 self.queues.verification.add_after(
@@ -159,32 +191,61 @@ impl Verifications {
         }
         let (login, account) = {
             let mut state = self.state.write();
-            let Some(check) = state.checks.get(&key.login).filter(|check| check.key == key) else {
+            let State { checks, busy, refusals, .. } = &mut *state;
+            let Some(check) = checks.get_mut(&key.login).filter(|check| check.key == key) else {
                 return Next::Done;
             };
-            let wait = check.due.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            if let Some(refusal) = refusals.0.get(&check.account).filter(|refusal| refusal.until > now)
+                && check.due <= now
+            {
+                check.take_over(refusal);
+                self.queues.credentials(check.readers.keys().copied());
+            }
+            let wait = check.due.saturating_duration_since(now);
             if !wait.is_zero() {
                 return Next::After(wait);
             }
-            let (login, account) = (check.login.clone(), check.account);
-            if !state.busy.insert(account) {
-                return Next::After(VERIFICATION_BUSY);
+            if let Some(waiting) = busy.get_mut(&check.account) {
+                waiting.push(key);
+                return Next::Done;
             }
-            (login, account)
+            busy.insert(check.account, Vec::new());
+            check.anew = false;
+            (check.login.clone(), check.account)
         };
         let outcome = verifier.verify(login).await;
         let mut state = self.state.write();
-        state.busy.remove(&account);
-        let Some(check) = state.checks.get_mut(&key.login) else { return Next::Done };
+        let State { checks, busy, refusals, .. } = &mut *state;
+        for waiting in busy.remove(&account).unwrap_or_default() {
+            self.queues.verification.add(waiting, ());
+        }
+        let Some(check) = checks.get_mut(&key.login) else { return Next::Done };
         self.metrics.verified(&check.login.provider, outcome.reason.as_str());
         let last = check.last.replace(outcome.status());
         check.in_a_row = if last == check.last { check.in_a_row.saturating_add(1) } else { 1 };
-        let wait = next_probe(&outcome, check.in_a_row, check.interval(), rand::random());
+        let is_wrong = outcome.reason == Reason::AuthenticationFailed;
+        let before = refusals.0.get(&account);
+        if let Some(refusal) = before.filter(|_| is_wrong) {
+            check.in_a_row = refusal.in_a_row.saturating_add(1);
+        }
+        let mut wait = next_probe(&outcome, check.in_a_row, check.interval(), rand::random());
+        if std::mem::take(&mut check.anew) {
+            wait = wait.min(if is_wrong { VERIFICATION_REFUSED_RETRY } else { VERIFICATION_PAUSE });
+        }
         let now = Instant::now();
         (check.due, check.tried) = (now + wait, Some(now));
-        let found = Some(Found::after(check.found.clone(), outcome, Timestamp::now()));
-        if check.found != found {
-            check.found = found;
+        let is_opinion = outcome.status() != ConditionStatus::Unknown;
+        let before = before.map(|refusal| refusal.found.clone()).or_else(|| check.found.clone());
+        let found = Found::after(before, outcome, Timestamp::now());
+        if is_wrong {
+            let (found, in_a_row) = (found.clone(), check.in_a_row);
+            refusals.insert(account, Refusal { found, asked: now, until: check.due, in_a_row });
+        } else if is_opinion {
+            refusals.0.remove(&account);
+        }
+        if check.found.as_ref() != Some(&found) {
+            check.found = Some(found);
             self.queues.credentials(check.readers.keys().copied());
         }
         Next::After(wait)
@@ -205,7 +266,28 @@ impl State {
     }
 }
 
+impl Refusals {
+    /// A tenant may have any number of wrong logins: those that were asked longest ago are forgotten.
+    fn insert(&mut self, account: Fingerprint, refusal: Refusal) {
+        if self.0.len() >= MAX_REFUSALS
+            && !self.0.contains_key(&account)
+            && let Some((first, _)) = self.0.iter().min_by_key(|(_, refusal)| refusal.asked)
+        {
+            let first = *first;
+            self.0.remove(&first);
+        }
+        self.0.insert(account, refusal);
+    }
+}
+
 impl Check {
+    /// What the account was told holds for this login, too.
+    fn take_over(&mut self, refusal: &Refusal) {
+        self.found = Some(refusal.found.clone());
+        (self.last, self.in_a_row) = (Some(refusal.found.outcome.status()), refusal.in_a_row);
+        self.due = refusal.until;
+    }
+
     fn interval(&self) -> Duration {
         self.readers.values().min().copied().unwrap_or_default()
     }

@@ -7,7 +7,6 @@ use crate::{
     api::{CredentialKind, VerificationMode},
     domain::{
         fingerprint::FingerprintKey,
-        reason::Reason,
         verification::{Rules, Server},
     },
     telemetry::Freshness,
@@ -124,4 +123,95 @@ async fn what_was_recorded_is_not_asked_at_once() {
     let looked = world.look_with("reg", login("app"), Some(recorded.clone()), false);
     wait(60).await;
     assert_eq!((looked, world.asked()), (Some(recorded), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_password_is_shown_once_whatever_it_is_wanted_for() {
+    let world = World::start(Reason::AuthenticationFailed);
+    let all = ["one", "two", "three", "four"];
+    for name in all {
+        assert_eq!(world.look(name, login(name)), None);
+    }
+    wait(20).await;
+    for name in all {
+        assert_eq!(world.reason(name, login(name)), Some(Reason::AuthenticationFailed), "{name}");
+    }
+    assert_eq!(world.asked(), 1);
+    // A credential that comes later, also after all others have gone, and one that a person wants to know about.
+    for name in all {
+        world.verifications.forget(&id(name).owner());
+    }
+    let known = world.look_with("later", login("later"), None, true);
+    assert_eq!(known.map(|found| found.outcome.reason), Some(Reason::AuthenticationFailed));
+    for _ in 0..10 {
+        world.look_with("later", login("later"), None, true);
+        wait(10).await;
+    }
+    assert_eq!(world.asked(), 1, "150 s have not passed");
+    // Then it is asked for one of them at a time.
+    for name in all {
+        world.look(name, login(name));
+    }
+    wait(300).await;
+    assert_eq!(world.asked(), 2);
+    // Nothing else that is said takes it back but that it is accepted.
+    world.says(Reason::RateLimited);
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(world.reason("new", login("new")), Some(Reason::AuthenticationFailed));
+    world.says(Reason::Authenticated);
+    tokio::time::sleep(HOUR).await;
+    for name in all {
+        assert_eq!(world.reason(name, login(name)), Some(Reason::Authenticated), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_has_a_refused_account_asked_every_five_minutes_at_most() {
+    let world = World::start(Reason::AuthenticationFailed);
+    let recorded =
+        Found { outcome: Outcome::new(Reason::AuthenticationFailed, "said so"), at: Timestamp::now() };
+    world.look_with("reg", login("app"), Some(recorded), true);
+    let began = Instant::now();
+    while began.elapsed() < HOUR {
+        world.look_with("reg", login("app"), None, true);
+        wait(10).await;
+    }
+    // The first wait is 150 s at least, and all are 300 s at most.
+    assert!((11..=13).contains(&world.asked()), "{}", world.asked());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_account_is_asked_once_at_a_time_and_nobody_polls() {
+    let world = World::start(Reason::RateLimited);
+    for name in ["one", "two", "three"] {
+        world.look(name, login(name));
+    }
+    wait(10).await;
+    assert_eq!((world.asked(), world.fake.at_once.1.load(Ordering::SeqCst)), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_to_know_during_a_try_gets_another_one() {
+    let world = World::start(Reason::Authenticated);
+    world.look("reg", login("app"));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    world.look_with("reg", login("app"), None, true);
+    wait(5).await;
+    assert_eq!(world.asked(), 1);
+    wait(10).await;
+    assert_eq!(world.asked(), 2);
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(world.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_number_of_wrong_logins_makes_it_large() {
+    let world = World::start(Reason::AuthenticationFailed);
+    for n in 0..MAX_REFUSALS + 10 {
+        let recorded =
+            Found { outcome: Outcome::new(Reason::AuthenticationFailed, "said so"), at: Timestamp::now() };
+        let login = Login { password: Zeroizing::new(format!("password-{n}")), ..login("app") };
+        world.look_with("reg", login, Some(recorded), false);
+    }
+    assert!(world.verifications.state.read().refusals.0.len() <= MAX_REFUSALS);
 }

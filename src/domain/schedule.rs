@@ -38,8 +38,8 @@ pub(crate) const VERIFICATION_REFUSED_RETRY: Duration = secs(300);
 pub(crate) const VERIFICATION_UNKNOWN_RETRY: Backoff = Backoff { first: secs(30), limit: secs(1_800) };
 /// The least time between two tries of one login that somebody asks for.
 pub(crate) const VERIFICATION_PAUSE: Duration = secs(10);
-/// How soon a login is looked at again while the same user is tried at the same registry for another credential.
-pub(crate) const VERIFICATION_BUSY: Duration = millis(100);
+/// Of how many accounts it is known that their password is wrong, before the oldest are forgotten.
+pub(crate) const MAX_REFUSALS: usize = 4_096;
 /// The longest pause that a registry is granted which asks for one.
 pub(crate) const MAX_RETRY_AFTER: Duration = secs(3_600);
 /// Logins that are tried at once, and how many of them for credentials of one namespace.
