@@ -14,7 +14,8 @@ fn entry(more: Value) -> Value {
 
 #[tokio::test]
 async fn registries_are_one_or_several() -> Result<()> {
-    const EITHER: &[&str] = &["give either `provider` and `secretRef`, or several of them in `registries`"];
+    const EITHER: &[&str] =
+        &["give either `provider` and what belongs to it, or several of them in `registries`"];
     const SINGLE: &[&str] = &["may not be given next to fields of a single registry"];
     let several = |entries: Vec<Value>| json!({"registries": entries});
     let quay = json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "quay"}});
@@ -40,7 +41,7 @@ async fn registries_are_one_or_several() -> Result<()> {
         (
             "one without a Secret",
             several(vec![entry(json!({"secretRef": null}))]),
-            &["spec.registries[0].secretRef", "Required"],
+            &["spec.registries[0].secretRef", "`secretRef` is required"],
         ),
         (
             "one without its server",
