@@ -18,7 +18,7 @@ pub struct Verification {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16))]
     #[x_kube(
-        validation = Rule::new("self.matches('^([0-9]{1,6}(h|m|s)){1,3}$') && duration(self) >= duration('1h') && duration(self) <= duration('168h')").message("must be a duration from 1h to 168h, such as 6h or 1h30m"),
+        validation = Rule::new("self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && duration(self) >= duration('1h') && duration(self) <= duration('168h')").message("must be a duration from 1h to 168h, such as 6h or 1h30m"),
     )]
     pub interval: Option<String>,
 

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         certificate,
         content::{Content, Inputs},
-        registry::{api_server, region, registry},
+        registry::{api_server, is_docker_hub, region, registry},
         schedule::VERIFICATION_INTERVAL,
         verification::{Authorities, Login, MissingAuthorities, Rules, Verification},
     },
@@ -60,7 +60,7 @@ pub(super) fn login<'a>(
     let asked = spec.verification.as_ref();
     let repository = asked.and_then(|asked| asked.repository.as_deref()).map(|repository| {
         let (name, tag) = repository.split_once(':').unwrap_or((repository, "latest"));
-        let is_official = spec.provider() == Provider::DockerHub && !name.contains('/');
+        let is_official = is_docker_hub(&registry) && !name.contains('/');
         (if is_official { format!("library/{name}") } else { name.to_owned() }, tag.to_owned())
     });
     let authorities = asked.and_then(|asked| asked.ca_secret_ref.as_ref()).map(|reference| {

@@ -289,3 +289,17 @@ fn what_a_login_was_read_from_is_told_by_the_versions_of_its_secrets() {
     let sources = [of(login("a", "password-a"), &long), login("b", "password-b")];
     assert_eq!(versions(&sources), ["", ""]);
 }
+
+#[test]
+fn an_official_image_of_docker_hub_has_its_whole_name() {
+    let of = |server: &str, repository: &str| {
+        let spec = spec(json!({"server": server, "verification": {"repository": repository}}));
+        let login = spec.logins(inputs(&[login("src", "password")])).remove(0);
+        login.repository.unwrap()
+    };
+    let whole = |name: &str, tag: &str| (name.to_owned(), tag.to_owned());
+    assert_eq!(of("docker.io", "alpine:3"), whole("library/alpine", "3"));
+    assert_eq!(of("registry-1.docker.io", "alpine"), whole("library/alpine", "latest"));
+    assert_eq!(of("docker.io", "acme/alpine"), whole("acme/alpine", "latest"));
+    assert_eq!(of("r.example.com", "alpine"), whole("alpine", "latest"));
+}

@@ -32,6 +32,7 @@ async fn registries_are_one_or_several() -> Result<()> {
             EITHER,
         ),
         ("a Secret for all", json!({"registries": [entry(json!({}))], "secretRef": {"name": "s"}}), SINGLE),
+        ("a scope for all", json!({"registries": [entry(json!({}))], "keyScope": "Path"}), SINGLE),
         ("a user for all", json!({"registries": [entry(json!({}))], "username": "me"}), SINGLE),
         (
             "one without a provider",
@@ -84,6 +85,8 @@ async fn a_verification_has_a_mode_an_interval_and_a_repository() -> Result<()> 
         ("too short", with("interval", json!("59m59s")), INTERVAL),
         ("too long", with("interval", json!("168h1s")), INTERVAL),
         ("in days", with("interval", json!("2d")), INTERVAL),
+        ("in odd order", with("interval", json!("30m1h")), INTERVAL),
+        ("twice", with("interval", json!("1h1h")), INTERVAL),
         ("without a unit", with("interval", json!("3600")), INTERVAL),
         ("negative", with("interval", json!("-2h")), INTERVAL),
         ("a repository", with("repository", json!("team/app")), ACCEPTED),
