@@ -220,11 +220,19 @@ impl Verifications {
         for waiting in busy.remove(&account).unwrap_or_default() {
             self.queues.verification.add(waiting, ());
         }
-        let Some(check) = checks.get_mut(&key.login) else { return Next::Done };
+        let (now, at) = (Instant::now(), Timestamp::now());
+        let is_wrong = outcome.reason == Reason::AuthenticationFailed;
+        let Some(check) = checks.get_mut(&key.login) else {
+            if is_wrong {
+                let until = now + VERIFICATION_REFUSED_RETRY;
+                let found = Found { outcome, at };
+                refusals.insert(account, Refusal { found, asked: now, until, in_a_row: 1 });
+            }
+            return Next::Done;
+        };
         self.metrics.verified(&check.login.provider, outcome.reason.as_str());
         let last = check.last.replace(outcome.status());
         check.in_a_row = if last == check.last { check.in_a_row.saturating_add(1) } else { 1 };
-        let is_wrong = outcome.reason == Reason::AuthenticationFailed;
         let before = refusals.0.get(&account);
         if let Some(refusal) = before.filter(|_| is_wrong) {
             check.in_a_row = refusal.in_a_row.saturating_add(1);
@@ -233,20 +241,24 @@ impl Verifications {
         if std::mem::take(&mut check.anew) {
             wait = wait.min(if is_wrong { VERIFICATION_REFUSED_RETRY } else { VERIFICATION_PAUSE });
         }
-        let now = Instant::now();
         (check.due, check.tried) = (now + wait, Some(now));
         let is_opinion = outcome.status() != ConditionStatus::Unknown;
         let before = before.map(|refusal| refusal.found.clone()).or_else(|| check.found.clone());
-        let found = Found::after(before, outcome, Timestamp::now());
+        let found = Found::after(before, outcome, at);
         if is_wrong {
             let (found, in_a_row) = (found.clone(), check.in_a_row);
             refusals.insert(account, Refusal { found, asked: now, until: check.due, in_a_row });
-        } else if is_opinion {
-            refusals.0.remove(&account);
         }
         if check.found.as_ref() != Some(&found) {
             check.found = Some(found);
             self.queues.credentials(check.readers.keys().copied());
+        }
+        if !is_wrong && is_opinion && refusals.0.remove(&account).is_some() {
+            // It is known again: what the others were told does not hold any more.
+            for other in checks.values_mut().filter(|other| other.account == account && other.is_wrong()) {
+                other.due = now;
+                self.queues.verification.add(other.key.clone(), ());
+            }
         }
         Next::After(wait)
     }
@@ -286,6 +298,10 @@ impl Check {
         self.found = Some(refusal.found.clone());
         (self.last, self.in_a_row) = (Some(refusal.found.outcome.status()), refusal.in_a_row);
         self.due = refusal.until;
+    }
+
+    fn is_wrong(&self) -> bool {
+        self.found.as_ref().is_some_and(|found| found.outcome.reason == Reason::AuthenticationFailed)
     }
 
     fn interval(&self) -> Duration {

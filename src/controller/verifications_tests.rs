@@ -41,6 +41,7 @@ async fn wait(seconds: u64) {
 struct World {
     verifications: Arc<Verifications>,
     fake: Arc<Fake>,
+    metrics: Arc<Metrics>,
 }
 
 impl World {
@@ -48,13 +49,13 @@ impl World {
     fn start(says: Reason) -> Self {
         let queues = Arc::new(Queues::default());
         let metrics = Arc::new(Metrics::new(Freshness::default()));
-        let verifications = Arc::new(Verifications::new(false, queues.clone(), metrics));
+        let verifications = Arc::new(Verifications::new(false, queues.clone(), metrics.clone()));
         let (asked, at_once) = Default::default();
         let fake = Arc::new(Fake { says: Lock::new(says), asked, at_once });
         let (at_work, verifier) = (verifications.clone(), fake.clone());
         let work = move |key, ()| at_work.clone().work(verifier.clone(), key);
         tokio::spawn(queues.verification.clone().run(async {}, work));
-        Self { verifications, fake }
+        Self { verifications, fake, metrics }
     }
 
     fn says(&self, reason: Reason) {
@@ -159,7 +160,7 @@ async fn a_wrong_password_is_shown_once_whatever_it_is_wanted_for() {
     tokio::time::sleep(HOUR).await;
     assert_eq!(world.reason("new", login("new")), Some(Reason::AuthenticationFailed));
     world.says(Reason::Authenticated);
-    tokio::time::sleep(HOUR).await;
+    tokio::time::sleep(HOUR / 2).await;
     for name in all {
         assert_eq!(world.reason(name, login(name)), Some(Reason::Authenticated), "{name}");
     }
@@ -188,6 +189,16 @@ async fn one_account_is_asked_once_at_a_time_and_nobody_polls() {
     }
     wait(10).await;
     assert_eq!((world.asked(), world.fake.at_once.1.load(Ordering::SeqCst)), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_try_is_counted() {
+    let world = World::start(Reason::Authenticated);
+    world.look("reg", login("app"));
+    wait(10).await;
+    let counted = world.metrics.encode();
+    let line = "claviger_verifications_total{provider=\"Custom\",outcome=\"Authenticated\"} 1";
+    assert!(counted.lines().any(|counted| counted == line), "{counted}");
 }
 
 #[tokio::test(start_paused = true)]
