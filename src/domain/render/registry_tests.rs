@@ -2,7 +2,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::domain::{certificate::fixtures::Authority, content::Data, reason::Reason};
+use crate::{
+    api::VerificationMode,
+    domain::{certificate::fixtures::Authority, content::Data, reason::Reason},
+};
 
 fn spec(extra: Value) -> RegistryCredentialSpec {
     let mut full = json!({"provider": "Custom", "server": "reg.example.com", "secretRef": {"name": "src"}});
@@ -302,4 +305,21 @@ fn an_official_image_of_docker_hub_has_its_whole_name() {
     assert_eq!(of("registry-1.docker.io", "alpine"), whole("library/alpine", "latest"));
     assert_eq!(of("docker.io", "acme/alpine"), whole("acme/alpine", "latest"));
     assert_eq!(of("r.example.com", "alpine"), whole("alpine", "latest"));
+}
+
+#[test]
+fn a_refusal_is_told_alone_but_for_scaleway() {
+    let rules = |extra: Value| {
+        let login = spec(extra).logins(inputs(&[login("src", "password")])).remove(0);
+        (login.rules.mode, login.rules.interval.as_secs() / 3_600)
+    };
+    let scaleway = |more: Value| {
+        let mut spec = json!({"provider": "Scaleway", "server": null, "scaleway": {"region": "fr-par"}});
+        spec["verification"] = more;
+        rules(spec)
+    };
+    assert_eq!(rules(json!({})), (VerificationMode::Warn, 6));
+    assert_eq!(scaleway(Value::Null), (VerificationMode::Enforce, 6));
+    assert_eq!(scaleway(json!({"interval": "1h"})), (VerificationMode::Enforce, 1));
+    assert_eq!(scaleway(json!({"mode": "Warn"})), (VerificationMode::Warn, 6));
 }
