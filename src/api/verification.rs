@@ -32,7 +32,7 @@ pub struct Verification {
     pub repository: Option<String>,
 
     /// A Secret in the namespace of the credential with the certificates, as PEM, by which the registry is trusted,
-    /// besides those that the operator trusts: at most 16 KiB.
+    /// besides those that the operator trusts. At most 16 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<CaSecretReference>,
 }
