@@ -136,8 +136,11 @@ impl Verifications {
             {
                 let age = Timestamp::now().duration_since(known.at).unsigned_abs();
                 (check.last, check.in_a_row) = (Some(known.outcome.status()), 1);
-                // A clock that jumped makes nothing older than it is, and nothing younger.
+                // A clock that jumped makes nothing older than it is, and nothing younger. Where nobody had an opinion, it
+                // may be that the operator has other flags now.
+                let is_opinion = known.outcome.is_opinion();
                 let wait = next_probe(&known.outcome, 1, interval, rand::random()).saturating_sub(age);
+                let wait = if is_opinion { wait } else { Duration::ZERO };
                 check.due = now + wait;
                 if known.outcome.reason == Reason::AuthenticationFailed {
                     let asked = now.checked_sub(age).unwrap_or(now);

@@ -117,13 +117,19 @@ async fn a_registry_that_says_nothing_lets_no_refused_value_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_recorded_is_not_asked_at_once() {
-    let world = World::start(Reason::RateLimited);
-    let refused = Outcome::new(Reason::AccessDenied, "said so");
-    let recorded = Found { outcome: refused, at: Timestamp::now() };
-    let looked = world.look_with("reg", login("app"), Some(recorded.clone()), false);
-    wait(60).await;
-    assert_eq!((looked, world.asked()), (Some(recorded), 0));
+async fn what_was_recorded_is_asked_at_once_only_where_the_registry_had_no_opinion() {
+    for (reason, asked) in [
+        (Reason::AccessDenied, 0),
+        (Reason::NotDistinguishable, 0),
+        (Reason::RateLimited, 1),
+        (Reason::RegistryNotAllowed, 1),
+    ] {
+        let world = World::start(Reason::RegistryNotAllowed);
+        let recorded = Found { outcome: Outcome::new(reason, "said so"), at: Timestamp::now() };
+        let looked = world.look_with("reg", login("app"), Some(recorded.clone()), false);
+        wait(60).await;
+        assert_eq!((looked, world.asked()), (Some(recorded), asked), "{reason:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -66,6 +66,11 @@ impl Outcome {
         }
     }
 
+    /// Whether the registry has said something of it, or has shown that it never will.
+    pub fn is_opinion(&self) -> bool {
+        self.status() != ConditionStatus::Unknown || self.reason == Reason::NotDistinguishable
+    }
+
     /// Whether the registry has definitely refused it.
     pub fn is_refusal(&self) -> bool {
         self.status() == ConditionStatus::False
