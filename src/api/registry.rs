@@ -150,4 +150,7 @@ pub struct TokenStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub secret_version: Option<String>,
+    /// For whose identity, and what for, as a hash of names.
+    #[schemars(length(max = 63))]
+    pub subject: String,
 }

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use tokio::time::timeout;
+
 use super::minting::Mint;
 use crate::{
     cluster::{Cluster, describe},
     domain::{
         reason::Reason,
+        schedule::MINT_TIME,
         token::{Grant, Identity, MintError, Proof, Token},
     },
     provider::Minter,
@@ -35,7 +38,8 @@ impl Clouds {
         let failed = |error: kube::Error| match error {
             kube::Error::Api(status) if status.code == 404 => no_account(account),
             kube::Error::Api(status) if status.code == 403 => MintError::identity_missing(format!(
-                "Claviger may not request tokens for ServiceAccount '{account}'; an administrator can set `serviceAccountTokens.enabled` of its chart"
+                "Claviger may not request tokens for ServiceAccount '{account}'; an administrator can set `serviceAccountTokens.enabled` of its chart: {}",
+                describe(&kube::Error::Api(status))
             )),
             error => MintError::new(Reason::ServerError, describe(&error)),
         };
@@ -49,8 +53,12 @@ impl Clouds {
 
 impl Mint for Clouds {
     async fn mint(&self, grant: Arc<Grant>, namespace: &str) -> Result<Token, MintError> {
-        let proof = self.proof(&grant, namespace).await?;
-        self.minter.mint(grant, proof).await
+        let late = || MintError::new(Reason::CloudUnreachable, "the cloud did not answer in time");
+        let minted = async {
+            let proof = self.proof(&grant, namespace).await?;
+            self.minter.mint(grant.clone(), proof).await
+        };
+        timeout(MINT_TIME, minted).await.unwrap_or_else(|_| Err(late()))
     }
 }
 

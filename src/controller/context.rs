@@ -72,11 +72,13 @@ impl Context {
         self.stores.policies.consent(id.kind, &id.namespace, &own)
     }
 
-    /// Whether tokens for a credential may be minted by the operator's own identity.
-    pub fn may_use_own_identity(&self, id: &CredentialId) -> bool {
+    /// Whether tokens for a credential may be minted by the operator's own identity; `None` while a policy that could allow
+    /// it cannot be read.
+    pub fn may_use_own_identity(&self, id: &CredentialId) -> Option<bool> {
         let own = self.own_namespace(id).unwrap_or_default();
-        let (covering, _) = self.stores.policies.covering(id.kind, &id.namespace, &own);
-        covering.iter().any(|policy| policy.allows_operator_identity)
+        let (covering, are_all) = self.stores.policies.covering(id.kind, &id.namespace, &own);
+        let is_allowed = covering.iter().any(|policy| policy.allows_operator_identity);
+        (is_allowed || are_all).then_some(is_allowed)
     }
 
     /// The namespace of a credential, as it was seen last.

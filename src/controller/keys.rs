@@ -86,13 +86,13 @@ impl Key for VerificationKey {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MintKey {
     pub grant: Fingerprint,
-    /// Of the credential that wanted it first.
-    pub namespace: Arc<str>,
+    /// Whose places it takes; none for the operator's own identity, which is shared.
+    pub namespace: Option<Arc<str>>,
 }
 
 impl Key for MintKey {
     fn group(&self) -> Option<Arc<str>> {
-        Some(self.namespace.clone())
+        self.namespace.clone()
     }
 }
 

@@ -1,6 +1,5 @@
 //! Minting tokens: beside the loops, as a cloud may take its time. Of each identity and registry there is one token,
-//! whoever wants it; namespaces have places of their own, so that a tenant whose cloud does not answer holds up nobody
-//! else.
+//! whoever wants it. Each namespace has places of its own.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,6 +34,15 @@ pub(crate) trait Mint: Send + Sync {
     ) -> impl Future<Output = Result<Token, MintError>> + Send;
 }
 
+/// A token that a credential wants.
+pub(crate) struct Wanted {
+    pub grant: Grant,
+    /// Whether consent lets it be minted; `None` while that is not known, so that it is as before.
+    pub permitted: Option<bool>,
+    /// The token that an earlier process has distributed, and whether that could still renew it.
+    pub recorded: Option<(Token, bool)>,
+}
+
 /// The tokens that are minted.
 pub(crate) struct Minting {
     state: Lock<State>,
@@ -57,7 +65,8 @@ struct State {
 struct Entry {
     grant: Arc<Grant>,
     key: MintKey,
-    readers: Vec<OwnerId>,
+    namespace: Arc<str>,
+    readers: HashMap<OwnerId, Reader>,
     token: Option<Arc<Token>>,
     error: Option<MintError>,
     /// How often in a row it failed.
@@ -65,6 +74,21 @@ struct Entry {
     due: Due,
     /// When it was tried last.
     tried: Option<Instant>,
+}
+
+/// Who wants a token.
+#[derive(Default)]
+struct Reader {
+    /// Whether consent lets it be minted for them.
+    is_permitted: bool,
+    /// The last token that they were given. Without consent there is no other one for them, even if others have it.
+    last: Option<Arc<Token>>,
+}
+
+impl Entry {
+    fn is_permitted(&self) -> bool {
+        self.readers.values().any(|reader| reader.is_permitted)
+    }
 }
 
 /// When something is due: by both clocks, as one stands still while a machine sleeps, and the other one jumps.
@@ -103,59 +127,74 @@ impl Minting {
         !self.state.read().entries.contains_key(&grant)
     }
 
-    /// What is known of the tokens of a credential, which are minted from now on; those that it had before are not
-    /// minted for it any more. `recorded` are those of another process, and `anew` says that a person wants new ones.
-    pub fn look(
+    /// Has the tokens minted that a credential wants, and none of those any more that it wanted before. Returns what is
+    /// known of them. `anew` says that a person wants new ones.
+    pub fn sync(
         &self,
         id: &CredentialId,
-        grants: BTreeMap<String, Grant>,
-        mut recorded: BTreeMap<String, Token>,
+        wanted: BTreeMap<String, Wanted>,
         anew: bool,
     ) -> BTreeMap<String, Minted> {
         let owner = id.owner();
-        let grants: Vec<(String, Fingerprint, Grant)> = grants
+        let wanted: Vec<(String, Fingerprint, Wanted)> = wanted
             .into_iter()
-            .map(|(key, grant)| (key, grant.id(&self.fingerprints, &id.namespace), grant))
+            .map(|(key, wanted)| (key, wanted.grant.id(&self.fingerprints, &id.namespace), wanted))
             .collect();
-        let ids: Vec<Fingerprint> = grants.iter().map(|(_, id, _)| *id).collect();
+        let ids: Vec<Fingerprint> = wanted.iter().map(|(_, id, _)| *id).collect();
         let mut state = self.state.write();
         state.leave(&owner, &ids);
         let mut minted = BTreeMap::new();
-        for (key, grant_id, grant) in grants {
-            let mint = state.entries.entry(grant_id).or_insert_with(|| Entry {
-                grant: Arc::new(grant),
-                key: MintKey { grant: grant_id, namespace: id.namespace.clone() },
-                readers: Vec::new(),
-                token: None,
-                error: None,
-                in_a_row: 0,
-                due: Due::after(Duration::ZERO),
-                tried: None,
+        for (key, grant_id, Wanted { grant, permitted, recorded }) in wanted {
+            let entry = state.entries.entry(grant_id).or_insert_with(|| {
+                let group = (!grant.is_operators()).then(|| id.namespace.clone());
+                Entry {
+                    grant: Arc::new(grant),
+                    key: MintKey { grant: grant_id, namespace: group },
+                    namespace: id.namespace.clone(),
+                    readers: HashMap::new(),
+                    token: None,
+                    error: None,
+                    in_a_row: 0,
+                    due: Due::after(Duration::ZERO),
+                    tried: None,
+                }
             });
-            let first = !mint.readers.contains(&owner);
-            if first {
-                mint.readers.push(owner);
+            let was_permitted = entry.is_permitted();
+            let reader = entry.readers.entry(owner).or_default();
+            reader.is_permitted = permitted.unwrap_or(reader.is_permitted);
+            let is_permitted = reader.is_permitted;
+            let is_renewed = recorded.as_ref().is_none_or(|(_, is_renewed)| *is_renewed);
+            if let Some((token, _)) = recorded.filter(|_| reader.last.is_none()) {
+                reader.last = Some(Arc::new(token));
             }
-            let mut is_due_anew = first;
-            if mint.token.is_none()
-                && let Some(token) = recorded.remove(&key)
-            {
-                mint.due = Due::after(next_mint(token.life, rand::random()));
-                mint.token = Some(Arc::new(token));
-                is_due_anew = true;
-            }
-            if anew {
-                let pause =
-                    mint.tried.map_or(Duration::ZERO, |tried| MINT_PAUSE.saturating_sub(tried.elapsed()));
-                if pause < mint.due.left() {
-                    mint.due = Due::after(pause);
+            let mut is_due_anew = is_permitted && !was_permitted;
+            if is_permitted && entry.token.is_none() {
+                entry.token = reader.last.clone().filter(|token| !token.left(Timestamp::now()).is_zero());
+                if let Some(token) = &entry.token {
+                    let left = token.left(Timestamp::now());
+                    let wait = if is_renewed { next_mint(left, rand::random()) } else { Duration::ZERO };
+                    entry.due = Due::after(wait);
                     is_due_anew = true;
                 }
             }
-            if is_due_anew {
-                self.queues.mint.add_after(mint.key.clone(), (), mint.due.left());
+            if is_permitted {
+                reader.last = entry.token.clone();
             }
-            minted.insert(key, Minted { token: mint.token.clone(), error: mint.error.clone() });
+            let last = reader.last.clone();
+            // One that others have too is not theirs to change.
+            let is_own = entry.readers.len() == 1 || entry.token.is_none() || entry.error.is_some();
+            if anew && is_own {
+                let pause = entry.tried.map_or(Duration::ZERO, |at| MINT_PAUSE.saturating_sub(at.elapsed()));
+                if pause < entry.due.left() {
+                    entry.due = Due::after(pause);
+                    is_due_anew = true;
+                }
+            }
+            if is_due_anew && entry.is_permitted() {
+                self.queues.mint.add_after(entry.key.clone(), (), entry.due.left());
+            }
+            let error = if is_permitted { entry.error.clone() } else { Some(MintError::not_permitted()) };
+            minted.insert(key, Minted { token: last, error });
         }
         if ids.is_empty() {
             state.changes.remove(&owner);
@@ -165,7 +204,7 @@ impl Minting {
         minted
     }
 
-    /// A credential has no tokens any more.
+    /// A credential wants no tokens any more.
     pub fn forget(&self, owner: &OwnerId) {
         let mut state = self.state.write();
         state.leave(owner, &[]);
@@ -174,49 +213,66 @@ impl Minting {
 
     /// Mints one token, when it is due.
     pub async fn work(self: Arc<Self>, clouds: Arc<impl Mint>, key: MintKey) -> Next {
+        if let Err(next) = self.due(&key) {
+            return next;
+        }
         let Ok(_place) = self.places.acquire().await else { return Next::Done };
         if self.queues.mint.is_closed() {
             return Next::Done;
         }
-        let grant = {
-            let state = self.state.read();
-            let Some(mint) = state.entries.get(&key.grant).filter(|mint| mint.key == key) else {
-                return Next::Done;
-            };
-            let left = mint.due.left();
-            if !left.is_zero() {
-                return Next::After(left.min(MINT_LOOK));
-            }
-            mint.grant.clone()
+        // It may have gone meanwhile.
+        let (grant, namespace) = match self.due(&key) {
+            Ok(due) => due,
+            Err(next) => return next,
         };
-        let minted = clouds.mint(grant.clone(), &key.namespace).await;
+        let minted = clouds.mint(grant.clone(), &namespace).await;
         let outcome = minted.as_ref().map_or_else(|error| error.reason, |_| Reason::Refreshed);
         self.metrics.minted(grant.provider(), outcome.as_str());
         let mut state = self.state.write();
-        let Some(mint) = state.entries.get_mut(&key.grant) else { return Next::Done };
-        mint.tried = Some(Instant::now());
+        let Some(entry) = state.entries.get_mut(&key.grant).filter(|entry| Arc::ptr_eq(&entry.grant, &grant))
+        else {
+            return Next::Done;
+        };
+        entry.tried = Some(Instant::now());
         let wait = match minted {
             Ok(token) => {
                 let wait = next_mint(token.life, rand::random());
-                (mint.token, mint.error, mint.in_a_row) = (Some(Arc::new(token)), None, 0);
+                // Some give the same one until shortly before its end.
+                if entry.token.as_ref().is_none_or(|before| before.password != token.password) {
+                    entry.token = Some(Arc::new(token));
+                }
+                (entry.error, entry.in_a_row) = (None, 0);
                 wait
             }
             Err(error) => {
-                mint.in_a_row = mint.in_a_row.saturating_add(1);
-                let left = mint.token.as_ref().map(|token| token.left(Timestamp::now()));
+                entry.in_a_row = entry.in_a_row.saturating_add(1);
+                let left = entry.token.as_ref().map(|token| token.left(Timestamp::now()));
                 let left = left.filter(|left| !left.is_zero());
-                let wait = retry_mint(&error, mint.in_a_row, left, rand::random());
-                mint.error = Some(error);
+                let wait = retry_mint(&error, entry.in_a_row, left, rand::random());
+                entry.error = Some(error);
                 wait
             }
         };
-        mint.due = Due::after(wait);
-        let readers = mint.readers.clone();
+        entry.due = Due::after(wait);
+        let readers: Vec<OwnerId> = entry.readers.keys().copied().collect();
         for reader in &readers {
             *state.changes.entry(*reader).or_default() += 1;
         }
         self.queues.credentials(readers);
         Next::After(wait.min(MINT_LOOK))
+    }
+
+    /// What is to be minted, if it is due; else when to look again.
+    fn due(&self, key: &MintKey) -> Result<(Arc<Grant>, Arc<str>), Next> {
+        let state = self.state.read();
+        let entry = state.entries.get(&key.grant).filter(|entry| entry.key == *key && entry.is_permitted());
+        let entry = entry.ok_or(Next::Done)?;
+        let left = entry.due.left();
+        if left.is_zero() {
+            Ok((entry.grant.clone(), entry.namespace.clone()))
+        } else {
+            Err(Next::After(left.min(MINT_LOOK)))
+        }
     }
 }
 
@@ -225,9 +281,9 @@ impl State {
     fn leave(&mut self, owner: &OwnerId, but: &[Fingerprint]) {
         let had = self.by_owner.remove(owner).unwrap_or_default();
         for id in had.iter().filter(|id| !but.contains(id)) {
-            let Some(mint) = self.entries.get_mut(id) else { continue };
-            mint.readers.retain(|reader| reader != owner);
-            if mint.readers.is_empty() {
+            let Some(entry) = self.entries.get_mut(id) else { continue };
+            entry.readers.remove(owner);
+            if entry.readers.is_empty() {
                 self.entries.remove(id);
             }
         }

@@ -1,5 +1,4 @@
 use std::{
-    collections::BTreeMap,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
@@ -7,7 +6,7 @@ use std::{
 use super::*;
 use crate::{
     api::CredentialKind,
-    domain::token::{AccessKey, Flow, Identity},
+    domain::token::{AccessKey, Cloud, Flow, Identity},
     telemetry::Freshness,
 };
 
@@ -40,14 +39,13 @@ impl Mint for Fake {
             return Err(MintError::new(Reason::CloudUnreachable, "down"));
         }
         let password = format!("token-{asked}").as_str().into();
-        Ok(Token { username: "AWS".to_owned(), password, expires: self.now() + LIFE, life: LIFE })
+        Ok(Token { username: "AWS".into(), password, expires: self.now() + LIFE, life: LIFE })
     }
 }
 
 struct World {
     minting: Arc<Minting>,
     fake: Arc<Fake>,
-    queues: Arc<Queues>,
 }
 
 impl World {
@@ -63,16 +61,23 @@ impl World {
         let (at_work, clouds) = (minting.clone(), fake.clone());
         let work = move |key, ()| at_work.clone().work(clouds.clone(), key);
         tokio::spawn(queues.mint.clone().run(async {}, work));
-        Self { minting, fake, queues }
+        Self { minting, fake }
     }
 
-    fn look(&self, name: &str, secret: &str) -> Minted {
-        self.look_with(name, secret, BTreeMap::new(), false)
+    fn sync(&self, name: &str, secret: &str) -> Minted {
+        self.sync_with(name, grant(secret), Some(true), None, false)
     }
 
-    fn look_with(&self, name: &str, secret: &str, recorded: BTreeMap<String, Token>, anew: bool) -> Minted {
-        let grants = [("key".to_owned(), grant(secret))].into();
-        self.minting.look(&id(name), grants, recorded, anew).remove("key").unwrap()
+    fn sync_with(
+        &self,
+        name: &str,
+        grant: Grant,
+        permitted: Option<bool>,
+        recorded: Option<(Token, bool)>,
+        anew: bool,
+    ) -> Minted {
+        let wanted = [("key".to_owned(), Wanted { grant, permitted, recorded })].into();
+        self.minting.sync(&id(name), wanted, anew).remove("key").unwrap()
     }
 
     fn asked(&self) -> usize {
@@ -93,12 +98,12 @@ fn grant(secret: &str) -> Grant {
 #[tokio::test(start_paused = true)]
 async fn no_copy_holds_an_expired_token_while_minting_works_for_a_dozen_expiries() {
     let world = World::start();
-    assert_eq!(world.look("reg", "s"), Minted { token: None, error: None });
+    assert_eq!(world.sync("reg", "s"), Minted { token: None, error: None });
     let mut copy: Option<Arc<Token>> = None;
     let (mut seen, began) = (0, Instant::now());
     while began.elapsed() < 13 * LIFE {
         // The credential loop, which is woken by each change.
-        let minted = world.look("reg", "s");
+        let minted = world.sync("reg", "s");
         if minted.token.is_some() && minted.token != copy {
             copy = minted.token;
             seen += 1;
@@ -120,16 +125,16 @@ async fn no_copy_holds_an_expired_token_while_minting_works_for_a_dozen_expiries
 async fn of_one_identity_there_is_one_token_whoever_wants_it() {
     let world = World::start();
     for n in 0..50 {
-        world.look(&format!("reg-{n}"), "same");
+        world.sync(&format!("reg-{n}"), "same");
     }
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(world.asked(), 1);
-    let tokens: Vec<_> = (0..50).map(|n| world.look(&format!("reg-{n}"), "same").token.unwrap()).collect();
+    let tokens: Vec<_> = (0..50).map(|n| world.sync(&format!("reg-{n}"), "same").token.unwrap()).collect();
     assert!(tokens.iter().all(|token| Arc::ptr_eq(token, &tokens[0])));
     assert_eq!(world.minting.changes(&id("reg-7").owner()), 1);
     // Another identity has its own, and those of one namespace do not take all places.
     for n in 0..50 {
-        world.look(&format!("other-{n}"), &format!("s{n}"));
+        world.sync(&format!("other-{n}"), &format!("s{n}"));
     }
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(world.asked(), 51);
@@ -145,31 +150,85 @@ async fn of_one_identity_there_is_one_token_whoever_wants_it() {
     assert!(state.entries.is_empty() && state.by_owner.is_empty() && state.changes.is_empty());
 }
 
+fn earlier(world: &World) -> Token {
+    let left = Duration::from_secs(1_000);
+    Token { username: "AWS".into(), password: "earlier".into(), expires: world.fake.now() + left, life: left }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_token_of_an_earlier_process_is_good_for_the_rest_of_its_life() {
     let world = World::start();
-    let left = Duration::from_secs(1_000);
-    let (username, password) = ("AWS".to_owned(), "earlier".into());
-    let token = Token { username, password, expires: world.fake.now() + left, life: left };
-    let recorded = [("key".to_owned(), token)].into();
-    let minted = world.look_with("reg", "s", recorded, false);
+    let recorded = Some((earlier(&world), true));
+    let minted = world.sync_with("reg", grant("s"), Some(true), recorded, false);
     assert_eq!(minted.token.unwrap().password.text(), "earlier");
     tokio::time::sleep(Duration::from_secs(400)).await;
     assert_eq!(world.asked(), 0, "a restart mints nothing");
     tokio::time::sleep(Duration::from_secs(200)).await;
     assert_eq!(world.asked(), 1, "at half of what is left");
+    // One that could not be renewed is tried at once, and stays meanwhile.
+    let recorded = Some((earlier(&world), false));
+    let minted = world.sync_with("other", grant("t"), Some(true), recorded, false);
+    assert_eq!(minted.token.unwrap().password.text(), "earlier");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.asked(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_person_may_have_a_new_token_but_not_many() {
     let world = World::start();
-    world.look("reg", "s");
+    world.sync("reg", "s");
     tokio::time::sleep(Duration::from_secs(30)).await;
     for _ in 0..20 {
-        world.look_with("reg", "s", BTreeMap::new(), true);
+        world.sync_with("reg", grant("s"), Some(true), None, true);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     tokio::time::sleep(Duration::from_secs(20)).await;
-    assert!((2..=5).contains(&world.asked()), "{}", world.asked());
-    assert!(!world.queues.mint.is_closed());
+    let asked = world.asked();
+    assert!((2..=5).contains(&asked), "{asked}");
+    // One that others have, too, is not changed by the wish of one.
+    world.sync("other", "s");
+    world.sync_with("reg", grant("s"), Some(true), None, true);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(world.asked(), asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_identity_of_the_operator_is_used_as_long_as_consent_lasts_and_its_last_token_stays() {
+    let world = World::start();
+    let own = || Grant { identity: Identity::Operator(Cloud::Aws), ..grant("") };
+    let sync = |permitted| world.sync_with("reg", own(), permitted, None, false);
+    let hour = || tokio::time::sleep(LIFE);
+    assert_eq!(sync(Some(false)).error.unwrap().reason, Reason::IdentityNotPermitted);
+    assert_eq!(sync(None).error.unwrap().reason, Reason::IdentityNotPermitted, "nobody has allowed it");
+    hour().await;
+    assert_eq!(world.asked(), 0, "nothing is asked without consent");
+    assert!(sync(Some(true)).error.is_none());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let token = sync(None).token.unwrap();
+    assert!(sync(None).error.is_none(), "a policy that cannot be read takes nothing away");
+    let minted = sync(Some(false));
+    assert_eq!((minted.token, minted.error.unwrap().reason), (Some(token), Reason::IdentityNotPermitted));
+    let asked = world.asked();
+    hour().await;
+    assert_eq!(world.asked(), asked);
+    assert!(sync(Some(true)).error.is_none());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.asked(), asked + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_no_consent_is_given_no_token_that_others_have() {
+    let world = World::start();
+    let own = || Grant { identity: Identity::Operator(Cloud::Aws), ..grant("") };
+    world.sync_with("ours", own(), Some(true), None, false);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(world.sync_with("ours", own(), Some(true), None, false).token.is_some());
+    let minted = world.sync_with("theirs", own(), Some(false), None, true);
+    assert_eq!((minted.token, minted.error.unwrap().reason), (None, Reason::IdentityNotPermitted));
+    // What they had before a restart stays until its end, and is nobody else's.
+    let recorded = Some((earlier(&world), true));
+    let minted = world.sync_with("before", own(), Some(false), recorded, false);
+    assert_eq!(minted.token.unwrap().password.text(), "earlier");
+    let ours = world.sync_with("ours", own(), Some(true), None, false).token.unwrap();
+    assert_eq!((ours.password.text(), world.asked()), ("token-0", 1));
 }

@@ -131,11 +131,6 @@ pub(crate) fn produced_type(type_: &str) -> Option<&'static str> {
 }
 
 impl Content {
-    /// When the first of the minted tokens in it ends.
-    pub fn expires(&self) -> Option<Timestamp> {
-        self.tokens.values().map(|token| token.expiration_time.0).min()
-    }
-
     /// A content that is read back from a copy, with what is recorded of it; `None` when no kind produces Secrets of that type.
     pub fn from_copy(
         copy: SourceSecret,
@@ -265,6 +260,11 @@ impl SourceError {
         Self { validity: Some(validity), ..error }
     }
 
+    /// A field of the spec is not a host[:port].
+    pub fn bad_host(field: &str) -> Self {
+        Self::new(Reason::InvalidFormat, format!("`spec.{field}` is not a host[:port]"))
+    }
+
     /// The token is being minted.
     pub fn minting() -> Self {
         Self::new(Reason::Progressing, "a token is being minted".to_owned())
@@ -290,6 +290,7 @@ impl SourceError {
                 | Reason::NotYetValid
                 | Reason::Progressing
                 | Reason::CloudUnreachable
+                | Reason::ServerError
                 | Reason::RateLimited
         )
     }

@@ -57,7 +57,7 @@ pub(crate) trait CredentialSpec: fmt::Debug + Send + Sync {
     }
 
     /// User name and password of a part of a content.
-    fn pair(&self, _content: &Content, _key: &str) -> Option<(String, SecretBytes)> {
+    fn pair(&self, _content: &Content, _key: &str) -> Option<(SecretBytes, SecretBytes)> {
         None
     }
 

@@ -5,8 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::jiff::Timestamp;
-
 use super::{
     content::{Content, Data, SourceError},
     identity::{CredentialId, OwnerId},
@@ -18,6 +16,7 @@ use super::{
     verification::Verification,
     withdrawal::Consent,
 };
+use crate::api::TokenStatus;
 
 /// What one credential wants, everywhere.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,8 +41,8 @@ pub(crate) struct DesiredState {
     pub validity: Option<Validity>,
     /// What is known of the tokens that are minted for it, by their keys in `auths`.
     pub tokens: BTreeMap<String, Minted>,
-    /// Until when the minted tokens in the content are good.
-    pub expires: Option<Timestamp>,
+    /// The minted tokens in the content, by their keys in `auths`.
+    pub distributed: BTreeMap<String, TokenStatus>,
     /// The clusters that the credential wants, by name.
     pub clusters: BTreeMap<Arc<str>, Arc<ClusterTargets>>,
     /// Whether all policies could be read when the clusters were worked out; without that, what merely has no consent
@@ -72,7 +71,7 @@ impl DesiredState {
             verification: None,
             validity: None,
             tokens: BTreeMap::new(),
-            expires: None,
+            distributed: BTreeMap::new(),
             clusters: BTreeMap::new(),
             policies_readable: true,
             unknown_clusters: Vec::new(),

@@ -75,8 +75,6 @@ pub(crate) const MINT_REFUSED_RETRY: Backoff = Backoff { first: secs(30), limit:
 pub(crate) const MIN_REFRESH: Duration = secs(5);
 /// The least time between two tokens that somebody asks for.
 pub(crate) const MINT_PAUSE: Duration = secs(10);
-/// The longest life of a token that is believed.
-pub(crate) const MAX_TOKEN_LIFE: Duration = secs(24 * 3_600);
 /// The life of logins that DigitalOcean is asked for.
 pub(crate) const DIGITALOCEAN_LIFE: Duration = secs(12 * 3_600);
 /// For all that one token takes, from the identity on.

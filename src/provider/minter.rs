@@ -3,14 +3,16 @@
 use std::{env, fs::File, io::Read, path::PathBuf, sync::Arc};
 
 use k8s_openapi::jiff::Timestamp;
-use tokio::{task::spawn_blocking, time::timeout};
+use ring::rand::SystemRandom;
+use tokio::task::spawn_blocking;
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use super::Outbound;
 use crate::domain::{
     SecretBytes,
     reason::Reason,
-    schedule::{MAX_REGISTRY_ANSWER, MAX_REGISTRY_REQUESTS, MINT_TIME},
+    schedule::{MAX_REGISTRY_ANSWER, MAX_REGISTRY_REQUESTS},
     token::{Cloud, Environment, Exchange, Grant, MintError, Proof, Step, Token, WebIdentity},
 };
 
@@ -25,20 +27,19 @@ impl Minter {
 
     /// Mints one token.
     pub async fn mint(&self, grant: Arc<Grant>, proof: Proof) -> Result<Token, MintError> {
-        let late = || MintError::new(Reason::CloudUnreachable, "the cloud did not answer in time");
-        timeout(MINT_TIME, self.exchange(grant, proof)).await.unwrap_or_else(|_| Err(late()))
-    }
-
-    async fn exchange(&self, grant: Arc<Grant>, proof: Proof) -> Result<Token, MintError> {
-        let Outbound { access, http, pace } = &*self.0;
-        let (mut exchange, mut step) = Exchange::begin(grant, proof, access.clone(), Timestamp::now());
+        let Outbound { access, http, mints, .. } = &*self.0;
+        let (mut exchange, mut step) =
+            Exchange::begin(grant, proof, access.clone(), Arc::new(SystemRandom::new()), Timestamp::now());
         let mut session = http.session(None);
         for _ in 0..MAX_REGISTRY_REQUESTS {
             let request = match step {
                 Step::Done(minted) => return minted,
                 Step::Ask(request) => request,
             };
-            let answer = pace.ask(&request, &mut session).await;
+            let answer = match mints.turn(&request).await {
+                Ok(()) => session.ask(&request).await,
+                Err(why) => Err(why),
+            };
             step = exchange.answered(answer, Timestamp::now());
         }
         Err(MintError::new(Reason::Internal, "more requests than any token takes"))
@@ -73,9 +74,11 @@ async fn read(path: PathBuf) -> Result<SecretBytes, MintError> {
     });
     match bytes.await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(MintError::identity_missing(format!(
-            "the token of Claviger in {name} cannot be read: {error}"
-        ))),
+        Ok(Err(error)) => {
+            // Tenants are told no more than that.
+            warn!("the token of this process in {name} cannot be read: {error}");
+            Err(MintError::identity_missing("the token of Claviger itself cannot be read; its log says why"))
+        }
         Err(error) => Err(MintError::new(Reason::Internal, error.to_string())),
     }
 }

@@ -26,11 +26,15 @@ pub(crate) struct Outbound {
     access: Arc<RegistryAccess>,
     http: Http,
     pace: Pace,
+    /// Of minting alone: a cloud that has enough of one tenant has not of the others, and each identity has a pause of its
+    /// own.
+    mints: Pace,
 }
 
 impl Outbound {
     pub fn new(access: RegistryAccess, roots: Roots) -> Self {
-        Self { access: Arc::new(access), http: Http::new(roots), pace: Pace::default() }
+        let (pace, mints) = Default::default();
+        Self { access: Arc::new(access), http: Http::new(roots), pace, mints }
     }
 }
 
@@ -50,7 +54,7 @@ impl Verifier {
     }
 
     async fn handshake(&self, login: Arc<Login>) -> Outcome {
-        let Outbound { access, http, pace } = &*self.0;
+        let Outbound { access, http, pace, .. } = &*self.0;
         let (mut handshake, mut step) = Handshake::begin(login.clone(), access.clone());
         let mut session = http.session(Some(login));
         for _ in 0..MAX_REGISTRY_REQUESTS {

@@ -53,7 +53,7 @@ impl Pace {
     pub async fn ask(&self, request: &Request, session: &mut Session<'_>) -> Result<Answer, NoAnswer> {
         let sender = session.sender(request);
         // A pause is passed on, and not renewed by whoever runs into it.
-        self.turn(request, sender.as_ref()).await?;
+        self.turn_of(request, sender.as_ref()).await?;
         let answer = session.ask(request).await;
         debug!(server = %request.server, answer = ?answer.as_ref().map(|answer| answer.status), "asked");
         let asked = |answer: &Answer| answer.pause().map(NoAnswer::Throttled);
@@ -64,7 +64,12 @@ impl Pace {
     }
 
     /// Waits for the turn of a request; or tells why the server is left alone.
-    async fn turn(&self, request: &Request, sender: Option<&Server>) -> Result<(), NoAnswer> {
+    pub async fn turn(&self, request: &Request) -> Result<(), NoAnswer> {
+        self.turn_of(request, None).await
+    }
+
+    /// The same, of one to a server that a registry may have named.
+    async fn turn_of(&self, request: &Request, sender: Option<&Server>) -> Result<(), NoAnswer> {
         let now = Instant::now();
         let at = {
             let mut servers = self.0.write();
@@ -151,11 +156,11 @@ mod tests {
         let began = Instant::now();
         let (one, other) = (request("a.example.com"), request("b.example.com"));
         let turns = (0..100).map(|_| async {
-            pace.turn(&one, None).await.unwrap();
+            pace.turn(&one).await.unwrap();
             began.elapsed()
         });
         let (mut times, elsewhere) = tokio::join!(join_all(turns), async {
-            pace.turn(&other, None).await.unwrap();
+            pace.turn(&other).await.unwrap();
             began.elapsed()
         });
         times.sort();
@@ -173,7 +178,7 @@ mod tests {
     async fn a_server_that_asks_for_a_pause_is_left_alone() {
         let pace = Pace::default();
         let one = request("a.example.com");
-        pace.turn(&one, None).await.unwrap();
+        pace.turn(&one).await.unwrap();
         pace.pause(&one, None, NoAnswer::Throttled(Duration::from_secs(30)));
         // One that does not answer in time makes a longer pause no shorter.
         pace.pause(&one, None, NoAnswer::TimedOut);
@@ -181,25 +186,25 @@ mod tests {
             Err(NoAnswer::Throttled(left)) => left,
             answer => panic!("{answer:?}"),
         };
-        assert!(left(pace.turn(&one, None).await) > Duration::from_secs(29));
-        pace.turn(&request("b.example.com"), None).await.unwrap();
+        assert!(left(pace.turn(&one).await) > Duration::from_secs(29));
+        pace.turn(&request("b.example.com")).await.unwrap();
         tokio::time::advance(Duration::from_secs(31)).await;
-        pace.turn(&one, None).await.unwrap();
+        pace.turn(&one).await.unwrap();
         pace.pause(&one, None, NoAnswer::Throttled(Duration::MAX));
-        assert!(left(pace.turn(&one, None).await) <= MAX_RETRY_AFTER);
+        assert!(left(pace.turn(&one).await) <= MAX_RETRY_AFTER);
     }
 
     #[tokio::test(start_paused = true)]
     async fn for_one_that_does_not_answer_nobody_else_waits() {
         let pace = Pace::default();
         let one = request("a.example.com");
-        pace.turn(&one, None).await.unwrap();
+        pace.turn(&one).await.unwrap();
         pace.pause(&one, None, NoAnswer::Broken);
-        pace.turn(&one, None).await.unwrap();
+        pace.turn(&one).await.unwrap();
         pace.pause(&one, None, NoAnswer::TimedOut);
-        assert_eq!(pace.turn(&one, None).await, Err(NoAnswer::TimedOut));
+        assert_eq!(pace.turn(&one).await, Err(NoAnswer::TimedOut));
         tokio::time::advance(REGISTRY_SILENT_PAUSE).await;
-        pace.turn(&one, None).await.unwrap();
+        pace.turn(&one).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -208,16 +213,16 @@ mod tests {
         let [evil, other] = ["evil.example.com", "r.example.com"].map(|host| Server::parse(host).unwrap());
         let realm = request("auth.example.com");
         let hour = NoAnswer::Throttled(Duration::from_secs(3_600));
-        pace.turn(&realm, Some(&evil)).await.unwrap();
+        pace.turn_of(&realm, Some(&evil)).await.unwrap();
         pace.pause(&realm, Some(evil.clone()), hour);
-        assert!(pace.turn(&realm, Some(&evil)).await.is_err());
+        assert!(pace.turn_of(&realm, Some(&evil)).await.is_err());
         for sender in [Some(&other), None] {
-            pace.turn(&realm, sender).await.unwrap();
+            pace.turn_of(&realm, sender).await.unwrap();
         }
         // What the server says to its own logins is for all.
         pace.pause(&realm, None, hour);
         for sender in [Some(&other), None] {
-            assert!(pace.turn(&realm, sender).await.is_err());
+            assert!(pace.turn_of(&realm, sender).await.is_err());
         }
     }
 
@@ -227,7 +232,7 @@ mod tests {
         // Nothing is connected to: such an address is not asked.
         let one = request("127.0.0.1:1");
         let mut session = http.session(None);
-        pace.turn(&one, None).await.unwrap();
+        pace.turn(&one).await.unwrap();
         for why in [NoAnswer::TimedOut, NoAnswer::Throttled(REGISTRY_SILENT_PAUSE)] {
             pace.pause(&one, None, why);
             for _ in 1..REGISTRY_SILENT_PAUSE.as_secs() {
@@ -246,7 +251,7 @@ mod tests {
         let pace = Pace::default();
         for n in 0..3 * MAX_PACED {
             let one = request(&format!("h{n}.example.com"));
-            pace.turn(&one, None).await.unwrap();
+            pace.turn(&one).await.unwrap();
             pace.pause(&one, None, NoAnswer::Throttled(Duration::from_secs(3_600)));
             tokio::time::advance(Duration::from_millis(1)).await;
         }

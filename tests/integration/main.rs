@@ -53,6 +53,7 @@ mod sync;
 mod takeover;
 mod targets;
 mod tls;
+mod tokens;
 mod turns;
 mod uninstall;
 mod unreadable;

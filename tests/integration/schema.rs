@@ -4,6 +4,7 @@
 mod kinds;
 mod login;
 mod member;
+mod minted;
 mod policy;
 mod ratchet;
 mod registries;

@@ -28,29 +28,35 @@ pub async fn get(address: &str, path: &str) -> Result<Response> {
 
 /// With more lines in the request's head, each with its end of line.
 pub async fn get_with(address: &str, path: &str, headers: &str) -> Result<Response> {
-    exchange(address, None, "GET", path, headers, "").await
+    exchange(address, None, address, "GET", path, headers, "").await
 }
 
 /// The same from a server whose certificate this authority has signed.
 pub async fn get_tls(address: &str, ca_pem: &str, path: &str, headers: &str) -> Result<Response> {
-    exchange(address, Some(ca_pem), "GET", path, headers, "").await
+    exchange(address, Some(ca_pem), address, "GET", path, headers, "").await
 }
 
 pub async fn post_json(address: &str, path: &str, body: &str) -> Result<Response> {
-    let headers = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
-    exchange(address, None, "POST", path, &headers, body).await
+    post_as(address, address, path, "Content-Type: application/json\r\n", body).await
+}
+
+/// To a server that goes by another name than its address.
+pub async fn post_as(address: &str, host: &str, path: &str, headers: &str, body: &str) -> Result<Response> {
+    let headers = format!("{headers}Content-Length: {}\r\n", body.len());
+    exchange(address, None, host, "POST", path, &headers, body).await
 }
 
 async fn exchange(
     address: &str,
     ca_pem: Option<&str>,
+    host: &str,
     method: &str,
     path: &str,
     headers: &str,
     body: &str,
 ) -> Result<Response> {
     // HTTP/1.0: the answer ends with the connection and is never chunked.
-    let request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n{headers}\r\n{body}");
+    let request = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\n{headers}\r\n{body}");
     let exchange = async {
         let stream = TcpStream::connect(address).await?;
         match ca_pem {
@@ -67,7 +73,10 @@ async fn exchange(
         .context(format!("{method} http{}://{address}{path}", if ca_pem.is_some() { "s" } else { "" }))
 }
 
-async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Result<Response> {
+pub(super) async fn converse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &str,
+) -> Result<Response> {
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;

@@ -124,6 +124,7 @@ impl CredentialLoop {
         match &declared.spec {
             Ok(spec) => Ok(self.update(declared, spec, memory).await),
             Err(_) => {
+                self.context.stores.minting.forget(&declared.id.owner());
                 self.publish(blank(declared), false);
                 Ok(self.resync())
             }
@@ -155,8 +156,7 @@ impl CredentialLoop {
         let recorded = declared.status().and_then(|status| status.revision);
         let is_first = recorded.is_none() && copies.is_empty();
         let content = accepted(result, held, memory.last_good.as_ref(), is_first, compose);
-        // What copies have could not be read back; that may pass.
-        let is_unknown = content.is_none() && !is_first && result.is_some_and(Result::is_ok);
+        let copies_unreadable = content.is_none() && !is_first && result.is_some_and(Result::is_ok);
         let revision = match &content {
             Some(content) => {
                 let fingerprint = context.fingerprints.of(content.type_, &content.data);
@@ -184,7 +184,7 @@ impl CredentialLoop {
         };
         let unreadable = matches!(&source, SourceState::Failed(error) if error.is_unreadable());
         let tokens = memory.candidate.as_ref().map(|candidate| candidate.tokens.clone());
-        let expires = content.as_ref().and_then(|content| content.expires());
+        let distributed = content.as_ref().map(|content| content.tokens.clone());
         memory.last_good = content;
         let validity = validity(declared, memory);
         let named = target.clusters.iter().flat_map(|clusters| &clusters.names);
@@ -196,7 +196,7 @@ impl CredentialLoop {
             verification,
             validity,
             tokens: tokens.unwrap_or_default(),
-            expires,
+            distributed: distributed.unwrap_or_default(),
             clusters,
             policies_readable,
             unknown_clusters: unknown.map(|name| canonical(name).into()).collect(),
@@ -208,7 +208,7 @@ impl CredentialLoop {
             memory.resynced = Some(Instant::now());
         }
         self.publish(state, due);
-        if unreadable || is_unknown {
+        if unreadable || copies_unreadable {
             return Next::Retry;
         }
         let until = memory.candidate.as_ref().and_then(|candidate| candidate.until);
@@ -235,6 +235,7 @@ impl CredentialLoop {
             // What may go nowhere is not even read.
             memory.candidate = None;
             self.stop_hashing(declared, memory);
+            context.stores.minting.forget(&declared.id.owner());
             if copies.is_empty() {
                 // As after a restart: nobody has it any more, and the spec may have changed since.
                 memory.last_good = None;
@@ -260,7 +261,8 @@ impl CredentialLoop {
                         copy.map(|copy| copy.data)
                     }
                 };
-                let tokens = Tokens { copies, anew };
+                let before = memory.candidate.as_ref().map(|candidate| &candidate.tokens);
+                let tokens = Tokens { copies, before, anew };
                 let hashes = &mut memory.hashes;
                 match source::read(context, declared, spec, existing, hashes, tokens, now).await {
                     Read::Candidate(candidate) => {

@@ -30,7 +30,7 @@ pub(super) struct Candidate {
     /// How often its tokens had changed.
     mints: u64,
     /// Whether tokens could be minted by the operator's own identity.
-    own_identity: bool,
+    own_identity: Option<bool>,
     /// What is known of its tokens.
     pub tokens: BTreeMap<String, Minted>,
     /// When it is to be made anew although nothing changed, as time passes.
@@ -75,17 +75,21 @@ pub(super) async fn read(
     let changes = context.stores.credentials.source_changes(&names);
     let mints = context.stores.minting.changes(&declared.id.owner());
     let own_identity = context.may_use_own_identity(&declared.id);
-    let mut minted = BTreeMap::new();
+    let minted;
     let result = match fetch_all(context, &names).await {
         Ok(sources) => {
-            minted = tokens.look(context, declared, &**spec, &sources, own_identity, now).await;
+            minted = tokens.sync(context, declared, &**spec, &sources, own_identity, now).await;
             match render(context, &**spec, &sources, existing.as_ref(), &minted, hashes, now) {
                 Ok(Rendered::Content(content, logins)) => Ok((Arc::new(content), logins)),
                 Ok(Rendered::Unhashed(unhashed)) => return Read::Unhashed(unhashed),
                 Err(error) => Err(error),
             }
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            // They are as they were.
+            minted = tokens.before.cloned().unwrap_or_default();
+            Err(error)
+        }
     };
     let (result, logins) = match result {
         Ok((content, logins)) => {

@@ -7,58 +7,60 @@ use k8s_openapi::jiff::Timestamp;
 use super::secrets;
 use crate::{
     api::TokenStatus,
-    controller::Context,
+    controller::{Context, minting::Wanted},
     domain::{
         condition::{self, ConditionStatus, ConditionType},
         content::{Content, Data, Inputs, SourceSecret},
         credential::CredentialSpec,
         declared::Declared,
         read_back,
-        reason::Reason,
         revision::CopyDigest,
-        schedule::MAX_TOKEN_LIFE,
-        token::{Grant, Identity, MintError, Minted, Token},
+        token::{Grant, Minted, Token},
     },
 };
 
-/// What tokens of an earlier process are found by.
+/// What the tokens of a credential follow from, besides its spec and its source.
 pub(super) struct Tokens<'a> {
     pub copies: &'a [CopyDigest],
+    /// What was known of them when the source was read last.
+    pub before: Option<&'a BTreeMap<String, Minted>>,
     /// A person wants new ones.
     pub anew: bool,
 }
 
 impl Tokens<'_> {
     /// Has the tokens minted that a credential wants, and says what is known of them.
-    pub async fn look(
+    pub async fn sync(
         &self,
         context: &Context,
         declared: &Declared,
         spec: &dyn CredentialSpec,
         sources: &[SourceSecret],
-        own_identity: bool,
+        own_identity: Option<bool>,
         now: Timestamp,
     ) -> BTreeMap<String, Minted> {
         let (id, minting) = (&declared.id, &context.stores.minting);
         let (hashes, none) = (&Data::new(), &BTreeMap::new());
         let inputs = Inputs { sources, existing: None, hashes, minted: none, now, entropy: &[0; 32] };
-        let mut grants = spec.grants(inputs);
-        let mut refused = BTreeMap::new();
-        grants.retain(|key, grant| {
-            let is_permitted = own_identity || !matches!(grant.identity, Identity::Operator(_));
-            if !is_permitted {
-                refused.insert(key.clone(), Minted { token: None, error: Some(not_permitted()) });
-            }
-            is_permitted
-        });
+        let grants = spec.grants(inputs);
         let is_new = grants.values().any(|grant| minting.is_new(id, grant));
-        let recorded = if is_new { self.recorded(context, declared, spec, &grants, now).await } else { None };
-        let mut minted = minting.look(id, grants, recorded.unwrap_or_default(), self.anew);
-        minted.extend(refused);
-        minted
+        let mut recorded = match is_new {
+            true => self.recorded(context, declared, spec, &grants, now).await.unwrap_or_default(),
+            false => BTreeMap::new(),
+        };
+        // One that could not be renewed is tried at once.
+        let conditions = declared.status().map_or(&[][..], |status| &status.conditions);
+        let refreshed = condition::find(conditions, ConditionType::Refreshed);
+        let is_renewed = refreshed.is_some_and(|told| ConditionStatus::of(told) == ConditionStatus::True);
+        let wanted = grants.into_iter().map(|(key, grant)| {
+            let permitted = if grant.is_operators() { own_identity } else { Some(true) };
+            let recorded = recorded.remove(&key).map(|token| (token, is_renewed));
+            (key, Wanted { grant, permitted, recorded })
+        });
+        minting.sync(id, wanted.collect(), self.anew)
     }
 
-    /// The tokens that copies have, where nothing has changed since they were minted: a restart mints nothing.
+    /// The tokens that copies have of these very identities: a restart mints nothing.
     async fn recorded(
         &self,
         context: &Context,
@@ -67,34 +69,30 @@ impl Tokens<'_> {
         grants: &BTreeMap<String, Grant>,
         now: Timestamp,
     ) -> Option<BTreeMap<String, Token>> {
-        let status = declared.status()?;
-        let refreshed = condition::find(&status.conditions, ConditionType::Refreshed)?;
-        // Else what is told is about a token of another identity, or one that could not be renewed.
-        let is_told = ConditionStatus::of(refreshed) == ConditionStatus::True
-            && status.observed_generation == Some(declared.generation());
         let mut told = declared.recorded_tokens();
         told.retain(|key, token| {
-            token.expiration_time.0 > now
-                && grants.get(key).is_some_and(|grant| grant.secret_version == token.secret_version)
+            grants.get(key).is_some_and(|grant| {
+                let end = token.expiration_time.0;
+                let is_of_it =
+                    grant.secret_version == token.secret_version && grant.subject() == token.subject;
+                // A later end was written by a clock that was wrong.
+                is_of_it && end > now && end <= now + grant.longest_life()
+            })
         });
-        if !is_told || told.is_empty() {
+        if told.is_empty() {
             return None;
         }
-        let copy = secrets::read_back(context, &read_back::last_good(self.copies, status.revision)).await?;
+        let revision = declared.status().and_then(|status| status.revision);
+        let copy = secrets::read_back(context, &read_back::last_good(self.copies, revision)).await?;
         let content = Content::from_copy(copy, None, BTreeMap::new())?;
         let token = |(key, token): (String, TokenStatus)| {
             let (username, password) = spec.pair(&content, &key)?;
             let expires = token.expiration_time.0;
-            let life = expires.duration_since(now).unsigned_abs().min(MAX_TOKEN_LIFE);
-            Some((key, Token { username, password, expires, life }))
+            Some((
+                key,
+                Token { username, password, expires, life: expires.duration_since(now).unsigned_abs() },
+            ))
         };
         Some(told.into_iter().filter_map(token).collect())
     }
-}
-
-fn not_permitted() -> MintError {
-    MintError::new(
-        Reason::IdentityNotPermitted,
-        "no DistributionPolicy allows this credential to use the identity of Claviger; ask a cluster administrator for one with `allowOperatorIdentity`, or use `serviceAccountRef` or `secretRef`",
-    )
 }

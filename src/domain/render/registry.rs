@@ -54,19 +54,20 @@ impl CredentialSpec for RegistryCredentialSpec {
     }
 
     fn grants(&self, inputs: Inputs<'_>) -> BTreeMap<String, Grant> {
-        let logins = self.entries().iter();
-        let grants =
-            logins.filter_map(|login| Some((registry(login).key, grant::grant(login, inputs)?.ok()?)));
-        grants.collect()
+        let mut keys = BTreeSet::new();
+        // Of several with one key the first counts, also where none is minted for it.
+        let first = self.entries().iter().map(|login| (registry(login).key, login));
+        let first = first.filter(|(key, _)| keys.insert(key.clone()));
+        first.filter_map(|(key, login)| Some((key, grant::grant(login, inputs)?.ok()?))).collect()
     }
 
     fn recorded_tokens(&self, details: &Map<String, Value>) -> BTreeMap<String, TokenStatus> {
         probe::recorded(details).filter_map(|told| Some((told.key, told.token?))).collect()
     }
 
-    fn pair(&self, content: &Content, key: &str) -> Option<(String, SecretBytes)> {
+    fn pair(&self, content: &Content, key: &str) -> Option<(SecretBytes, SecretBytes)> {
         let entry: Entry = serde_json::from_str(DockerConfig::read(content)?.auths.get(key)?.get()).ok()?;
-        Some((entry.username?, entry.password?.as_str().into()))
+        Some((entry.username?.as_str().into(), entry.password?.as_str().into()))
     }
 
     fn is_verifiable(&self) -> bool {
@@ -160,7 +161,7 @@ fn users<'a>(
     let users = logins.map(|(n, login)| {
         let key = registry(login).key;
         let mut user = match grant::grant(login, inputs) {
-            Some(grant) => grant.and_then(|grant| minted(login, &key, grant.secret_version, inputs)),
+            Some(grant) => grant.and_then(|grant| minted(login, &key, grant, inputs)),
             None => {
                 let secret = login.secret_ref.as_ref().map_or("", |reference| &reference.name);
                 inputs.source(secret).and_then(|secret| user(login, secret))
@@ -202,20 +203,19 @@ fn user(spec: &RegistryLogin, secret: &SourceSecret) -> Result<User, SourceError
 }
 
 /// Who logs in with a minted token.
-fn minted(
-    login: &RegistryLogin,
-    key: &str,
-    secret_version: Option<String>,
-    inputs: Inputs<'_>,
-) -> Result<User, SourceError> {
+fn minted(login: &RegistryLogin, key: &str, grant: Grant, inputs: Inputs<'_>) -> Result<User, SourceError> {
     let minted = inputs.minted.get(key).ok_or_else(SourceError::minting)?;
     match (&minted.token, &minted.error) {
         (Some(token), _) if inputs.now < token.expires => Ok(User {
-            username: Zeroizing::new(token.username.clone()),
+            username: Zeroizing::new(token.username.text().to_owned()),
             password: Zeroizing::new(token.password.text().to_owned()),
             email: login.email.clone(),
             notes: Vec::new(),
-            token: Some(TokenStatus { expiration_time: Time(token.expires), secret_version }),
+            token: Some(TokenStatus {
+                expiration_time: Time(token.expires),
+                subject: grant.subject(),
+                secret_version: grant.secret_version,
+            }),
         }),
         (_, Some(error)) => Err(SourceError::not_minted(error)),
         _ => Err(SourceError::minting()),

@@ -83,9 +83,15 @@ fn flow(login: &RegistryLogin, inputs: Inputs<'_>) -> Option<(Flow, Result<Ident
     }
     login.git_hub.as_ref().map(|block| {
         let auth = &block.auth;
-        let api = block.api_server.as_deref().and_then(Server::parse);
-        let flow = Flow::GitHub { api, app: auth.app_id, installation: auth.installation_id };
-        (flow, value(&auth.secret_ref, "privateKey", inputs))
+        let host = block.api_server.as_deref();
+        let api = host.and_then(Server::parse);
+        let flow = Flow::GitHub { api: api.clone(), app: auth.app_id, installation: auth.installation_id };
+        // A key of an enterprise is never shown to github.com.
+        let key = match (host, api) {
+            (Some(_), None) => Err(SourceError::bad_host("gitHub.apiServer")),
+            _ => value(&auth.secret_ref, "privateKey", inputs),
+        };
+        (flow, key)
     })
 }
 

@@ -74,7 +74,7 @@ pub(crate) fn compute(
         expiration_time: desired
             .validity
             .map(|validity| validity.not_after)
-            .or(desired.expires)
+            .or_else(|| desired.distributed.values().map(|token| token.expiration_time.0).min())
             .map(Time)
             // What is known of an older content is of no use once there is a new one.
             .or_else(|| previous.expiration_time.clone().filter(|_| !resolved)),

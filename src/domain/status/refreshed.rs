@@ -10,25 +10,49 @@ use crate::domain::{
 
 /// `None` where no tokens are minted.
 pub(super) fn refreshed(desired: &DesiredState, now: Timestamp) -> Option<Verdict> {
-    if desired.tokens.is_empty() {
-        return None;
+    let (first, _) = desired.tokens.first_key_value()?;
+    let ends = |key: &str| desired.distributed.get(key).map(|token| token.expiration_time.0);
+    // Of several, whose it is has to be told.
+    let whose = |key: &str| {
+        if desired.tokens.len() > 1 || desired.distributed.len() > 1 {
+            format!(" for '{key}'")
+        } else {
+            String::new()
+        }
+    };
+    for (key, minted) in &desired.tokens {
+        if let Some(error) = &minted.error {
+            let stays = match ends(key) {
+                Some(at) if at > now => {
+                    format!("the token{} that was minted last stays, and is good until {at:.0}", whose(key))
+                }
+                Some(at) => format!("the token{} that was minted last has expired at {at:.0}", whose(key)),
+                None => format!("no token{} was minted yet", whose(key)),
+            };
+            return Some(Verdict::new(ConditionStatus::False, error.reason, format!("{error}; {stays}")));
+        }
     }
-    let minted = || desired.tokens.values();
-    if let Some(error) = minted().find_map(|minted| minted.error.as_ref()) {
-        let stays = match desired.expires {
-            Some(at) if at > now => {
-                format!("the token that was minted last stays, and is good until {at:.0}")
-            }
-            Some(at) => format!("the token that was minted last stays, and has expired at {at:.0}"),
-            None => "no token was minted yet".to_owned(),
-        };
-        return Some(Verdict::new(ConditionStatus::False, error.reason, format!("{error}; {stays}")));
+    let ended = desired.tokens.keys().find_map(|key| Some((key, ends(key).filter(|at| *at <= now)?)));
+    if let Some((key, at)) = ended {
+        let text =
+            format!("the token{} has expired at {at:.0}, and the next one is not distributed", whose(key));
+        return Some(Verdict::new(ConditionStatus::False, Reason::Expired, text));
     }
-    let waits = minted().any(|minted| minted.token.is_none());
-    Some(match desired.expires.filter(|_| !waits) {
-        None => Verdict::new(ConditionStatus::Unknown, Reason::Progressing, "a token is being minted"),
-        Some(at) => {
-            let text = format!("the token is good until {at:.0}; the next one is minted long before");
+    let waits = desired.tokens.iter().any(|(key, minted)| minted.token.is_none() || ends(key).is_none());
+    let first_end = desired.tokens.keys().filter_map(|key| Some((ends(key)?, key))).min();
+    Some(match first_end.filter(|_| !waits) {
+        None => {
+            let text = if desired.tokens.values().any(|minted| minted.token.is_none()) {
+                "a token is being minted"
+            } else {
+                "a token was minted, and is not distributed yet"
+            };
+            Verdict::new(ConditionStatus::Unknown, Reason::Progressing, text)
+        }
+        Some((at, key)) => {
+            let key = if desired.tokens.len() > 1 { key } else { first };
+            let text =
+                format!("the token{} is good until {at:.0}; the next one is minted long before", whose(key));
             Verdict::new(ConditionStatus::True, Reason::Refreshed, text)
         }
     })
@@ -38,9 +62,11 @@ pub(super) fn refreshed(desired: &DesiredState, now: Timestamp) -> Option<Verdic
 mod tests {
     use std::{sync::Arc, time::Duration};
 
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
     use super::*;
     use crate::{
-        api::CredentialKind,
+        api::{CredentialKind, TokenStatus},
         domain::{
             identity::CredentialId,
             token::{MintError, Minted, Token},
@@ -49,39 +75,65 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-    fn desired(token: bool, error: bool, expires: Option<i64>) -> DesiredState {
-        let expires = expires.map(|at| Timestamp::from_second(at).unwrap());
-        let token = token.then(|| {
-            let (username, password) = ("AWS".to_owned(), "p".into());
-            Arc::new(Token { username, password, expires: NOW, life: Duration::ZERO })
-        });
-        let error = error.then(|| MintError::new(Reason::TokenRefused, "sts refuses"));
+    /// Of each: whether there is a token, whether the last try failed, and until when the distributed one is good.
+    fn desired(of: &[(bool, bool, Option<i64>)]) -> DesiredState {
         let id = CredentialId {
             kind: CredentialKind::RegistryCredential,
             namespace: "team".into(),
             name: "ecr".into(),
         };
-        let tokens = [("key".to_owned(), Minted { token, error })].into();
-        DesiredState { tokens, expires, ..DesiredState::blank(id) }
+        let mut state = DesiredState::blank(id);
+        for (n, (token, error, expires)) in of.iter().enumerate() {
+            let token = token.then(|| {
+                let (username, password) = ("AWS".into(), "p".into());
+                Arc::new(Token { username, password, expires: NOW, life: Duration::ZERO })
+            });
+            let error = error.then(|| MintError::new(Reason::TokenRefused, "sts refuses"));
+            state.tokens.insert(format!("key-{n}"), Minted { token, error });
+            if let Some(at) = expires {
+                let expiration_time = Time(Timestamp::from_second(*at).unwrap());
+                let token = TokenStatus { expiration_time, secret_version: None, subject: String::new() };
+                state.distributed.insert(format!("key-{n}"), token);
+            }
+        }
+        state
+    }
+
+    fn told(of: &[(bool, bool, Option<i64>)]) -> (ConditionStatus, Reason, String) {
+        let verdict = refreshed(&desired(of), NOW).unwrap();
+        (verdict.status, verdict.reason, verdict.message)
     }
 
     #[test]
     fn what_stays_while_a_token_cannot_be_renewed_is_told() {
-        let told = |token, error, expires| {
-            let verdict = refreshed(&desired(token, error, expires), NOW).unwrap();
-            (verdict.status, verdict.reason, verdict.message)
-        };
-        let (status, reason, text) = told(true, true, Some(60));
+        let (status, reason, text) = told(&[(true, true, Some(60))]);
         assert_eq!((status, reason), (ConditionStatus::False, Reason::TokenRefused));
         assert_eq!(
             text,
             "sts refuses; the token that was minted last stays, and is good until 1970-01-01T00:01:00Z"
         );
-        assert!(told(true, true, Some(-60)).2.contains("has expired"));
-        assert!(told(false, true, None).2.contains("no token was minted yet"));
-        assert_eq!(told(false, false, None).1, Reason::Progressing);
-        assert_eq!(told(true, false, Some(60)).0, ConditionStatus::True);
-        let none = DesiredState { tokens: [].into(), ..desired(false, false, None) };
-        assert_eq!(refreshed(&none, NOW), None);
+        assert!(told(&[(true, true, Some(-60))]).2.contains("has expired"));
+        assert!(told(&[(false, true, None)]).2.contains("no token was minted yet"));
+        assert_eq!(told(&[(false, false, None)]).1, Reason::Progressing);
+        assert_eq!(told(&[(true, false, Some(60))]).0, ConditionStatus::True);
+        assert_eq!(refreshed(&desired(&[]), NOW), None);
+    }
+
+    #[test]
+    fn what_counts_is_what_the_secrets_have() {
+        let (status, reason, _) = told(&[(true, false, Some(-60))]);
+        assert_eq!((status, reason), (ConditionStatus::False, Reason::Expired), "the next one is held back");
+        assert_eq!(told(&[(true, false, None)]).0, ConditionStatus::Unknown, "the first one is");
+    }
+
+    #[test]
+    fn of_several_the_one_that_is_meant_is_named() {
+        assert!(told(&[(true, false, Some(90)), (true, true, Some(60))]).2.contains("for 'key-1'"));
+        let (status, _, text) = told(&[(true, false, Some(90)), (true, false, Some(60))]);
+        assert!(
+            status == ConditionStatus::True
+                && text.contains("for 'key-1' is good until 1970-01-01T00:01:00Z"),
+            "{text}"
+        );
     }
 }

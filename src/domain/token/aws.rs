@@ -13,8 +13,8 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{
-    exchange::{Expires, Given, Known, form},
     grant::{AccessKey, Flow, Proof},
+    message::{Expires, Given, Known, form},
     outcome::MintError,
 };
 use crate::domain::{
@@ -229,7 +229,7 @@ pub(super) fn authorization(body: &[u8]) -> Option<Given> {
     #[allow(clippy::cast_possible_truncation, reason = "a fraction of a second does not count")]
     let seconds = data.expires_at as i64;
     Some(Given::Token {
-        username: str::from_utf8(username).ok()?.to_owned(),
+        username: SecretBytes::concat(&[username]),
         password: SecretBytes::concat(&[password]),
         expires: Expires::At(Timestamp::from_second(seconds).ok()?),
     })

@@ -5,9 +5,9 @@
 use serde::Deserialize;
 
 use super::{
-    exchange::{Expires, Given, Known, form},
     grant::{Flow, Proof},
     jwt,
+    message::{Expires, Given, Known, form},
     outcome::MintError,
 };
 use crate::domain::{
@@ -19,16 +19,25 @@ use crate::domain::{
 const AUTHORITY: &str = "login.microsoftonline.com";
 const SCOPE: &[u8] = b"https://containerregistry.azure.net/.default";
 
+/// The directory: that of the spec, else that of the identity.
+fn tenant_of<'a>(known: &'a Known<'_>) -> Option<&'a String> {
+    let Flow::Acr { tenant, .. } = &known.grant.flow else { return None };
+    let of_identity = match known.proof {
+        Proof::WebIdentity(identity) => identity.tenant.as_ref(),
+        _ => None,
+    };
+    tenant.as_ref().or(of_identity)
+}
+
 pub(super) fn entra(known: &Known<'_>) -> Result<Request, MintError> {
-    let Flow::Acr { tenant, client, .. } = &known.grant.flow else { return Err(no_identity("identity")) };
+    let Flow::Acr { client, .. } = &known.grant.flow else { return Err(no_identity("identity")) };
     let identity = match known.proof {
         Proof::WebIdentity(identity) => Some(identity),
         _ => None,
     };
-    let tenant = tenant.as_ref().or(identity.and_then(|identity| identity.tenant.as_ref()));
     let client = client.as_ref().or(identity.and_then(|identity| identity.client.as_ref()));
-    let tenant =
-        tenant.ok_or_else(|| no_identity("`tenantId` or annotation azure.workload.identity/tenant-id"))?;
+    let tenant = tenant_of(known)
+        .ok_or_else(|| no_identity("`tenantId` or annotation azure.workload.identity/tenant-id"))?;
     let client =
         client.ok_or_else(|| no_identity("`clientId` or annotation azure.workload.identity/client-id"))?;
     let mut fields: Vec<(&str, &[u8])> =
@@ -57,9 +66,9 @@ pub(super) fn exchange(known: &Known<'_>) -> Result<Request, MintError> {
     known.may_ask(registry)?;
     let token = known.bearer.map_or(&[][..], SecretBytes::expose);
     let host = registry.to_string();
-    // The registry knows the directory by the token.
-    let fields: [(&str, &[u8]); 3] =
-        [("grant_type", b"access_token"), ("service", host.as_bytes()), ("access_token", token)];
+    let mut fields: Vec<(&str, &[u8])> =
+        vec![("grant_type", b"access_token"), ("service", host.as_bytes()), ("access_token", token)];
+    fields.extend(tenant_of(known).map(|tenant| ("tenant", tenant.as_bytes())));
     let (body, content_type) = form(&fields);
     let request = Request::to_service(Method::Post, &host, "/oauth2/exchange");
     Ok(Request { headers: vec![content_type], body: Some(body), ..request })
@@ -83,5 +92,5 @@ pub(super) fn refresh_token(body: &[u8]) -> Option<Given> {
     }
     let Response { refresh_token: password } = serde_json::from_slice(body).ok()?;
     let expires = Expires::At(jwt::expires(password.expose())?);
-    Some(Given::Token { username: ACR_TOKEN_USER.to_owned(), password, expires })
+    Some(Given::Token { username: ACR_TOKEN_USER.into(), password, expires })
 }

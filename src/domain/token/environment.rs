@@ -3,7 +3,7 @@
 //!
 //! Nothing falls through to the identity of the node, which every Pod there would have.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 use http::Uri;
 
@@ -82,8 +82,19 @@ fn agent(url: &str, file: Option<PathBuf>) -> Option<Environment> {
         _ => return None,
     };
     let server = Server::parse(uri.authority()?.as_str())?;
+    if scheme == Scheme::Http && !is_of_this_machine(&server.host) {
+        return None;
+    }
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     Some(Environment::Agent { scheme, server, path, file })
+}
+
+/// Where the SDKs of AWS show a token without TLS: this machine, and the agents of ECS and EKS.
+fn is_of_this_machine(host: &str) -> bool {
+    let agents = ["169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
+    host == "localhost"
+        || agents.contains(&host)
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn missing(what: &str) -> MintError {
@@ -135,6 +146,7 @@ mod tests {
             &[("AWS_ROLE_ARN", "arn:r")],
             &[("AWS_WEB_IDENTITY_TOKEN_FILE", "")],
             &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "file:///etc/passwd")],
+            &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://agent.example.com/")],
             &[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2")],
         ] {
             let error = of(Cloud::Aws, variables).unwrap_err();

@@ -3,18 +3,20 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
+use ring::rand::SecureRandom;
 
 use super::{
     aws, azure, google,
     grant::{AccessKey, Flow, Grant, Proof},
+    message::{Expires, Given, Known},
     others,
     outcome::{MintError, Token},
 };
 use crate::domain::{
     SecretBytes,
     reason::Reason,
-    schedule::{MAX_PASSWORD_BYTES, MAX_TOKEN_LIFE, MAX_USERNAME_CHARS},
-    verification::{Answer, NoAnswer, RegistryAccess, Request, Scheme, Server},
+    schedule::{MAX_PASSWORD_BYTES, MAX_USERNAME_CHARS},
+    verification::{Answer, NoAnswer, RegistryAccess, Request},
 };
 
 /// What is to be done next.
@@ -42,48 +44,6 @@ enum Stage {
     DigitalOcean,
 }
 
-/// What an answer gave.
-pub(super) enum Given {
-    AccessKey(AccessKey),
-    /// A token for the next request.
-    Bearer(SecretBytes),
-    /// What is put into a docker config.
-    Token {
-        username: String,
-        password: SecretBytes,
-        expires: Expires,
-    },
-}
-
-/// Until when a token is good.
-pub(super) enum Expires {
-    At(Timestamp),
-    /// From the answer on.
-    In(Duration),
-}
-
-/// What requests are made of.
-pub(super) struct Known<'a> {
-    pub grant: &'a Grant,
-    pub proof: &'a Proof,
-    /// What earlier answers gave.
-    pub access_key: Option<&'a AccessKey>,
-    pub bearer: Option<&'a SecretBytes>,
-    pub access: &'a RegistryAccess,
-    pub now: Timestamp,
-}
-
-impl Known<'_> {
-    /// Whether a registry, or another server that a tenant has named, may be asked.
-    pub fn may_ask(&self, server: &Server) -> Result<(), MintError> {
-        if self.access.allows(server, Scheme::Https) {
-            return Ok(());
-        }
-        let message = format!("{server} is not in --allowed-registries of Claviger, so it is not asked");
-        Err(MintError::new(Reason::RegistryNotAllowed, message))
-    }
-}
-
 /// A token that is being minted.
 pub(crate) struct Exchange {
     grant: Arc<Grant>,
@@ -92,6 +52,7 @@ pub(crate) struct Exchange {
     stages: VecDeque<Stage>,
     access_key: Option<AccessKey>,
     bearer: Option<SecretBytes>,
+    random: Arc<dyn SecureRandom + Send + Sync>,
     asked: Option<Request>,
 }
 
@@ -101,6 +62,7 @@ impl Exchange {
         grant: Arc<Grant>,
         proof: Proof,
         access: Arc<RegistryAccess>,
+        random: Arc<dyn SecureRandom + Send + Sync>,
         now: Timestamp,
     ) -> (Self, Step) {
         let stages = stages(&grant.flow, &proof);
@@ -109,7 +71,8 @@ impl Exchange {
             _ => None,
         };
         let (bearer, asked) = (None, None);
-        let mut exchange = Self { grant, proof, access, stages: stages.into(), access_key, bearer, asked };
+        let mut exchange =
+            Self { grant, proof, access, stages: stages.into(), access_key, bearer, random, asked };
         let first = exchange.ask(now);
         (exchange, first)
     }
@@ -125,6 +88,7 @@ impl Exchange {
             access_key: self.access_key.as_ref(),
             bearer: self.bearer.as_ref(),
             access: &self.access,
+            random: &*self.random,
             now,
         };
         let request = match stage {
@@ -187,7 +151,7 @@ impl Exchange {
                     Expires::At(at) => Duration::try_from(at.duration_since(by_clock)).unwrap_or_default(),
                     Expires::In(life) => life,
                 };
-                let life = life.min(MAX_TOKEN_LIFE);
+                let life = life.min(self.grant.longest_life());
                 if life.is_zero() {
                     let message = format!("{} gives a token that is not good any more", asked.server);
                     return Step::Done(Err(MintError::new(Reason::UnexpectedAnswer, message)));
@@ -244,33 +208,13 @@ fn stages(flow: &Flow, proof: &Proof) -> Vec<Stage> {
 }
 
 /// Whether a docker config may have it: as of a login in a Secret.
-fn is_login(username: &str, password: &SecretBytes) -> bool {
+fn is_login(username: &SecretBytes, password: &SecretBytes) -> bool {
     let is_clean = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_control());
-    let password = password.text();
+    let (username, password) = (username.text(), password.text());
     is_clean(username)
         && username.chars().count() <= MAX_USERNAME_CHARS
         && is_clean(password)
         && password.len() <= MAX_PASSWORD_BYTES
-}
-
-/// A body of fields as of a form, and the header that says so. It is wiped.
-pub(super) fn form(pairs: &[(&str, &[u8])]) -> (SecretBytes, (&'static str, SecretBytes)) {
-    let parts: Vec<Vec<u8>> = pairs
-        .iter()
-        .enumerate()
-        .map(|(n, (key, value))| {
-            let value = form_urlencoded::byte_serialize(value).collect::<String>();
-            format!("{}{key}={value}", if n == 0 { "" } else { "&" }).into_bytes()
-        })
-        .collect();
-    let parts: Vec<SecretBytes> = parts.into_iter().map(SecretBytes::new).collect();
-    let body = SecretBytes::concat(&parts.iter().map(SecretBytes::expose).collect::<Vec<_>>());
-    (body, ("content-type", "application/x-www-form-urlencoded".into()))
-}
-
-/// A header with a token.
-pub(super) fn bearer(token: &SecretBytes) -> (&'static str, SecretBytes) {
-    ("authorization", SecretBytes::concat(&[b"Bearer ", token.expose()]))
 }
 
 #[cfg(test)]

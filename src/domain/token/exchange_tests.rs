@@ -22,6 +22,10 @@ fn now() -> Timestamp {
     Timestamp::from_second(NOW).unwrap()
 }
 
+fn random() -> Arc<dyn SecureRandom + Send + Sync> {
+    Arc::new(ring::rand::SystemRandom::new())
+}
+
 fn grant(flow: Flow, identity: Identity) -> Arc<Grant> {
     Arc::new(Grant { flow, identity, secret_version: None })
 }
@@ -46,7 +50,7 @@ fn run(
     answers: &[(u16, String)],
 ) -> (Vec<(String, String)>, Result<Token, MintError>) {
     let access = Arc::new(RegistryAccess::default());
-    let (mut exchange, mut step) = Exchange::begin(grant.clone(), proof, access, now());
+    let (mut exchange, mut step) = Exchange::begin(grant.clone(), proof, access, random(), now());
     let mut answers = answers.iter();
     let mut asked = Vec::new();
     loop {
@@ -111,7 +115,7 @@ fn ecr_by_an_access_key() {
         "{head}"
     );
     let token = minted.unwrap();
-    assert_eq!((token.username.as_str(), token.password.text()), ("AWS", "password"));
+    assert_eq!((token.username.text(), token.password.text()), ("AWS", "password"));
     assert_eq!(token.life, Duration::from_secs(43_200));
     assert_eq!(token.expires, now() + Duration::from_secs(43_200));
 }
@@ -195,9 +199,11 @@ fn acr_by_a_secret_and_by_a_service_account() {
         ]
     );
     assert!(asked[0].1.ends_with("&client_secret=s%26cret") && asked[0].1.contains("client_id=app"));
-    assert!(asked[1].1.contains("grant_type=access_token&service=acme.azurecr.io&access_token=entra"));
+    assert!(
+        asked[1].1.contains("grant_type=access_token&service=acme.azurecr.io&access_token=entra&tenant=dir")
+    );
     let token = minted.unwrap();
-    assert_eq!(token.username, "00000000-0000-0000-0000-000000000000");
+    assert_eq!(token.username.text(), "00000000-0000-0000-0000-000000000000");
     assert_eq!(token.life, Duration::from_secs(10_800));
     let account = grant(flow(false), Identity::ServiceAccount("puller".to_owned()));
     let (asked, _) = run(&account, web(None), &answers);
@@ -223,8 +229,9 @@ fn google_by_a_key_by_federation_and_by_the_metadata_server() {
     let claims: Value = serde_json::from_slice(&claims).unwrap();
     assert_eq!(claims["aud"], "https://oauth2.googleapis.com/token");
     assert_eq!(claims["exp"], NOW + 600);
+    assert_eq!(claims["scope"], "https://www.googleapis.com/auth/devstorage.read_only", "many will have it");
     let token = minted.unwrap();
-    assert_eq!((token.username.as_str(), token.life), ("oauth2accesstoken", Duration::from_secs(3_599)));
+    assert_eq!((token.username.text(), token.life), ("oauth2accesstoken", Duration::from_secs(3_599)));
 
     let impersonated =
         (200, json!({"accessToken": "ya30", "expireTime": "2025-11-22T09:26:40Z"}).to_string());
@@ -239,6 +246,7 @@ fn google_by_a_key_by_federation_and_by_the_metadata_server() {
     );
     assert!(asked[0].1.contains("audience=%2F%2Fiam.googleapis.com%2Fprojects%2F1"));
     assert!(asked[1].1.contains("authorization: Bearer ya29"));
+    assert!(asked[0].1.contains("cloud-platform") && asked[1].1.contains("devstorage.read_only"));
     assert_eq!(minted.unwrap().password.text(), "ya30");
 
     let own = grant(flow(false), Identity::Operator(Cloud::Google));
@@ -246,7 +254,9 @@ fn google_by_a_key_by_federation_and_by_the_metadata_server() {
     let (asked, _) = run(&own, Proof::Metadata(server), &[answer]);
     assert_eq!(
         lines(&asked),
-        ["GET http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token"]
+        [
+            "GET http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token?scopes=https://www.googleapis.com/auth/devstorage.read_only"
+        ]
     );
     assert!(asked[0].1.contains("metadata-flavor: Google"));
     let bad = Proof::Value("{}".into());
@@ -270,7 +280,7 @@ fn github_quay_and_digital_ocean() {
     );
     assert_eq!(lines(&asked), ["POST https://api.github.com/app/installations/9/access_tokens"]);
     assert!(asked[0].1.ends_with(r#"{"permissions":{"packages":"read"}}"#));
-    assert_eq!(minted.unwrap().username, "x-access-token");
+    assert_eq!(minted.unwrap().username.text(), "x-access-token");
     let (asked, _) = run(
         &grant(flow(Some("git.example.com")), Identity::Value(value.clone())),
         Proof::Value(value),
@@ -283,11 +293,11 @@ fn github_quay_and_digital_ocean() {
     let (asked, minted) = run(&account, web(None), &[(200, json!({"token": jwt(NOW + 3_600)}).to_string())]);
     assert_eq!(lines(&asked), ["GET https://quay.io/oauth2/federation/robot/token"]);
     assert!(asked[0].1.contains(&format!("Basic {}", STANDARD.encode("acme+ci:jwt.of.account"))));
-    assert_eq!(minted.unwrap().username, "acme+ci");
+    assert_eq!(minted.unwrap().username.text(), "acme+ci");
     assert_eq!(account.audience(), "quay.io", "the token is good for nobody else");
 
     let flow = Flow::DigitalOcean { registry: Some("acme".to_owned()) };
-    let config = json!({"auths": {"registry.digitalocean.com": {"auth": STANDARD.encode("u:p")}}});
+    let config = json!({"auths": {"registry.digitalocean.com": {"auth": STANDARD.encode("u:p\n")}}});
     let token = Proof::Value("dop_v1".into());
     let (asked, minted) =
         run(&grant(flow, Identity::Value("dop_v1".into())), token, &[(200, config.to_string())]);
@@ -306,7 +316,7 @@ fn a_life_is_told_by_the_clock_of_who_mints() {
     let access = Arc::new(RegistryAccess::default());
     // This clock is a day ahead.
     let wrong = now() + Duration::from_secs(86_400);
-    let (mut exchange, _) = Exchange::begin(grant, Proof::AccessKey(access_key()), access, wrong);
+    let (mut exchange, _) = Exchange::begin(grant, Proof::AccessKey(access_key()), access, random(), wrong);
     let (status, body) = ecr_answer();
     let answer = Answer { date: Some(now()), ..Answer::new(status, body.as_str().into()) };
     let Step::Done(Ok(token)) = exchange.answered(Ok(answer), wrong) else { panic!() };
@@ -326,7 +336,9 @@ fn what_gives_no_token_is_told_and_a_registry_that_may_not_be_asked_is_not() {
     let old = json!({"authorizationData": [{"authorizationToken": STANDARD.encode("AWS:p"), "expiresAt": NOW - 1}]});
     assert_eq!(of(200, &old.to_string()).reason, Reason::UnexpectedAnswer);
     assert_eq!(of(302, "").reason, Reason::UnexpectedAnswer);
-    for pair in ["AWS:", "AWS:a\nb", ":p", &format!("AWS:{}", "x".repeat(20_000)), &format!("{}:p", "u".repeat(300))] {
+    for pair in
+        ["AWS:", "AWS:a\nb", ":p", &format!("AWS:{}", "x".repeat(20_000)), &format!("{}:p", "u".repeat(300))]
+    {
         let data = json!([{"authorizationToken": STANDARD.encode(pair), "expiresAt": NOW + 60}]);
         let error = of(200, &json!({"authorizationData": data}).to_string());
         assert_eq!(error.reason, Reason::UnexpectedAnswer, "{pair}");
@@ -334,7 +346,7 @@ fn what_gives_no_token_is_told_and_a_registry_that_may_not_be_asked_is_not() {
     let quay = grant_of(Flow::Quay { registry: Server::parse("quay.io").unwrap(), robot: "a+b".to_owned() });
     let allowed: ServerPatterns = "ghcr.io".parse().unwrap();
     let access = RegistryAccess { allowed, ..RegistryAccess::default() };
-    let (_, step) = Exchange::begin(quay.clone(), web(None), Arc::new(access), now());
+    let (_, step) = Exchange::begin(quay.clone(), web(None), Arc::new(access), random(), now());
     assert!(matches!(step, Step::Done(Err(error)) if error.reason == Reason::RegistryNotAllowed));
     let (_, useless) = run(&quay, Proof::AccessKey(access_key()), &[]);
     assert_eq!(useless.unwrap_err().reason, Reason::IdentityMissing);

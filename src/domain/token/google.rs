@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    exchange::{Expires, Given, Known, bearer, form},
     grant::{Flow, Proof},
     jwt,
+    message::{Expires, Given, Known, bearer, form},
     outcome::MintError,
 };
 use crate::domain::{
@@ -22,8 +22,11 @@ use crate::domain::{
     verification::{Authorization, Method, Reach, Request, Scheme},
 };
 
-/// Artifact Registry knows no narrower one; what may be pulled is a matter of IAM.
-const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+/// Enough to pull, and for nothing else ("Deploying to Compute Engine" of Artifact Registry): many will have the token.
+const PULL: &str = "https://www.googleapis.com/auth/devstorage.read_only";
+
+/// Of a token that is exchanged for that of another account, and goes nowhere.
+const ANY: &str = "https://www.googleapis.com/auth/cloud-platform";
 
 /// Who logs in with an access token.
 const USER: &str = "oauth2accesstoken";
@@ -33,6 +36,13 @@ const OAUTH: &str = "oauth2.googleapis.com";
 
 /// How long a claim is good: until the answer is there.
 const CLAIM: i64 = 600;
+
+fn scope(known: &Known<'_>) -> &'static str {
+    match &known.grant.flow {
+        Flow::Google { impersonate: Some(_), .. } => ANY,
+        _ => PULL,
+    }
+}
 
 /// What a key of a service account says.
 #[derive(Deserialize)]
@@ -62,8 +72,8 @@ pub(super) fn key(known: &Known<'_>) -> Result<Request, MintError> {
     let key = jwt::key(private_key.expose()).ok_or_else(bad)?;
     let now = known.now.as_second();
     let aud = format!("https://{OAUTH}/token");
-    let claims = Claims { iss: &client_email, scope: SCOPE, aud, iat: now, exp: now + CLAIM };
-    let assertion = jwt::sign(&key, &claims).ok_or_else(bad)?;
+    let claims = Claims { iss: &client_email, scope: scope(known), aud, iat: now, exp: now + CLAIM };
+    let assertion = jwt::sign(&key, &claims, known.random).ok_or_else(bad)?;
     let (body, content_type) = form(&[
         ("grant_type", b"urn:ietf:params:oauth:grant-type:jwt-bearer"),
         ("assertion", assertion.expose()),
@@ -77,7 +87,7 @@ pub(super) fn federation(known: &Known<'_>) -> Result<Request, MintError> {
     let (body, content_type) = form(&[
         ("grant_type", b"urn:ietf:params:oauth:grant-type:token-exchange"),
         ("audience", known.grant.audience().as_bytes()),
-        ("scope", SCOPE.as_bytes()),
+        ("scope", scope(known).as_bytes()),
         ("requested_token_type", b"urn:ietf:params:oauth:token-type:access_token"),
         ("subject_token", identity.token.expose()),
         ("subject_token_type", b"urn:ietf:params:oauth:token-type:jwt"),
@@ -93,7 +103,7 @@ pub(super) fn metadata(known: &Known<'_>) -> Result<Request, MintError> {
         server: server.clone(),
         reach: Reach::Machine,
         method: Method::Get,
-        path: "/computeMetadata/v1/instance/service-accounts/default/token".to_owned(),
+        path: format!("/computeMetadata/v1/instance/service-accounts/default/token?scopes={}", scope(known)),
         authorization: Authorization::Nobody,
         headers: vec![("metadata-flavor", "Google".into())],
         body: None,
@@ -105,7 +115,7 @@ pub(super) fn impersonate(known: &Known<'_>) -> Result<Request, MintError> {
         return Err(no_identity());
     };
     let path = format!("/v1/projects/-/serviceAccounts/{account}:generateAccessToken");
-    let body = json!({"scope": [SCOPE], "lifetime": "3600s"}).to_string();
+    let body = json!({"scope": [PULL], "lifetime": "3600s"}).to_string();
     let token = known.bearer.ok_or_else(no_identity)?;
     let headers = vec![bearer(token), ("content-type", "application/json".into())];
     let request = Request::to_service(Method::Post, "iamcredentials.googleapis.com", path);
@@ -125,7 +135,7 @@ pub(super) fn access_token(body: &[u8]) -> Option<Given> {
     }
     let Response { access_token: password, expires_in } = serde_json::from_slice(body).ok()?;
     let expires = Expires::In(Duration::from_secs(expires_in));
-    Some(Given::Token { username: USER.to_owned(), password, expires })
+    Some(Given::Token { username: USER.into(), password, expires })
 }
 
 pub(super) fn impersonated(body: &[u8]) -> Option<Given> {
@@ -136,5 +146,5 @@ pub(super) fn impersonated(body: &[u8]) -> Option<Given> {
         expire_time: Timestamp,
     }
     let Response { access_token: password, expire_time } = serde_json::from_slice(body).ok()?;
-    Some(Given::Token { username: USER.to_owned(), password, expires: Expires::At(expire_time) })
+    Some(Given::Token { username: USER.into(), password, expires: Expires::At(expire_time) })
 }

@@ -1,6 +1,8 @@
 //! What a token is minted for, and by whose identity.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+use sha2::{Digest, Sha256};
 
 use crate::domain::{
     SecretBytes,
@@ -87,7 +89,36 @@ pub(crate) struct WebIdentity {
 }
 
 impl Grant {
-    /// Tells what is minted: of equal ones there is one token, whoever wants it. ServiceAccounts are those of a namespace.
+    /// Whether it is by the operator's own identity.
+    pub fn is_operators(&self) -> bool {
+        matches!(self.identity, Identity::Operator(_))
+    }
+
+    /// Whose identity it is, and what for, as a hash of names; nothing of it is secret. A token that was minted for other
+    /// ones is not good for this.
+    pub fn subject(&self) -> String {
+        let who = match &self.identity {
+            Identity::AccessKey(_) | Identity::Value(_) => "secret",
+            Identity::ServiceAccount(name) => name,
+            Identity::Operator(_) => "",
+        };
+        let digest = Sha256::digest(format!("{:?} {who}", self.flow));
+        digest.iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    }
+
+    /// The longest life that a token has, as documented.
+    pub fn longest_life(&self) -> Duration {
+        match &self.flow {
+            Flow::Ecr { .. } | Flow::EcrPublic { .. } | Flow::DigitalOcean { .. } => {
+                Duration::from_secs(12 * 3_600)
+            }
+            Flow::Acr { .. } => Duration::from_secs(3 * 3_600),
+            Flow::Google { .. } | Flow::GitHub { .. } | Flow::Quay { .. } => Duration::from_secs(3_600),
+        }
+    }
+
+    /// Tells what is minted: of equal ones there is one token, whoever wants it in a namespace; the operator's own identity
+    /// is the same in all.
     pub fn id(&self, key: &FingerprintKey, namespace: &str) -> Fingerprint {
         let none = || SecretBytes::from("");
         let (kind, values) = match &self.identity {
@@ -96,14 +127,20 @@ impl Grant {
                 ("access key", [access.id.clone(), access.secret.clone(), session])
             }
             Identity::Value(value) => ("value", [value.clone(), none(), none()]),
-            Identity::ServiceAccount(name) => {
-                ("service account", [namespace.into(), name.as_str().into(), none()])
-            }
+            Identity::ServiceAccount(name) => ("service account", [name.as_str().into(), none(), none()]),
             Identity::Operator(_) => ("operator", [none(), none(), none()]),
         };
         let flow = format!("{:?}", self.flow);
+        let namespace = if self.is_operators() { "" } else { namespace };
         let [one, two, three] = values.each_ref().map(|value| encode(value.expose()));
-        let parts = [("flow", flow.as_str()), ("identity", kind), ("1", &one), ("2", &two), ("3", &three)];
+        let parts = [
+            ("flow", flow.as_str()),
+            ("namespace", namespace),
+            ("identity", kind),
+            ("1", &one),
+            ("2", &two),
+            ("3", &three),
+        ];
         key.fingerprint("grant", parts)
     }
 

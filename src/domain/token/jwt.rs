@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use k8s_openapi::jiff::Timestamp;
 use ring::{
-    rand::SystemRandom,
+    rand::SecureRandom,
     signature::{RSA_PKCS1_SHA256, RsaKeyPair},
 };
 use serde::{Deserialize, Serialize};
@@ -18,12 +18,16 @@ pub(super) fn key(pem: &[u8]) -> Option<RsaKeyPair> {
 }
 
 /// Signs claims. `None` when they cannot be, as with a key that is too short.
-pub(super) fn sign(key: &RsaKeyPair, claims: &impl Serialize) -> Option<SecretBytes> {
+pub(super) fn sign(
+    key: &RsaKeyPair,
+    claims: &impl Serialize,
+    random: &dyn SecureRandom,
+) -> Option<SecretBytes> {
     let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","typ":"JWT"}"#);
     let claims = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims).ok()?);
     let mut signature = vec![0; key.public().modulus_len()];
     let text = Zeroizing::new([head, claims].join("."));
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature).ok()?;
+    key.sign(&RSA_PKCS1_SHA256, random, text.as_bytes(), &mut signature).ok()?;
     let signature = URL_SAFE_NO_PAD.encode(signature);
     Some(SecretBytes::concat(&[text.as_bytes(), b".", signature.as_bytes()]))
 }

@@ -6,6 +6,7 @@
 //! | [`grant`] | what a token is minted for, by whose identity |
 //! | [`environment`] | the identity that the operator itself has |
 //! | [`exchange`] | how one is minted, request by request |
+//! | [`message`] | what requests are made of, and what answers give |
 //! | [`aws`], [`azure`], [`google`], [`others`] | the requests and answers of each cloud |
 //! | [`jwt`] | signed claims, as some clouds want them and some of their tokens are |
 //! | [`outcome`] | what came of it |
@@ -18,6 +19,7 @@ mod exchange;
 mod google;
 mod grant;
 mod jwt;
+mod message;
 mod others;
 mod outcome;
 mod state;

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
-    exchange::{Expires, Given, Known, bearer},
     grant::{Flow, Proof},
     jwt,
+    message::{Expires, Given, Known, bearer},
     outcome::MintError,
 };
 use crate::domain::{
@@ -49,10 +49,14 @@ pub(super) fn github(known: &Known<'_>) -> Result<Request, MintError> {
     let key = jwt::key(pem.expose()).ok_or_else(bad)?;
     let now = known.now.as_second();
     let claims = Claims { iss: app.to_string(), iat: now - CLAIM_AGE, exp: now + CLAIM };
-    let token = jwt::sign(&key, &claims).ok_or_else(bad)?;
+    let token = jwt::sign(&key, &claims, known.random).ok_or_else(bad)?;
     let path = format!("/app/installations/{installation}/access_tokens");
     let request = match api {
         None => Request::to_service(Method::Post, "api.github.com", path),
+        // GitHub's own cloud of an enterprise has the API at a host of its own.
+        Some(api) if api.host.ends_with(".ghe.com") => {
+            Request { path, ..to_named(known, Method::Post, api)? }
+        }
         Some(api) => Request { path: format!("/api/v3{path}"), ..to_named(known, Method::Post, api)? },
     };
     let headers = vec![
@@ -112,7 +116,7 @@ pub(super) fn installation_token(body: &[u8]) -> Option<Given> {
     }
     let Response { token: password, expires_at } = serde_json::from_slice(body).ok()?;
     let expires = Expires::At(expires_at);
-    Some(Given::Token { username: GITHUB_TOKEN_USER.to_owned(), password, expires })
+    Some(Given::Token { username: GITHUB_TOKEN_USER.into(), password, expires })
 }
 
 pub(super) fn robot_token(body: &[u8], flow: &Flow) -> Option<Given> {
@@ -123,7 +127,7 @@ pub(super) fn robot_token(body: &[u8], flow: &Flow) -> Option<Given> {
     let Flow::Quay { robot, .. } = flow else { return None };
     let Response { token: password } = serde_json::from_slice(body).ok()?;
     let expires = Expires::At(jwt::expires(password.expose())?);
-    Some(Given::Token { username: robot.clone(), password, expires })
+    Some(Given::Token { username: robot.as_str().into(), password, expires })
 }
 
 /// A docker config.
@@ -139,7 +143,8 @@ pub(super) fn docker_credentials(body: &[u8]) -> Option<Given> {
     let read: Response = serde_json::from_slice(body).ok()?;
     let (_, Entry { auth }) = read.auths.into_iter().next()?;
     let pair = Zeroizing::new(STANDARD.decode(auth.expose()).ok()?);
-    let (username, password) = str::from_utf8(&pair).ok()?.split_once(':')?;
-    let (username, password) = (username.to_owned(), password.into());
+    // The documented one ends in a line break.
+    let (username, password) = str::from_utf8(&pair).ok()?.trim_end_matches(['\r', '\n']).split_once(':')?;
+    let (username, password) = (username.into(), password.into());
     Some(Given::Token { username, password, expires: Expires::In(DIGITALOCEAN_LIFE) })
 }

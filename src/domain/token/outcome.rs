@@ -15,7 +15,8 @@ use crate::domain::{
 /// A token, as it is put into a docker config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
-    pub username: String,
+    /// May be as secret as the password.
+    pub username: SecretBytes,
     pub password: SecretBytes,
     /// Until when it is good.
     pub expires: Timestamp,
@@ -48,6 +49,14 @@ impl MintError {
     /// The cloud, or this machine, has no such identity.
     pub fn identity_missing(message: impl Into<String>) -> Self {
         Self::new(Reason::IdentityMissing, message)
+    }
+
+    /// No policy lets the credential use the operator's identity.
+    pub fn not_permitted() -> Self {
+        Self::new(
+            Reason::IdentityNotPermitted,
+            "no DistributionPolicy allows this credential to use the identity of Claviger; ask a cluster administrator for one with `allowOperatorIdentity`, or use `serviceAccountRef` or `secretRef`",
+        )
     }
 
     /// Whether the cloud has refused the identity: who asks on and on is barred.

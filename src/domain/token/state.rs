@@ -23,10 +23,10 @@ pub(crate) fn next_mint(life: Duration, jitter: f64) -> Duration {
 /// is still good.
 pub(crate) fn retry_mint(error: &MintError, in_a_row: u32, left: Option<Duration>, jitter: f64) -> Duration {
     let usual = if error.is_refusal() { MINT_REFUSED_RETRY } else { MINT_RETRY }.wait(in_a_row, jitter);
-    // Never so late that the token ends before.
-    let usual = left.map_or(usual, |left| usual.min(left.mul_f64(0.5)).max(MINT_RETRY.first));
     let asked = error.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
-    usual.max(asked.mul_f64(1.0 + 0.1 * jitter))
+    let wait = usual.max(asked.mul_f64(1.0 + 0.1 * jitter));
+    // Never so late that the token ends before.
+    left.map_or(wait, |left| wait.min(left.mul_f64(0.5)).max(MINT_RETRY.first))
 }
 
 #[cfg(test)]
@@ -50,7 +50,8 @@ mod tests {
         assert_eq!(late, MINT_REFUSED_RETRY.limit);
         assert!(retry_mint(&error, 40, Some(Duration::from_secs(120)), 1.0) <= Duration::from_secs(60));
         let asked = MintError { retry_after: Some(Duration::from_secs(900)), ..error };
-        assert!(retry_mint(&asked, 1, Some(Duration::from_secs(1)), 0.0) >= Duration::from_secs(900));
+        assert!(retry_mint(&asked, 1, Some(HOUR), 0.0) >= Duration::from_secs(900));
+        assert!(retry_mint(&asked, 1, Some(Duration::from_secs(600)), 0.0) <= Duration::from_secs(300));
         let forever = MintError { retry_after: Some(Duration::MAX), ..asked };
         assert!(retry_mint(&forever, 1, None, 1.0) <= MAX_RETRY_AFTER.mul_f64(1.1));
     }

@@ -77,7 +77,16 @@ impl Answer {
         self
     }
 
-    async fn give(self) -> Result<Response<Body>, BoxError> {
+    pub fn code(&self) -> u16 {
+        self.status
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// What a server answers with.
+    pub async fn give(self) -> Result<Response<Body>, BoxError> {
         sleep(self.delay).await;
         if self.reset {
             return Err(Reset.into());
