@@ -14,9 +14,11 @@ pub(crate) fn newest(copies: &[CopyDigest]) -> Vec<&CopyDigest> {
 }
 
 /// Whether this content is what was distributed last, as far as copies tell: older ones may be left where nothing is
-/// written any more.
-pub(crate) fn is_newest(copies: &[CopyDigest], content: Fingerprint) -> bool {
-    newest(copies).first().is_some_and(|copy| copy.content == content)
+/// written any more, and a revision that is far ahead of the recorded one was not written by us.
+pub(crate) fn is_newest(copies: &[CopyDigest], recorded: Option<i64>, content: Fingerprint) -> bool {
+    let last = recorded.map_or(i64::MAX, |recorded| recorded.saturating_add(1));
+    let credible = copies.iter().filter(|copy| copy.revision <= Some(last)).cloned();
+    newest(&credible.collect::<Vec<_>>()).first().is_some_and(|copy| copy.content == content)
 }
 
 /// Where to read the last good content, when the source gives none: only what all copies of the recorded revision
@@ -71,8 +73,10 @@ mod tests {
         .concat();
         assert_eq!(told(&newest(&clusters)), ["east:b", "local:b"]);
         assert!(newest(&[]).is_empty());
-        assert!(is_newest(&clusters, print("b")) && !is_newest(&[], print("b")));
-        assert!(!is_newest(&clusters, print("a")), "it is left where nothing is written any more");
+        assert!(is_newest(&clusters, Some(2), print("b")) && !is_newest(&[], Some(2), print("b")));
+        assert!(!is_newest(&clusters, Some(2), print("a")), "it is left where nothing is written any more");
+        let forged = [clusters, cluster("west", &[(99, "a", 1)])].concat();
+        assert!(is_newest(&forged, Some(1), print("b")) && !is_newest(&forged, Some(2), print("a")));
     }
 
     #[test]

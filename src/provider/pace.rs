@@ -131,11 +131,11 @@ fn key(request: &Request, sender: Option<Server>) -> Key {
 mod tests {
     use futures::future::join_all;
 
-    use super::{
-        super::http::{Http, Roots},
-        *,
+    use super::*;
+    use crate::{
+        domain::verification::{Authorization, Method, Reach, Scheme},
+        provider::http::{Http, Roots},
     };
-    use crate::domain::verification::{Authorization, Method, Reach, Scheme};
 
     fn request(host: &str) -> Request {
         Request {

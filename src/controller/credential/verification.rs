@@ -43,8 +43,9 @@ impl CredentialLoop {
         let print = context.fingerprints.of(content.type_, &content.data);
         let status = declared.status();
         // What was found out of a minted token before a restart is about the revision that has this very content.
-        let revision = status.and_then(|status| status.revision);
-        let revision = revision.filter(|revision| copies.iter().any(|copy| copy.has(Some(*revision), print)));
+        let distributed = status.and_then(|status| status.revision);
+        let revision =
+            distributed.filter(|revision| copies.iter().any(|copy| copy.has(Some(*revision), print)));
         let recorded = |login: &Login| {
             let version = login.version.as_deref();
             Found::recorded(status?, declared.generation(), revision, &login.key, version)
@@ -60,7 +61,7 @@ impl CredentialLoop {
         // Mostly all of it is in place, and nothing needs to be looked into.
         let all = match &memory.last_good {
             Some(good) => good.data == content.data,
-            None => read_back::is_newest(copies, print),
+            None => read_back::is_newest(copies, distributed, print),
         };
         let (now, before) = match &memory.last_good {
             Some(good) if !all => (spec.parts(content), spec.parts(good)),
