@@ -49,7 +49,7 @@ use crate::{
         selection::LOCAL,
     },
     leader::{self, Elector, Leadership},
-    provider::{Minter, Outbound, Verifier},
+    provider::{Minter, Verifier},
     supervisor::Supervisor,
     telemetry::{Authenticator, Freshness, Health, Metrics, Server},
 };
@@ -217,7 +217,7 @@ impl Process {
         };
         let queues = Arc::new(Queues::default());
         let outbound = self.settings.verification.outbound().map_err(SettingsError::from)?;
-        let context = self.context(hub, may_write, &queues, &outbound)?;
+        let context = self.context(hub, may_write, &queues)?;
         let members = Arc::new(MemberLoop::new(context.clone()));
         let adoption = Arc::new(Adoption::new(context.clone()));
 
@@ -241,9 +241,10 @@ impl Process {
         );
         let hashing = context.stores.hashing.clone();
         loops.spawn(queues.hash.clone().run(async {}, move |key, ()| hashing.clone().work(key)));
+        let verifier = Arc::new(Verifier::new(outbound.clone()));
         let verifications = context.stores.verifications.clone();
-        loops
-            .spawn(queues.verification.clone().run(async {}, move |key, ()| verifications.clone().work(key)));
+        let verify = move |key, ()| verifications.clone().work(verifier.clone(), key);
+        loops.spawn(queues.verification.clone().run(async {}, verify));
         let clouds = Arc::new(Clouds::new(Minter::new(outbound), context.local().clone()));
         let minting = context.stores.minting.clone();
         let mint = move |key, ()| minting.clone().work(clouds.clone(), key);
@@ -270,15 +271,12 @@ impl Process {
         hub: Arc<Hub>,
         may_write: Arc<dyn Fn() -> bool + Send + Sync>,
         queues: &Arc<Queues>,
-        outbound: &Arc<Outbound>,
     ) -> Result<Arc<Context>, Error> {
         let settings = &self.settings;
         let fingerprints = Arc::new(FingerprintKey::new(rand::random()));
-        let verifies = !settings.verification.no_verification;
         let verifications = Arc::new(Verifications::new(
-            verifies.then(|| Verifier::new(outbound.clone())),
+            settings.verification.no_verification,
             queues.clone(),
-            fingerprints.clone(),
             self.metrics.clone(),
         ));
         let (prints, metrics) = (fingerprints.clone(), self.metrics.clone());

@@ -34,7 +34,7 @@ use super::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.registries) != has(self.provider)").message("give either `provider` and what belongs to it, or several of them in `registries`").field_path(".provider"),
-    validation = Rule::new("!has(self.registries) || !(has(self.server) || has(self.secretRef) || has(self.username) || has(self.email) || has(self.verification) || has(self.quay) || has(self.scaleway) || has(self.digitalOcean) || has(self.ecr) || has(self.ecrPublic) || has(self.gitHub) || has(self.acr) || has(self.googleArtifactRegistry))").message("may not be given next to fields of a single registry: write those into its entries").field_path(".registries"),
+    validation = Rule::new("!has(self.registries) || !(has(self.server) || has(self.secretRef) || has(self.username) || has(self.email) || has(self.verification) || has(self.quay) || has(self.scaleway) || has(self.digitalOcean) || has(self.ecr) || has(self.ecrPublic) || has(self.gitHub) || has(self.acr) || has(self.googleArtifactRegistry) || (has(self.keyScope) && self.keyScope == 'Path'))").message("may not be given next to fields of a single registry: write those into its entries").field_path(".registries"),
 )]
 pub struct RegistryCredentialSpec {
     /// A name for people.

@@ -18,7 +18,7 @@ pub struct Verification {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16))]
     #[x_kube(
-        validation = Rule::new("self.matches('^([0-9]{1,6}(h|m|s)){1,3}$') && duration(self) >= duration('1h') && duration(self) <= duration('168h')").message("must be a duration from 1h to 168h, such as 6h or 1h30m"),
+        validation = Rule::new("self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && duration(self) >= duration('1h') && duration(self) <= duration('168h')").message("must be a duration from 1h to 168h, such as 6h or 1h30m"),
     )]
     pub interval: Option<String>,
 
@@ -32,7 +32,7 @@ pub struct Verification {
     pub repository: Option<String>,
 
     /// A Secret in the namespace of the credential with the certificates, as PEM, by which the registry is trusted,
-    /// besides those that the operator trusts.
+    /// besides those that the operator trusts. At most 16 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<CaSecretReference>,
 }
@@ -87,6 +87,12 @@ pub struct LoginStatus {
     /// The key in `auths`.
     #[schemars(length(max = 1024))]
     pub key: String,
+
+    /// Which value of the source Secret this is about, as that Secret's resourceVersion; behind a comma that of the Secret
+    /// in `caSecretRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub source_version: Option<String>,
 
     /// Why it is known to work, or not; the reasons of condition `Verified`.
     #[schemars(length(max = 63))]

@@ -29,6 +29,7 @@ use crate::{
         removal::{Disposition, Removal},
         schedule::{STATUS_ECHO, STATUS_REFUSED_PAUSE},
         status::{Detail, Writing, compute, when_to_write},
+        verification::Verification,
     },
     queue::Next,
     telemetry::Outcome,
@@ -147,8 +148,9 @@ impl Turn<'_> {
             detail.map_or(Detail::Full, |(detail, _)| detail).of(next, self.details(recorded));
         let next = Arc::new(next);
         self.gauge(next.clone());
-        let in_progress =
-            self.published.awaits().is_some() || outcomes.values().any(|outcome| outcome.is_pending());
+        let in_progress = self.published.awaits().is_some()
+            || self.published.verification.as_ref().is_some_and(Verification::is_unanswered)
+            || outcomes.values().any(|outcome| outcome.is_pending());
         let writing = Writing {
             since_written: memory.last.map(|(at, _)| at.elapsed()),
             was_in_progress: memory.last.is_some_and(|(_, in_progress)| in_progress),

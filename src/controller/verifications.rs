@@ -2,11 +2,7 @@
 //! has it, and again from time to time; namespaces have places of their own, so that a tenant whose registries do not
 //! answer holds up nobody else.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::{sync::Semaphore, time::Instant};
@@ -14,10 +10,12 @@ use tokio::{sync::Semaphore, time::Instant};
 use super::keys::{Queues, VerificationKey};
 use crate::{
     domain::{
-        fingerprint::{Fingerprint, FingerprintKey},
+        condition::ConditionStatus,
+        fingerprint::Fingerprint,
         identity::{CredentialId, OwnerId},
-        schedule::{VERIFICATION_BUSY, VERIFICATION_PAUSE, VERIFICATIONS},
-        verification::{Found, Login, next_probe},
+        reason::Reason,
+        schedule::{MAX_REFUSALS, VERIFICATION_PAUSE, VERIFICATION_REFUSED_RETRY, VERIFICATIONS},
+        verification::{Found, KnownLogin, Login, Outcome, next_probe},
     },
     lock::Lock,
     provider::Verifier,
@@ -25,13 +23,23 @@ use crate::{
     telemetry::Metrics,
 };
 
+/// Who tries logins.
+pub(crate) trait Verify: Send + Sync {
+    /// Tries one login.
+    fn verify(&self, login: Arc<Login>) -> impl Future<Output = Outcome> + Send;
+}
+
+impl Verify for Verifier {
+    async fn verify(&self, login: Arc<Login>) -> Outcome {
+        Self::verify(self, login).await
+    }
+}
+
 /// The logins that are tried.
 pub(crate) struct Verifications {
-    /// `None`: nothing is ever tried.
-    verifier: Option<Verifier>,
+    is_off: bool,
     state: Lock<State>,
     queues: Arc<Queues>,
-    fingerprints: Arc<FingerprintKey>,
     metrics: Arc<Metrics>,
     /// It is fair: who waits longest comes next.
     places: Semaphore,
@@ -41,8 +49,9 @@ pub(crate) struct Verifications {
 struct State {
     checks: HashMap<Fingerprint, Check>,
     by_owner: HashMap<OwnerId, Vec<Fingerprint>>,
-    /// Who is logging in, and where.
-    busy: HashSet<Fingerprint>,
+    /// Who is logging in, and where; and which of their logins wait for that.
+    busy: HashMap<Fingerprint, Vec<VerificationKey>>,
+    refusals: Refusals,
 }
 
 /// One login, and who has it.
@@ -53,26 +62,37 @@ struct Check {
     /// With how often each wants it tried.
     readers: HashMap<OwnerId, Duration>,
     found: Option<Found>,
-    /// How often in a row the outcome was of this kind.
+    /// What the last outcome was, and how often in a row it was of this kind.
+    last: Option<ConditionStatus>,
     in_a_row: u32,
     due: Instant,
     tried: Option<Instant>,
+    /// Whether a person wants to know what comes after the try in progress.
+    anew: bool,
+}
+
+/// Who was told that user name or password are wrong. Whatever else is asked of these accounts, also by a credential that
+/// comes later, each question would be one more wrong login, and so many lock an account.
+#[derive(Default)]
+struct Refusals(HashMap<Fingerprint, Refusal>);
+
+struct Refusal {
+    found: Found,
+    asked: Instant,
+    /// Nothing is asked before.
+    until: Instant,
+    in_a_row: u32,
 }
 
 impl Verifications {
-    pub fn new(
-        verifier: Option<Verifier>,
-        queues: Arc<Queues>,
-        fingerprints: Arc<FingerprintKey>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(is_off: bool, queues: Arc<Queues>, metrics: Arc<Metrics>) -> Self {
         let places = Semaphore::new(VERIFICATIONS);
-        Self { verifier, state: Lock::default(), queues, fingerprints, metrics, places }
+        Self { is_off, state: Lock::default(), queues, metrics, places }
     }
 
     /// Whether nothing is ever tried.
     pub fn is_off(&self) -> bool {
-        self.verifier.is_none()
+        self.is_off
     }
 
     /// What is known of the logins of a credential, which are tried from now on, as often as each wants; those that it had
@@ -81,37 +101,52 @@ impl Verifications {
     pub fn look(
         &self,
         id: &CredentialId,
-        logins: &[Arc<Login>],
+        logins: &[&KnownLogin],
         recorded: impl Fn(&Login) -> Option<Found>,
         anew: bool,
     ) -> Vec<Option<Found>> {
         let owner = id.owner();
-        let ids: Vec<Fingerprint> = logins.iter().map(|login| login.id(&self.fingerprints)).collect();
+        let ids: Vec<Fingerprint> = logins.iter().map(|known| known.id).collect();
         let mut state = self.state.write();
         state.leave(&owner, &ids);
         let now = Instant::now();
+        let State { checks, refusals, .. } = &mut *state;
         let mut found = Vec::with_capacity(ids.len());
-        for (id_of_login, login) in ids.iter().zip(logins) {
+        for KnownLogin { login, id: id_of_login, account } in logins {
             let interval = login.rules.interval;
-            let check = state.checks.entry(*id_of_login).or_insert_with(|| Check {
+            let check = checks.entry(*id_of_login).or_insert_with(|| Check {
                 login: login.clone(),
-                account: login.account(&self.fingerprints),
+                account: *account,
                 key: VerificationKey { login: *id_of_login, namespace: id.namespace.clone() },
                 readers: HashMap::new(),
                 found: None,
+                last: None,
                 in_a_row: 0,
                 due: now,
                 tried: None,
+                anew: false,
             });
             let before = check.due;
             if check.found.is_none()
+                && let Some(refusal) = refusals.0.get(account)
+            {
+                check.take_over(refusal);
+            } else if check.found.is_none()
                 && let Some(known) = recorded(login)
             {
                 let age = Timestamp::now().duration_since(known.at).unsigned_abs();
-                check.in_a_row = 1;
-                // A clock that jumped makes nothing older than it is, and nothing younger.
+                (check.last, check.in_a_row) = (Some(known.outcome.status()), 1);
+                // A clock that jumped makes nothing older than it is, and nothing younger. Where nobody had an opinion, it
+                // may be that the operator has other flags now.
+                let is_opinion = known.outcome.is_opinion();
                 let wait = next_probe(&known.outcome, 1, interval, rand::random()).saturating_sub(age);
+                let wait = if is_opinion { wait } else { Duration::ZERO };
                 check.due = now + wait;
+                if known.outcome.reason == Reason::AuthenticationFailed {
+                    let asked = now.checked_sub(age).unwrap_or(now);
+                    let refusal = Refusal { found: known.clone(), asked, until: check.due, in_a_row: 1 };
+                    refusals.insert(*account, refusal);
+                }
                 check.found = Some(known);
             }
             let first = check.readers.insert(owner, interval) != Some(interval);
@@ -121,7 +156,15 @@ impl Verifications {
                 check.due = check.due.min(check.tried.unwrap_or(now) + wait);
             }
             if anew {
-                check.due = check.due.min(check.tried.map_or(now, |tried| tried + VERIFICATION_PAUSE));
+                check.anew = true;
+                let soon = match refusals.0.get_mut(account) {
+                    Some(refusal) => {
+                        refusal.until = refusal.until.min(refusal.asked + VERIFICATION_REFUSED_RETRY);
+                        refusal.until
+                    }
+                    None => check.tried.map_or(now, |tried| tried + VERIFICATION_PAUSE),
+                };
+                check.due = check.due.min(soon);
             }
             if first || anew || check.due != before {
                 self.queues.verification.add_after(
@@ -144,39 +187,82 @@ impl Verifications {
     }
 
     /// Tries one login, when it is due.
-    pub async fn work(self: Arc<Self>, key: VerificationKey) -> Next {
-        let Some(verifier) = &self.verifier else { return Next::Done };
+    pub async fn work(self: Arc<Self>, verifier: Arc<impl Verify>, key: VerificationKey) -> Next {
         let Ok(_place) = self.places.acquire().await else { return Next::Done };
         if self.queues.verification.is_closed() {
             return Next::Done;
         }
         let (login, account) = {
             let mut state = self.state.write();
-            let Some(check) = state.checks.get(&key.login).filter(|check| check.key == key) else {
+            let State { checks, busy, refusals, .. } = &mut *state;
+            let Some(check) = checks.get_mut(&key.login).filter(|check| check.key == key) else {
                 return Next::Done;
             };
-            let wait = check.due.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            if let Some(refusal) = refusals.0.get(&check.account).filter(|refusal| refusal.until > now)
+                && check.due <= now
+            {
+                check.take_over(refusal);
+                self.queues.credentials(check.readers.keys().copied());
+            }
+            let wait = check.due.saturating_duration_since(now);
             if !wait.is_zero() {
                 return Next::After(wait);
             }
-            let (login, account) = (check.login.clone(), check.account);
-            if !state.busy.insert(account) {
-                return Next::After(VERIFICATION_BUSY);
+            if let Some(waiting) = busy.get_mut(&check.account) {
+                waiting.push(key);
+                return Next::Done;
             }
-            (login, account)
+            busy.insert(check.account, Vec::new());
+            check.anew = false;
+            (check.login.clone(), check.account)
         };
         let outcome = verifier.verify(login).await;
         let mut state = self.state.write();
-        state.busy.remove(&account);
-        let Some(check) = state.checks.get_mut(&key.login) else { return Next::Done };
+        let State { checks, busy, refusals, .. } = &mut *state;
+        for waiting in busy.remove(&account).unwrap_or_default() {
+            self.queues.verification.add(waiting, ());
+        }
+        let (now, at) = (Instant::now(), Timestamp::now());
+        let is_wrong = outcome.reason == Reason::AuthenticationFailed;
+        let Some(check) = checks.get_mut(&key.login) else {
+            if is_wrong {
+                let until = now + VERIFICATION_REFUSED_RETRY;
+                let found = Found { outcome, at };
+                refusals.insert(account, Refusal { found, asked: now, until, in_a_row: 1 });
+            }
+            return Next::Done;
+        };
         self.metrics.verified(&check.login.provider, outcome.reason.as_str());
-        let is_alike = check.found.as_ref().is_some_and(|found| found.outcome.status() == outcome.status());
-        check.in_a_row = if is_alike { check.in_a_row.saturating_add(1) } else { 1 };
-        let wait = next_probe(&outcome, check.in_a_row, check.interval(), rand::random());
-        let now = Instant::now();
+        let last = check.last.replace(outcome.status());
+        check.in_a_row = if last == check.last { check.in_a_row.saturating_add(1) } else { 1 };
+        let before = refusals.0.get(&account);
+        if let Some(refusal) = before.filter(|_| is_wrong) {
+            check.in_a_row = refusal.in_a_row.saturating_add(1);
+        }
+        let mut wait = next_probe(&outcome, check.in_a_row, check.interval(), rand::random());
+        if std::mem::take(&mut check.anew) {
+            wait = wait.min(if is_wrong { VERIFICATION_REFUSED_RETRY } else { VERIFICATION_PAUSE });
+        }
         (check.due, check.tried) = (now + wait, Some(now));
-        check.found = Some(Found { outcome, at: Timestamp::now() });
-        self.queues.credentials(check.readers.keys().copied());
+        let is_opinion = outcome.status() != ConditionStatus::Unknown;
+        let before = before.map(|refusal| refusal.found.clone()).or_else(|| check.found.clone());
+        let found = Found::after(before, outcome, at);
+        if is_wrong {
+            let (found, in_a_row) = (found.clone(), check.in_a_row);
+            refusals.insert(account, Refusal { found, asked: now, until: check.due, in_a_row });
+        }
+        if check.found.as_ref() != Some(&found) {
+            check.found = Some(found);
+            self.queues.credentials(check.readers.keys().copied());
+        }
+        if !is_wrong && is_opinion && refusals.0.remove(&account).is_some() {
+            // It is known again: what the others were told does not hold any more.
+            for other in checks.values_mut().filter(|other| other.account == account && other.is_wrong()) {
+                other.due = now;
+                self.queues.verification.add(other.key.clone(), ());
+            }
+        }
         Next::After(wait)
     }
 }
@@ -195,8 +281,37 @@ impl State {
     }
 }
 
+impl Refusals {
+    /// A tenant may have any number of wrong logins: those that were asked longest ago are forgotten.
+    fn insert(&mut self, account: Fingerprint, refusal: Refusal) {
+        if self.0.len() >= MAX_REFUSALS
+            && !self.0.contains_key(&account)
+            && let Some((first, _)) = self.0.iter().min_by_key(|(_, refusal)| refusal.asked)
+        {
+            let first = *first;
+            self.0.remove(&first);
+        }
+        self.0.insert(account, refusal);
+    }
+}
+
 impl Check {
+    /// What the account was told holds for this login, too.
+    fn take_over(&mut self, refusal: &Refusal) {
+        self.found = Some(refusal.found.clone());
+        (self.last, self.in_a_row) = (Some(refusal.found.outcome.status()), refusal.in_a_row);
+        self.due = refusal.until;
+    }
+
+    fn is_wrong(&self) -> bool {
+        self.found.as_ref().is_some_and(|found| found.outcome.reason == Reason::AuthenticationFailed)
+    }
+
     fn interval(&self) -> Duration {
         self.readers.values().min().copied().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+#[path = "verifications_tests.rs"]
+mod tests;

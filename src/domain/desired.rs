@@ -124,11 +124,13 @@ pub(crate) enum SourceState {
 
 /// The content that goes to the clusters: the candidate that the source gave, where it was accepted, else the last good
 /// one. Parts that are `held` back, or missing, are those of the last good one; see
-/// [`super::credential::CredentialSpec::compose`].
+/// [`super::credential::CredentialSpec::compose`]. They are left out only where it `is_first`, as nothing was ever
+/// distributed: else copies have them, although it may not be known what they are.
 pub(crate) fn accepted(
     candidate: Option<&Result<Arc<Content>, SourceError>>,
     held: &BTreeSet<String>,
     last_good: Option<&Arc<Content>>,
+    is_first: bool,
     compose: impl FnOnce(&Content, &BTreeSet<&str>, &Content) -> Option<Content>,
 ) -> Option<Arc<Content>> {
     let Some(Ok(candidate)) = candidate else { return last_good.cloned() };
@@ -137,7 +139,11 @@ pub(crate) fn accepted(
         return Some(candidate.clone());
     }
     let nothing = Content { data: Data::new(), ..Content::clone(candidate) };
-    let before = last_good.map_or(&nothing, |good| good);
+    let before = match last_good {
+        Some(good) => good,
+        None if is_first => &nothing,
+        None => return None,
+    };
     compose(candidate, &kept, before).map(Arc::new).or_else(|| last_good.cloned())
 }
 
@@ -162,8 +168,9 @@ mod tests {
         let (good, new) = (content("a"), content("b"));
         let missing = || Err(SourceError::not_found("src"));
         let none = BTreeSet::new();
-        let accepted =
-            |candidate: Option<&_>, held, last_good| accepted(candidate, held, last_good, |_, _, _| None);
+        let accepted = |candidate: Option<&_>, held, last_good| {
+            accepted(candidate, held, last_good, true, |_, _, _| None)
+        };
         assert_eq!(accepted(Some(&Ok(new.clone())), &none, Some(&good)), Some(new.clone()));
         assert_eq!(accepted(Some(&missing()), &none, Some(&good)), Some(good.clone()));
         assert_eq!(accepted(None, &none, Some(&good)), Some(good.clone()));
@@ -171,6 +178,32 @@ mod tests {
         let held = BTreeSet::from(["a".to_owned()]);
         assert_eq!(accepted(Some(&Ok(new.clone())), &held, Some(&good)), Some(good.clone()));
         assert_eq!(accepted(Some(&Ok(new)), &held, None), None);
+    }
+
+    #[test]
+    fn a_part_that_is_held_is_left_out_only_where_nothing_was_ever_distributed() {
+        let content = Content {
+            type_: "Opaque",
+            data: Data::new(),
+            warnings: Vec::new(),
+            notes: Vec::new(),
+            validity: None,
+            tokens: BTreeMap::new(),
+            missing: BTreeMap::new(),
+        };
+        let missing = BTreeMap::from([("a".to_owned(), SourceError::not_found("src"))]);
+        let lost = Content { missing, ..content.clone() };
+        let (held, none) = (BTreeSet::from(["a".to_owned()]), BTreeSet::new());
+        for (candidate, held) in [(content, &held), (lost, &none)] {
+            let candidate = Ok(Arc::new(candidate));
+            let accepted = |last_good: Option<&_>, is_first| {
+                let compose = |content: &Content, _: &BTreeSet<&str>, _: &Content| Some(content.clone());
+                accepted(Some(&candidate), held, last_good, is_first, compose).is_some()
+            };
+            assert!(accepted(None, true));
+            assert!(!accepted(None, false), "the copies may have it");
+            assert!(accepted(candidate.as_ref().ok(), false));
+        }
     }
 
     #[test]

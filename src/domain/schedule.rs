@@ -38,8 +38,8 @@ pub(crate) const VERIFICATION_REFUSED_RETRY: Duration = secs(300);
 pub(crate) const VERIFICATION_UNKNOWN_RETRY: Backoff = Backoff { first: secs(30), limit: secs(1_800) };
 /// The least time between two tries of one login that somebody asks for.
 pub(crate) const VERIFICATION_PAUSE: Duration = secs(10);
-/// How soon a login is looked at again while the same user is tried at the same registry for another credential.
-pub(crate) const VERIFICATION_BUSY: Duration = millis(100);
+/// Of how many accounts it is known that their password is wrong, before the oldest are forgotten.
+pub(crate) const MAX_REFUSALS: usize = 4_096;
 /// The longest pause that a registry is granted which asks for one.
 pub(crate) const MAX_RETRY_AFTER: Duration = secs(3_600);
 /// Logins that are tried at once, and how many of them for credentials of one namespace.
@@ -49,6 +49,8 @@ pub(crate) const VERIFICATIONS_PER_NAMESPACE: usize = 8;
 pub(crate) const VERIFICATION_TIME: Duration = secs(25);
 /// How long a server is not asked after it did not answer in time: whoever else wants to know would wait as long.
 pub(crate) const REGISTRY_SILENT_PAUSE: Duration = secs(10);
+/// How long a server is not asked that has had too many requests, and does not say when to come again.
+pub(crate) const REGISTRY_LIMITED_PAUSE: Duration = secs(30);
 /// For one request to a registry, from the lookup of its name to the end of the answer.
 pub(crate) const REGISTRY_TIMEOUT: Duration = secs(10);
 /// The longest answer of a registry, in bytes.

@@ -60,6 +60,7 @@ fn answers_of_registries_end_in_an_outcome() {
         let server = Server::parse("registry.example.com").unwrap();
         let login = Login {
             provider: "Custom".to_owned(),
+            version: None,
             key: "registry.example.com".to_owned(),
             rules: Rules { mode: VerificationMode::Enforce, interval: Duration::ZERO },
             server: server.clone(),
@@ -67,7 +68,7 @@ fn answers_of_registries_end_in_an_outcome() {
             password: Zeroizing::new(CANARY.to_owned()),
             repository: Some(("team/app".to_owned(), "latest".to_owned())),
             authorities: None,
-            scaleway: Some(("fr-par", "web".to_owned())),
+            scaleway: Some(("fr-par", Some("web".to_owned()))),
         };
         let (mut handshake, mut step) =
             Handshake::begin(Arc::new(login), Arc::new(RegistryAccess::default()));

@@ -129,6 +129,14 @@ struct Connection {
 }
 
 impl Session<'_> {
+    /// The registry of the login, where a request goes to another server: it has chosen what is asked there.
+    pub fn sender(&self, request: &Request) -> Option<Server> {
+        let own = &self.login.as_ref()?.server;
+        let (scheme, to) = (request.scheme, &request.server);
+        let is_own = (&own.host, own.port(scheme)) == (&to.host, to.port(scheme));
+        (!is_own).then(|| own.clone())
+    }
+
     /// Asks, and reads the answer.
     pub async fn ask(&mut self, request: &Request) -> Result<Answer, NoAnswer> {
         timeout(REGISTRY_TIMEOUT, self.exchange(request)).await.unwrap_or(Err(NoAnswer::TimedOut))
@@ -137,19 +145,20 @@ impl Session<'_> {
     async fn exchange(&mut self, request: &Request) -> Result<Answer, NoAnswer> {
         let key = (request.scheme, request.server.clone());
         let kept = self.connections.remove(&key).filter(|kept| kept.requests.is_ready());
-        let mut connection = match kept {
-            Some(kept) => kept,
-            None => self.connect(request).await?,
-        };
-        let message = self.message(request)?;
-        let answered = async {
-            let answer = connection.requests.send_request(message).await.map_err(|_| NoAnswer::Broken)?;
-            read(answer, request.method).await
-        };
-        let answer = tokio::select! {
-            biased;
-            answer = answered => answer?,
-            () = &mut connection.driver => return Err(NoAnswer::Broken),
+        let mut answered = None;
+        if let Some(kept) = kept {
+            answered = match send(kept, self.message(request)?, request.method).await {
+                // The server may have closed it meanwhile.
+                Err(NoAnswer::Broken) if request.method != Method::Post => None,
+                answered => Some(answered?),
+            };
+        }
+        let (answer, connection) = match answered {
+            Some(answered) => answered,
+            None => {
+                let connection = self.connect(request).await?;
+                send(connection, self.message(request)?, request.method).await?
+            }
         };
         self.connections.insert(key, connection);
         Ok(answer)
@@ -247,6 +256,24 @@ impl Session<'_> {
             }
         }
     }
+}
+
+/// Sends a message, and reads the answer.
+async fn send(
+    mut connection: Connection,
+    message: http::Request<Full<Bytes>>,
+    method: Method,
+) -> Result<(Answer, Connection), NoAnswer> {
+    let answered = async {
+        let answer = connection.requests.send_request(message).await.map_err(|_| NoAnswer::Broken)?;
+        read(answer, method).await
+    };
+    let answer = tokio::select! {
+        biased;
+        answer = answered => answer?,
+        () = &mut connection.driver => return Err(NoAnswer::Broken),
+    };
+    Ok((answer, connection))
 }
 
 /// A value of a header, wiped with the last of its users.
@@ -369,6 +396,10 @@ fn untrusted(error: &io::Error) -> NoAnswer {
     match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(problem)) => match problem {
             CertificateError::UnknownIssuer => NoAnswer::UnknownAuthority,
+            // It has signed itself, as its own authority. The error of webpki has no type here.
+            CertificateError::Other(other) if other.0.to_string() == "CaUsedAsEndEntity" => {
+                NoAnswer::UnknownAuthority
+            }
             CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
@@ -386,3 +417,7 @@ fn untrusted(error: &io::Error) -> NoAnswer {
 fn with_port(server: &Server, scheme: Scheme) -> Server {
     Server { port: Some(server.port(scheme)), ..server.clone() }
 }
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

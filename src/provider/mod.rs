@@ -9,6 +9,8 @@ mod pace;
 
 use std::sync::Arc;
 
+use tokio::time::{Instant, timeout_at};
+
 use crate::domain::{
     reason::Reason,
     schedule::{MAX_REGISTRY_REQUESTS, VERIFICATION_TIME},
@@ -48,13 +50,8 @@ impl Verifier {
 
     /// Tries one login.
     pub async fn verify(&self, login: Arc<Login>) -> Outcome {
-        let server = login.server.clone();
-        let tried = tokio::time::timeout(VERIFICATION_TIME, self.handshake(login)).await;
-        tried.unwrap_or_else(|_| NoAnswer::TimedOut.outcome().at(&server))
-    }
-
-    async fn handshake(&self, login: Arc<Login>) -> Outcome {
         let Outbound { access, http, pace, .. } = &*self.0;
+        let end = Instant::now() + VERIFICATION_TIME;
         let (mut handshake, mut step) = Handshake::begin(login.clone(), access.clone());
         let mut session = http.session(Some(login));
         for _ in 0..MAX_REGISTRY_REQUESTS {
@@ -62,8 +59,9 @@ impl Verifier {
                 Step::Done(outcome) => return outcome,
                 Step::Ask(request) => request,
             };
-            let answer = pace.ask(&request, &mut session).await;
-            step = handshake.answered(answer);
+            // Whoever took the time is told of.
+            let answer = timeout_at(end, pace.ask(&request, &mut session)).await;
+            step = handshake.answered(answer.unwrap_or(Err(NoAnswer::TimedOut)));
         }
         Outcome::new(Reason::UnexpectedAnswer, "asks for more and more")
     }

@@ -12,7 +12,7 @@ use crate::{
             MAX_PACED, MAX_RETRY_AFTER, REGISTRY_REQUESTS_AT_ONCE, REGISTRY_REQUESTS_PER_SECOND,
             REGISTRY_SILENT_PAUSE,
         },
-        verification::{Answer, NoAnswer, Request},
+        verification::{Answer, NoAnswer, Request, Server},
     },
     lock::Lock,
 };
@@ -20,17 +20,26 @@ use crate::{
 /// How fast one server is asked, whoever wants to know: a few requests at once, then so many a second (GCRA); and none
 /// while it asks for a pause.
 #[derive(Default)]
-pub(super) struct Pace(Lock<HashMap<(String, u16), Server>>);
+pub(super) struct Pace(Lock<HashMap<Key, Paced>>);
+
+/// A server; and the registry that sends logins to it. Only the server itself gets a pause from everybody, as who sends
+/// there chooses what is asked, and could have others fall silent.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    host: String,
+    port: u16,
+    sender: Option<Server>,
+}
 
 #[derive(Clone, Copy)]
-struct Server {
+struct Paced {
     /// When the next request were due if all kept the distance.
     due: Instant,
     /// Until when it is left alone, and why.
     paused: Option<(Instant, NoAnswer)>,
 }
 
-impl Server {
+impl Paced {
     /// Until when something is to be known of it.
     fn matters_until(&self) -> Instant {
         self.paused.map_or(self.due, |(until, _)| until.max(self.due))
@@ -42,35 +51,33 @@ const DISTANCE: Duration = Duration::from_nanos(1_000_000_000 / REGISTRY_REQUEST
 impl Pace {
     /// Asks, when it is the turn of the request.
     pub async fn ask(&self, request: &Request, session: &mut Session<'_>) -> Result<Answer, NoAnswer> {
-        let answer = match self.turn(request).await {
-            Ok(()) => session.ask(request).await,
-            Err(why) => Err(why),
-        };
+        let sender = session.sender(request);
+        // A pause is passed on, and not renewed by whoever runs into it.
+        self.turn_of(request, sender.as_ref()).await?;
+        let answer = session.ask(request).await;
         debug!(server = %request.server, answer = ?answer.as_ref().map(|answer| answer.status), "asked");
-        let asked = |answer: &Answer| answer.unavailable()?.retry_after.map(NoAnswer::Throttled);
+        let asked = |answer: &Answer| answer.pause().map(NoAnswer::Throttled);
         if let Some(why) = answer.as_ref().map_or_else(|why| Some(*why), asked) {
-            self.pause(request, why);
+            self.pause(request, sender, why);
         }
         answer
     }
 
     /// Waits for the turn of a request; or tells why the server is left alone.
     pub async fn turn(&self, request: &Request) -> Result<(), NoAnswer> {
+        self.turn_of(request, None).await
+    }
+
+    /// The same, of one to a server that a registry may have named.
+    async fn turn_of(&self, request: &Request, sender: Option<&Server>) -> Result<(), NoAnswer> {
         let now = Instant::now();
         let at = {
             let mut servers = self.0.write();
-            if servers.len() >= MAX_PACED {
-                servers.retain(|_, server| server.matters_until() > now);
-            }
-            // A tenant may have any number of names that all ask for a pause.
-            while servers.len() >= MAX_PACED
-                && let Some((first, _)) = servers.iter().min_by_key(|(_, server)| server.matters_until())
-            {
-                let first = first.clone();
-                servers.remove(&first);
-            }
-            let server = servers.entry(key(request)).or_insert(Server { due: now, paused: None });
-            if let Some((until, why)) = server.paused.filter(|(until, _)| *until > now) {
+            let sent = sender.and_then(|sender| servers.get(&key(request, Some(sender.clone()))));
+            let sent = sent.and_then(|sent| sent.paused);
+            let server = paced(&mut servers, key(request, None), now);
+            let paused = [server.paused, sent].into_iter().flatten().filter(|(until, _)| *until > now);
+            if let Some((until, why)) = paused.max_by_key(|(until, _)| *until) {
                 return Err(match why {
                     NoAnswer::Throttled(_) => NoAnswer::Throttled(until - now),
                     why => why,
@@ -86,23 +93,38 @@ impl Pace {
     }
 
     /// Leaves a server alone that has asked for it, or that did not answer: others would only wait for it, too.
-    fn pause(&self, request: &Request, why: NoAnswer) {
+    fn pause(&self, request: &Request, sender: Option<Server>, why: NoAnswer) {
         let pause = match why {
             NoAnswer::Throttled(pause) => pause.min(MAX_RETRY_AFTER),
             NoAnswer::TimedOut => REGISTRY_SILENT_PAUSE,
             _ => return,
         };
-        let until = Instant::now() + pause;
-        if let Some(server) = self.0.write().get_mut(&key(request))
-            && server.paused.is_none_or(|(before, _)| before < until)
-        {
+        let now = Instant::now();
+        let until = now + pause;
+        let mut servers = self.0.write();
+        let server = paced(&mut servers, key(request, sender), now);
+        if server.paused.is_none_or(|(before, _)| before < until) {
             server.paused = Some((until, why));
         }
     }
 }
 
-fn key(request: &Request) -> (String, u16) {
-    (request.server.host.clone(), request.server.port(request.scheme))
+/// What is known of one server. A tenant may have any number of names that all ask for a pause.
+fn paced(servers: &mut HashMap<Key, Paced>, key: Key, now: Instant) -> &mut Paced {
+    if servers.len() >= MAX_PACED && !servers.contains_key(&key) {
+        servers.retain(|_, server| server.matters_until() > now);
+        while servers.len() >= MAX_PACED
+            && let Some((first, _)) = servers.iter().min_by_key(|(_, server)| server.matters_until())
+        {
+            let first = first.clone();
+            servers.remove(&first);
+        }
+    }
+    servers.entry(key).or_insert(Paced { due: now, paused: None })
+}
+
+fn key(request: &Request, sender: Option<Server>) -> Key {
+    Key { host: request.server.host.clone(), port: request.server.port(request.scheme), sender }
 }
 
 #[cfg(test)]
@@ -110,12 +132,15 @@ mod tests {
     use futures::future::join_all;
 
     use super::*;
-    use crate::domain::verification::{Authorization, Method, Reach, Scheme, Server as Named};
+    use crate::{
+        domain::verification::{Authorization, Method, Reach, Scheme},
+        provider::http::{Http, Roots},
+    };
 
     fn request(host: &str) -> Request {
         Request {
             scheme: Scheme::Https,
-            server: Named::parse(host).unwrap(),
+            server: Server::parse(host).unwrap(),
             reach: Reach::Public,
             method: Method::Get,
             path: "/v2/".to_owned(),
@@ -154,9 +179,9 @@ mod tests {
         let pace = Pace::default();
         let one = request("a.example.com");
         pace.turn(&one).await.unwrap();
-        pace.pause(&one, NoAnswer::Throttled(Duration::from_secs(30)));
+        pace.pause(&one, None, NoAnswer::Throttled(Duration::from_secs(30)));
         // One that does not answer in time makes a longer pause no shorter.
-        pace.pause(&one, NoAnswer::TimedOut);
+        pace.pause(&one, None, NoAnswer::TimedOut);
         let left = |answer: Result<(), NoAnswer>| match answer {
             Err(NoAnswer::Throttled(left)) => left,
             answer => panic!("{answer:?}"),
@@ -165,7 +190,7 @@ mod tests {
         pace.turn(&request("b.example.com")).await.unwrap();
         tokio::time::advance(Duration::from_secs(31)).await;
         pace.turn(&one).await.unwrap();
-        pace.pause(&one, NoAnswer::Throttled(Duration::MAX));
+        pace.pause(&one, None, NoAnswer::Throttled(Duration::MAX));
         assert!(left(pace.turn(&one).await) <= MAX_RETRY_AFTER);
     }
 
@@ -174,12 +199,51 @@ mod tests {
         let pace = Pace::default();
         let one = request("a.example.com");
         pace.turn(&one).await.unwrap();
-        pace.pause(&one, NoAnswer::Broken);
+        pace.pause(&one, None, NoAnswer::Broken);
         pace.turn(&one).await.unwrap();
-        pace.pause(&one, NoAnswer::TimedOut);
+        pace.pause(&one, None, NoAnswer::TimedOut);
         assert_eq!(pace.turn(&one).await, Err(NoAnswer::TimedOut));
         tokio::time::advance(REGISTRY_SILENT_PAUSE).await;
         pace.turn(&one).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_registry_has_asked_of_another_server_pauses_nobody_else() {
+        let pace = Pace::default();
+        let [evil, other] = ["evil.example.com", "r.example.com"].map(|host| Server::parse(host).unwrap());
+        let realm = request("auth.example.com");
+        let hour = NoAnswer::Throttled(Duration::from_secs(3_600));
+        pace.turn_of(&realm, Some(&evil)).await.unwrap();
+        pace.pause(&realm, Some(evil.clone()), hour);
+        assert!(pace.turn_of(&realm, Some(&evil)).await.is_err());
+        for sender in [Some(&other), None] {
+            pace.turn_of(&realm, sender).await.unwrap();
+        }
+        // What the server says to its own logins is for all.
+        pace.pause(&realm, None, hour);
+        for sender in [Some(&other), None] {
+            assert!(pace.turn_of(&realm, sender).await.is_err());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_ends_however_often_somebody_asks_meanwhile() {
+        let (pace, http) = (Pace::default(), Http::new(Roots::default()));
+        // Nothing is connected to: such an address is not asked.
+        let one = request("127.0.0.1:1");
+        let mut session = http.session(None);
+        pace.turn(&one).await.unwrap();
+        for why in [NoAnswer::TimedOut, NoAnswer::Throttled(REGISTRY_SILENT_PAUSE)] {
+            pace.pause(&one, None, why);
+            for _ in 1..REGISTRY_SILENT_PAUSE.as_secs() {
+                tokio::time::advance(Duration::from_secs(1)).await;
+                let answer = pace.ask(&one, &mut session).await.unwrap_err();
+                assert!(matches!(answer, NoAnswer::TimedOut | NoAnswer::Throttled(_)), "{answer:?}");
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+            let answer = pace.ask(&one, &mut session).await.unwrap_err();
+            assert_eq!(answer, NoAnswer::AddressNotAllowed);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -188,7 +252,7 @@ mod tests {
         for n in 0..3 * MAX_PACED {
             let one = request(&format!("h{n}.example.com"));
             pace.turn(&one).await.unwrap();
-            pace.pause(&one, NoAnswer::Throttled(Duration::from_secs(3_600)));
+            pace.pause(&one, None, NoAnswer::Throttled(Duration::from_secs(3_600)));
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         assert!(pace.0.read().len() <= MAX_PACED);

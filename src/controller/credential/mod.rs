@@ -153,8 +153,10 @@ impl CredentialLoop {
         let result = memory.candidate.as_ref().map(|candidate| &candidate.result);
         let compose =
             |content: &Content, kept: &BTreeSet<&str>, of: &Content| spec.compose(content, kept, of);
-        let content = accepted(result, held, memory.last_good.as_ref(), compose);
         let recorded = declared.status().and_then(|status| status.revision);
+        let is_first = recorded.is_none() && copies.is_empty();
+        let content = accepted(result, held, memory.last_good.as_ref(), is_first, compose);
+        let copies_unreadable = content.is_none() && !is_first && result.is_some_and(Result::is_ok);
         let revision = match &content {
             Some(content) => {
                 let fingerprint = context.fingerprints.of(content.type_, &content.data);
@@ -206,7 +208,7 @@ impl CredentialLoop {
             memory.resynced = Some(Instant::now());
         }
         self.publish(state, due);
-        if unreadable {
+        if unreadable || copies_unreadable {
             return Next::Retry;
         }
         let until = memory.candidate.as_ref().and_then(|candidate| candidate.until);

@@ -16,7 +16,7 @@ use crate::{
         identity::NamespacedName,
         token::Minted,
         validity::Validity,
-        verification::Login,
+        verification::{KnownLogin, Login},
     },
 };
 
@@ -37,7 +37,7 @@ pub(super) struct Candidate {
     pub until: Option<Timestamp>,
     pub result: Result<Arc<Content>, SourceError>,
     /// What is tried at registries, to know whether it works.
-    pub logins: Vec<Arc<Login>>,
+    pub logins: Vec<KnownLogin>,
 }
 
 impl Candidate {
@@ -92,7 +92,10 @@ pub(super) async fn read(
         }
     };
     let (result, logins) = match result {
-        Ok((content, logins)) => (Ok(content), logins.into_iter().map(Arc::new).collect()),
+        Ok((content, logins)) => {
+            let known = logins.into_iter().map(|login| KnownLogin::new(login, &context.fingerprints));
+            (Ok(content), known.collect())
+        }
         Err(error) => (Err(error), Vec::new()),
     };
     let until = validity(&result).and_then(|validity| validity.next_change(now));

@@ -8,8 +8,9 @@ use crate::{
     domain::{
         credential::CredentialSpec,
         declared::Declared,
+        read_back,
         revision::CopyDigest,
-        verification::{Found, Login, Probe, Verification, held},
+        verification::{Found, KnownLogin, Login, Probe, Verification, held},
     },
 };
 
@@ -33,32 +34,35 @@ impl CredentialLoop {
             return None;
         };
         let by_operator = verifications.is_off();
-        let is_tried = |login: &&Arc<Login>| login.rules.mode != VerificationMode::Off && !by_operator;
-        let tried: Vec<Arc<Login>> = candidate.logins.iter().filter(is_tried).cloned().collect();
+        let is_tried = |known: &&KnownLogin| known.login.rules.mode != VerificationMode::Off && !by_operator;
+        let tried: Vec<&KnownLogin> = candidate.logins.iter().filter(is_tried).collect();
         if tried.is_empty() {
             verifications.forget(&id.owner());
             return Some(Verification::Off { by_operator });
         }
         let print = context.fingerprints.of(content.type_, &content.data);
         let status = declared.status();
-        // What was found out before a restart is about the revision that has this very content.
-        let told = status.and_then(|status| Some((status, status.revision?)));
-        let told = told.filter(|(_, revision)| copies.iter().any(|copy| copy.has(Some(*revision), print)));
+        // What was found out of a minted token before a restart is about the revision that has this very content.
+        let distributed = status.and_then(|status| status.revision);
+        let revision =
+            distributed.filter(|revision| copies.iter().any(|copy| copy.has(Some(*revision), print)));
         let recorded = |login: &Login| {
-            let (status, revision) = told?;
-            Found::recorded(status, declared.generation(), revision, &login.key)
+            let version = login.version.as_deref();
+            Found::recorded(status?, declared.generation(), revision, &login.key, version)
         };
         let found = verifications.look(id, &tried, recorded, anew);
         let mut found: BTreeMap<&str, Option<Found>> =
-            tried.iter().map(|login| login.key.as_str()).zip(found).collect();
-        let probe = |login: &Arc<Login>| {
+            tried.iter().map(|known| known.login.key.as_str()).zip(found).collect();
+        let probe = |KnownLogin { login, .. }: &KnownLogin| {
             let found = found.remove(login.key.as_str()).flatten();
-            Probe { key: login.key.clone(), mode: login.rules.mode, found }
+            Probe { key: login.key.clone(), mode: login.rules.mode, version: login.version.clone(), found }
         };
         let probes: Vec<Probe> = candidate.logins.iter().map(probe).collect();
         // Mostly all of it is in place, and nothing needs to be looked into.
-        let all = memory.last_good.as_ref().is_some_and(|good| good.data == content.data)
-            || copies.iter().any(|copy| copy.content == print);
+        let all = match &memory.last_good {
+            Some(good) => good.data == content.data,
+            None => read_back::is_newest(copies, distributed, print),
+        };
         let (now, before) = match &memory.last_good {
             Some(good) if !all => (spec.parts(content), spec.parts(good)),
             _ => Default::default(),

@@ -99,6 +99,11 @@ pub fn region(region: ScalewayRegion) -> &'static str {
     }
 }
 
+/// Whether it is Docker Hub, whoever the spec says runs it.
+pub fn is_docker_hub(registry: &RegistryStatus) -> bool {
+    registry.endpoint.split('/').next() == Some(DOCKER_HUB)
+}
+
 /// Where the API of a registry is. That of Docker Hub has a host of its own, which no image is named by.
 pub fn api_server(registry: &RegistryStatus) -> Server {
     let host = registry.endpoint.split('/').next().unwrap_or_default();

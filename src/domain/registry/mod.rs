@@ -7,8 +7,8 @@ mod facts;
 pub(crate) mod kubelet;
 
 pub(crate) use facts::{
-    ACR_TOKEN_USER, GITHUB_TOKEN_USER, api_server, aws_domain, default_username, region, registry,
-    sample_image,
+    ACR_TOKEN_USER, GITHUB_TOKEN_USER, api_server, aws_domain, default_username, is_docker_hub, region,
+    registry, sample_image,
 };
 
 #[cfg(test)]

@@ -77,7 +77,10 @@ impl CredentialSpec for RegistryCredentialSpec {
     fn logins(&self, inputs: Inputs<'_>) -> Vec<verification::Login> {
         let given = users(self, inputs).into_iter();
         let given = given.filter_map(|(login, _, user)| Some((login, user.ok()?)));
-        given.map(|(login, user)| probe::login(login, user.username, user.password, inputs)).collect()
+        let mut read = probe::Read::new();
+        given
+            .map(|(login, user)| probe::login(login, user.username, user.password, inputs, &mut read))
+            .collect()
     }
 
     fn parts(&self, content: &Content) -> BTreeMap<String, SecretBytes> {

@@ -1,6 +1,6 @@
 //! RegistryCredential: how its login is tried at the registry.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
@@ -11,14 +11,16 @@ use crate::{
     domain::{
         certificate,
         content::{Content, Inputs},
-        registry::{api_server, region, registry},
+        registry::{api_server, is_docker_hub, region, registry},
         schedule::VERIFICATION_INTERVAL,
-        verification::{Login, MissingAuthorities, Rules, Verification},
+        verification::{Authorities, Login, MissingAuthorities, Rules, Verification},
     },
 };
 
 /// The largest value of `caSecretRef` that is read, in bytes.
-const MAX_AUTHORITIES: usize = 64 << 10;
+const MAX_AUTHORITIES: usize = 16 << 10;
+/// The longest text that tells versions of Secrets, as the schema of the status has it.
+const MAX_VERSION: usize = 63;
 
 fn rules(spec: &RegistryLogin) -> Rules {
     let asked = spec.verification.as_ref();
@@ -36,25 +38,41 @@ fn duration(text: &str) -> Option<Duration> {
     text.parse::<SignedDuration>().ok()?.try_into().ok()
 }
 
-pub(super) fn login(
-    spec: &RegistryLogin,
+/// Authorities that were read, by the name and key of their Secret.
+pub(super) type Read<'a> = BTreeMap<(&'a str, &'a str), Result<Authorities, MissingAuthorities>>;
+
+fn authorities(name: &str, key: &str, inputs: Inputs<'_>) -> Result<Authorities, MissingAuthorities> {
+    let secret = inputs.source(name).map_err(|_| MissingAuthorities)?;
+    let pem = secret.data.get(key).filter(|pem| pem.expose().len() <= MAX_AUTHORITIES);
+    let read = certificate::certificates(pem.ok_or(MissingAuthorities)?.expose());
+    let read = read.map_err(|_| MissingAuthorities)?;
+    Ok(Arc::new(read.into_iter().map(|certificate| certificate.der).collect()))
+}
+
+pub(super) fn login<'a>(
+    spec: &'a RegistryLogin,
     username: Zeroizing<String>,
     password: Zeroizing<String>,
     inputs: Inputs<'_>,
+    read: &mut Read<'a>,
 ) -> Login {
     let registry = registry(spec);
     let asked = spec.verification.as_ref();
     let repository = asked.and_then(|asked| asked.repository.as_deref()).map(|repository| {
         let (name, tag) = repository.split_once(':').unwrap_or((repository, "latest"));
-        let is_official = spec.provider() == Provider::DockerHub && !name.contains('/');
+        let is_official = is_docker_hub(&registry) && !name.contains('/');
         (if is_official { format!("library/{name}") } else { name.to_owned() }, tag.to_owned())
     });
     let authorities = asked.and_then(|asked| asked.ca_secret_ref.as_ref()).map(|reference| {
-        let key = reference.key.as_deref().unwrap_or("ca.crt");
-        let secret = inputs.source(&reference.name).map_err(|_| MissingAuthorities)?;
-        let pem = secret.data.get(key).filter(|pem| pem.expose().len() <= MAX_AUTHORITIES);
-        let read = certificate::certificates(pem.ok_or(MissingAuthorities)?.expose());
-        Ok(read.map_err(|_| MissingAuthorities)?.into_iter().map(|certificate| certificate.der).collect())
+        let place = (reference.name.as_str(), reference.key.as_deref().unwrap_or("ca.crt"));
+        read.entry(place).or_insert_with(|| authorities(place.0, place.1, inputs)).clone()
+    });
+    let secret = spec.secret_ref.as_ref().map(|reference| &reference.name);
+    let asked_by = asked.and_then(|asked| asked.ca_secret_ref.as_ref()).map(|reference| &reference.name);
+    let version = |name: &String| inputs.source(name).ok().and_then(|secret| secret.version.clone());
+    let version = secret.and_then(version).map(|own| match asked_by {
+        Some(name) => format!("{own},{}", version(name).unwrap_or_default()),
+        None => own,
     });
     let scaleway = spec.scaleway.as_ref();
     Login {
@@ -62,11 +80,12 @@ pub(super) fn login(
         server: api_server(&registry),
         key: registry.key,
         provider: format!("{:?}", spec.provider()),
+        version: version.filter(|version| version.len() <= MAX_VERSION),
         username,
         password,
         repository,
         authorities,
-        scaleway: scaleway.and_then(|block| Some((region(block.region), block.namespace.clone()?))),
+        scaleway: scaleway.map(|block| (region(block.region), block.namespace.clone())),
     }
 }
 

@@ -2,7 +2,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::domain::{content::Data, reason::Reason};
+use crate::{
+    api::VerificationMode,
+    domain::{certificate::fixtures::Authority, content::Data, reason::Reason},
+};
 
 fn spec(extra: Value) -> RegistryCredentialSpec {
     let mut full = json!({"provider": "Custom", "server": "reg.example.com", "secretRef": {"name": "src"}});
@@ -243,4 +246,80 @@ fn two_entries_with_one_key_are_told_apart() {
     assert_eq!(spec.provider(), "Custom");
     spec.registries[0].provider = Some(Provider::Quay);
     assert_eq!(spec.provider(), "Several");
+}
+
+#[test]
+fn authorities_are_read_once_for_all_entries_and_are_not_large() {
+    let mut spec = several();
+    for entry in &mut spec.registries {
+        entry.verification =
+            serde_json::from_value(json!({"caSecretRef": {"name": "ca", "key": "root.pem"}})).unwrap();
+    }
+    let of = |pem: &str| {
+        let ca = SourceSecret { name: "ca".to_owned(), ..secret("Opaque", &[("root.pem", pem.as_bytes())]) };
+        let sources = [login("a", "password-a"), login("b", "password-b"), login("c", "password-c"), ca];
+        let logins = spec.logins(inputs(&sources));
+        logins.into_iter().map(|login| login.authorities.unwrap()).collect::<Vec<_>>()
+    };
+    let pem = Authority::root("root").pem;
+    let all: Vec<_> = of(&pem).into_iter().map(Result::unwrap).collect();
+    assert!(all.len() == 3 && all.iter().all(|one| one.len() == 1 && std::sync::Arc::ptr_eq(one, &all[0])));
+    assert!(of(&pem.repeat((16 << 10) / pem.len() + 1)).iter().all(Result::is_err));
+    assert!(of(&pem.repeat((16 << 10) / pem.len())).iter().all(Result::is_ok));
+}
+
+#[test]
+fn what_a_login_was_read_from_is_told_by_the_versions_of_its_secrets() {
+    let mut spec = several();
+    spec.registries[1].verification = serde_json::from_value(json!({"caSecretRef": {"name": "ca"}})).unwrap();
+    spec.registries[2].verification =
+        serde_json::from_value(json!({"caSecretRef": {"name": "none"}})).unwrap();
+    let of =
+        |secret: SourceSecret, version: &str| SourceSecret { version: Some(version.to_owned()), ..secret };
+    let ca = SourceSecret { name: "ca".to_owned(), ..secret("Opaque", &[]) };
+    let long = "9".repeat(64);
+    let sources = [
+        of(login("a", "password-a"), "11"),
+        of(login("b", "password-b"), "12"),
+        of(login("c", "password-c"), "13"),
+        of(ca, "14"),
+    ];
+    let versions = |sources: &[SourceSecret]| {
+        let logins = spec.logins(inputs(sources)).into_iter();
+        logins.map(|login| login.version.unwrap_or_default()).collect::<Vec<_>>()
+    };
+    assert_eq!(versions(&sources), ["11", "12,14", "13,"]);
+    let sources = [of(login("a", "password-a"), &long), login("b", "password-b")];
+    assert_eq!(versions(&sources), ["", ""]);
+}
+
+#[test]
+fn an_official_image_of_docker_hub_has_its_whole_name() {
+    let of = |server: &str, repository: &str| {
+        let spec = spec(json!({"server": server, "verification": {"repository": repository}}));
+        let login = spec.logins(inputs(&[login("src", "password")])).remove(0);
+        login.repository.unwrap()
+    };
+    let whole = |name: &str, tag: &str| (name.to_owned(), tag.to_owned());
+    assert_eq!(of("docker.io", "alpine:3"), whole("library/alpine", "3"));
+    assert_eq!(of("registry-1.docker.io", "alpine"), whole("library/alpine", "latest"));
+    assert_eq!(of("docker.io", "acme/alpine"), whole("acme/alpine", "latest"));
+    assert_eq!(of("r.example.com", "alpine"), whole("alpine", "latest"));
+}
+
+#[test]
+fn a_refusal_is_told_alone_but_for_scaleway() {
+    let rules = |extra: Value| {
+        let login = spec(extra).logins(inputs(&[login("src", "password")])).remove(0);
+        (login.rules.mode, login.rules.interval.as_secs() / 3_600)
+    };
+    let scaleway = |more: Value| {
+        let mut spec = json!({"provider": "Scaleway", "server": null, "scaleway": {"region": "fr-par"}});
+        spec["verification"] = more;
+        rules(spec)
+    };
+    assert_eq!(rules(json!({})), (VerificationMode::Warn, 6));
+    assert_eq!(scaleway(Value::Null), (VerificationMode::Enforce, 6));
+    assert_eq!(scaleway(json!({"interval": "1h"})), (VerificationMode::Enforce, 1));
+    assert_eq!(scaleway(json!({"mode": "Warn"})), (VerificationMode::Warn, 6));
 }

@@ -18,10 +18,7 @@ pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option
     let skipped = |why: &str| Verdict::new(ConditionStatus::Unknown, Reason::Skipped, why);
     match desired.verification.as_ref() {
         // The source gives nothing that could be tried: what was told is about the last value that it gave.
-        None => {
-            let told = condition::find(previous, ConditionType::Verified)?;
-            Some(Verdict::new(ConditionStatus::of(told), Reason::parse(&told.reason)?, told.message.clone()))
-        }
+        None => told(previous, None),
         Some(Verification::Off { by_operator: true }) => {
             Some(skipped("registries are not asked, as Claviger runs with --no-verification"))
         }
@@ -29,6 +26,9 @@ pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option
             Some(skipped("the registry is not asked, as `spec.verification.mode` is Off"))
         }
         Some(Verification::On { probes, held }) => {
+            let mut probes: Vec<&Probe> = probes.iter().collect();
+            // A refusal that holds something back is told first.
+            probes.sort_by_key(|probe| probe.mode != VerificationMode::Enforce);
             let found: Vec<&Outcome> =
                 probes.iter().filter_map(|probe| Some(&probe.found.as_ref()?.outcome)).collect();
             let of = |status: ConditionStatus| {
@@ -45,17 +45,21 @@ pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option
                 Some(Verdict::new(status, first.reason, message))
             };
             let waiting = || {
-                let is_tried = |probe: &&Probe| probe.mode != VerificationMode::Off;
-                let is_waiting = probes.iter().filter(is_tried).any(|probe| probe.found.is_none());
+                let is_waiting = desired.verification.as_ref().is_some_and(Verification::is_unanswered);
+                let asked = "the registry is being asked";
                 is_waiting.then(|| {
-                    Verdict::new(ConditionStatus::Unknown, Reason::Progressing, "the registry is being asked")
+                    let told = told(previous, Some(desired.generation));
+                    told.filter(|told| told.reason != Reason::Skipped)
+                        .unwrap_or_else(|| Verdict::new(ConditionStatus::Unknown, Reason::Progressing, asked))
                 })
             };
             let refused = of(ConditionStatus::False).map(|verdict| {
-                let kept = match (!held.is_empty(), &desired.secret) {
-                    (true, Some(_)) => "; the Secrets keep the last value that was not refused",
-                    (true, None) => "; nothing is distributed yet",
-                    (false, _) => "",
+                let is_held = |probe: &&Probe| probe.is_refused() && held.contains(&probe.key);
+                let kept = match (probes.iter().any(is_held), desired.revision, &desired.secret) {
+                    (false, _, _) => "",
+                    (true, None, None) => "; nothing is distributed yet",
+                    (true, Some(_), None) => "; the Secrets stay as they are",
+                    (true, _, Some(_)) => "; the Secrets keep the last value that was not refused",
                 };
                 Verdict { message: format!("{}{kept}", verdict.message), ..verdict }
             });
@@ -65,6 +69,15 @@ pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option
                 .or_else(|| of(ConditionStatus::True))
         }
     }
+}
+
+/// What was told before; with a `generation`, only of that one. A new value of it has a verdict soon, and until then the last
+/// one stands: else each new token would have the condition flip, and who waits for a recovery would not see it.
+fn told(previous: &[Condition], generation: Option<i64>) -> Option<Verdict> {
+    let told = condition::find(previous, ConditionType::Verified)?;
+    let is_of_it = generation.is_none() || told.observed_generation == generation;
+    let reason = Reason::parse(&told.reason).filter(|_| is_of_it)?;
+    Some(Verdict::new(ConditionStatus::of(told), reason, told.message.clone()))
 }
 
 /// Whether the credential is refused, and is not to be called ready then.

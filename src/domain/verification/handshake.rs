@@ -37,7 +37,7 @@ enum Stage {
     },
     /// Whether the registry takes the login, or a token for it.
     Login(Authorization),
-    Pull(Authorization),
+    Pull(Authorization, Method),
     /// Whether there is the repository at all.
     Tags,
     /// Scaleway's API, after what came of the login.
@@ -77,16 +77,16 @@ impl Handshake {
     pub fn answered(&mut self, answer: Result<Answer, NoAnswer>) -> Step {
         match (mem::replace(&mut self.stage, Stage::Ping), answer) {
             (Stage::Namespace(login), answer) => {
-                let namespace = self.login.scaleway.as_ref().map_or("", |(_, namespace)| namespace);
+                let namespace = self.login.scaleway.as_ref().and_then(|(_, name)| name.as_deref());
                 let outcome = match answer {
                     Ok(answer) => scaleway::outcome(login, &answer, namespace),
                     Err(_) => login,
                 };
                 self.done(outcome)
             }
-            (_, Err(no_answer)) => self.done(no_answer.outcome()),
+            (stage, Err(no_answer)) => self.failed(&stage, no_answer.outcome()),
             (stage, Ok(answer)) => match answer.unavailable() {
-                Some(outcome) => self.done(outcome),
+                Some(outcome) => self.failed(&stage, outcome),
                 None => self.goes_on(stage, &answer),
             },
         }
@@ -97,7 +97,11 @@ impl Handshake {
             Stage::Ping => self.pinged(answer),
             Stage::PublicPull => match answer.status {
                 401 => self.challenged(answer),
-                _ => self.done(not_distinguishable()),
+                200 => self.done(not_distinguishable()),
+                _ => {
+                    let detail = "lets anybody in, but shows nobody `spec.verification.repository`, nor asks for a login for it, so that nothing is known of the login; check the repository";
+                    self.done(Outcome::answered(Reason::NotDistinguishable, detail, answer))
+                }
             },
             Stage::Token { to_pull } => match (answer.status, token(answer.body.expose())) {
                 (200, Some(token)) => {
@@ -108,7 +112,7 @@ impl Handshake {
                     let detail = "sends logins to a server that gives no token";
                     self.done(Outcome::answered(Reason::UnexpectedAnswer, detail, answer))
                 }
-                _ if to_pull && (answer.status == 401 || answer.is_denied()) => self.may_not_pull(answer),
+                _ if to_pull && (answer.status == 401 || self.denies(answer)) => self.may_not_pull(answer),
                 _ => self.refused(answer),
             },
             Stage::Login(authorization) => match (answer.status, &authorization) {
@@ -120,16 +124,19 @@ impl Handshake {
                 }
                 _ => self.refused(answer),
             },
-            Stage::Pull(authorization) => match answer.status {
+            Stage::Pull(authorization, method) => match answer.status {
                 200 => self.pulled(),
-                401 | 403 => self.may_not_pull(answer),
+                401 => self.may_not_pull(answer),
+                // An answer to HEAD has no body, and a bare 403 may be of what stands before the registry.
+                403 if method == Method::Head => self.pull_by(Method::Get, authorization),
+                403 if self.denies(answer) => self.may_not_pull(answer),
                 // The repository may be there, without that tag. Logins that may only pull may not list tags.
                 404 => self.tags(authorization),
                 _ => self.unexpected(answer),
             },
             Stage::Tags => match answer.status {
                 200 => self.pulled(),
-                401 | 403 | 404 => {
+                status if matches!(status, 401 | 404) || self.denies(answer) => {
                     let outcome = Outcome::answered(Reason::RepositoryNotFound, MANIFEST_IS_MISSING, answer);
                     self.done(outcome)
                 }
@@ -167,7 +174,14 @@ impl Handshake {
                         self.realm = Some(realm);
                         self.token(false)
                     }
-                    Err(error) => self.done(Outcome::new(Reason::RealmRejected, error.detail())),
+                    Err(error) => {
+                        let server = Realm::server(&realm);
+                        let named = server.as_ref().map_or_else(String::new, |server| format!(": {server}"));
+                        let detail = format!("{}{named}", error.detail());
+                        let other = server.filter(|server| *server != self.login.server);
+                        let realm = other.map(|server| server.to_string());
+                        self.done(Outcome { realm, ..Outcome::new(Reason::RealmRejected, &detail) })
+                    }
                 }
             }
             None => {
@@ -214,10 +228,14 @@ impl Handshake {
     }
 
     fn pull(&mut self, authorization: Authorization) -> Step {
-        let Some(path) = self.manifest() else { return self.pulled() };
-        self.stage = Stage::Pull(authorization.clone());
         // At Docker Hub, this is not counted as a pull.
-        self.ask(Method::Head, path, authorization)
+        self.pull_by(Method::Head, authorization)
+    }
+
+    fn pull_by(&mut self, method: Method, authorization: Authorization) -> Step {
+        let Some(path) = self.manifest() else { return self.pulled() };
+        self.stage = Stage::Pull(authorization.clone(), method);
+        self.ask(method, path, authorization)
     }
 
     fn tags(&mut self, authorization: Authorization) -> Step {
@@ -232,10 +250,19 @@ impl Handshake {
         self.namespace(Outcome::new(Reason::Authenticated, "accepts the login"))
     }
 
+    /// Whether the registry says that the login is not good for what was asked.
+    fn denies(&self, answer: &Answer) -> bool {
+        // The firewall of Azure's registries speaks as they do: it does not let the address of the operator in.
+        answer.is_denied() && !(answer.status == 403 && is_azure(&self.login.server))
+    }
+
     fn refused(&mut self, answer: &Answer) -> Step {
+        let is_denied = self.denies(answer);
         let (reason, detail) = match answer.status {
-            401 => (Reason::AuthenticationFailed, "does not take this user name and password"),
-            _ if answer.is_denied() => {
+            status if status == 401 || (is_denied && denies_wrong_logins(&self.login.server)) => {
+                (Reason::AuthenticationFailed, "does not take this user name and password")
+            }
+            _ if is_denied => {
                 (Reason::AccessDenied, "refuses the login: it is wrong or has expired, or has no right there")
             }
             _ => return self.unexpected(answer),
@@ -255,7 +282,8 @@ impl Handshake {
 
     /// Asks Scaleway's API, too, which says more than its registry does.
     fn namespace(&mut self, login: Outcome) -> Step {
-        let request = self.login.scaleway.as_ref().map(|(region, name)| scaleway::request(region, name));
+        let asked = self.login.scaleway.as_ref();
+        let request = asked.map(|(region, name)| scaleway::request(region, name.as_deref()));
         match request.filter(|request| self.access.allows(&request.server, request.scheme)) {
             Some(request) => {
                 self.stage = Stage::Namespace(login);
@@ -277,11 +305,40 @@ impl Handshake {
         Step::Ask(Request { scheme, server, reach, method, path, authorization, headers, body })
     }
 
-    fn done(&self, outcome: Outcome) -> Step {
-        let other =
-            self.realm.as_ref().map(|realm| &realm.server).filter(|server| **server != self.login.server);
-        Step::Done(Outcome { realm: other.map(Server::to_string), ..outcome }.at(&self.login.server))
+    /// The token server, where it is another one than the registry.
+    fn token_server(&self) -> Option<&Server> {
+        self.realm.as_ref().map(|realm| &realm.server).filter(|server| **server != self.login.server)
     }
+
+    /// The server that was asked did not answer, or cannot now.
+    fn failed(&self, stage: &Stage, outcome: Outcome) -> Step {
+        match self.token_server().filter(|_| matches!(stage, Stage::Token { .. })) {
+            Some(server) => {
+                let subject = format!("token server {server} of registry {}", self.login.server);
+                Step::Done(self.with_realm(outcome).about(&subject))
+            }
+            None => self.done(outcome),
+        }
+    }
+
+    fn done(&self, outcome: Outcome) -> Step {
+        Step::Done(self.with_realm(outcome).at(&self.login.server))
+    }
+
+    fn with_realm(&self, outcome: Outcome) -> Outcome {
+        let realm = self.token_server().map(Server::to_string).or(outcome.realm);
+        Outcome { realm, ..outcome }
+    }
+}
+
+fn is_azure(server: &Server) -> bool {
+    server.host.rsplit('.').nth(1) == Some("azurecr")
+}
+
+/// Whether a registry answers `DENIED` to a login that is wrong or has expired.
+fn denies_wrong_logins(server: &Server) -> bool {
+    let host = server.host.as_str();
+    matches!(host, "ghcr.io" | "public.ecr.aws") || host.contains(".dkr.ecr") || host.contains(".dkr-ecr")
 }
 
 fn not_distinguishable() -> Outcome {

@@ -13,6 +13,7 @@ use crate::{
 fn login(server: &str) -> Login {
     Login {
         provider: "Custom".to_owned(),
+        version: None,
         key: server.to_owned(),
         rules: Rules { mode: VerificationMode::Warn, interval: Duration::ZERO },
         server: Server::parse(server).unwrap(),
@@ -143,14 +144,30 @@ fn what_says_nothing_of_a_repository_is_no_refusal() {
         let outcome = play(login(), &until_token(answer(status, body)));
         assert_eq!(outcome.reason, Reason::UnexpectedAnswer, "{status}");
     }
-    let manifest = ("bearer HEAD https://r.example.com/v2/team/app/manifests/latest", answer(404, ""));
-    let tags = |status| {
-        let tags = ("bearer GET https://r.example.com/v2/team/app/tags/list?n=1", answer(status, ""));
-        [&until_token(answer(200, TOKEN))[..], &[manifest.clone(), tags]].concat()
+    let head = "bearer HEAD https://r.example.com/v2/team/app/manifests/latest";
+    let after = |status, line, last| {
+        play(
+            login(),
+            &[&until_token(answer(200, TOKEN))[..], &[(head, answer(status, "")), (line, last)]].concat(),
+        )
+        .reason
     };
-    assert_eq!(play(login(), &tags(200)).reason, Reason::Authenticated);
-    assert_eq!(play(login(), &tags(404)).reason, Reason::RepositoryNotFound);
-    assert_eq!(play(login(), &tags(405)).reason, Reason::UnexpectedAnswer);
+    let tags = |last| after(404, "bearer GET https://r.example.com/v2/team/app/tags/list?n=1", last);
+    assert_eq!(tags(answer(200, "")), Reason::Authenticated);
+    for hidden in [answer(404, ""), answer(401, ""), answer(403, DENIED)] {
+        assert_eq!(tags(hidden), Reason::RepositoryNotFound);
+    }
+    for nothing in [answer(405, ""), answer(403, ""), answer(403, "<html>")] {
+        assert_eq!(tags(nothing), Reason::UnexpectedAnswer);
+    }
+    // A 403 without a body may be of anybody on the way: only the registry's own word counts.
+    let get = |last| after(403, "bearer GET https://r.example.com/v2/team/app/manifests/latest", last);
+    assert_eq!(get(answer(403, DENIED)), Reason::AccessDenied);
+    assert_eq!(get(answer(401, "")), Reason::AccessDenied);
+    assert_eq!(get(answer(200, "{}")), Reason::Authenticated);
+    for nothing in [answer(403, ""), answer(403, "<html>"), answer(400, "")] {
+        assert_eq!(get(nothing), Reason::UnexpectedAnswer);
+    }
 }
 
 #[test]
@@ -177,10 +194,59 @@ fn only_what_is_allowed_is_asked() {
     assert_eq!(play_with(login("r.example.com"), access.clone(), &[]).reason, Reason::RegistryNotAllowed);
     let elsewhere =
         [("nobody GET https://quay.io/v2/", challenge(r#"Bearer realm="https://auth.example.com/""#))];
-    assert_eq!(play_with(login("quay.io"), access, &elsewhere).reason, Reason::RealmRejected);
+    let rejected = play_with(login("quay.io"), access, &elsewhere);
+    assert_eq!(
+        (rejected.reason, rejected.realm.as_deref()),
+        (Reason::RealmRejected, Some("auth.example.com"))
+    );
+    assert!(rejected.message.ends_with(": auth.example.com"), "{}", rejected.message);
     let untrusted =
         Login { authorities: Some(Err(super::super::login::MissingAuthorities)), ..login("quay.io") };
     assert_eq!(play(untrusted, &[]).reason, Reason::TLSError);
+}
+
+/// A user in a URL may be a password.
+#[test]
+fn a_realm_that_is_rejected_is_named_by_its_host_alone() {
+    let of = |realm: &str| {
+        let asked = challenge(&format!("Bearer realm=\"{realm}\""));
+        play(login("r.example.com"), &[("nobody GET https://r.example.com/v2/", asked)])
+    };
+    let outcome = of("https://user:s3cret@Auth.example.com:5000/s3cret?s3cret");
+    assert_eq!(outcome.realm.as_deref(), Some("auth.example.com:5000"));
+    assert!(outcome.message.ends_with(": auth.example.com:5000"), "{}", outcome.message);
+    let outcome = of("http://r.example.com/token");
+    assert_eq!((outcome.reason, outcome.realm), (Reason::RealmRejected, None), "it is the registry itself");
+    let outcome = of("https://s3cret evil/");
+    assert!(outcome.realm.is_none() && !outcome.message.contains("s3cret"), "{}", outcome.message);
+}
+
+#[test]
+fn what_is_wrong_with_a_token_server_is_told_of_it() {
+    let of = |answer: Result<Answer, NoAnswer>| {
+        let (mut handshake, _) = Handshake::begin(Arc::new(login("r.example.com")), Arc::default());
+        handshake.answered(Ok(challenge(r#"Bearer realm="https://auth.example.com/token""#)));
+        match handshake.answered(answer) {
+            Step::Done(outcome) => outcome.message,
+            step => panic!("{step:?}"),
+        }
+    };
+    for failed in [Err(NoAnswer::NameNotFound), Err(NoAnswer::UnknownAuthority), Ok(answer(503, ""))] {
+        let message = of(failed);
+        assert!(message.starts_with("token server auth.example.com of registry r.example.com "), "{message}");
+    }
+    assert!(of(Ok(answer(401, ""))).starts_with("registry r.example.com "));
+}
+
+#[test]
+fn an_open_registry_that_hides_a_repository_is_not_called_public() {
+    let exchanges = [
+        ("nobody GET https://r.example.com/v2/", answer(200, "{}")),
+        ("nobody HEAD https://r.example.com/v2/team/app/manifests/latest", answer(404, "")),
+    ];
+    let outcome = play(that_pulls("r.example.com"), &exchanges);
+    assert_eq!(outcome.reason, Reason::NotDistinguishable);
+    assert!(outcome.message.contains("shows nobody `spec.verification.repository`"), "{}", outcome.message);
 }
 
 #[test]

@@ -47,7 +47,8 @@ fn github() {
         ),
     );
     let token = "basic GET https://ghcr.io/token?service=ghcr.io";
-    assert_eq!(reason(login("ghcr.io"), &[ping.clone(), (token, answer(403, DENIED))]), Reason::AccessDenied);
+    let wrong = [ping.clone(), (token, answer(403, DENIED))];
+    assert_eq!(reason(login("ghcr.io"), &wrong), Reason::AuthenticationFailed);
     let again = ("bearer GET https://ghcr.io/v2/", answer(200, "{}"));
     let good = play(login("ghcr.io"), &[ping.clone(), (token, answer(200, TOKEN)), again.clone()]);
     assert_eq!((good.reason, good.realm), (Reason::Authenticated, None));
@@ -123,7 +124,8 @@ fn ecr() {
     assert_eq!(of(answer(200, "")), Reason::Authenticated);
     assert_eq!(of(answer(401, "Not Authorized\n")), Reason::AuthenticationFailed);
     let expired = r#"{"errors":[{"code":"DENIED","message":"Your authorization token has expired. Reauthenticate and try again."}]}"#;
-    assert_eq!(of(answer(403, expired)), Reason::AccessDenied);
+    assert_eq!(of(answer(403, expired)), Reason::AuthenticationFailed);
+    assert_eq!(of(answer(403, "<html>")), Reason::UnexpectedAnswer);
     // A login that may pull, and not list tags, of a repository that is not there.
     let (manifest, tags) = (
         format!("basic HEAD https://{host}/v2/team/app/manifests/latest"),
@@ -148,7 +150,7 @@ fn ecr_public() {
     let token = "basic GET https://public.ecr.aws/token/?service=public.ecr.aws";
     assert_eq!(
         reason(login("public.ecr.aws"), &[ping.clone(), (token, answer(400, DENIED))]),
-        Reason::AccessDenied
+        Reason::AuthenticationFailed
     );
     assert_eq!(
         reason(login("public.ecr.aws"), &[ping, (token, answer(400, "bad request"))]),
@@ -156,7 +158,7 @@ fn ecr_public() {
     );
 }
 
-/// Azure/acr docs/AAD-OAuth.md: the token is `access_token`.
+/// Azure/acr docs/AAD-OAuth.md: the token is `access_token`. Its firewall answers 403 with `DENIED`, wherever one asks.
 #[test]
 fn acr() {
     let ping = (
@@ -167,6 +169,11 @@ fn acr() {
     let again = ("bearer GET https://acme.azurecr.io/v2/", answer(200, "{}"));
     let good = [ping.clone(), (token, answer(200, r#"{"access_token":"abc"}"#)), again];
     assert_eq!(reason(login("acme.azurecr.io"), &good), Reason::Authenticated);
+    let outside = play(login("acme.azurecr.io"), &[ping.clone(), (token, answer(403, DENIED))]);
+    assert_eq!((outside.reason, outside.status()), (Reason::UnexpectedAnswer, ConditionStatus::Unknown));
+    let to_pull = format!("{token}&scope=repository%3Ateam%2Fapp%3Apull");
+    let pull = [&good[..], &[(&*to_pull, answer(403, DENIED))]].concat();
+    assert_eq!(reason(that_pulls("acme.azurecr.io"), &pull), Reason::UnexpectedAnswer);
     assert_eq!(
         reason(login("acme.azurecr.io"), &[ping, (token, answer(401, UNAUTHORIZED))]),
         Reason::AuthenticationFailed
@@ -211,7 +218,11 @@ fn harbor() {
 /// scaleway-sdk-go api/registry/v1; its token endpoint is said to answer a wrong key with a 404.
 #[test]
 fn scaleway() {
-    let scaleway = || Login { scaleway: Some(("fr-par", "web".to_owned())), ..login("rg.fr-par.scw.cloud") };
+    let of = |name: Option<&str>| {
+        let scaleway = Some(("fr-par", name.map(str::to_owned)));
+        Login { scaleway, ..login("rg.fr-par.scw.cloud") }
+    };
+    let scaleway = || of(Some("web"));
     let realm = "https://api.scaleway.com/registry-internal/v1/regions/fr-par/tokens";
     let ping = (
         "nobody GET https://rg.fr-par.scw.cloud/v2/",
@@ -249,4 +260,14 @@ fn scaleway() {
     assert_eq!(wrong(answer(401, r#"{"type":"denied_authentication"}"#)), Reason::AuthenticationFailed);
     assert_eq!(wrong(answer(403, powerless)), Reason::UnexpectedAnswer);
     assert_eq!(reason(scaleway(), &[ping.clone(), (token, answer(401, ""))]), Reason::AuthenticationFailed);
+    // Without a namespace, only whether the key is known.
+    let any = "key GET https://api.scaleway.com/registry/v1/regions/fr-par/namespaces?page_size=1";
+    let wrong = |last| reason(of(None), &[ping.clone(), (token, answer(404, "")), (any, last)]);
+    assert_eq!(wrong(answer(401, r#"{"type":"denied_authentication"}"#)), Reason::AuthenticationFailed);
+    let none = r#"{"namespaces":[],"total_count":0}"#;
+    for other in [answer(200, none), answer(403, powerless), answer(500, "")] {
+        assert_eq!(wrong(other), Reason::UnexpectedAnswer);
+    }
+    let good = [ping.clone(), (token, answer(200, TOKEN)), again.clone(), (any, answer(200, none))];
+    assert_eq!(reason(of(None), &good), Reason::Authenticated);
 }

@@ -1,6 +1,6 @@
 //! One login at one registry.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use zeroize::Zeroizing;
 
@@ -14,6 +14,9 @@ pub(crate) struct Login {
     pub key: String,
     /// Who runs the registry, as in the spec; a metric's label.
     pub provider: String,
+    /// The versions of the Secrets that it was read from; `None` for one that was minted. What is asked does not depend
+    /// on it.
+    pub version: Option<String>,
     pub rules: Rules,
     /// Where the API of the registry is.
     pub server: Server,
@@ -22,9 +25,26 @@ pub(crate) struct Login {
     /// A repository, and its tag, that it must be able to pull.
     pub repository: Option<(String, String)>,
     /// Certificates (DER) by which the registry is trusted besides those of the operator; or that they are missing.
-    pub authorities: Option<Result<Vec<Vec<u8>>, MissingAuthorities>>,
-    /// The region and namespace of Scaleway that must exist.
-    pub scaleway: Option<(&'static str, String)>,
+    pub authorities: Option<Result<Authorities, MissingAuthorities>>,
+    /// The region of Scaleway, and the namespace that must exist there.
+    pub scaleway: Option<(&'static str, Option<String>)>,
+}
+
+/// Certificates (DER), shared by all logins of a credential that name them.
+pub(crate) type Authorities = Arc<Vec<Vec<u8>>>;
+
+/// A login with what tells it from others: worked out once, as authorities may be long.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownLogin {
+    pub login: Arc<Login>,
+    pub id: Fingerprint,
+    pub account: Fingerprint,
+}
+
+impl KnownLogin {
+    pub fn new(login: Login, key: &FingerprintKey) -> Self {
+        Self { id: login.id(key), account: login.account(key), login: Arc::new(login) }
+    }
 }
 
 /// `caSecretRef` leads to no certificate.
@@ -33,15 +53,17 @@ pub(crate) struct MissingAuthorities;
 
 impl Login {
     /// Tells what is asked: equal ones are tried once, whoever they belong to.
-    pub fn id(&self, key: &FingerprintKey) -> Fingerprint {
+    fn id(&self, key: &FingerprintKey) -> Fingerprint {
         let (repository, tag) = self.repository.as_ref().map_or(("", ""), |(name, tag)| (name, tag));
         let authorities = match &self.authorities {
             None => String::new(),
             Some(Err(MissingAuthorities)) => "missing".to_owned(),
             Some(Ok(all)) => encode(&all.concat()).to_string(),
         };
-        let (region, namespace) =
-            self.scaleway.as_ref().map_or(("", ""), |(region, namespace)| (*region, namespace));
+        let (region, namespace) = self
+            .scaleway
+            .as_ref()
+            .map_or(("", ""), |(region, name)| (*region, name.as_deref().unwrap_or("")));
         let extent = [
             ("key", self.key.as_str()),
             ("repository", repository),
@@ -54,7 +76,7 @@ impl Login {
     }
 
     /// Tells who logs in where: of equal ones one is tried at a time.
-    pub fn account(&self, key: &FingerprintKey) -> Fingerprint {
+    fn account(&self, key: &FingerprintKey) -> Fingerprint {
         self.hash(key, &[])
     }
 

@@ -20,7 +20,7 @@ mod state;
 
 pub(crate) use address::Reach;
 pub(crate) use handshake::{Handshake, Step};
-pub(crate) use login::{Login, MissingAuthorities};
+pub(crate) use login::{Authorities, KnownLogin, Login, MissingAuthorities};
 pub(crate) use outcome::{Answer, NoAnswer, Outcome};
 pub(crate) use request::{Authorization, Method, Request};
 pub use server::{RegistryAccess, ServerPatterns};

@@ -6,7 +6,9 @@ use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
 use super::server::Server;
-use crate::domain::{SecretBytes, condition::ConditionStatus, reason::Reason};
+use crate::domain::{
+    SecretBytes, condition::ConditionStatus, reason::Reason, schedule::REGISTRY_LIMITED_PAUSE,
+};
 
 /// What came of trying a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,18 +66,34 @@ impl Outcome {
         }
     }
 
+    /// Whether the registry has said something of it, or has shown that it never will.
+    pub fn is_opinion(&self) -> bool {
+        self.status() != ConditionStatus::Unknown || self.reason == Reason::NotDistinguishable
+    }
+
     /// Whether the registry has definitely refused it.
     pub fn is_refusal(&self) -> bool {
         self.status() == ConditionStatus::False
     }
 
+    /// Whether both say the same. How long the registry wants to be left alone is told nobody.
+    pub fn says(&self, other: &Self) -> bool {
+        let told = |outcome: &Self| Self { retry_after: None, ..outcome.clone() };
+        told(self) == told(other)
+    }
+
     /// With its message as a whole sentence: about which registry it is, and the HTTP status and error code behind it.
     pub fn at(self, registry: &Server) -> Self {
+        self.about(&format!("registry {registry}"))
+    }
+
+    /// The same, about any server.
+    pub fn about(self, subject: &str) -> Self {
         let status = self.http_status.map(|status| format!("HTTP {status}"));
         let code = self.code.map(|code| code.as_str().to_owned());
         let behind: Vec<String> = status.into_iter().chain(code).collect();
         let behind = if behind.is_empty() { String::new() } else { format!(" ({})", behind.join(" ")) };
-        Self { message: format!("registry {registry} {}{behind}", self.message), ..self }
+        Self { message: format!("{subject} {}{behind}", self.message), ..self }
     }
 }
 
@@ -108,6 +126,12 @@ impl Answer {
     pub fn is_denied(&self) -> bool {
         let code = ErrorCode::read(self.body.expose());
         (400..500).contains(&self.status) && matches!(code, Some(ErrorCode::DENIED | ErrorCode::UNAUTHORIZED))
+    }
+
+    /// How long the server is to be left alone, where it asks for that.
+    pub fn pause(&self) -> Option<Duration> {
+        let Outcome { reason, retry_after, .. } = self.unavailable()?;
+        retry_after.or((reason == Reason::RateLimited).then_some(REGISTRY_LIMITED_PAUSE))
     }
 
     /// The outcome of an answer that says nothing of the login: the server has too much to do, or a fault.
@@ -269,6 +293,14 @@ mod tests {
         for outcome in [throttled.unavailable(), answer(500, "").unavailable()] {
             assert_eq!(outcome.unwrap().status(), ConditionStatus::Unknown);
         }
+        let pause = |answer: Answer| answer.pause();
+        assert_eq!(pause(throttled), Some(Duration::from_secs(30)));
+        assert_eq!(pause(answer(429, "")), Some(REGISTRY_LIMITED_PAUSE), "it does not say how long");
+        let dated = Some("Sat, 22 Nov 2026 07:28:00 GMT".to_owned());
+        assert_eq!(pause(Answer { retry_after: dated, ..code }), Some(REGISTRY_LIMITED_PAUSE));
+        let busy = Answer { retry_after: Some("7".to_owned()), ..answer(503, "") };
+        assert_eq!(pause(busy), Some(Duration::from_secs(7)));
+        assert_eq!((pause(answer(503, "")), pause(answer(401, ""))), (None, None));
         assert_eq!(retry_after("Sat, 22 Nov 2026 07:28:00 GMT"), None);
     }
 }

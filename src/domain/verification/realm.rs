@@ -75,6 +75,13 @@ impl RealmError {
 }
 
 impl Realm {
+    /// The server that a realm names, if that is one, whether logins may be sent there or not.
+    pub fn server(realm: &str) -> Option<Server> {
+        let uri: Uri = realm.parse().ok().filter(|_| realm.len() <= MAX_URL)?;
+        let authority = uri.authority()?.as_str();
+        Server::parse(authority.rsplit_once('@').map_or(authority, |(_, server)| server))
+    }
+
     /// Checks where a registry, spoken to by `scheme`, sends logins to.
     pub fn check(
         realm: &str,
@@ -175,6 +182,7 @@ mod tests {
             "https://registry.example.com@evil.example.com/",
         ] {
             assert_eq!(check(realm), Err(RealmError::UserInfo), "{realm}");
+            assert!(!Realm::server(realm).unwrap().to_string().contains(['@', ':']), "{realm}");
         }
         let long = format!("https://auth.example.com/{}", "a".repeat(MAX_URL));
         for realm in [

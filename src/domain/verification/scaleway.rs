@@ -1,4 +1,4 @@
-//! Scaleway's own API: whether the namespace exists, and where it is.
+//! Scaleway's own API: whether the key is known, the namespace exists, and where it is.
 //!
 //! Per scaleway-sdk-go api/registry/v1: `GET /registry/v1/regions/{region}/namespaces?name=` with the secret key as
 //! `X-Auth-Token`.
@@ -15,14 +15,15 @@ use crate::domain::reason::Reason;
 
 const HOST: &str = "api.scaleway.com";
 
-/// Asks for a namespace by its name.
-pub(super) fn request(region: &str, namespace: &str) -> Request {
+/// Asks for a namespace by its name; without one, for any.
+pub(super) fn request(region: &str, namespace: Option<&str>) -> Request {
+    let query = namespace.map_or_else(|| "page_size=1".to_owned(), |name| format!("name={name}"));
     Request {
         scheme: Scheme::Https,
         server: Server { host: HOST.to_owned(), port: None },
         reach: Reach::Public,
         method: Method::Get,
-        path: format!("/registry/v1/regions/{region}/namespaces?name={namespace}"),
+        path: format!("/registry/v1/regions/{region}/namespaces?{query}"),
         authorization: Authorization::AuthToken,
         headers: Vec::new(),
         body: None,
@@ -31,7 +32,7 @@ pub(super) fn request(region: &str, namespace: &str) -> Request {
 
 /// What the answer adds to what came of the login. A key that may pull need not be allowed to ask the API, and an API
 /// that is down says nothing.
-pub(super) fn outcome(login: Outcome, answer: &Answer, name: &str) -> Outcome {
+pub(super) fn outcome(login: Outcome, answer: &Answer, name: Option<&str>) -> Outcome {
     #[derive(Deserialize)]
     struct Namespaces {
         namespaces: Vec<Namespace>,
@@ -53,6 +54,7 @@ pub(super) fn outcome(login: Outcome, answer: &Answer, name: &str) -> Outcome {
         }
         _ => return login,
     }
+    let Some(name) = name else { return login };
     let Ok(read) = serde_json::from_slice::<Namespaces>(answer.body.expose()) else { return login };
     // Should the API ever take the name for a part of one, another namespace must not stand for it.
     match read.namespaces.into_iter().find(|found| found.name == name && found.status != "deleting") {

@@ -36,13 +36,15 @@ pub(crate) struct Probe {
     /// Its key in `auths`.
     pub key: String,
     pub mode: VerificationMode,
+    /// The versions of the Secrets that the value was read from.
+    pub version: Option<String>,
     /// `None` while it was not tried yet, and for one that is not tried at all.
     pub found: Option<Found>,
 }
 
 impl Probe {
     /// Whether the value is refused, and is not to be distributed then.
-    fn is_refused(&self) -> bool {
+    pub fn is_refused(&self) -> bool {
         let is_refusal = |found: &Found| found.outcome.is_refusal();
         self.mode == VerificationMode::Enforce && self.found.as_ref().is_some_and(is_refusal)
     }
@@ -97,6 +99,12 @@ impl Verification {
         probes.iter().any(|probe| probe.is_awaited() && held.contains(&probe.key))
     }
 
+    /// Whether a login has no answer yet.
+    pub fn is_unanswered(&self) -> bool {
+        let Self::On { probes, .. } = self else { return false };
+        probes.iter().any(|probe| probe.mode != VerificationMode::Off && probe.found.is_none())
+    }
+
     /// Whether a value is refused that is not to be distributed then.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::On { probes, .. } if probes.iter().any(Probe::is_refused))
@@ -115,6 +123,7 @@ impl Verification {
         let told = probes.iter().filter_map(|probe| Some((probe, probe.found.as_ref()?)));
         let logins = told.map(|(probe, Found { outcome, at })| LoginStatus {
             key: probe.key.clone(),
+            source_version: probe.version.clone(),
             reason: outcome.reason.as_str().to_owned(),
             message: outcome.message.clone(),
             http_status: outcome.http_status,
@@ -128,24 +137,46 @@ impl Verification {
 }
 
 impl Found {
-    /// What a status tells of a login, if that was about the very value that is distributed as `revision`, and the
-    /// registry had an opinion: then it is not asked again just because the operator has started.
-    pub fn recorded(status: &CredentialStatus, generation: i64, revision: i64, key: &str) -> Option<Self> {
+    /// What is known after one more try. A registry without an opinion takes no refusal back, and one that says nothing
+    /// again is no news.
+    pub fn after(before: Option<Self>, outcome: Outcome, at: Timestamp) -> Self {
+        match before {
+            Some(before)
+                if outcome.status() == ConditionStatus::Unknown
+                    && (before.outcome.is_refusal() || before.outcome.says(&outcome)) =>
+            {
+                before
+            }
+            _ => Self { outcome, at },
+        }
+    }
+
+    /// What a status tells of the login of a key, if that was about this very value: then a start of the operator changes
+    /// nothing. The versions of the Secrets that it was read from tell; of a value without any, such as a minted token,
+    /// `revision`: the one that was told, where the value is what that revision has.
+    pub fn recorded(
+        status: &CredentialStatus,
+        generation: i64,
+        revision: Option<i64>,
+        key: &str,
+        version: Option<&str>,
+    ) -> Option<Self> {
         let verification = status.verification.as_ref()?;
-        if status.observed_generation != Some(generation) || verification.revision != Some(revision) {
+        let login = verification.logins.iter().find(|login| login.key == key)?;
+        let is_same = match (version, &login.source_version) {
+            (Some(now), Some(then)) => now == then,
+            _ => revision.is_some() && verification.revision == revision,
+        };
+        if !is_same || status.observed_generation != Some(generation) {
             return None;
         }
-        let login = verification.logins.iter().find(|login| login.key == key)?;
-        let reason = Reason::parse(&login.reason)?;
         let outcome = Outcome {
             http_status: login.http_status,
             code: login.code.as_deref().and_then(ErrorCode::parse),
             realm: login.realm.clone(),
-            ..Outcome::new(reason, &foreign_text(&login.message, MAX_MESSAGE))
+            ..Outcome::new(Reason::parse(&login.reason)?, &foreign_text(&login.message, MAX_MESSAGE))
         };
-        let is_opinion = outcome.status() != ConditionStatus::Unknown || reason == Reason::NotDistinguishable;
-        let at = login.last_probe_time.as_ref()?.0;
-        is_opinion.then_some(Self { outcome, at })
+        Some(Self { outcome, at: login.last_probe_time.as_ref()?.0 })
     }
 }
 
@@ -158,7 +189,7 @@ mod tests {
     fn of(mode: VerificationMode, key: &str, reason: Option<Reason>) -> Probe {
         let at = Timestamp::UNIX_EPOCH;
         let found = reason.map(|reason| Found { outcome: Outcome::new(reason, "m"), at });
-        Probe { key: key.to_owned(), mode, found }
+        Probe { key: key.to_owned(), mode, version: None, found }
     }
 
     fn probe(reason: Option<Reason>) -> Probe {
@@ -224,22 +255,54 @@ mod tests {
     }
 
     #[test]
+    fn a_registry_without_an_opinion_takes_no_refusal_back() {
+        use Reason::*;
+        let (early, late) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(60).unwrap());
+        let after = |before: Option<Reason>, reason| {
+            let before = before.map(|reason| Found { outcome: Outcome::new(reason, "m"), at: early });
+            let found = Found::after(before, Outcome::new(reason, "m"), late);
+            (found.outcome.reason, found.at == early)
+        };
+        for refusal in [AuthenticationFailed, AccessDenied, RepositoryNotFound, NamespaceNotFound] {
+            for nothing in [RegistryUnreachable, RateLimited, TLSError, UnexpectedAnswer, NotDistinguishable]
+            {
+                assert_eq!(after(Some(refusal), nothing), (refusal, true), "{nothing:?}");
+            }
+            assert_eq!(after(Some(refusal), Authenticated), (Authenticated, false));
+            assert_eq!(after(Some(refusal), AccessDenied), (AccessDenied, false));
+        }
+        assert_eq!(after(Some(Authenticated), RateLimited), (RateLimited, false));
+        assert_eq!(after(None, RateLimited), (RateLimited, false));
+        assert_eq!(after(Some(RateLimited), RegistryUnreachable), (RegistryUnreachable, false));
+        assert_eq!(after(Some(RateLimited), RateLimited), (RateLimited, true), "nothing is to be written");
+    }
+
+    #[test]
     fn what_a_status_says_holds_for_the_same_value_only() {
-        let verification = on(probe(Some(Reason::Authenticated)), false);
         let status = |verification: &Verification| CredentialStatus {
             observed_generation: Some(3),
             verification: verification.status(Some(7)),
             ..CredentialStatus::default()
         };
-        let told = status(&verification);
-        let found = Found::recorded(&told, 3, 7, "quay.io");
-        assert_eq!(found, probe(Some(Reason::Authenticated)).found);
-        assert_eq!(Found::recorded(&told, 4, 7, "quay.io"), None, "the spec changed");
-        assert_eq!(Found::recorded(&told, 3, 8, "quay.io"), None, "the value changed");
-        assert_eq!(Found::recorded(&told, 3, 7, "ghcr.io"), None);
-        let held = on(of(VerificationMode::Enforce, "quay.io", Some(Reason::AuthenticationFailed)), true);
-        assert_eq!(Found::recorded(&status(&held), 3, 7, "quay.io"), None, "it is about another value");
-        let unknown = on(probe(Some(Reason::RegistryUnreachable)), false);
-        assert_eq!(Found::recorded(&status(&unknown), 3, 7, "quay.io"), None, "nobody answered");
+        let reasons =
+            [Reason::Authenticated, Reason::AuthenticationFailed, Reason::RegistryUnreachable].map(Some);
+        for (reason, is_held) in reasons.into_iter().flat_map(|reason| [(reason, true), (reason, false)]) {
+            let of_secret = Probe { version: Some("12,5".to_owned()), ..probe(reason) };
+            let told = status(&on(of_secret.clone(), is_held));
+            let recorded =
+                |generation, key, version| Found::recorded(&told, generation, None, key, Some(version));
+            assert_eq!(recorded(3, "quay.io", "12,5"), of_secret.found, "{reason:?} {is_held}");
+            assert_eq!(recorded(4, "quay.io", "12,5"), None, "the spec changed");
+            assert_eq!(recorded(3, "quay.io", "13,5"), None, "the value changed");
+            assert_eq!(recorded(3, "ghcr.io", "12,5"), None);
+        }
+        // A token that was minted is told by the revision.
+        let minted = probe(Some(Reason::Authenticated));
+        let told = status(&on(minted.clone(), false));
+        let recorded = |revision| Found::recorded(&told, 3, revision, "quay.io", None);
+        assert_eq!(recorded(Some(7)), minted.found);
+        assert_eq!((recorded(Some(8)), recorded(None)), (None, None), "the value changed");
+        let told = status(&on(of(VerificationMode::Enforce, "quay.io", Some(Reason::AccessDenied)), true));
+        assert_eq!(Found::recorded(&told, 3, Some(7), "quay.io", None), None, "it is about another value");
     }
 }

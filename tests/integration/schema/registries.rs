@@ -14,7 +14,8 @@ fn entry(more: Value) -> Value {
 
 #[tokio::test]
 async fn registries_are_one_or_several() -> Result<()> {
-    const EITHER: &[&str] = &["give either `provider` and `secretRef`, or several of them in `registries`"];
+    const EITHER: &[&str] =
+        &["give either `provider` and what belongs to it, or several of them in `registries`"];
     const SINGLE: &[&str] = &["may not be given next to fields of a single registry"];
     let several = |entries: Vec<Value>| json!({"registries": entries});
     let quay = json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "quay"}});
@@ -31,6 +32,7 @@ async fn registries_are_one_or_several() -> Result<()> {
             EITHER,
         ),
         ("a Secret for all", json!({"registries": [entry(json!({}))], "secretRef": {"name": "s"}}), SINGLE),
+        ("a scope for all", json!({"registries": [entry(json!({}))], "keyScope": "Path"}), SINGLE),
         ("a user for all", json!({"registries": [entry(json!({}))], "username": "me"}), SINGLE),
         (
             "one without a provider",
@@ -40,7 +42,7 @@ async fn registries_are_one_or_several() -> Result<()> {
         (
             "one without a Secret",
             several(vec![entry(json!({"secretRef": null}))]),
-            &["spec.registries[0].secretRef", "Required"],
+            &["spec.registries[0].secretRef", "`secretRef` is required"],
         ),
         (
             "one without its server",
@@ -83,6 +85,8 @@ async fn a_verification_has_a_mode_an_interval_and_a_repository() -> Result<()> 
         ("too short", with("interval", json!("59m59s")), INTERVAL),
         ("too long", with("interval", json!("168h1s")), INTERVAL),
         ("in days", with("interval", json!("2d")), INTERVAL),
+        ("in odd order", with("interval", json!("30m1h")), INTERVAL),
+        ("twice", with("interval", json!("1h1h")), INTERVAL),
         ("without a unit", with("interval", json!("3600")), INTERVAL),
         ("negative", with("interval", json!("-2h")), INTERVAL),
         ("a repository", with("repository", json!("team/app")), ACCEPTED),

@@ -297,7 +297,7 @@ async fn each_provider_has_its_own_servers() -> Result<()> {
         ),
         ("nobody", json!({"provider": "Nobody"}), &["spec.provider", "Unsupported value", "\"DockerHub\""]),
         ("lower case", json!({"provider": "quay"}), &["spec.provider", "Unsupported value"]),
-        ("no provider", json!({}), &["give either `provider` and `secretRef`"]),
+        ("no provider", json!({}), &["give either `provider` and what belongs to it"]),
     ];
     registry_credential(json!({"secretRef": {"name": "src"}})).check(&cases).await
 }

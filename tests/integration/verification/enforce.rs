@@ -12,7 +12,7 @@ use crate::{
     support::{
         FaultProxy, Result,
         pki::Authority,
-        registry::{Auth, Registry},
+        registry::{Answer, Auth, FaultyRegistry, Registry},
         stays,
     },
 };
@@ -100,4 +100,62 @@ async fn a_registry_that_is_down_or_slow_holds_nothing_back() -> Result<()> {
     test.wait_condition("reg", "Ready", "False", "AuthenticationFailed").await?;
     test.wait_password(&test.home.name, "reg", BAD).await?;
     Ok(())
+}
+
+/// Whoever has a registry fail after it has refused a value lets that value out neither now nor by a restart.
+#[tokio::test]
+async fn what_was_refused_is_held_until_the_registry_says_something_else() -> Result<()> {
+    let registry = FaultyRegistry::start(None).await?;
+    registry.rule(|request| match &request.authorization {
+        None => Answer::status(401).header("www-authenticate", "Basic realm=\"x\""),
+        Some(_) => Answer::status(401),
+    });
+    let lab = Lab::start().await?;
+    let test = lab.scenario().await?;
+    login(&test, "src", BAD).await?;
+    let operator = lab.operator()?.start().await?;
+    test.credential("reg", spec(&registry.address(), "src", json!({"mode": "Enforce"}))).await?;
+    test.wait_condition("reg", "Ready", "False", "AuthenticationFailed").await?;
+    assert_eq!(operator.terminate(SOON).await?, 0);
+    let told = test.status("reg").await?;
+    let asked = registry.requests().len();
+    registry.rule(|_| Answer::status(503));
+    let _operator = lab.operator()?.start().await?;
+    stays_absent(&test, &test.home.name, "reg").await?;
+    assert_eq!(test.status("reg").await?, told);
+    assert_eq!(registry.requests().len(), asked);
+    Ok(())
+}
+
+/// A copy that is left in a namespace which still uses it has the value that was good once. That does not make it good.
+#[tokio::test]
+async fn an_old_value_that_some_copy_still_has_is_held_like_any_other() -> Result<()> {
+    let registry = Registry::start(Auth::Htpasswd(&[(USER, GOOD)]), None).await?;
+    let test = Scenario::shared().await?;
+    test.policy().await?;
+    let targets = test.targets(2).await?;
+    login(&test, "src", GOOD).await?;
+    let mut spec = spec(registry.address(), "src", json!({"mode": "Enforce"}));
+    spec["target"] = json!({"namespaces": {"names": targets}});
+    test.credential("reg", spec).await?;
+    for namespace in &targets {
+        test.wait_password(namespace, "reg", GOOD).await?;
+    }
+    test.pod(&targets[1], "user", "reg").await?;
+    let narrowed = json!({"spec": {"target": {"namespaces": {"names": [targets[0]]}}}});
+    merge(&test.credentials(), "reg", narrowed).await?;
+    test.wait_ready("reg", 1).await?;
+    registry.set_users(&[(USER, "the-next-password")])?;
+    set_password(&test, "the-next-password").await?;
+    test.wait_password(&targets[0], "reg", "the-next-password").await?;
+    test.wait_condition("reg", "Verified", "True", "Authenticated").await?;
+    set_password(&test, GOOD).await?;
+    test.wait_condition("reg", "Verified", "False", "AuthenticationFailed").await?;
+    stays(Duration::from_secs(2), "the last good value", async || {
+        let login = test.login(&targets[0], "reg").await.map_err(|error| error.to_string())?;
+        let is_kept = login.is_some_and(|(_, password)| password == "the-next-password");
+        if is_kept { Ok(()) } else { Err("another one".to_owned()) }
+    })
+    .await?;
+    test.wait_password(&targets[1], "reg", GOOD).await
 }

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
+use tokio::{net::TcpListener, time::timeout};
 
 use super::{GOOD, assert_untold, login, spec, trust};
 use crate::{
@@ -83,6 +84,58 @@ async fn addresses_inside_of_the_network_are_not_asked() -> Result<()> {
         test.wait_ready(name, 1).await?;
     }
     assert!(inside.requests().is_empty(), "{:?}", inside.requests());
+    Ok(())
+}
+
+/// A registry inside of the network that an administrator has listed, and no list of those that may be asked: its token
+/// server may be inside, too, but not on this machine, whatever it is called by.
+#[tokio::test]
+async fn a_realm_on_this_machine_is_not_connected_to() -> Result<()> {
+    let authority = Authority::new("registry")?;
+    let identity = authority.server(&["localhost"])?;
+    let machine = TcpListener::bind("127.0.0.1:0").await?;
+    let port = machine.local_addr()?.port();
+    let mut registries = Vec::new();
+    for name in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
+        let registry = FaultyRegistry::start(Some(&identity)).await?;
+        registry.rule(move |_| asks(format!("Bearer realm=\"https://{name}:{port}/token\"")));
+        registries.push(registry);
+    }
+    let servers = registries.iter().map(|one| one.address().replace("127.0.0.1", "localhost"));
+    let servers: Vec<String> = servers.collect();
+    let lab = Lab::start().await?;
+    let test = lab.scenario().await?;
+    trust(&test, &authority).await?;
+    login(&test, "src", GOOD).await?;
+    let private = format!("--private-registries={}", servers.join(","));
+    let _operator = lab.operator()?.arg("--allowed-registries=").arg(private).start().await?;
+    for (n, server) in servers.iter().enumerate() {
+        let name = format!("reg-{n}");
+        test.credential(&name, spec(server, "src", json!({"caSecretRef": {"name": "registry-ca"}}))).await?;
+        test.wait_condition(&name, "Verified", "Unknown", "RegistryNotAllowed").await?;
+    }
+    let connected = timeout(Duration::from_millis(100), machine.accept()).await;
+    assert!(connected.is_err(), "{connected:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_counts_for_its_names_and_its_time() -> Result<()> {
+    let authority = Authority::new("registry")?;
+    let test = Scenario::shared().await?;
+    trust(&test, &authority).await?;
+    login(&test, "src", GOOD).await?;
+    for (name, identity, words) in [
+        ("name", authority.server(&["other.example.com"])?, "for another name"),
+        ("expired", authority.expired(&["localhost"])?, "not valid at this time"),
+    ] {
+        let registry = FaultyRegistry::start(Some(&identity)).await?;
+        registry.rule(|_| asks("Basic realm=\"x\""));
+        let server = registry.address().replace("127.0.0.1", "localhost");
+        test.credential(name, spec(&server, "src", json!({"caSecretRef": {"name": "registry-ca"}}))).await?;
+        test.wait_told(name, "Verified", "Unknown", "TLSError", &[words]).await?;
+        assert!(registry.requests().is_empty(), "{name}");
+    }
     Ok(())
 }
 

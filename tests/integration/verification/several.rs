@@ -1,20 +1,23 @@
 //! Several registries in one Secret: each is looked into by itself.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{BAD, GOOD, USER, assert_untold};
 use crate::{
-    checks::merge,
+    checks::{SOON, merge},
+    lab::Lab,
     scenario::Scenario,
     support::{
         Error, Result,
         registry::{Auth, Crane, Registry, docker_config},
-        wait_for,
+        stays, wait_for,
     },
 };
 
-async fn passwords(test: &Scenario) -> Result<Value> {
-    let secret = test.secrets(&test.home.name).get("reg").await?;
+async fn passwords(test: &Scenario, namespace: &str) -> Result<Value> {
+    let secret = test.secrets(namespace).get("reg").await?;
     let file = secret.data.unwrap_or_default().remove(".dockerconfigjson");
     let file: Value = serde_json::from_slice(&file.ok_or_else(|| Error::new("no file"))?.0)?;
     let auths = file["auths"].as_object().cloned().unwrap_or_default();
@@ -22,8 +25,12 @@ async fn passwords(test: &Scenario) -> Result<Value> {
 }
 
 async fn wait_passwords(test: &Scenario, wanted: Value) -> Result<()> {
-    wait_for(std::time::Duration::from_secs(20), "the passwords", async || {
-        let found = passwords(test).await.map_err(|error| error.to_string())?;
+    wait_passwords_in(test, &test.home.name, wanted).await
+}
+
+async fn wait_passwords_in(test: &Scenario, namespace: &str, wanted: Value) -> Result<()> {
+    wait_for(SOON, "the passwords", async || {
+        let found = passwords(test, namespace).await.map_err(|error| error.to_string())?;
         if found == wanted {
             Ok(())
         } else {
@@ -31,6 +38,10 @@ async fn wait_passwords(test: &Scenario, wanted: Value) -> Result<()> {
         }
     })
     .await
+}
+
+fn entry(server: &str, source: &str) -> Value {
+    json!({"provider": "Custom", "server": server, "secretRef": {"name": source}, "verification": {"mode": "Enforce"}})
 }
 
 #[tokio::test]
@@ -43,7 +54,6 @@ async fn a_bad_registry_holds_back_itself_only() -> Result<()> {
     for source in ["one", "other"] {
         test.source(source, json!({"username": USER, "password": GOOD})).await?;
     }
-    let entry = |server: &str, source: &str| json!({"provider": "Custom", "server": server, "secretRef": {"name": source}, "verification": {"mode": "Enforce"}});
     let spec = json!({"registries": [entry(one.address(), "one"), entry(other.address(), "other"), entry("127.0.0.1:1", "third")]});
     test.credential("reg", spec).await?;
     // The Secret of the third is not there yet: the others are not held up by it.
@@ -82,4 +92,40 @@ async fn a_bad_registry_holds_back_itself_only() -> Result<()> {
         Crane::new(file, None)?.pull(&image).await?;
     }
     assert_untold(&test, &[GOOD, BAD, "the-next-password"]).await
+}
+
+/// Whoever edits one copy while the operator is down must not have an entry taken out of all others.
+#[tokio::test]
+async fn an_entry_that_is_held_stays_where_it_is_when_nobody_knows_what_it_was() -> Result<()> {
+    let (one, other) = (
+        Registry::start(Auth::Htpasswd(&[(USER, GOOD)]), None).await?,
+        Registry::start(Auth::Htpasswd(&[(USER, GOOD)]), None).await?,
+    );
+    let lab = Lab::start().await?;
+    let test = lab.scenario().await?;
+    test.policy().await?;
+    let targets = test.targets(2).await?;
+    for source in ["one", "other"] {
+        test.source(source, json!({"username": USER, "password": GOOD})).await?;
+    }
+    let operator = lab.operator()?.start().await?;
+    let entries = [entry(one.address(), "one"), entry(other.address(), "other")];
+    test.credential("reg", json!({"registries": entries, "target": test.selector()})).await?;
+    let both = json!({one.address(): GOOD, other.address(): GOOD});
+    for namespace in &targets {
+        wait_passwords_in(&test, namespace, both.clone()).await?;
+    }
+    test.wait_condition("reg", "Verified", "True", "Authenticated").await?;
+    assert_eq!(operator.terminate(SOON).await?, 0);
+
+    let edited = json!({"stringData": {".dockerconfigjson": "{\"auths\":{}}"}});
+    merge(&test.secrets(&targets[1]), "reg", edited).await?;
+    merge(&test.secrets(&test.home.name), "one", json!({"stringData": {"password": BAD}})).await?;
+    let _operator = lab.operator()?.start().await?;
+    test.wait_condition("reg", "Verified", "False", "AuthenticationFailed").await?;
+    stays(Duration::from_secs(2), "the copy that nobody edited", async || {
+        let found = passwords(&test, &targets[0]).await.map_err(|error| error.to_string())?;
+        if found == both { Ok(()) } else { Err("another one".to_owned()) }
+    })
+    .await
 }

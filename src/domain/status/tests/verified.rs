@@ -3,13 +3,17 @@
 use super::*;
 use crate::{
     api::VerificationMode,
-    domain::verification::{Found, Outcome, Probe, Verification},
+    domain::{
+        event::transitions,
+        verification::{Found, Outcome, Probe, Verification},
+    },
 };
 
 fn on(mode: VerificationMode, reasons: &[Option<Reason>], is_held: bool) -> Option<Verification> {
     let probe = |(n, reason): (usize, &Option<Reason>)| Probe {
         key: format!("r{n}.example.com"),
         mode,
+        version: None,
         found: reason.map(|reason| Found {
             outcome: Outcome::new(reason, &format!("registry r{n} said so")),
             at: time(5),
@@ -66,7 +70,7 @@ fn what_is_enforced_and_refused_waits_for_a_person() {
     );
     // Nothing is in place yet, as the first value was refused.
     let verification = on(VerificationMode::Enforce, &[Some(Reason::AccessDenied)], true);
-    let nothing = DesiredState { verification, ..desired() };
+    let nothing = DesiredState { verification, revision: None, ..desired() };
     let status = first(&nothing, ClusterOutcome { in_progress: true, ..cluster(1, 0, &[]) });
     assert!(reasons(&status).contains(&"Stalled=True/AccessDenied".to_owned()), "{:?}", reasons(&status));
     let verified = status.conditions.iter().find(|condition| condition.type_ == "Verified").unwrap();
@@ -74,10 +78,64 @@ fn what_is_enforced_and_refused_waits_for_a_person() {
 }
 
 #[test]
+fn of_several_the_refusal_that_is_enforced_decides() {
+    let reasons_of = [Some(Reason::AccessDenied), Some(Reason::AuthenticationFailed)];
+    let Some(Verification::On { mut probes, .. }) = on(VerificationMode::Enforce, &reasons_of, false) else {
+        panic!("it is on")
+    };
+    probes[0].mode = VerificationMode::Warn;
+    let of = |held: &[&str]| {
+        let held = held.iter().map(|key| (*key).to_owned()).collect();
+        let verification = Some(Verification::On { probes: probes.clone(), held });
+        let status = first(&DesiredState { verification, ..desired() }, cluster(1, 1, &[]));
+        assert!(reasons(&status).contains(&"Ready=False/AuthenticationFailed".to_owned()));
+        condition(&status, ConditionType::Verified).to_owned()
+    };
+    assert_eq!(of(&[]), "registry r1 said so; registry r0 said so");
+    assert!(of(&["r1.example.com"]).ends_with("; the Secrets stay as they are"));
+    // What is held is another one, which has no answer yet.
+    assert_eq!(of(&["r2.example.com"]), of(&[]));
+}
+
+#[test]
 fn a_value_that_is_being_tried_is_work_in_progress() {
     let tried = told(on(VerificationMode::Enforce, &[None], true));
     assert_eq!(tried[0], "Ready=False/Progressing");
     assert_eq!(tried[1], "Reconciling=True/Progressing");
+}
+
+#[test]
+fn a_verdict_stands_until_a_new_value_has_its_own() {
+    let state = |reason, generation| DesiredState {
+        verification: on(VerificationMode::Warn, &[reason], false),
+        generation,
+        ..desired()
+    };
+    let next = |previous: &CredentialStatus, reason, generation| {
+        let outcomes = outcomes([("local", cluster(1, 1, &[]))]);
+        compute(Some(previous), &state(reason, generation), &outcomes, time(20))
+    };
+    let told = |status: &CredentialStatus| {
+        reasons(status).into_iter().find(|told| told.starts_with("Verified")).unwrap_or_default()
+    };
+    for (reason, verdict) in [
+        (Reason::Authenticated, "Verified=True/Authenticated"),
+        (Reason::AuthenticationFailed, "Verified=False/AuthenticationFailed"),
+    ] {
+        let before = first(&state(Some(reason), 1), cluster(1, 1, &[]));
+        let asked = next(&before, None, 1);
+        assert_eq!(told(&asked), verdict);
+        assert_eq!(
+            told(&next(&before, None, 2)),
+            "Verified=Unknown/Progressing",
+            "it may be another registry"
+        );
+        let answered = next(&asked, Some(Reason::Authenticated), 1);
+        assert_eq!(told(&answered), "Verified=True/Authenticated");
+        let notes = transitions(Some(&asked), &answered);
+        let is_told = notes.iter().any(|note| note.reason == Reason::Authenticated);
+        assert_eq!(is_told, reason == Reason::AuthenticationFailed, "{notes:?}");
+    }
 }
 
 #[test]
