@@ -49,11 +49,11 @@ async fn a_credential_prints_what_an_engineer_on_call_asks() -> Result<()> {
     .await?;
     let short = ["NAME", "PROVIDER", "SERVER", "VERIFIED", "READY", "SYNCED", "CLUSTERS", "IN USE", "AGE"];
     assert_eq!(columns(&seen, false), short);
-    assert_eq!(columns(&seen, true)[9..], ["REASON", "MESSAGE", "REVISION", "SECRET"]);
+    assert_eq!(columns(&seen, true)[9..], ["EXPIRES", "REASON", "MESSAGE", "REVISION", "SECRET"]);
     let cells = seen["rows"][0]["cells"].as_array().cloned().unwrap_or_default();
     assert!(cells[8].as_str().is_some_and(|age| age.ends_with('s')), "age: {}", cells[8]);
-    assert_eq!((&cells[9], &cells[11]), (&json!("AllTargetsSynced"), &json!(1)));
-    assert!(cells[10].as_str().is_some_and(|message| !message.is_empty()), "message: {}", cells[10]);
+    assert_eq!((&cells[10], &cells[12]), (&json!("AllTargetsSynced"), &json!(1)));
+    assert!(cells[11].as_str().is_some_and(|message| !message.is_empty()), "message: {}", cells[11]);
     Ok(())
 }
 
