@@ -30,6 +30,9 @@ use crate::{
 /// What the budget allows.
 const MOST_MEMORY: u64 = 128 << 20;
 
+/// A little more than a whole list may take.
+const LIST_TIME: Duration = Duration::from_secs(320);
+
 /// What a rotation of healthy clusters may take beside any attack.
 const PROMPT: Duration = Duration::from_secs(8);
 
@@ -145,9 +148,10 @@ async fn declare(world: &World, member: &HostileMember) -> Result<()> {
     world.test.apply_cluster("MemberCluster", "hostile", object).await
 }
 
-/// Waits until the member is told not to be ready, and why.
+/// Waits until the member is told not to be ready, and why: as long as a list may take, as a debug build on a busy
+/// machine reads hundreds of thousands of objects for a minute and more.
 async fn wait_told(world: &World, why: &str) -> Result<()> {
-    wait_for(LONG, &format!("the member to be told: {why}"), async || {
+    wait_for(LIST_TIME, &format!("the member to be told: {why}"), async || {
         let object = world.members().get("hostile").await.map_err(|error| error.to_string())?;
         let conditions = object.status.map(|status| status.conditions).unwrap_or_default();
         let is_told = |c: &&_| {
