@@ -112,7 +112,7 @@ async fn alerts_look_for_what_the_operator_tells() -> Result<()> {
             }
         }
     }
-    assert_eq!(looked, 6);
+    assert_eq!(looked, 7);
     // Their labels too.
     for labels in [r#"condition="Ready",status="true""#, r#"condition="Verified",status="false""#] {
         assert!(told.contains(labels), "{labels}: {told}");

@@ -3,14 +3,15 @@
 use serde_json::{Value, json};
 
 use super::{
-    ACR_HOST, ECR_HOST, World, account_token, acr, acr_by_secret, consent, ecr, expiration, google,
+    ACR_HOST, ECR_HOST, World, account_token, acr, acr_by_secret, auths, consent, ecr, expiration, google,
     google_by_account, off, quay,
 };
 use crate::{
     checks::{delete, wait_no_credential},
     support::{
-        Result,
+        Result, apply_yaml,
         cloud::{APP, CLIENT, DO_REGISTRY, EXTERNAL_ID, GOOGLE_ACCOUNT, INSTALLATION, Service, TENANT, role},
+        wait_for,
         workdir::Workdir,
     },
 };
@@ -217,5 +218,31 @@ async fn one_secret_has_the_tokens_of_several_vendors() -> Result<()> {
     assert_eq!(password("https://index.docker.io/v1/").as_deref(), Some("a-static-password"));
     assert_eq!(auths.len(), 3);
     world.assert_by_the_book();
+    Ok(())
+}
+
+/// In place of an account that is not there, the role is that of the tests.
+#[tokio::test]
+async fn the_example_of_minted_tokens_gets_its_tokens() -> Result<()> {
+    let world = World::with_aws().await?;
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/minted-tokens.yaml");
+    let example = std::fs::read_to_string(path)?.replace("role/ecr-pull", "role/puller");
+    apply_yaml(&world.test.client, &example).await?;
+    world.cloud.let_in("build", "ecr-puller");
+    let home = &world.test.home.name;
+    world.account("operator", json!({})).await?;
+    let files = Workdir::new("claviger-identity-")?;
+    let token = account_token(&world.test.client, home, "operator", "sts.amazonaws.com").await?;
+    let file = files.write("token", token)?;
+    let irsa = world.operator()?.env("AWS_ROLE_ARN", role("puller"));
+    let _operator = irsa.env("AWS_WEB_IDENTITY_TOKEN_FILE", file.display().to_string()).start().await?;
+    for namespace in ["build", "platform"] {
+        wait_for(super::SOON, &format!("a token in {namespace}"), async || {
+            let auths = auths(&world.test, namespace, "ecr").await.map_err(|error| error.to_string())?;
+            let minted = matches!(&auths[..], [(key, user, token)] if key == ECR_HOST && user == "AWS" && !token.is_empty());
+            if minted { Ok(()) } else { Err(world.told()) }
+        })
+        .await?;
+    }
     Ok(())
 }

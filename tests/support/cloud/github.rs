@@ -50,7 +50,7 @@ pub fn installation_token(shared: &Shared, request: &Request) -> Result<Answer, 
         return Err(refuse(401, "", "'Expiration time' claim ('exp') is too far in the future"));
     }
     // A client id, or the number of the App, also as a text.
-    if claims["iss"] != APP && claims["iss"] != APP.to_string() {
+    if claims["iss"] != APP && claims["iss"].as_str() != Some(APP.to_string().as_str()) {
         return Err(refuse(401, "", "Integration not found"));
     }
     let accept = request.header("accept").unwrap_or("application/vnd.github+json");
