@@ -30,7 +30,7 @@ impl Connection {
         Ok(found.map(|account| account.metadata.annotations.unwrap_or_default()))
     }
 
-    /// A token of a ServiceAccount, for one audience, which is never the API server.
+    /// A token of a ServiceAccount, for one audience: a cloud, or the registry that it is shown to.
     ///
     /// # Errors
     /// What the API server answered.

@@ -51,6 +51,8 @@ pub(crate) struct Minting {
     metrics: Arc<Metrics>,
     /// It is fair: who waits longest comes next.
     places: Semaphore,
+    /// What time it is.
+    clock: fn() -> Timestamp,
 }
 
 #[derive(Default)]
@@ -67,6 +69,7 @@ struct Entry {
     key: MintKey,
     namespace: Arc<str>,
     readers: HashMap<OwnerId, Reader>,
+    /// The last one that this process has minted.
     token: Option<Arc<Token>>,
     error: Option<MintError>,
     /// How often in a row it failed.
@@ -81,13 +84,21 @@ struct Entry {
 struct Reader {
     /// Whether consent lets it be minted for them.
     is_permitted: bool,
-    /// The last token that they were given. Without consent there is no other one for them, even if others have it.
+    /// The last token that they were given, or that was read back from their copies, which is nobody else's: whoever may
+    /// edit a copy would have it in all copies of others. Without consent there is no other one for them.
     last: Option<Arc<Token>>,
 }
 
 impl Entry {
     fn is_permitted(&self) -> bool {
         self.readers.values().any(|reader| reader.is_permitted)
+    }
+
+    /// How long all tokens that there are are still good.
+    fn left(&self, now: Timestamp) -> Option<Duration> {
+        let permitted = self.readers.values().filter(|reader| reader.is_permitted);
+        let lefts = permitted.filter_map(|reader| Some(reader.last.as_ref()?.left(now)));
+        lefts.filter(|left| !left.is_zero()).min()
     }
 }
 
@@ -99,13 +110,13 @@ struct Due {
 }
 
 impl Due {
-    fn after(wait: Duration) -> Self {
-        Self { at: Instant::now() + wait, wall: Timestamp::now() + wait }
+    fn after(wait: Duration, now: Timestamp) -> Self {
+        Self { at: Instant::now() + wait, wall: now + wait }
     }
 
     /// How long it still takes.
-    fn left(self) -> Duration {
-        let wall = Duration::try_from(self.wall.duration_since(Timestamp::now())).unwrap_or_default();
+    fn left(self, now: Timestamp) -> Duration {
+        let wall = Duration::try_from(self.wall.duration_since(now)).unwrap_or_default();
         self.at.saturating_duration_since(Instant::now()).min(wall)
     }
 }
@@ -113,7 +124,7 @@ impl Due {
 impl Minting {
     pub fn new(queues: Arc<Queues>, fingerprints: Arc<FingerprintKey>, metrics: Arc<Metrics>) -> Self {
         let places = Semaphore::new(MINTS);
-        Self { state: Lock::default(), queues, fingerprints, metrics, places }
+        Self { state: Lock::default(), queues, fingerprints, metrics, places, clock: Timestamp::now }
     }
 
     /// How often the tokens of a credential have changed.
@@ -121,10 +132,11 @@ impl Minting {
         self.state.read().changes.get(owner).copied().unwrap_or_default()
     }
 
-    /// Whether nothing is known of a token yet.
+    /// Whether a credential has not wanted such a token yet.
     pub fn is_new(&self, id: &CredentialId, grant: &Grant) -> bool {
         let grant = grant.id(&self.fingerprints, &id.namespace);
-        !self.state.read().entries.contains_key(&grant)
+        let state = self.state.read();
+        !state.entries.get(&grant).is_some_and(|entry| entry.readers.contains_key(&id.owner()))
     }
 
     /// Has the tokens minted that a credential wants, and none of those any more that it wanted before. Returns what is
@@ -141,6 +153,7 @@ impl Minting {
             .map(|(key, wanted)| (key, wanted.grant.id(&self.fingerprints, &id.namespace), wanted))
             .collect();
         let ids: Vec<Fingerprint> = wanted.iter().map(|(_, id, _)| *id).collect();
+        let now = (self.clock)();
         let mut state = self.state.write();
         state.leave(&owner, &ids);
         let mut minted = BTreeMap::new();
@@ -155,43 +168,50 @@ impl Minting {
                     token: None,
                     error: None,
                     in_a_row: 0,
-                    due: Due::after(Duration::ZERO),
+                    due: Due::after(Duration::ZERO, now),
                     tried: None,
                 }
             });
-            let was_permitted = entry.is_permitted();
+            let is_waited_for = entry.is_permitted();
+            let is_new = !entry.readers.contains_key(&owner);
             let reader = entry.readers.entry(owner).or_default();
-            reader.is_permitted = permitted.unwrap_or(reader.is_permitted);
+            // While policies cannot be read, what was minted shows that there was consent.
+            let before = reader.is_permitted || (is_new && recorded.is_some());
+            let begins = permitted.unwrap_or(before) && !reader.is_permitted;
+            reader.is_permitted = permitted.unwrap_or(before);
             let is_permitted = reader.is_permitted;
             let is_renewed = recorded.as_ref().is_none_or(|(_, is_renewed)| *is_renewed);
-            if let Some((token, _)) = recorded.filter(|_| reader.last.is_none()) {
+            if let Some((token, _)) = recorded.filter(|_| is_new) {
                 reader.last = Some(Arc::new(token));
             }
-            let mut is_due_anew = is_permitted && !was_permitted;
-            if is_permitted && entry.token.is_none() {
-                entry.token = reader.last.clone().filter(|token| !token.left(Timestamp::now()).is_zero());
-                if let Some(token) = &entry.token {
-                    let left = token.left(Timestamp::now());
-                    let wait = if is_renewed { next_mint(left, rand::random()) } else { Duration::ZERO };
-                    entry.due = Due::after(wait);
-                    is_due_anew = true;
-                }
-            }
-            if is_permitted {
+            if is_permitted && entry.token.is_some() {
                 reader.last = entry.token.clone();
             }
             let last = reader.last.clone();
+            let mut is_due_anew = begins && !is_waited_for;
+            if begins && entry.token.is_none() && entry.tried.is_none() {
+                let left = last.as_ref().map(|token| token.left(now)).filter(|left| !left.is_zero());
+                let wait = left
+                    .filter(|_| is_renewed)
+                    .map_or(Duration::ZERO, |left| next_mint(left, rand::random()));
+                if !is_waited_for || wait < entry.due.left(now) {
+                    entry.due = Due::after(wait, now);
+                    is_due_anew = true;
+                }
+            }
             // One that others have too is not theirs to change.
-            let is_own = entry.readers.len() == 1 || entry.token.is_none() || entry.error.is_some();
-            if anew && is_own {
+            let others_have =
+                entry.readers.iter().any(|(other, reader)| *other != owner && reader.last.is_some());
+            if anew && is_permitted && (!others_have || entry.error.is_some()) {
                 let pause = entry.tried.map_or(Duration::ZERO, |at| MINT_PAUSE.saturating_sub(at.elapsed()));
-                if pause < entry.due.left() {
-                    entry.due = Due::after(pause);
+                if pause < entry.due.left(now) {
+                    entry.due = Due::after(pause, now);
                     is_due_anew = true;
                 }
             }
             if is_due_anew && entry.is_permitted() {
-                self.queues.mint.add_after(entry.key.clone(), (), entry.due.left());
+                let wait = entry.due.left(now).min(MINT_LOOK);
+                self.queues.mint.add_after(entry.key.clone(), (), wait);
             }
             let error = if is_permitted { entry.error.clone() } else { Some(MintError::not_permitted()) };
             minted.insert(key, Minted { token: last, error });
@@ -228,6 +248,7 @@ impl Minting {
         let minted = clouds.mint(grant.clone(), &namespace).await;
         let outcome = minted.as_ref().map_or_else(|error| error.reason, |_| Reason::Refreshed);
         self.metrics.minted(grant.provider(), outcome.as_str());
+        let now = (self.clock)();
         let mut state = self.state.write();
         let Some(entry) = state.entries.get_mut(&key.grant).filter(|entry| Arc::ptr_eq(&entry.grant, &grant))
         else {
@@ -246,14 +267,12 @@ impl Minting {
             }
             Err(error) => {
                 entry.in_a_row = entry.in_a_row.saturating_add(1);
-                let left = entry.token.as_ref().map(|token| token.left(Timestamp::now()));
-                let left = left.filter(|left| !left.is_zero());
-                let wait = retry_mint(&error, entry.in_a_row, left, rand::random());
+                let wait = retry_mint(&error, entry.in_a_row, entry.left(now), rand::random());
                 entry.error = Some(error);
                 wait
             }
         };
-        entry.due = Due::after(wait);
+        entry.due = Due::after(wait, now);
         let readers: Vec<OwnerId> = entry.readers.keys().copied().collect();
         for reader in &readers {
             *state.changes.entry(*reader).or_default() += 1;
@@ -267,7 +286,7 @@ impl Minting {
         let state = self.state.read();
         let entry = state.entries.get(&key.grant).filter(|entry| entry.key == *key && entry.is_permitted());
         let entry = entry.ok_or(Next::Done)?;
-        let left = entry.due.left();
+        let left = entry.due.left((self.clock)());
         if left.is_zero() {
             Ok((entry.grant.clone(), entry.namespace.clone()))
         } else {

@@ -1,4 +1,5 @@
 use std::{
+    cell::Cell,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
@@ -11,6 +12,11 @@ use crate::{
 };
 
 const LIFE: Duration = Duration::from_secs(3_600);
+
+thread_local! {
+    /// How far the clock of the machine has jumped, in the test of this thread.
+    static JUMP: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
 
 /// A cloud on the clock of the test.
 struct Fake {
@@ -54,7 +60,9 @@ impl World {
         let queues = Arc::new(Queues::default());
         let prints = Arc::new(FingerprintKey::new([1; 32]));
         let metrics = Arc::new(Metrics::new(Freshness::default()));
-        let minting = Arc::new(Minting::new(queues.clone(), prints, metrics));
+        let mut minting = Minting::new(queues.clone(), prints, metrics);
+        minting.clock = || Timestamp::now() + JUMP.get();
+        let minting = Arc::new(minting);
         let (asked, is_down, at_once) = Default::default();
         let (began, epoch) = (Instant::now(), Timestamp::now());
         let fake = Arc::new(Fake { began, epoch, asked, is_down, at_once });
@@ -231,4 +239,66 @@ async fn who_has_no_consent_is_given_no_token_that_others_have() {
     assert_eq!(minted.token.unwrap().password.text(), "earlier");
     let ours = world.sync_with("ours", own(), Some(true), None, false).token.unwrap();
     assert_eq!((ours.password.text(), world.asked()), ("token-0", 1));
+}
+
+/// A machine that was asleep: the timers stood still, and the clock went on.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_is_noticed_before_the_token_ends() {
+    let world = World::start();
+    let token = || Token { expires: world.fake.now() + 12 * LIFE, life: 12 * LIFE, ..earlier(&world) };
+    world.sync_with("reg", grant("s"), Some(true), Some((token(), true)), false);
+    tokio::time::sleep(LIFE).await;
+    assert_eq!(world.asked(), 0);
+    JUMP.set(10 * LIFE);
+    tokio::time::sleep(MINT_LOOK + Duration::from_secs(10)).await;
+    assert_eq!(world.asked(), 1);
+}
+
+/// Attack: whoever may edit the only copy of one credential would have his login in all copies of another.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_read_back_from_a_copy_is_given_to_nobody_else() {
+    let world = World::start();
+    let own = || Grant { identity: Identity::Operator(Cloud::Aws), ..grant("") };
+    let forged = Token { password: "forged".into(), ..earlier(&world) };
+    let given = |minted: Minted| minted.token.map(|token| token.password.text().to_owned());
+    let sync = |name, recorded| given(world.sync_with(name, own(), Some(true), recorded, false));
+    assert_eq!(sync("small", Some((forged, true))).as_deref(), Some("forged"));
+    assert!(world.minting.is_new(&id("large"), &own()), "its own copies are asked");
+    assert_eq!(sync("large", Some((earlier(&world), true))).as_deref(), Some("earlier"));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!((world.asked(), sync("large", None).as_deref()), (0, Some("earlier")));
+    // Who comes without one has a new one minted, and all have that then.
+    assert_eq!(sync("new", None), None);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    for name in ["small", "large", "new"] {
+        assert_eq!(sync(name, None).as_deref(), Some("token-0"), "{name}");
+    }
+    assert_eq!(world.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_policies_cannot_be_read_after_a_start_what_was_minted_is_renewed() {
+    let world = World::start();
+    let own = || Grant { identity: Identity::Operator(Cloud::Aws), ..grant("") };
+    let minted = world.sync_with("reg", own(), None, Some((earlier(&world), true)), false);
+    assert!(minted.error.is_none(), "{minted:?}");
+    assert!(world.sync_with("new", own(), None, None, false).error.is_some(), "nobody has allowed it");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.asked(), 1);
+    assert!(world.sync_with("new", own(), None, None, true).token.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_no_consent_has_nothing_minted_anew() {
+    let world = World::start();
+    let own = || Grant { identity: Identity::Operator(Cloud::Aws), ..grant("") };
+    world.fake.is_down.store(true, Ordering::SeqCst);
+    world.sync_with("ours", own(), Some(true), None, false);
+    tokio::time::sleep(LIFE).await;
+    let asked = world.asked();
+    for _ in 0..20 {
+        world.sync_with("theirs", own(), Some(false), None, true);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    assert!(world.asked() <= asked + 1, "{} of {asked}", world.asked());
 }

@@ -27,7 +27,7 @@ impl Minter {
 
     /// Mints one token.
     pub async fn mint(&self, grant: Arc<Grant>, proof: Proof) -> Result<Token, MintError> {
-        let Outbound { access, http, mints, .. } = &*self.0;
+        let Outbound { access, http, pace } = &*self.0;
         let (mut exchange, mut step) =
             Exchange::begin(grant, proof, access.clone(), Arc::new(SystemRandom::new()), Timestamp::now());
         let mut session = http.session(None);
@@ -36,11 +36,8 @@ impl Minter {
                 Step::Done(minted) => return minted,
                 Step::Ask(request) => request,
             };
-            let answer = match mints.turn(&request).await {
-                Ok(()) => session.ask(&request).await,
-                Err(why) => Err(why),
-            };
-            step = exchange.answered(answer, Timestamp::now());
+            pace.turn(&request).await;
+            step = exchange.answered(session.ask(&request).await, Timestamp::now());
         }
         Err(MintError::new(Reason::Internal, "more requests than any token takes"))
     }

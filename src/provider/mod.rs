@@ -28,15 +28,11 @@ pub(crate) struct Outbound {
     access: Arc<RegistryAccess>,
     http: Http,
     pace: Pace,
-    /// Of minting alone: a cloud that has enough of one tenant has not of the others, and each identity has a pause of its
-    /// own.
-    mints: Pace,
 }
 
 impl Outbound {
     pub fn new(access: RegistryAccess, roots: Roots) -> Self {
-        let (pace, mints) = Default::default();
-        Self { access: Arc::new(access), http: Http::new(roots), pace, mints }
+        Self { access: Arc::new(access), http: Http::new(roots), pace: Pace::default() }
     }
 }
 
@@ -50,7 +46,7 @@ impl Verifier {
 
     /// Tries one login.
     pub async fn verify(&self, login: Arc<Login>) -> Outcome {
-        let Outbound { access, http, pace, .. } = &*self.0;
+        let Outbound { access, http, pace } = &*self.0;
         let end = Instant::now() + VERIFICATION_TIME;
         let (mut handshake, mut step) = Handshake::begin(login.clone(), access.clone());
         let mut session = http.session(Some(login));

@@ -40,6 +40,14 @@ struct Paced {
 }
 
 impl Paced {
+    /// When the next request may be sent, which counts from now on.
+    fn take_turn(&mut self) -> Instant {
+        let now = Instant::now();
+        let due = self.due.max(now);
+        self.due = due + DISTANCE;
+        due.checked_sub(DISTANCE * (REGISTRY_REQUESTS_AT_ONCE - 1)).unwrap_or(now)
+    }
+
     /// Until when something is to be known of it.
     fn matters_until(&self) -> Instant {
         self.paused.map_or(self.due, |(until, _)| until.max(self.due))
@@ -63,12 +71,14 @@ impl Pace {
         answer
     }
 
-    /// Waits for the turn of a request; or tells why the server is left alone.
-    pub async fn turn(&self, request: &Request) -> Result<(), NoAnswer> {
-        self.turn_of(request, None).await
+    /// Waits for the turn of a request that is about an identity with pauses of its own: a cloud that has enough of one
+    /// tenant has not of the others.
+    pub async fn turn(&self, request: &Request) {
+        let at = paced(&mut self.0.write(), key(request, None), Instant::now()).take_turn();
+        tokio::time::sleep_until(at).await;
     }
 
-    /// The same, of one to a server that a registry may have named.
+    /// Waits for the turn of a request; or tells why the server, which a registry may have named, is left alone.
     async fn turn_of(&self, request: &Request, sender: Option<&Server>) -> Result<(), NoAnswer> {
         let now = Instant::now();
         let at = {
@@ -83,10 +93,7 @@ impl Pace {
                     why => why,
                 });
             }
-            let due = server.due.max(now);
-            server.due = due + DISTANCE;
-            let ahead = DISTANCE * (REGISTRY_REQUESTS_AT_ONCE - 1);
-            due.checked_sub(ahead).unwrap_or(now)
+            server.take_turn()
         };
         tokio::time::sleep_until(at).await;
         Ok(())
@@ -156,11 +163,11 @@ mod tests {
         let began = Instant::now();
         let (one, other) = (request("a.example.com"), request("b.example.com"));
         let turns = (0..100).map(|_| async {
-            pace.turn(&one).await.unwrap();
+            pace.turn_of(&one, None).await.unwrap();
             began.elapsed()
         });
         let (mut times, elsewhere) = tokio::join!(join_all(turns), async {
-            pace.turn(&other).await.unwrap();
+            pace.turn_of(&other, None).await.unwrap();
             began.elapsed()
         });
         times.sort();
@@ -172,13 +179,18 @@ mod tests {
         assert!(times[5] < Duration::from_millis(1), "a handshake does not wait: {times:?}");
         assert!(times[99] < Duration::from_secs(9), "{times:?}");
         assert!(elsewhere < Duration::from_millis(1), "another server is not concerned");
+        // Those that mint tokens have their part of the same twenty, and pauses of their own.
+        pace.pause(&one, None, NoAnswer::Throttled(Duration::from_secs(60)));
+        let began = Instant::now();
+        join_all((0..100).map(|_| pace.turn(&one))).await;
+        assert!(began.elapsed() >= Duration::from_secs(5), "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_asks_for_a_pause_is_left_alone() {
         let pace = Pace::default();
         let one = request("a.example.com");
-        pace.turn(&one).await.unwrap();
+        pace.turn_of(&one, None).await.unwrap();
         pace.pause(&one, None, NoAnswer::Throttled(Duration::from_secs(30)));
         // One that does not answer in time makes a longer pause no shorter.
         pace.pause(&one, None, NoAnswer::TimedOut);
@@ -186,25 +198,25 @@ mod tests {
             Err(NoAnswer::Throttled(left)) => left,
             answer => panic!("{answer:?}"),
         };
-        assert!(left(pace.turn(&one).await) > Duration::from_secs(29));
-        pace.turn(&request("b.example.com")).await.unwrap();
+        assert!(left(pace.turn_of(&one, None).await) > Duration::from_secs(29));
+        pace.turn_of(&request("b.example.com"), None).await.unwrap();
         tokio::time::advance(Duration::from_secs(31)).await;
-        pace.turn(&one).await.unwrap();
+        pace.turn_of(&one, None).await.unwrap();
         pace.pause(&one, None, NoAnswer::Throttled(Duration::MAX));
-        assert!(left(pace.turn(&one).await) <= MAX_RETRY_AFTER);
+        assert!(left(pace.turn_of(&one, None).await) <= MAX_RETRY_AFTER);
     }
 
     #[tokio::test(start_paused = true)]
     async fn for_one_that_does_not_answer_nobody_else_waits() {
         let pace = Pace::default();
         let one = request("a.example.com");
-        pace.turn(&one).await.unwrap();
+        pace.turn_of(&one, None).await.unwrap();
         pace.pause(&one, None, NoAnswer::Broken);
-        pace.turn(&one).await.unwrap();
+        pace.turn_of(&one, None).await.unwrap();
         pace.pause(&one, None, NoAnswer::TimedOut);
-        assert_eq!(pace.turn(&one).await, Err(NoAnswer::TimedOut));
+        assert_eq!(pace.turn_of(&one, None).await, Err(NoAnswer::TimedOut));
         tokio::time::advance(REGISTRY_SILENT_PAUSE).await;
-        pace.turn(&one).await.unwrap();
+        pace.turn_of(&one, None).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -232,7 +244,7 @@ mod tests {
         // Nothing is connected to: such an address is not asked.
         let one = request("127.0.0.1:1");
         let mut session = http.session(None);
-        pace.turn(&one).await.unwrap();
+        pace.turn_of(&one, None).await.unwrap();
         for why in [NoAnswer::TimedOut, NoAnswer::Throttled(REGISTRY_SILENT_PAUSE)] {
             pace.pause(&one, None, why);
             for _ in 1..REGISTRY_SILENT_PAUSE.as_secs() {
@@ -251,7 +263,7 @@ mod tests {
         let pace = Pace::default();
         for n in 0..3 * MAX_PACED {
             let one = request(&format!("h{n}.example.com"));
-            pace.turn(&one).await.unwrap();
+            pace.turn_of(&one, None).await.unwrap();
             pace.pause(&one, None, NoAnswer::Throttled(Duration::from_secs(3_600)));
             tokio::time::advance(Duration::from_millis(1)).await;
         }

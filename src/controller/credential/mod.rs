@@ -30,7 +30,7 @@ use crate::{
         desired::{DesiredState, SourceState, accepted},
         fingerprint::Fingerprint,
         hashes::Hashes,
-        identity::{CredentialId, OwnerId},
+        identity::OwnerId,
         ownership::Metadata,
         read_back,
         rendered::RenderedSecret,
@@ -138,7 +138,7 @@ impl CredentialLoop {
         let id = &declared.id;
         let members = context.clusters.all();
         let (clusters, policies_readable) = self.targets(declared, spec, &members);
-        let copies = copies(&members, id);
+        let copies = secrets::copies(&members, id);
         let permitted = is_permitted_anywhere(&members, &clusters);
         let anew = self.resolve_source(declared, spec, memory, permitted, &copies, now).await;
         let mut verification = self.verify(declared, spec, memory, &copies, anew);
@@ -184,7 +184,8 @@ impl CredentialLoop {
         };
         let unreadable = matches!(&source, SourceState::Failed(error) if error.is_unreadable());
         let tokens = memory.candidate.as_ref().map(|candidate| candidate.tokens.clone());
-        let distributed = content.as_ref().map(|content| content.tokens.clone());
+        let distributed = content.as_ref().map(|content| content.tokens.clone()).unwrap_or_default();
+        let end = distributed.values().map(|token| token.expiration_time.0).filter(|end| *end > now).min();
         memory.last_good = content;
         let validity = validity(declared, memory);
         let named = target.clusters.iter().flat_map(|clusters| &clusters.names);
@@ -196,7 +197,7 @@ impl CredentialLoop {
             verification,
             validity,
             tokens: tokens.unwrap_or_default(),
-            distributed: distributed.unwrap_or_default(),
+            distributed,
             clusters,
             policies_readable,
             unknown_clusters: unknown.map(|name| canonical(name).into()).collect(),
@@ -213,7 +214,7 @@ impl CredentialLoop {
         }
         let until = memory.candidate.as_ref().and_then(|candidate| candidate.until);
         let changes = validity.and_then(|validity| validity.next_change(now));
-        let next = changes.into_iter().chain(until).min();
+        let next = changes.into_iter().chain(until).chain(end).min();
         let wait = next.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
         self.resync().or_after(wait)
     }
@@ -299,7 +300,7 @@ impl CredentialLoop {
         let recalled = needed && memory.last_good.is_none();
         if recalled {
             let recorded = declared.status().and_then(|status| status.revision);
-            let mut places = read_back::last_good(copies, recorded);
+            let mut places = read_back::last_good(copies, recorded, &declared.id.namespace);
             if memory.hashing.is_some() && copies.iter().any(|copy| copy.revision > recorded) {
                 // Most likely the one that is being rendered: nothing is to go back for a moment.
                 places.clear();
@@ -431,13 +432,6 @@ fn validity(declared: &Declared, memory: &Memory) -> Option<Validity> {
         None => declared.recorded_validity(),
     };
     distributed.or_else(|| source::validity(&memory.candidate.as_ref()?.result))
-}
-
-/// What the clusters have of a credential. One lock at a time.
-fn copies(members: &[Member], id: &CredentialId) -> Vec<CopyDigest> {
-    let (owner, home) = (id.owner(), &id.namespace);
-    let seen = members.iter().filter_map(Member::seen);
-    seen.flat_map(|cluster| CopyDigest::of(&cluster.name, cluster.read().snapshot(), &owner, home)).collect()
 }
 
 fn is_permitted_anywhere(members: &[Member], targets: &BTreeMap<Arc<str>, Arc<ClusterTargets>>) -> bool {

@@ -10,6 +10,7 @@ use crate::{
         declared::Declared,
         desired::{DesiredState, SourceState},
         removal::{ClusterFacts, Removal, Request},
+        token::{MintError, Minted},
     },
     queue::Next,
 };
@@ -21,7 +22,7 @@ impl CredentialLoop {
         let owner = declared.id.owner();
         self.stop_hashing(declared, memory);
         context.stores.verifications.forget(&owner);
-        // What a Pod still uses stays as it is.
+        // What a Pod still uses stays as it is, to the end of its tokens.
         context.stores.minting.forget(&owner);
         let now = Timestamp::now();
         let before = context.stores.desired.get(&owner);
@@ -63,6 +64,9 @@ impl CredentialLoop {
         if matches!(state.source, SourceState::Hashing { .. }) {
             state.source = SourceState::NotRead;
         }
+        state.distributed = declared.recorded_tokens();
+        let ended = Minted { token: None, error: Some(MintError::deleting()) };
+        state.tokens = state.distributed.keys().map(|key| (key.clone(), ended.clone())).collect();
         let state = DesiredState {
             generation: declared.generation(),
             uid: declared.uid().to_owned(),

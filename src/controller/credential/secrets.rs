@@ -3,14 +3,22 @@
 use futures::{StreamExt, stream::FuturesUnordered};
 
 use crate::{
-    controller::Context,
+    controller::{Context, clusters::Member},
     domain::{
         content::{ReadSecret, SourceSecret},
+        identity::CredentialId,
         revision::CopyDigest,
         schedule::READ_BACK,
         selection::LOCAL,
     },
 };
+
+/// What the clusters have of a credential. One lock at a time.
+pub(super) fn copies(members: &[Member], id: &CredentialId) -> Vec<CopyDigest> {
+    let (owner, home) = (id.owner(), &id.namespace);
+    let seen = members.iter().filter_map(Member::seen);
+    seen.flat_map(|cluster| CopyDigest::of(&cluster.name, cluster.read().snapshot(), &owner, home)).collect()
+}
 
 /// Reads a content back from copies: from `local` where one is there, else from whichever member answers first. No
 /// member is waited for long.

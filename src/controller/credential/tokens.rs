@@ -15,7 +15,7 @@ use crate::{
         declared::Declared,
         read_back,
         revision::CopyDigest,
-        token::{Grant, Minted, Token},
+        token::{Grant, Minted, Token, is_login},
     },
 };
 
@@ -83,10 +83,15 @@ impl Tokens<'_> {
             return None;
         }
         let revision = declared.status().and_then(|status| status.revision);
-        let copy = secrets::read_back(context, &read_back::last_good(self.copies, revision)).await?;
+        let places = read_back::last_good(self.copies, revision, &declared.id.namespace);
+        let copy = secrets::read_back(context, &places).await?;
         let content = Content::from_copy(copy, None, BTreeMap::new())?;
         let token = |(key, token): (String, TokenStatus)| {
             let (username, password) = spec.pair(&content, &key)?;
+            // Somebody may have edited the copy.
+            if !is_login(&username, &password) {
+                return None;
+            }
             let expires = token.expiration_time.0;
             Some((
                 key,

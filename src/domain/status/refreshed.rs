@@ -6,11 +6,11 @@ use crate::domain::{
     condition::{ConditionStatus, Verdict},
     desired::DesiredState,
     reason::Reason,
+    token::MintError,
 };
 
 /// `None` where no tokens are minted.
 pub(super) fn refreshed(desired: &DesiredState, now: Timestamp) -> Option<Verdict> {
-    let (first, _) = desired.tokens.first_key_value()?;
     let ends = |key: &str| desired.distributed.get(key).map(|token| token.expiration_time.0);
     // Of several, whose it is has to be told.
     let whose = |key: &str| {
@@ -20,18 +20,21 @@ pub(super) fn refreshed(desired: &DesiredState, now: Timestamp) -> Option<Verdic
             String::new()
         }
     };
-    for (key, minted) in &desired.tokens {
-        if let Some(error) = &minted.error {
-            let stays = match ends(key) {
-                Some(at) if at > now => {
-                    format!("the token{} that was minted last stays, and is good until {at:.0}", whose(key))
-                }
-                Some(at) => format!("the token{} that was minted last has expired at {at:.0}", whose(key)),
-                None => format!("no token{} was minted yet", whose(key)),
-            };
-            return Some(Verdict::new(ConditionStatus::False, error.reason, format!("{error}; {stays}")));
-        }
+    let lost =
+        MintError::identity_missing("no token can be minted: the Secret of the identity cannot be read");
+    let without = desired.distributed.keys().filter(|_| desired.tokens.is_empty());
+    let failed = desired.tokens.iter().filter_map(|(key, minted)| Some((key, minted.error.as_ref()?)));
+    if let Some((key, error)) = failed.chain(without.map(|key| (key, &lost))).next() {
+        let stays = match ends(key) {
+            Some(at) if at > now => {
+                format!("the token{} that was minted last stays, and is good until {at:.0}", whose(key))
+            }
+            Some(at) => format!("the token{} that was minted last has expired at {at:.0}", whose(key)),
+            None => format!("no token{} was minted yet", whose(key)),
+        };
+        return Some(Verdict::new(ConditionStatus::False, error.reason, format!("{error}; {stays}")));
     }
+    let (first, _) = desired.tokens.first_key_value()?;
     let ended = desired.tokens.keys().find_map(|key| Some((key, ends(key).filter(|at| *at <= now)?)));
     if let Some((key, at)) = ended {
         let text =
@@ -117,6 +120,12 @@ mod tests {
         assert_eq!(told(&[(false, false, None)]).1, Reason::Progressing);
         assert_eq!(told(&[(true, false, Some(60))]).0, ConditionStatus::True);
         assert_eq!(refreshed(&desired(&[]), NOW), None);
+        // Its Secret was deleted.
+        let mut lost = desired(&[(true, false, Some(60))]);
+        lost.tokens.clear();
+        let verdict = refreshed(&lost, NOW).unwrap();
+        assert_eq!((verdict.status, verdict.reason), (ConditionStatus::False, Reason::IdentityMissing));
+        assert!(verdict.message.contains("is good until 1970-01-01T00:01:00Z"), "{}", verdict.message);
     }
 
     #[test]

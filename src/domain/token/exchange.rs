@@ -208,7 +208,7 @@ fn stages(flow: &Flow, proof: &Proof) -> Vec<Stage> {
 }
 
 /// Whether a docker config may have it: as of a login in a Secret.
-fn is_login(username: &SecretBytes, password: &SecretBytes) -> bool {
+pub(crate) fn is_login(username: &SecretBytes, password: &SecretBytes) -> bool {
     let is_clean = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_control());
     let (username, password) = (username.text(), password.text());
     is_clean(username)

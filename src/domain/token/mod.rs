@@ -25,7 +25,7 @@ mod outcome;
 mod state;
 
 pub(crate) use environment::Environment;
-pub(crate) use exchange::{Exchange, Step};
+pub(crate) use exchange::{Exchange, Step, is_login};
 pub(crate) use grant::{AccessKey, Cloud, Flow, Grant, Identity, Proof, WebIdentity};
 pub(crate) use outcome::{MintError, Token};
 pub(crate) use state::{Minted, next_mint, retry_mint};

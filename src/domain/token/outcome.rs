@@ -59,6 +59,11 @@ impl MintError {
         )
     }
 
+    /// Nothing is minted any more for a credential that is being deleted.
+    pub fn deleting() -> Self {
+        Self::new(Reason::Deleting, "the credential is being deleted, and no token is minted for it any more")
+    }
+
     /// Whether the cloud has refused the identity: who asks on and on is barred.
     pub fn is_refusal(&self) -> bool {
         self.reason == Reason::TokenRefused

@@ -67,8 +67,8 @@ fn needed_v6(address: Ipv6Addr) -> Option<Reach> {
         // 6to4, and Teredo, which has the address of the client inverted.
         [0x2002, high, low, ..] => inner(high, low),
         [0x2001, 0, ..] => inner(!high, !low),
-        // The metadata server of EC2.
-        [0xfd00, 0xec2, ..] => None,
+        // The metadata servers of EC2 and of GCE.
+        [0xfd00, 0xec2, ..] | [0xfd20, 0xce, ..] => None,
         [0xfc00..=0xfdff, ..] => Some(Reach::Private),
         // Link-local, the old site-local, multicast, documentation, and discard-only.
         [0xfe80..=0xfeff | 0xff00.., ..]
@@ -106,6 +106,7 @@ mod tests {
             ("168.63.129.17", Some(Reach::Public)),
             ("3fff::1", None),
             ("fd00:ec2::254", None),
+            ("fd20:ce::254", None),
             ("fe80::1", None),
             ("fec0::1", None),
             ("0.0.0.0", None),

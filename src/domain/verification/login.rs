@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use zeroize::Zeroizing;
 
-use super::{server::Server, state::Rules};
+use super::{
+    server::{Scheme, Server},
+    state::Rules,
+};
 use crate::domain::fingerprint::{Fingerprint, FingerprintKey, encode};
 
 /// One login at one registry, as it is tried there.
@@ -81,7 +84,9 @@ impl Login {
     }
 
     fn hash(&self, key: &FingerprintKey, extent: &[(&str, &str)]) -> Fingerprint {
-        let server = self.server.to_string();
+        // With a port, so that `host` and `host:443` are one.
+        let server =
+            Server { port: Some(self.server.port(Scheme::Https)), ..self.server.clone() }.to_string();
         let who = [("server", &*server), ("username", &self.username), ("password", &self.password)];
         key.fingerprint("login", who.into_iter().chain(extent.iter().copied()))
     }

@@ -147,7 +147,8 @@ impl Found {
             {
                 before
             }
-            _ => Self { outcome, at },
+            // What a status says has whole seconds: told with more, it would never equal what the server has.
+            _ => Self { outcome, at: Timestamp::from_second(at.as_second()).unwrap_or(at) },
         }
     }
 
@@ -275,6 +276,15 @@ mod tests {
         assert_eq!(after(None, RateLimited), (RateLimited, false));
         assert_eq!(after(Some(RateLimited), RegistryUnreachable), (RegistryUnreachable, false));
         assert_eq!(after(Some(RateLimited), RateLimited), (RateLimited, true), "nothing is to be written");
+    }
+
+    #[test]
+    fn what_was_written_is_what_would_be_written_again() {
+        let at = "2026-11-22T09:10:50.123456789Z".parse().unwrap();
+        let found = Found::after(None, Outcome::new(Reason::Authenticated, "m"), at);
+        let told = on(Probe { found: Some(found), ..probe(None) }, false).status(Some(1)).unwrap();
+        let read: VerificationStatus = serde_json::from_value(serde_json::to_value(&told).unwrap()).unwrap();
+        assert_eq!(read, told);
     }
 
     #[test]
