@@ -5,14 +5,13 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
+    future::ready,
     io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
-    task::{Context, Poll},
-    vec,
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::future::{BoxFuture, FutureExt};
 use http::{HeaderName, HeaderValue, Uri, header};
 use http_body_util::{BodyExt, Full};
@@ -36,14 +35,15 @@ use rustls::{
 use thiserror::Error;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tower::{Service, ServiceExt};
+use tower::{ServiceExt, service_fn};
 use tracing::warn;
-use zeroize::Zeroizing;
 
 use crate::domain::{
     SecretBytes,
     schedule::{MAX_REGISTRY_ANSWER, REGISTRY_TIMEOUT},
-    verification::{Answer, Authorization, Login, Method, NoAnswer, Reach, Request, Scheme, Server},
+    verification::{
+        Answer, Authorization, Login, Method, NoAnswer, Reach, Request, Scheme, Server, basic, bearer,
+    },
 };
 
 /// What a manifest may be, so that a registry gives one.
@@ -195,14 +195,8 @@ impl Session<'_> {
             .map_or_else(Default::default, |login| (login.username.as_bytes(), login.password.as_bytes()));
         let (name, value) = match who {
             Authorization::Nobody => return Ok(None),
-            Authorization::Basic => {
-                let pair = SecretBytes::concat(&[username, b":", password]);
-                let text = Zeroizing::new(STANDARD.encode(pair.expose()));
-                (header::AUTHORIZATION, SecretBytes::concat(&[b"Basic ", text.as_bytes()]))
-            }
-            Authorization::Bearer(token) => {
-                (header::AUTHORIZATION, SecretBytes::concat(&[b"Bearer ", token.0.as_bytes()]))
-            }
+            Authorization::Basic => (header::AUTHORIZATION, basic(username, password)),
+            Authorization::Bearer(token) => (header::AUTHORIZATION, bearer(token.0.as_bytes())),
             Authorization::AuthToken => {
                 (HeaderName::from_static("x-auth-token"), SecretBytes::concat(&[password]))
             }
@@ -214,8 +208,8 @@ impl Session<'_> {
         let Request { scheme, server, reach, .. } = request;
         let uri: Uri = format!("{scheme}://{server}/").parse().map_err(|_| NoAnswer::NameNotFound)?;
         // Whoever has set a proxy trusts it to know where it may connect to; what an address says, it says here.
-        let literal = server.host.parse::<IpAddr>();
-        if literal.is_ok_and(|address| !reach.allows(address)) {
+        let literal = server.host.parse::<IpAddr>().ok();
+        if literal.is_some_and(|address| !reach.allows(address)) {
             return Err(NoAnswer::AddressNotAllowed);
         }
         let proxy = match reach {
@@ -234,11 +228,16 @@ impl Session<'_> {
                 tunnel.oneshot(target).await.map_err(|_| NoAnswer::NotConnected)?
             }
             None => {
-                let mut connector =
-                    HttpConnector::new_with_resolver(Guard { reach: *reach, scheme: *scheme });
+                let addresses = match literal {
+                    Some(address) => vec![SocketAddr::new(address, 0)],
+                    None => resolve(&server.host, *scheme, *reach).await?,
+                };
+                let resolver =
+                    service_fn(move |_: Name| ready(Ok::<_, Infallible>(addresses.clone().into_iter())));
+                let mut connector = HttpConnector::new_with_resolver(resolver);
                 connector.enforce_http(false);
                 connector.set_nodelay(true);
-                connector.oneshot(uri).await.map_err(|error| not_connected(&error))?
+                connector.oneshot(uri).await.map_err(|_| NoAnswer::NotConnected)?
             }
         };
         match scheme {
@@ -317,13 +316,6 @@ async fn read(answer: http::Response<Incoming>, method: Method) -> Result<Answer
     Ok(Answer { challenges, retry_after, date, ..answer })
 }
 
-/// Resolves names to addresses that may be connected to.
-#[derive(Clone)]
-struct Guard {
-    reach: Reach,
-    scheme: Scheme,
-}
-
 async fn look_up(name: &str) -> io::Result<Vec<SocketAddr>> {
     Ok(tokio::net::lookup_host((name, 0)).await?.collect())
 }
@@ -333,63 +325,17 @@ fn whole(name: &str) -> String {
     if name.contains('.') && !name.ends_with(".svc") { format!("{name}.") } else { name.to_owned() }
 }
 
-/// All addresses of a name are of a kind that may not be asked.
-#[derive(Debug, Error)]
-#[error("address not allowed")]
-struct AddressNotAllowed;
-
-/// A name has no address.
-#[derive(Debug, Error)]
-#[error("name not found")]
-struct NameNotFound;
-
-impl Service<Name> for Guard {
-    type Response = vec::IntoIter<SocketAddr>;
-    type Error = io::Error;
-    type Future = BoxFuture<'static, io::Result<Self::Response>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+/// The addresses of a name that may be connected to.
+async fn resolve(name: &str, scheme: Scheme, reach: Reach) -> Result<Vec<SocketAddr>, NoAnswer> {
+    let mut found = look_up(&whole(name)).await;
+    // A file of hosts knows no names with a dot at their end. Without TLS nobody would notice that another server
+    // answers, as one that a tenant has called so that a search domain leads to it.
+    if found.is_err() && scheme == Scheme::Https {
+        found = look_up(name).await;
     }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let Self { reach, scheme } = *self;
-        let resolve = async move {
-            let mut found = look_up(&whole(name.as_str())).await;
-            // A file of hosts knows no names with a dot at their end. Without TLS nobody would notice that another server
-            // answers, as one that a tenant has called so that a search domain leads to it.
-            if found.is_err() && scheme == Scheme::Https {
-                found = look_up(name.as_str()).await;
-            }
-            let found = found.map_err(|_| io::Error::other(NameNotFound))?;
-            if found.is_empty() {
-                return Err(io::Error::other(NameNotFound));
-            }
-            let allowed: Vec<_> = found.into_iter().filter(|address| reach.allows(address.ip())).collect();
-            if allowed.is_empty() {
-                Err(io::Error::other(AddressNotAllowed))
-            } else {
-                Ok(allowed.into_iter())
-            }
-        };
-        resolve.boxed()
-    }
-}
-
-fn not_connected(error: &(dyn std::error::Error + 'static)) -> NoAnswer {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        // An error inside of an `io::Error` is not among its sources, but the source of that one.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if inner.is_some_and(|inner| inner.is::<AddressNotAllowed>()) {
-            return NoAnswer::AddressNotAllowed;
-        }
-        if inner.is_some_and(|inner| inner.is::<NameNotFound>()) {
-            return NoAnswer::NameNotFound;
-        }
-        next = error.source();
-    }
-    NoAnswer::NotConnected
+    let found = found.ok().filter(|found| !found.is_empty()).ok_or(NoAnswer::NameNotFound)?;
+    let allowed: Vec<_> = found.into_iter().filter(|address| reach.allows(address.ip())).collect();
+    if allowed.is_empty() { Err(NoAnswer::AddressNotAllowed) } else { Ok(allowed) }
 }
 
 fn untrusted(error: &io::Error) -> NoAnswer {

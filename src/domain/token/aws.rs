@@ -2,27 +2,32 @@
 //!
 //! Per the API references of Amazon ECR, Amazon ECR Public and AWS STS, and "AWS Signature Version 4 for API requests".
 
-use aws_credential_types::Credentials;
 use aws_sigv4::{
     http_request::{self, SignableBody, SignableRequest, SigningSettings},
     sign::v4,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
 use super::{
     grant::{AccessKey, Flow, Proof},
-    message::{Expires, Given, Known, form},
+    message::{Expires, Given, Known, Stage, form, pair},
     outcome::MintError,
 };
 use crate::domain::{
     SecretBytes,
     reason::Reason,
     registry::aws_domain,
-    verification::{Authorization, Method, Reach, Request},
+    verification::{Method, Reach, Request},
 };
+
+pub(super) const ASSUME_ROLE_WITH_WEB_IDENTITY: Stage =
+    Stage { ask: assume_role_with_web_identity, read: |body, _| credentials(body) };
+pub(super) const POD_IDENTITY: Stage =
+    Stage { ask: pod_identity, read: |body, _| container_credentials(body) };
+pub(super) const ASSUME_ROLE: Stage = Stage { ask: assume_role, read: |body, _| credentials(body) };
+pub(super) const GET_AUTHORIZATION_TOKEN: Stage =
+    Stage { ask: get_authorization_token, read: |body, _| authorization(body) };
 
 /// Where the API of ECR Public is, and nowhere else.
 const PUBLIC_REGION: &str = "us-east-1";
@@ -49,14 +54,11 @@ fn role<'a>(known: &'a Known<'_>) -> (Option<&'a str>, Option<&'a str>) {
 fn sts(known: &Known<'_>, fields: &[(&str, &[u8])]) -> Request {
     let region = region(known);
     let host = format!("sts.{region}.{}", aws_domain(region));
-    let fields = [&[("Version", &b"2011-06-15"[..])], fields].concat();
-    let (body, content_type) = form(&fields);
-    let request = Request::to_service(Method::Post, &host, "/");
-    Request { headers: vec![content_type], body: Some(body), ..request }
+    form(&host, "/", &[&[("Version", &b"2011-06-15"[..])], fields].concat())
 }
 
 /// Needs no signature: the token shows who it is.
-pub(super) fn assume_role_with_web_identity(known: &Known<'_>) -> Result<Request, MintError> {
+fn assume_role_with_web_identity(known: &Known<'_>) -> Result<Request, MintError> {
     let Proof::WebIdentity(identity) = known.proof else { return Err(no_access_key()) };
     let role = identity.role.as_deref().or(role(known).0).ok_or_else(|| {
         MintError::identity_missing(
@@ -74,7 +76,7 @@ pub(super) fn assume_role_with_web_identity(known: &Known<'_>) -> Result<Request
     ))
 }
 
-pub(super) fn assume_role(known: &Known<'_>) -> Result<Request, MintError> {
+fn assume_role(known: &Known<'_>) -> Result<Request, MintError> {
     let (role, external_id) = role(known);
     let mut fields: Vec<(&str, &[u8])> = vec![
         ("Action", b"AssumeRole"),
@@ -86,24 +88,15 @@ pub(super) fn assume_role(known: &Known<'_>) -> Result<Request, MintError> {
 }
 
 /// Per "Container credential provider" of the AWS SDKs reference: whatever the environment of the operator names.
-pub(super) fn pod_identity(known: &Known<'_>) -> Result<Request, MintError> {
+fn pod_identity(known: &Known<'_>) -> Result<Request, MintError> {
     let Proof::PodIdentity { scheme, server, path, authorization } = known.proof else {
         return Err(no_access_key());
     };
     let headers = authorization.iter().map(|value| ("authorization", value.clone())).collect();
-    Ok(Request {
-        scheme: *scheme,
-        server: server.clone(),
-        reach: Reach::Machine,
-        method: Method::Get,
-        path: path.clone(),
-        authorization: Authorization::Nobody,
-        headers,
-        body: None,
-    })
+    Ok(Request { headers, ..Request::get(*scheme, server.clone(), Reach::Machine, path) })
 }
 
-pub(super) fn ecr(known: &Known<'_>) -> Result<Request, MintError> {
+fn get_authorization_token(known: &Known<'_>) -> Result<Request, MintError> {
     let region = region(known);
     let domain = aws_domain(region);
     let (host, target, service) = match &known.grant.flow {
@@ -132,7 +125,9 @@ fn signed(known: &Known<'_>, mut request: Request, service: &str) -> Result<Requ
     let text = |bytes: &SecretBytes| String::from_utf8(bytes.expose().to_vec()).map_err(bad);
     let session = key.session.as_ref().map(text).transpose()?;
     // It wipes its parts.
-    let identity = Credentials::new(text(&key.id)?, text(&key.secret)?, session, None, SESSION).into();
+    let identity =
+        aws_credential_types::Credentials::new(text(&key.id)?, text(&key.secret)?, session, None, SESSION)
+            .into();
     let broken = || MintError::new(Reason::Internal, "a request to AWS could not be signed");
     let params = v4::SigningParams::builder()
         .identity(&identity)
@@ -158,8 +153,25 @@ fn no_access_key() -> MintError {
     MintError::identity_missing("there is no identity of AWS")
 }
 
+/// A temporary access key; of Pod Identity, with another name for the token of the session.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Credentials {
+    access_key_id: SecretBytes,
+    secret_access_key: SecretBytes,
+    #[serde(alias = "Token")]
+    session_token: SecretBytes,
+}
+
+impl From<Credentials> for Given {
+    fn from(given: Credentials) -> Self {
+        let Credentials { access_key_id: id, secret_access_key: secret, session_token } = given;
+        Self::AccessKey(AccessKey { id, secret, session: Some(session_token) })
+    }
+}
+
 /// What AssumeRole and AssumeRoleWithWebIdentity answer.
-pub(super) fn credentials(body: &[u8]) -> Option<Given> {
+fn credentials(body: &[u8]) -> Option<Given> {
     #[derive(Deserialize)]
     struct Response {
         #[serde(rename = "AssumeRoleResult", alias = "AssumeRoleWithWebIdentityResult")]
@@ -168,35 +180,19 @@ pub(super) fn credentials(body: &[u8]) -> Option<Given> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Assumed {
-        credentials: Keys,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Keys {
-        access_key_id: SecretBytes,
-        secret_access_key: SecretBytes,
-        session_token: SecretBytes,
+        credentials: Credentials,
     }
     let read: Response = quick_xml::de::from_str(str::from_utf8(body).ok()?).ok()?;
-    let Keys { access_key_id: id, secret_access_key: secret, session_token } = read.result.credentials;
-    Some(Given::AccessKey(AccessKey { id, secret, session: Some(session_token) }))
+    Some(read.result.credentials.into())
 }
 
 /// What the agent of Pod Identity answers.
-pub(super) fn container_credentials(body: &[u8]) -> Option<Given> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Keys {
-        access_key_id: SecretBytes,
-        secret_access_key: SecretBytes,
-        token: SecretBytes,
-    }
-    let Keys { access_key_id: id, secret_access_key: secret, token } = serde_json::from_slice(body).ok()?;
-    Some(Given::AccessKey(AccessKey { id, secret, session: Some(token) }))
+fn container_credentials(body: &[u8]) -> Option<Given> {
+    serde_json::from_slice::<Credentials>(body).ok().map(Given::from)
 }
 
 /// What GetAuthorizationToken answers: ECR a list, ECR Public the one.
-pub(super) fn authorization(body: &[u8]) -> Option<Given> {
+fn authorization(body: &[u8]) -> Option<Given> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Response {
@@ -220,17 +216,8 @@ pub(super) fn authorization(body: &[u8]) -> Option<Given> {
         OneOrMany::Many(all) => all.into_iter().next()?,
         OneOrMany::One(data) => data,
     };
-    let pair = Zeroizing::new(STANDARD.decode(data.authorization_token.expose()).ok()?);
-    let at = pair.iter().position(|byte| *byte == b':')?;
-    let (username, password) = (pair.get(..at)?, pair.get(at + 1..)?);
-    if password.is_empty() {
-        return None;
-    }
+    let (username, password) = pair(&data.authorization_token)?;
     #[allow(clippy::cast_possible_truncation, reason = "a fraction of a second does not count")]
     let seconds = data.expires_at as i64;
-    Some(Given::Token {
-        username: SecretBytes::concat(&[username]),
-        password: SecretBytes::concat(&[password]),
-        expires: Expires::At(Timestamp::from_second(seconds).ok()?),
-    })
+    Some(Given::Token { username, password, expires: Expires::At(Timestamp::from_second(seconds).ok()?) })
 }

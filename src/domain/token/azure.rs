@@ -7,37 +7,35 @@ use serde::Deserialize;
 use super::{
     grant::{Flow, Proof},
     jwt,
-    message::{Expires, Given, Known, form},
+    message::{Expires, Given, Known, Stage, form},
     outcome::MintError,
 };
-use crate::domain::{
-    SecretBytes,
-    registry::ACR_TOKEN_USER,
-    verification::{Method, Request},
-};
+use crate::domain::{SecretBytes, registry::ACR_TOKEN_USER, verification::Request};
+
+pub(super) const ENTRA: Stage = Stage { ask: entra, read: |body, _| access_token(body) };
+pub(super) const EXCHANGE: Stage = Stage { ask: exchange, read: |body, _| refresh_token(body) };
 
 const AUTHORITY: &str = "login.microsoftonline.com";
 const SCOPE: &[u8] = b"https://containerregistry.azure.net/.default";
 
-/// The directory: that of the spec, else that of the identity.
-fn tenant_of<'a>(known: &'a Known<'_>) -> Option<&'a String> {
-    let Flow::Acr { tenant, .. } = &known.grant.flow else { return None };
+/// The directory and the application: those of the spec, else those of the identity.
+fn names<'a>(known: &'a Known<'_>) -> (Option<&'a String>, Option<&'a String>) {
     let of_identity = match known.proof {
-        Proof::WebIdentity(identity) => identity.tenant.as_ref(),
-        _ => None,
+        Proof::WebIdentity(identity) => (identity.tenant.as_ref(), identity.client.as_ref()),
+        _ => (None, None),
     };
-    tenant.as_ref().or(of_identity)
+    match &known.grant.flow {
+        Flow::Acr { tenant, client, .. } => {
+            (tenant.as_ref().or(of_identity.0), client.as_ref().or(of_identity.1))
+        }
+        _ => of_identity,
+    }
 }
 
-pub(super) fn entra(known: &Known<'_>) -> Result<Request, MintError> {
-    let Flow::Acr { client, .. } = &known.grant.flow else { return Err(no_identity("identity")) };
-    let identity = match known.proof {
-        Proof::WebIdentity(identity) => Some(identity),
-        _ => None,
-    };
-    let client = client.as_ref().or(identity.and_then(|identity| identity.client.as_ref()));
-    let tenant = tenant_of(known)
-        .ok_or_else(|| no_identity("`tenantId` or annotation azure.workload.identity/tenant-id"))?;
+fn entra(known: &Known<'_>) -> Result<Request, MintError> {
+    let (tenant, client) = names(known);
+    let tenant =
+        tenant.ok_or_else(|| no_identity("`tenantId` or annotation azure.workload.identity/tenant-id"))?;
     let client =
         client.ok_or_else(|| no_identity("`clientId` or annotation azure.workload.identity/client-id"))?;
     let mut fields: Vec<(&str, &[u8])> =
@@ -50,32 +48,28 @@ pub(super) fn entra(known: &Known<'_>) -> Result<Request, MintError> {
         ]),
         _ => return Err(no_identity("identity")),
     }
-    let (body, content_type) = form(&fields);
     // It may come from an annotation, of which no schema knows.
     let tenant: String = form_urlencoded::byte_serialize(tenant.as_bytes()).collect();
-    let request = Request::to_service(Method::Post, AUTHORITY, format!("/{tenant}/oauth2/v2.0/token"));
-    Ok(Request { headers: vec![content_type], body: Some(body), ..request })
+    Ok(form(AUTHORITY, format!("/{tenant}/oauth2/v2.0/token"), &fields))
 }
 
 fn no_identity(what: &str) -> MintError {
     MintError::identity_missing(format!("the identity of Azure is not complete: there is no {what}"))
 }
 
-pub(super) fn exchange(known: &Known<'_>) -> Result<Request, MintError> {
+fn exchange(known: &Known<'_>) -> Result<Request, MintError> {
     let Flow::Acr { registry, .. } = &known.grant.flow else { return Err(no_identity("registry")) };
     known.may_ask(registry)?;
     let token = known.bearer.map_or(&[][..], SecretBytes::expose);
     let host = registry.to_string();
     let mut fields: Vec<(&str, &[u8])> =
         vec![("grant_type", b"access_token"), ("service", host.as_bytes()), ("access_token", token)];
-    fields.extend(tenant_of(known).map(|tenant| ("tenant", tenant.as_bytes())));
-    let (body, content_type) = form(&fields);
-    let request = Request::to_service(Method::Post, &host, "/oauth2/exchange");
-    Ok(Request { headers: vec![content_type], body: Some(body), ..request })
+    fields.extend(names(known).0.map(|tenant| ("tenant", tenant.as_bytes())));
+    Ok(form(&host, "/oauth2/exchange", &fields))
 }
 
 /// What Entra answers.
-pub(super) fn access_token(body: &[u8]) -> Option<Given> {
+fn access_token(body: &[u8]) -> Option<Given> {
     #[derive(Deserialize)]
     struct Response {
         access_token: SecretBytes,
@@ -85,7 +79,7 @@ pub(super) fn access_token(body: &[u8]) -> Option<Given> {
 }
 
 /// What the registry answers.
-pub(super) fn refresh_token(body: &[u8]) -> Option<Given> {
+fn refresh_token(body: &[u8]) -> Option<Given> {
     #[derive(Deserialize)]
     struct Response {
         refresh_token: SecretBytes,

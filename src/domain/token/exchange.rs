@@ -8,7 +8,7 @@ use ring::rand::SecureRandom;
 use super::{
     aws, azure, google,
     grant::{AccessKey, Flow, Grant, Proof},
-    message::{Expires, Given, Known},
+    message::{Expires, Given, Known, Stage},
     others,
     outcome::{MintError, Token},
 };
@@ -16,7 +16,7 @@ use crate::domain::{
     SecretBytes,
     reason::Reason,
     schedule::{MAX_PASSWORD_BYTES, MAX_USERNAME_CHARS},
-    verification::{Answer, NoAnswer, RegistryAccess, Request},
+    verification::{Answer, NoAnswer, RegistryAccess, Request, Server},
 };
 
 /// What is to be done next.
@@ -24,24 +24,6 @@ use crate::domain::{
 pub(crate) enum Step {
     Ask(Request),
     Done(Result<Token, MintError>),
-}
-
-/// What one request is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    AssumeRoleWithWebIdentity,
-    PodIdentity,
-    AssumeRole,
-    Ecr,
-    Entra,
-    AcrExchange,
-    GoogleKey,
-    GoogleFederation,
-    Metadata,
-    Impersonate,
-    GitHub,
-    Quay,
-    DigitalOcean,
 }
 
 /// A token that is being minted.
@@ -53,7 +35,8 @@ pub(crate) struct Exchange {
     access_key: Option<AccessKey>,
     bearer: Option<SecretBytes>,
     random: Arc<dyn SecureRandom + Send + Sync>,
-    asked: Option<Request>,
+    /// Who was asked last.
+    asked: Option<Server>,
 }
 
 impl Exchange {
@@ -73,16 +56,14 @@ impl Exchange {
         let (bearer, asked) = (None, None);
         let mut exchange =
             Self { grant, proof, access, stages: stages.into(), access_key, bearer, random, asked };
-        let first = exchange.ask(now);
+        let first = exchange.ask(now).unwrap_or_else(failed);
         (exchange, first)
     }
 
-    fn ask(&mut self, now: Timestamp) -> Step {
-        let Some(stage) = self.stages.front() else {
-            let message = "this identity is of no use for this registry";
-            return Step::Done(Err(MintError::identity_missing(message)));
-        };
-        let known = Known {
+    fn ask(&mut self, now: Timestamp) -> Result<Step, MintError> {
+        let useless = || MintError::identity_missing("this identity is of no use for this registry");
+        let stage = self.stages.front().ok_or_else(useless)?;
+        let request = (stage.ask)(&Known {
             grant: &self.grant,
             proof: &self.proof,
             access_key: self.access_key.as_ref(),
@@ -90,61 +71,29 @@ impl Exchange {
             access: &self.access,
             random: &*self.random,
             now,
-        };
-        let request = match stage {
-            Stage::AssumeRoleWithWebIdentity => aws::assume_role_with_web_identity(&known),
-            Stage::PodIdentity => aws::pod_identity(&known),
-            Stage::AssumeRole => aws::assume_role(&known),
-            Stage::Ecr => aws::ecr(&known),
-            Stage::Entra => azure::entra(&known),
-            Stage::AcrExchange => azure::exchange(&known),
-            Stage::GoogleKey => google::key(&known),
-            Stage::GoogleFederation => google::federation(&known),
-            Stage::Metadata => google::metadata(&known),
-            Stage::Impersonate => google::impersonate(&known),
-            Stage::GitHub => others::github(&known),
-            Stage::Quay => others::quay(&known),
-            Stage::DigitalOcean => others::digital_ocean(&known),
-        };
-        match request {
-            Ok(request) => {
-                self.asked = Some(request.clone());
-                Step::Ask(request)
-            }
-            Err(error) => Step::Done(Err(error)),
-        }
+        })?;
+        self.asked = Some(request.server.clone());
+        Ok(Step::Ask(request))
     }
 
     /// What follows from the answer to the last request.
     pub fn answered(&mut self, answer: Result<Answer, NoAnswer>, now: Timestamp) -> Step {
+        self.next(answer, now).unwrap_or_else(failed)
+    }
+
+    fn next(&mut self, answer: Result<Answer, NoAnswer>, now: Timestamp) -> Result<Step, MintError> {
         let (Some(asked), Some(stage)) = (self.asked.take(), self.stages.pop_front()) else {
-            return Step::Done(Err(MintError::new(Reason::Internal, "nothing was asked")));
+            return Err(MintError::new(Reason::Internal, "nothing was asked"));
         };
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(why) => return Step::Done(Err(MintError::unanswered(&asked.server, why))),
-        };
-        let body = answer.body.expose();
-        let given = (200..300).contains(&answer.status).then(|| match stage {
-            Stage::AssumeRoleWithWebIdentity | Stage::AssumeRole => aws::credentials(body),
-            Stage::PodIdentity => aws::container_credentials(body),
-            Stage::Ecr => aws::authorization(body),
-            Stage::Entra => azure::access_token(body),
-            Stage::AcrExchange => azure::refresh_token(body),
-            Stage::GoogleKey | Stage::GoogleFederation | Stage::Metadata => google::access_token(body),
-            Stage::Impersonate => google::impersonated(body),
-            Stage::GitHub => others::installation_token(body),
-            Stage::Quay => others::robot_token(body, &self.grant.flow),
-            Stage::DigitalOcean => others::docker_credentials(body),
-        });
-        match given.flatten() {
-            None => Step::Done(Err(MintError::answered(&asked.server, &answer))),
-            Some(Given::Token { username, password, .. })
-                if self.stages.is_empty() && !is_login(&username, &password) =>
-            {
-                Step::Done(Err(MintError::answered(&asked.server, &answer)))
-            }
-            Some(Given::Token { username, password, expires }) if self.stages.is_empty() => {
+        let answer = answer.map_err(|why| MintError::unanswered(&asked, why))?;
+        let is_success = (200..300).contains(&answer.status);
+        let given = is_success.then(|| (stage.read)(answer.body.expose(), &self.grant.flow)).flatten();
+        let useless = || MintError::answered(&asked, &answer);
+        match given.ok_or_else(useless)? {
+            Given::Token { username, password, expires } if self.stages.is_empty() => {
+                if !is_login(&username, &password) {
+                    return Err(useless());
+                }
                 // What counts is how long it is good: clocks differ, and jump.
                 let by_clock = answer.date.unwrap_or(now);
                 let life = match expires {
@@ -153,22 +102,22 @@ impl Exchange {
                 };
                 let life = life.min(self.grant.longest_life());
                 if life.is_zero() {
-                    let message = format!("{} gives a token that is not good any more", asked.server);
-                    return Step::Done(Err(MintError::new(Reason::UnexpectedAnswer, message)));
+                    let message = format!("{asked} gives a token that is not good any more");
+                    return Err(MintError::new(Reason::UnexpectedAnswer, message));
                 }
                 // Whole seconds, as a status has them.
                 let expires = Timestamp::from_second((now + life).as_second()).unwrap_or(now);
-                Step::Done(Ok(Token { username, password, expires, life }))
+                return Ok(Step::Done(Ok(Token { username, password, expires, life })));
             }
-            Some(given) => {
-                match given {
-                    Given::AccessKey(key) => self.access_key = Some(key),
-                    Given::Bearer(token) | Given::Token { password: token, .. } => self.bearer = Some(token),
-                }
-                self.ask(now)
-            }
+            Given::AccessKey(key) => self.access_key = Some(key),
+            Given::Bearer(token) | Given::Token { password: token, .. } => self.bearer = Some(token),
         }
+        self.ask(now)
     }
+}
+
+fn failed(error: MintError) -> Step {
+    Step::Done(Err(error))
 }
 
 /// What is asked, in this order; nothing for an identity that is of no use there.
@@ -178,31 +127,28 @@ fn stages(flow: &Flow, proof: &Proof) -> Vec<Stage> {
         _ => false,
     };
     let aws = |first: Option<Stage>, is_assumed: bool| {
-        first.into_iter().chain(is_assumed.then_some(Stage::AssumeRole)).chain([Stage::Ecr]).collect()
+        let assumed = is_assumed.then_some(aws::ASSUME_ROLE);
+        first.into_iter().chain(assumed).chain([aws::GET_AUTHORIZATION_TOKEN]).collect()
     };
     let google = |first, impersonate: &Option<String>| {
-        std::iter::once(first).chain(impersonate.is_some().then_some(Stage::Impersonate)).collect()
+        std::iter::once(first).chain(impersonate.is_some().then_some(google::IMPERSONATE)).collect()
     };
     match (flow, proof) {
         (Flow::Ecr { .. } | Flow::EcrPublic { .. }, Proof::AccessKey(_)) => aws(None, role),
         // The role of the environment is that of the operator, and may assume another one.
         (Flow::Ecr { .. } | Flow::EcrPublic { .. }, Proof::WebIdentity(identity)) => {
-            aws(Some(Stage::AssumeRoleWithWebIdentity), role && identity.role.is_some())
+            aws(Some(aws::ASSUME_ROLE_WITH_WEB_IDENTITY), role && identity.role.is_some())
         }
         (Flow::Ecr { .. } | Flow::EcrPublic { .. }, Proof::PodIdentity { .. }) => {
-            aws(Some(Stage::PodIdentity), role)
+            aws(Some(aws::POD_IDENTITY), role)
         }
-        (Flow::Acr { .. }, Proof::Value(_) | Proof::WebIdentity(_)) => {
-            vec![Stage::Entra, Stage::AcrExchange]
-        }
-        (Flow::Google { impersonate, .. }, Proof::Value(_)) => google(Stage::GoogleKey, impersonate),
-        (Flow::Google { impersonate, .. }, Proof::WebIdentity(_)) => {
-            google(Stage::GoogleFederation, impersonate)
-        }
-        (Flow::Google { impersonate, .. }, Proof::Metadata(_)) => google(Stage::Metadata, impersonate),
-        (Flow::GitHub { .. }, Proof::Value(_)) => vec![Stage::GitHub],
-        (Flow::Quay { .. }, Proof::WebIdentity(_)) => vec![Stage::Quay],
-        (Flow::DigitalOcean { .. }, Proof::Value(_)) => vec![Stage::DigitalOcean],
+        (Flow::Acr { .. }, Proof::Value(_) | Proof::WebIdentity(_)) => vec![azure::ENTRA, azure::EXCHANGE],
+        (Flow::Google { impersonate, .. }, Proof::Value(_)) => google(google::KEY, impersonate),
+        (Flow::Google { impersonate, .. }, Proof::WebIdentity(_)) => google(google::FEDERATION, impersonate),
+        (Flow::Google { impersonate, .. }, Proof::Metadata(_)) => google(google::METADATA, impersonate),
+        (Flow::GitHub { .. }, Proof::Value(_)) => vec![others::GITHUB],
+        (Flow::Quay { .. }, Proof::WebIdentity(_)) => vec![others::QUAY],
+        (Flow::DigitalOcean { .. }, Proof::Value(_)) => vec![others::DIGITAL_OCEAN],
         _ => Vec::new(),
     }
 }

@@ -13,14 +13,19 @@ use serde_json::json;
 use super::{
     grant::{Flow, Proof},
     jwt,
-    message::{Expires, Given, Known, bearer, form},
+    message::{Expires, Given, Known, Stage, bearer, form},
     outcome::MintError,
 };
 use crate::domain::{
     SecretBytes,
     reason::Reason,
-    verification::{Authorization, Method, Reach, Request, Scheme},
+    verification::{Method, Reach, Request, Scheme},
 };
+
+pub(super) const KEY: Stage = Stage { ask: key, read: |body, _| access_token(body) };
+pub(super) const FEDERATION: Stage = Stage { ask: federation, read: |body, _| access_token(body) };
+pub(super) const METADATA: Stage = Stage { ask: metadata, read: |body, _| access_token(body) };
+pub(super) const IMPERSONATE: Stage = Stage { ask: impersonate, read: |body, _| impersonated(body) };
 
 /// Enough to pull, and for nothing else ("Deploying to Compute Engine" of Artifact Registry): many will have the token.
 const PULL: &str = "https://www.googleapis.com/auth/devstorage.read_only";
@@ -51,7 +56,7 @@ struct ServiceAccountKey {
     private_key: SecretBytes,
 }
 
-pub(super) fn key(known: &Known<'_>) -> Result<Request, MintError> {
+fn key(known: &Known<'_>) -> Result<Request, MintError> {
     #[derive(Serialize)]
     struct Claims<'a> {
         iss: &'a str,
@@ -74,43 +79,32 @@ pub(super) fn key(known: &Known<'_>) -> Result<Request, MintError> {
     let aud = format!("https://{OAUTH}/token");
     let claims = Claims { iss: &client_email, scope: scope(known), aud, iat: now, exp: now + CLAIM };
     let assertion = jwt::sign(&key, &claims, known.random).ok_or_else(bad)?;
-    let (body, content_type) = form(&[
-        ("grant_type", b"urn:ietf:params:oauth:grant-type:jwt-bearer"),
-        ("assertion", assertion.expose()),
-    ]);
-    let request = Request::to_service(Method::Post, OAUTH, "/token");
-    Ok(Request { headers: vec![content_type], body: Some(body), ..request })
+    let grant_type = b"urn:ietf:params:oauth:grant-type:jwt-bearer";
+    Ok(form(OAUTH, "/token", &[("grant_type", grant_type), ("assertion", assertion.expose())]))
 }
 
-pub(super) fn federation(known: &Known<'_>) -> Result<Request, MintError> {
+fn federation(known: &Known<'_>) -> Result<Request, MintError> {
     let Proof::WebIdentity(identity) = known.proof else { return Err(no_identity()) };
-    let (body, content_type) = form(&[
+    let audience = known.grant.audience();
+    let fields: [(&str, &[u8]); 6] = [
         ("grant_type", b"urn:ietf:params:oauth:grant-type:token-exchange"),
-        ("audience", known.grant.audience().as_bytes()),
+        ("audience", audience.as_bytes()),
         ("scope", scope(known).as_bytes()),
         ("requested_token_type", b"urn:ietf:params:oauth:token-type:access_token"),
         ("subject_token", identity.token.expose()),
         ("subject_token_type", b"urn:ietf:params:oauth:token-type:jwt"),
-    ]);
-    let request = Request::to_service(Method::Post, "sts.googleapis.com", "/v1/token");
-    Ok(Request { headers: vec![content_type], body: Some(body), ..request })
+    ];
+    Ok(form("sts.googleapis.com", "/v1/token", &fields))
 }
 
-pub(super) fn metadata(known: &Known<'_>) -> Result<Request, MintError> {
+fn metadata(known: &Known<'_>) -> Result<Request, MintError> {
     let Proof::Metadata(server) = known.proof else { return Err(no_identity()) };
-    Ok(Request {
-        scheme: Scheme::Http,
-        server: server.clone(),
-        reach: Reach::Machine,
-        method: Method::Get,
-        path: format!("/computeMetadata/v1/instance/service-accounts/default/token?scopes={}", scope(known)),
-        authorization: Authorization::Nobody,
-        headers: vec![("metadata-flavor", "Google".into())],
-        body: None,
-    })
+    let path = format!("/computeMetadata/v1/instance/service-accounts/default/token?scopes={}", scope(known));
+    let request = Request::get(Scheme::Http, server.clone(), Reach::Machine, path);
+    Ok(Request { headers: vec![("metadata-flavor", "Google".into())], ..request })
 }
 
-pub(super) fn impersonate(known: &Known<'_>) -> Result<Request, MintError> {
+fn impersonate(known: &Known<'_>) -> Result<Request, MintError> {
     let Flow::Google { impersonate: Some(account), .. } = &known.grant.flow else {
         return Err(no_identity());
     };
@@ -127,7 +121,7 @@ fn no_identity() -> MintError {
 }
 
 /// What all but [`impersonate`] are answered.
-pub(super) fn access_token(body: &[u8]) -> Option<Given> {
+fn access_token(body: &[u8]) -> Option<Given> {
     #[derive(Deserialize)]
     struct Response {
         access_token: SecretBytes,
@@ -138,7 +132,7 @@ pub(super) fn access_token(body: &[u8]) -> Option<Given> {
     Some(Given::Token { username: USER.into(), password, expires })
 }
 
-pub(super) fn impersonated(body: &[u8]) -> Option<Given> {
+fn impersonated(body: &[u8]) -> Option<Given> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Response {

@@ -2,18 +2,27 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::jiff::Timestamp;
 use ring::rand::SecureRandom;
+use zeroize::Zeroizing;
 
 use super::{
-    grant::{AccessKey, Grant, Proof},
+    grant::{AccessKey, Flow, Grant, Proof},
     outcome::MintError,
 };
 use crate::domain::{
     SecretBytes,
     reason::Reason,
-    verification::{RegistryAccess, Scheme, Server},
+    verification::{self, Method, RegistryAccess, Request, Scheme, Server},
 };
+
+/// One request on the way to a token: how it is made, and how its answer is read.
+#[derive(Clone, Copy)]
+pub(super) struct Stage {
+    pub ask: fn(&Known<'_>) -> Result<Request, MintError>,
+    pub read: fn(&[u8], &Flow) -> Option<Given>,
+}
 
 /// What an answer gave.
 pub(super) enum Given {
@@ -59,8 +68,8 @@ impl Known<'_> {
     }
 }
 
-/// A body of fields as of a form, and the header that says so. It is wiped.
-pub(super) fn form(pairs: &[(&str, &[u8])]) -> (SecretBytes, (&'static str, SecretBytes)) {
+/// A POST of fields as of a form, which are wiped.
+pub(super) fn form(host: &str, path: impl Into<String>, pairs: &[(&str, &[u8])]) -> Request {
     let parts: Vec<Vec<u8>> = pairs
         .iter()
         .enumerate()
@@ -71,10 +80,18 @@ pub(super) fn form(pairs: &[(&str, &[u8])]) -> (SecretBytes, (&'static str, Secr
         .collect();
     let parts: Vec<SecretBytes> = parts.into_iter().map(SecretBytes::new).collect();
     let body = SecretBytes::concat(&parts.iter().map(SecretBytes::expose).collect::<Vec<_>>());
-    (body, ("content-type", "application/x-www-form-urlencoded".into()))
+    let headers = vec![("content-type", "application/x-www-form-urlencoded".into())];
+    Request { headers, body: Some(body), ..Request::to_service(Method::Post, host, path) }
 }
 
 /// A header with a token.
 pub(super) fn bearer(token: &SecretBytes) -> (&'static str, SecretBytes) {
-    ("authorization", SecretBytes::concat(&[b"Bearer ", token.expose()]))
+    ("authorization", verification::bearer(token.expose()))
+}
+
+/// User name and password as of a login, in base64. The documented one of DigitalOcean ends in a line break.
+pub(super) fn pair(encoded: &SecretBytes) -> Option<(SecretBytes, SecretBytes)> {
+    let pair = Zeroizing::new(STANDARD.decode(encoded.expose()).ok()?);
+    let (username, password) = str::from_utf8(&pair).ok()?.trim_end_matches(['\r', '\n']).split_once(':')?;
+    Some((username.into(), password.into()))
 }

@@ -5,15 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use super::{
     grant::{Flow, Proof},
     jwt,
-    message::{Expires, Given, Known, bearer},
+    message::{Expires, Given, Known, Stage, bearer, pair},
     outcome::MintError,
 };
 use crate::domain::{
@@ -21,15 +19,20 @@ use crate::domain::{
     reason::Reason,
     registry::GITHUB_TOKEN_USER,
     schedule::DIGITALOCEAN_LIFE,
-    verification::{Authorization, Method, Request, Scheme, Server},
+    verification::{Method, Request, Scheme, Server, basic},
 };
+
+pub(super) const GITHUB: Stage = Stage { ask: github, read: |body, _| installation_token(body) };
+pub(super) const QUAY: Stage = Stage { ask: quay, read: robot_token };
+pub(super) const DIGITAL_OCEAN: Stage =
+    Stage { ask: digital_ocean, read: |body, _| docker_credentials(body) };
 
 /// So much older is a claim than it is, and so long good: GitHub takes none from the future, and none for more than ten
 /// minutes.
 const CLAIM_AGE: i64 = 60;
 const CLAIM: i64 = 540;
 
-pub(super) fn github(known: &Known<'_>) -> Result<Request, MintError> {
+fn github(known: &Known<'_>) -> Result<Request, MintError> {
     #[derive(Serialize)]
     struct Claims {
         iss: String,
@@ -54,10 +57,8 @@ pub(super) fn github(known: &Known<'_>) -> Result<Request, MintError> {
     let request = match api {
         None => Request::to_service(Method::Post, "api.github.com", path),
         // GitHub's own cloud of an enterprise has the API at a host of its own.
-        Some(api) if api.host.ends_with(".ghe.com") => {
-            Request { path, ..to_named(known, Method::Post, api)? }
-        }
-        Some(api) => Request { path: format!("/api/v3{path}"), ..to_named(known, Method::Post, api)? },
+        Some(api) if api.host.ends_with(".ghe.com") => to_named(known, Method::Post, api, path)?,
+        Some(api) => to_named(known, Method::Post, api, format!("/api/v3{path}"))?,
     };
     let headers = vec![
         bearer(&token),
@@ -67,19 +68,17 @@ pub(super) fn github(known: &Known<'_>) -> Result<Request, MintError> {
     Ok(Request { headers, body: Some(r#"{"permissions":{"packages":"read"}}"#.into()), ..request })
 }
 
-pub(super) fn quay(known: &Known<'_>) -> Result<Request, MintError> {
+fn quay(known: &Known<'_>) -> Result<Request, MintError> {
     let (Flow::Quay { registry, robot }, Proof::WebIdentity(identity)) = (&known.grant.flow, known.proof)
     else {
         return Err(MintError::identity_missing("there is no ServiceAccount"));
     };
-    let pair = SecretBytes::concat(&[robot.as_bytes(), b":", identity.token.expose()]);
-    let text = Zeroizing::new(STANDARD.encode(pair.expose()));
-    let headers = vec![("authorization", SecretBytes::concat(&[b"Basic ", text.as_bytes()]))];
-    let request = to_named(known, Method::Get, registry)?;
-    Ok(Request { path: "/oauth2/federation/robot/token".to_owned(), headers, ..request })
+    let headers = vec![("authorization", basic(robot.as_bytes(), identity.token.expose()))];
+    let request = to_named(known, Method::Get, registry, "/oauth2/federation/robot/token")?;
+    Ok(Request { headers, ..request })
 }
 
-pub(super) fn digital_ocean(known: &Known<'_>) -> Result<Request, MintError> {
+fn digital_ocean(known: &Known<'_>) -> Result<Request, MintError> {
     let (Flow::DigitalOcean { registry }, Proof::Value(token)) = (&known.grant.flow, known.proof) else {
         return Err(MintError::identity_missing("there is no API token"));
     };
@@ -94,21 +93,18 @@ pub(super) fn digital_ocean(known: &Known<'_>) -> Result<Request, MintError> {
 }
 
 /// To a server that a tenant has named.
-fn to_named(known: &Known<'_>, method: Method, server: &Server) -> Result<Request, MintError> {
+fn to_named(
+    known: &Known<'_>,
+    method: Method,
+    server: &Server,
+    path: impl Into<String>,
+) -> Result<Request, MintError> {
     known.may_ask(server)?;
-    Ok(Request {
-        scheme: Scheme::Https,
-        server: server.clone(),
-        reach: known.access.reach(server, Scheme::Https),
-        method,
-        path: String::new(),
-        authorization: Authorization::Nobody,
-        headers: Vec::new(),
-        body: None,
-    })
+    let reach = known.access.reach(server, Scheme::Https);
+    Ok(Request { method, ..Request::get(Scheme::Https, server.clone(), reach, path) })
 }
 
-pub(super) fn installation_token(body: &[u8]) -> Option<Given> {
+fn installation_token(body: &[u8]) -> Option<Given> {
     #[derive(Deserialize)]
     struct Response {
         token: SecretBytes,
@@ -119,7 +115,7 @@ pub(super) fn installation_token(body: &[u8]) -> Option<Given> {
     Some(Given::Token { username: GITHUB_TOKEN_USER.into(), password, expires })
 }
 
-pub(super) fn robot_token(body: &[u8], flow: &Flow) -> Option<Given> {
+fn robot_token(body: &[u8], flow: &Flow) -> Option<Given> {
     #[derive(Deserialize)]
     struct Response {
         token: SecretBytes,
@@ -131,7 +127,7 @@ pub(super) fn robot_token(body: &[u8], flow: &Flow) -> Option<Given> {
 }
 
 /// A docker config.
-pub(super) fn docker_credentials(body: &[u8]) -> Option<Given> {
+fn docker_credentials(body: &[u8]) -> Option<Given> {
     #[derive(Deserialize)]
     struct Response {
         auths: BTreeMap<String, Entry>,
@@ -142,9 +138,6 @@ pub(super) fn docker_credentials(body: &[u8]) -> Option<Given> {
     }
     let read: Response = serde_json::from_slice(body).ok()?;
     let (_, Entry { auth }) = read.auths.into_iter().next()?;
-    let pair = Zeroizing::new(STANDARD.decode(auth.expose()).ok()?);
-    // The documented one ends in a line break.
-    let (username, password) = str::from_utf8(&pair).ok()?.trim_end_matches(['\r', '\n']).split_once(':')?;
-    let (username, password) = (username.into(), password.into());
+    let (username, password) = pair(&auth)?;
     Some(Given::Token { username, password, expires: Expires::In(DIGITALOCEAN_LIFE) })
 }

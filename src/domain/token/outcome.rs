@@ -100,8 +100,7 @@ impl MintError {
         };
         let code = code.map_or_else(String::new, |code| format!(" {code}"));
         let message = format!("{server} {what} (HTTP {}{code})", answer.status);
-        let retry_after = answer.retry_after.as_deref().and_then(|text| text.trim().parse().ok());
-        Self { retry_after: retry_after.map(Duration::from_secs), ..Self::new(reason, message) }
+        Self { retry_after: answer.retry_after(), ..Self::new(reason, message) }
     }
 }
 

@@ -206,16 +206,8 @@ impl Handshake {
             _ => self.access.reach(&realm.server, realm.scheme).max(Reach::Private),
         };
         self.stage = Stage::Token { to_pull };
-        Step::Ask(Request {
-            scheme: realm.scheme,
-            server: realm.server.clone(),
-            reach,
-            method: Method::Get,
-            path: realm.path(repository),
-            authorization: Authorization::Basic,
-            headers: Vec::new(),
-            body: None,
-        })
+        let request = Request::get(realm.scheme, realm.server.clone(), reach, realm.path(repository));
+        Step::Ask(Request { authorization: Authorization::Basic, ..request })
     }
 
     /// The registry takes the login.
@@ -301,8 +293,7 @@ impl Handshake {
     fn ask(&self, method: Method, path: String, authorization: Authorization) -> Step {
         let server = self.login.server.clone();
         let reach = self.access.reach(&server, self.scheme);
-        let (scheme, headers, body) = (self.scheme, Vec::new(), None);
-        Step::Ask(Request { scheme, server, reach, method, path, authorization, headers, body })
+        Step::Ask(Request { method, authorization, ..Request::get(self.scheme, server, reach, path) })
     }
 
     /// The token server, where it is another one than the registry.

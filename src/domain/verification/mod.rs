@@ -22,7 +22,7 @@ pub(crate) use address::Reach;
 pub(crate) use handshake::{Handshake, Step};
 pub(crate) use login::{Authorities, KnownLogin, Login, MissingAuthorities};
 pub(crate) use outcome::{Answer, NoAnswer, Outcome};
-pub(crate) use request::{Authorization, Method, Request};
+pub(crate) use request::{Authorization, Method, Request, basic, bearer};
 pub use server::{RegistryAccess, ServerPatterns};
 pub(crate) use server::{Scheme, Server};
 pub(crate) use state::{Found, Probe, Rules, Verification, held, next_probe};

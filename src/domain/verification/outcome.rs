@@ -144,15 +144,14 @@ impl Answer {
             500..=599 => (Reason::RegistryUnreachable, "has a fault"),
             _ => return None,
         };
-        let retry_after = self.retry_after.as_deref().and_then(retry_after);
-        Some(Outcome { retry_after, ..Outcome::answered(reason, detail, self) })
+        Some(Outcome { retry_after: self.retry_after(), ..Outcome::answered(reason, detail, self) })
     }
-}
 
-/// Seconds of a `Retry-After`. It may also be a date, which depends on the clocks of two machines; then the usual wait
-/// is used.
-fn retry_after(text: &str) -> Option<Duration> {
-    text.trim().parse().ok().map(Duration::from_secs)
+    /// The seconds of `Retry-After`. It may also be a date, which depends on the clocks of two machines; then the usual
+    /// wait is used.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after.as_deref()?.trim().parse().ok().map(Duration::from_secs)
+    }
 }
 
 /// Why there is no answer.
@@ -297,10 +296,10 @@ mod tests {
         assert_eq!(pause(throttled), Some(Duration::from_secs(30)));
         assert_eq!(pause(answer(429, "")), Some(REGISTRY_LIMITED_PAUSE), "it does not say how long");
         let dated = Some("Sat, 22 Nov 2026 07:28:00 GMT".to_owned());
-        assert_eq!(pause(Answer { retry_after: dated, ..code }), Some(REGISTRY_LIMITED_PAUSE));
+        let dated = Answer { retry_after: dated, ..code };
+        assert_eq!((dated.retry_after(), pause(dated)), (None, Some(REGISTRY_LIMITED_PAUSE)));
         let busy = Answer { retry_after: Some("7".to_owned()), ..answer(503, "") };
         assert_eq!(pause(busy), Some(Duration::from_secs(7)));
         assert_eq!((pause(answer(503, "")), pause(answer(401, ""))), (None, None));
-        assert_eq!(retry_after("Sat, 22 Nov 2026 07:28:00 GMT"), None);
     }
 }

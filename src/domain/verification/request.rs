@@ -8,7 +8,7 @@ use super::{
     address::Reach,
     server::{Scheme, Server},
 };
-use crate::domain::SecretBytes;
+use crate::domain::{SecretBytes, fingerprint::encode};
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,19 +26,36 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// One to a server that no tenant has named, so that it may also be reached inside of a network.
-    pub fn to_service(method: Method, host: &str, path: impl Into<String>) -> Self {
+    /// A GET without a login.
+    pub fn get(scheme: Scheme, server: Server, reach: Reach, path: impl Into<String>) -> Self {
         Self {
-            scheme: Scheme::Https,
-            server: Server { host: host.to_owned(), port: None },
-            reach: Reach::Private,
-            method,
+            scheme,
+            server,
+            reach,
+            method: Method::Get,
             path: path.into(),
             authorization: Authorization::Nobody,
             headers: Vec::new(),
             body: None,
         }
     }
+
+    /// One to a server that no tenant has named, so that it may also be reached inside of a network.
+    pub fn to_service(method: Method, host: &str, path: impl Into<String>) -> Self {
+        let server = Server { host: host.to_owned(), port: None };
+        Self { method, ..Self::get(Scheme::Https, server, Reach::Private, path) }
+    }
+}
+
+/// The value of `Authorization` for a user name and a password (RFC 7617).
+pub(crate) fn basic(username: &[u8], password: &[u8]) -> SecretBytes {
+    let pair = SecretBytes::concat(&[username, b":", password]);
+    SecretBytes::concat(&[b"Basic ", encode(pair.expose()).as_bytes()])
+}
+
+/// The value of `Authorization` for a token (RFC 6750).
+pub(crate) fn bearer(token: &[u8]) -> SecretBytes {
+    SecretBytes::concat(&[b"Bearer ", token])
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

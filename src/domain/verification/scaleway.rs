@@ -9,7 +9,6 @@ use super::{
     address::Reach,
     outcome::{Answer, FoundNamespace, Outcome},
     request::{Authorization, Method, Request},
-    server::{Scheme, Server},
 };
 use crate::domain::reason::Reason;
 
@@ -18,16 +17,9 @@ const HOST: &str = "api.scaleway.com";
 /// Asks for a namespace by its name; without one, for any.
 pub(super) fn request(region: &str, namespace: Option<&str>) -> Request {
     let query = namespace.map_or_else(|| "page_size=1".to_owned(), |name| format!("name={name}"));
-    Request {
-        scheme: Scheme::Https,
-        server: Server { host: HOST.to_owned(), port: None },
-        reach: Reach::Public,
-        method: Method::Get,
-        path: format!("/registry/v1/regions/{region}/namespaces?{query}"),
-        authorization: Authorization::AuthToken,
-        headers: Vec::new(),
-        body: None,
-    }
+    let path = format!("/registry/v1/regions/{region}/namespaces?{query}");
+    let request = Request::to_service(Method::Get, HOST, path);
+    Request { reach: Reach::Public, authorization: Authorization::AuthToken, ..request }
 }
 
 /// What the answer adds to what came of the login. A key that may pull need not be allowed to ask the API, and an API
