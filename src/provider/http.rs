@@ -9,6 +9,7 @@ use std::{
     future::ready,
     io,
     net::{IpAddr, SocketAddr},
+    pin::pin,
     sync::{Arc, OnceLock},
 };
 
@@ -160,7 +161,9 @@ impl Session<'_> {
                 send(connection, self.message(request)?, request.method).await?
             }
         };
-        self.connections.insert(key, connection);
+        if let Some(connection) = connection {
+            self.connections.insert(key, connection);
+        }
         Ok(answer)
     }
 
@@ -257,22 +260,25 @@ impl Session<'_> {
     }
 }
 
-/// Sends a message, and reads the answer.
+/// Sends a message, and reads the answer. Returns the connection, if another message may follow.
 async fn send(
     mut connection: Connection,
     message: http::Request<Full<Bytes>>,
     method: Method,
-) -> Result<(Answer, Connection), NoAnswer> {
-    let answered = async {
-        let answer = connection.requests.send_request(message).await.map_err(|_| NoAnswer::Broken)?;
-        read(answer, method).await
+) -> Result<(Answer, Option<Connection>), NoAnswer> {
+    let (answer, is_open) = {
+        let mut answered = pin!(async {
+            let answer = connection.requests.send_request(message).await.map_err(|_| NoAnswer::Broken)?;
+            read(answer, method).await
+        });
+        tokio::select! {
+            biased;
+            answer = &mut answered => (answer?, true),
+            // The last answer of a connection comes with its end.
+            () = &mut connection.driver => (answered.await?, false),
+        }
     };
-    let answer = tokio::select! {
-        biased;
-        answer = answered => answer?,
-        () = &mut connection.driver => return Err(NoAnswer::Broken),
-    };
-    Ok((answer, connection))
+    Ok((answer, is_open.then_some(connection)))
 }
 
 /// A value of a header, wiped with the last of its users.

@@ -58,6 +58,36 @@ async fn a_kept_connection_that_was_closed_is_made_anew_for_what_may_be_asked_tw
 }
 
 #[tokio::test]
+async fn an_answer_that_ends_its_connection_counts() {
+    for (text, wanted) in [
+        ("HTTP/1.1 401 Unauthorized\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", Ok((401, ""))),
+        ("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}", Ok((200, "{}"))),
+        ("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}", Ok((200, "{}"))),
+        ("HTTP/1.0 200 OK\r\n\r\n{}", Ok((200, "{}"))),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}", Err(NoAnswer::Broken)),
+        ("", Err(NoAnswer::Broken)),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                // Else the end of the connection would be a reset.
+                client.read(&mut [0; 4_096]).await?;
+                client.write_all(text.as_bytes()).await?;
+            }
+            Ok::<_, io::Error>(())
+        });
+        let http = Http::new(Roots::default());
+        let mut session = http.session(None);
+        for _ in 0..2 {
+            let answer = session.ask(&request(Scheme::Http, Method::Get, address)).await;
+            let answer = answer.as_ref().map(|answer| (answer.status, answer.body.text()));
+            assert_eq!(answer, wanted.as_ref().map(|wanted| *wanted), "{text:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_that_has_signed_itself_is_of_an_unknown_authority() {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
