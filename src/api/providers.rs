@@ -92,7 +92,8 @@ pub struct DigitalOceanRegistry {
     pub auth: Option<DigitalOceanAuth>,
 }
 
-/// Details for Amazon ECR; give the server `<account>.dkr.ecr.<region>.amazonaws.com`, in the domain of the region's partition.
+/// Details for Amazon ECR; give the server `<account>.dkr.ecr.<region>.amazonaws.com`, in the domain of the region's partition,
+/// unless `server` names another one of the account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EcrRegistry {
@@ -123,9 +124,10 @@ pub struct AcrRegistry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GoogleArtifactRegistry {
-    /// A region or multi-region, such as europe-west3 or europe.
+    /// A region or multi-region, such as europe-west3 or europe. Omitted: `server` says which registry it is, such as gcr.io.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]+(-[a-z]+[0-9]+)?$"))]
-    pub location: String,
+    pub location: Option<String>,
     /// Mints tokens, instead of taking the one in `secretRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<GoogleAuth>,

@@ -53,12 +53,13 @@ pub fn registry(spec: &RegistryLogin) -> RegistryStatus {
         }
         Provider::DigitalOcean => path = spec.digital_ocean.as_ref().and_then(|block| block.registry.clone()),
         Provider::GoogleArtifactRegistry => {
-            if let Some(block) = &spec.google_artifact_registry {
-                host = format!("{}-docker.pkg.dev", block.location);
+            let block = spec.google_artifact_registry.as_ref();
+            if let Some(location) = block.and_then(|block| block.location.as_ref()) {
+                host = format!("{location}-docker.pkg.dev");
             }
         }
         Provider::ECR => {
-            if let Some(block) = &spec.ecr {
+            if let Some(block) = spec.ecr.as_ref().filter(|_| spec.server.is_none()) {
                 let domain = aws_domain(&block.region);
                 host = format!("{}.dkr.ecr.{}.{domain}", block.account_id, block.region);
             }
@@ -267,6 +268,22 @@ mod tests {
                 json!({"provider": "ECR", "ecr": {"accountId": "123456789012", "region": "cn-north-1"}}),
                 "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
                 "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
+            ),
+            (
+                json!({
+                    "provider": "ECR", "server": "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com",
+                    "ecr": {"accountId": "123456789012", "region": "us-east-1", "auth": {"operatorIdentity": {}}},
+                }),
+                "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com",
+                "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com",
+            ),
+            (
+                json!({
+                    "provider": "GoogleArtifactRegistry", "server": "eu.gcr.io",
+                    "googleArtifactRegistry": {"auth": {"operatorIdentity": {}}},
+                }),
+                "eu.gcr.io",
+                "eu.gcr.io",
             ),
             (json!({"provider": "ECRPublic"}), "public.ecr.aws", "public.ecr.aws"),
             (

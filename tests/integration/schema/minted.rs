@@ -68,6 +68,12 @@ async fn tokens_of_ecr_take_one_identity_and_perhaps_a_role() -> Result<()> {
             &["must be a valid ServiceAccount name"],
         ),
         ("values in the object", auth(json!({"secretAccessKey": "wJalrXUtnFEMI"})), NO_FIELD),
+        ("FIPS", json!({"server": "123456789012.dkr.ecr-fips.eu-central-1.amazonaws.com"}), ACCEPTED),
+        (
+            "the host of another account",
+            json!({"server": "210987654321.dkr.ecr.eu-central-1.amazonaws.com"}),
+            &["another host of the same account"],
+        ),
     ];
     let ecr = json!({"accountId": "123456789012", "region": "eu-central-1", "auth": {"secretRef": {"name": "aws"}}});
     registry_credential(json!({"provider": "ECR", "ecr": ecr})).check(&cases).await
@@ -121,6 +127,18 @@ async fn tokens_of_azure_and_google_take_one_identity() -> Result<()> {
         ("somebody elsewhere", auth(json!({"impersonate": "puller@evil.example.com"})), &["impersonate"]),
         ("a path", auth(json!({"impersonate": "../x@p.iam.gserviceaccount.com"})), &["impersonate"]),
         ("a Secret at the top, too", json!({"secretRef": {"name": "src"}}), NO_SECRET),
+        ("gcr.io", json!({"server": "eu.gcr.io", "googleArtifactRegistry": {"location": null}}), ACCEPTED),
+        ("two places", json!({"server": "eu.gcr.io"}), &["needs either `googleArtifactRegistry.location`"]),
+        (
+            "nowhere",
+            json!({"googleArtifactRegistry": {"location": null}}),
+            &["needs either `googleArtifactRegistry.location`"],
+        ),
+        (
+            "nothing but a place",
+            json!({"server": "eu.gcr.io", "secretRef": {"name": "src"}, "googleArtifactRegistry": {"location": null, "auth": null}}),
+            &["may be given next to `server` only with `auth`"],
+        ),
     ];
     let google = json!({"location": "europe-west3", "auth": {"secretRef": {"name": "google"}}});
     let google = json!({"provider": "GoogleArtifactRegistry", "googleArtifactRegistry": google});

@@ -84,7 +84,7 @@ async fn each_provider_has_its_own_servers() -> Result<()> {
     const NVIDIA_HOST: &[&str] = &["spec.server", "or be nvcr.io"];
     const ACR: &[&str] = &["provider ACR needs either `acr` or `server`"];
     const ACR_HOST: &[&str] = &["spec.server", "must be an Azure registry, such as example.azurecr.io"];
-    const GOOGLE: &[&str] = &["needs either `googleArtifactRegistry` or `server`"];
+    const GOOGLE: &[&str] = &["needs either `googleArtifactRegistry.location` or `server`"];
     const GOOGLE_HOST: &[&str] = &["spec.server", "must be a Google registry, such as europe-docker.pkg.dev"];
     const HUB: &[&str] = &["spec.server", "or be docker.io; use provider Custom for a mirror"];
     const MISSING: &[&str] = &["spec.server", "`server` is required for this provider"];

@@ -18,6 +18,11 @@ use crate::{
 
 const GOOGLE_HOST: &str = "europe-west3-docker.pkg.dev";
 
+fn gcr(auth: Value) -> Value {
+    let block = json!({"auth": auth});
+    off(json!({"provider": "GoogleArtifactRegistry", "server": "eu.gcr.io", "googleArtifactRegistry": block}))
+}
+
 /// Waits for the login of each credential, and that the status says until when it is good.
 async fn assert_minted(world: &World, expected: &[(&str, Value, Service, &str)]) -> Result<()> {
     for (name, spec, service, key) in expected {
@@ -143,7 +148,8 @@ async fn tokens_of_google_come_by_key_service_account_metadata_and_impersonation
     assert_minted(
         &world,
         &[
-            ("key", google(key), Service::GoogleToken, GOOGLE_HOST),
+            ("key", google(key.clone()), Service::GoogleToken, GOOGLE_HOST),
+            ("gcr", gcr(key), Service::GoogleToken, "eu.gcr.io"),
             ("federated", google_by_account("puller"), Service::GoogleSts, GOOGLE_HOST),
             ("impersonating", impersonating, Service::IamCredentials, GOOGLE_HOST),
             ("metadata", google(json!({"operatorIdentity": {}})), Service::Metadata, GOOGLE_HOST),

@@ -110,3 +110,33 @@ async fn a_copy_that_was_forged_meanwhile_is_read_back_by_nobody() -> Result<()>
     stays(Duration::from_secs(2), "the copy that was good", async || is_good(&targets[3]).await).await?;
     Ok(())
 }
+
+/// Attack: of two credentials with one identity, one has its only copy where it is edited.
+#[tokio::test]
+async fn what_was_forged_in_the_only_copy_of_one_credential_comes_to_no_other() -> Result<()> {
+    let world = World::start().await?;
+    world.azure_secret().await?;
+    world.test.policy().await?;
+    let targets = world.test.targets(3).await?;
+    let operator = world.operator()?.start().await?;
+    let at = |names: &[String]| with_target(acr_by_secret(), json!({"namespaces": {"names": names}}));
+    // The first by name is the first that is worked on, mostly.
+    world.test.credential("a", at(&targets[..1])).await?;
+    world.test.credential("b", at(&targets[1..])).await?;
+    for name in ["a", "b"] {
+        world.test.wait_ready(name, 1).await?;
+        world.wait_refreshed(name, "True", "Refreshed").await?;
+    }
+    assert_eq!(operator.terminate(SOON).await?, 0);
+    let forged = json!({"auths": {ACR_HOST: {"username": "thief", "password": "of-a-thief", "auth": "dGhpZWY6b2YtYS10aGllZg=="}}});
+    let patch = json!({"stringData": {".dockerconfigjson": forged.to_string()}});
+    merge(&world.test.secrets(&targets[0]), "a", patch).await?;
+    let copies = exact_all(&world.test, &targets[1..], "b").await?;
+    let asked = world.cloud.asked().len();
+    let _operator = world.operator()?.start().await?;
+    stays(Duration::from_secs(5), "all as it was", async || {
+        let now = exact_all(&world.test, &targets[1..], "b").await.map_err(|error| error.to_string())?;
+        if now == copies && world.cloud.asked().len() == asked { Ok(()) } else { Err(world.told()) }
+    })
+    .await
+}
