@@ -10,7 +10,10 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::keys::{MintKey, Queues};
+use super::{
+    keys::{Queues, SharedKey},
+    shared::{Item, Shared},
+};
 use crate::{
     domain::{
         fingerprint::{Fingerprint, FingerprintKey},
@@ -23,16 +26,6 @@ use crate::{
     queue::Next,
     telemetry::Metrics,
 };
-
-/// Who mints.
-pub(crate) trait Mint: Send + Sync {
-    /// Mints one token; ServiceAccounts are those of the namespace.
-    fn mint(
-        &self,
-        grant: Arc<Grant>,
-        namespace: &str,
-    ) -> impl Future<Output = Result<Token, MintError>> + Send;
-}
 
 /// A token that a credential wants.
 pub(crate) struct Wanted {
@@ -55,18 +48,16 @@ pub(crate) struct Minting {
 
 #[derive(Default)]
 struct State {
-    entries: HashMap<Fingerprint, Entry>,
-    by_owner: HashMap<OwnerId, Vec<Fingerprint>>,
+    entries: Shared<Entry, Reader>,
     /// How often the tokens of an owner have changed.
     changes: HashMap<OwnerId, u64>,
 }
 
-/// One token, and who wants it.
+/// One token.
 struct Entry {
     grant: Arc<Grant>,
-    key: MintKey,
+    /// The one of its ServiceAccount.
     namespace: Arc<str>,
-    readers: HashMap<OwnerId, Reader>,
     token: Option<Arc<Token>>,
     error: Option<MintError>,
     /// How often in a row it failed.
@@ -85,7 +76,7 @@ struct Reader {
     last: Option<Arc<Token>>,
 }
 
-impl Entry {
+impl Item<Entry, Reader> {
     fn is_permitted(&self) -> bool {
         self.readers.values().any(|reader| reader.is_permitted)
     }
@@ -124,7 +115,7 @@ impl Minting {
     /// Whether nothing is known of a token yet.
     pub fn is_new(&self, id: &CredentialId, grant: &Grant) -> bool {
         let grant = grant.id(&self.fingerprints, &id.namespace);
-        !self.state.read().entries.contains_key(&grant)
+        !self.state.read().entries.items.contains_key(&grant)
     }
 
     /// Has the tokens minted that a credential wants, and none of those any more that it wanted before. Returns what is
@@ -142,25 +133,23 @@ impl Minting {
             .collect();
         let ids: Vec<Fingerprint> = wanted.iter().map(|(_, id, _)| *id).collect();
         let mut state = self.state.write();
-        state.leave(&owner, &ids);
+        state.entries.keep(&owner, &ids);
         let mut minted = BTreeMap::new();
         for (key, grant_id, Wanted { grant, permitted, recorded }) in wanted {
-            let entry = state.entries.entry(grant_id).or_insert_with(|| {
-                let group = (!grant.is_operators()).then(|| id.namespace.clone());
-                Entry {
-                    grant: Arc::new(grant),
-                    key: MintKey { grant: grant_id, namespace: group },
-                    namespace: id.namespace.clone(),
-                    readers: HashMap::new(),
-                    token: None,
-                    error: None,
-                    in_a_row: 0,
-                    due: Due::after(Duration::ZERO),
-                    tried: None,
-                }
+            let group = (!grant.is_operators()).then(|| id.namespace.clone());
+            let key_of_grant = SharedKey { id: grant_id, namespace: group };
+            let item = state.entries.entry(key_of_grant, || Entry {
+                grant: Arc::new(grant),
+                namespace: id.namespace.clone(),
+                token: None,
+                error: None,
+                in_a_row: 0,
+                due: Due::after(Duration::ZERO),
+                tried: None,
             });
-            let was_permitted = entry.is_permitted();
-            let reader = entry.readers.entry(owner).or_default();
+            let was_permitted = item.is_permitted();
+            let Item { value: entry, readers, .. } = item;
+            let reader = readers.entry(owner).or_default();
             reader.is_permitted = permitted.unwrap_or(reader.is_permitted);
             let is_permitted = reader.is_permitted;
             let is_renewed = recorded.as_ref().is_none_or(|(_, is_renewed)| *is_renewed);
@@ -182,7 +171,7 @@ impl Minting {
             }
             let last = reader.last.clone();
             // One that others have too is not theirs to change.
-            let is_own = entry.readers.len() == 1 || entry.token.is_none() || entry.error.is_some();
+            let is_own = readers.len() == 1 || entry.token.is_none() || entry.error.is_some();
             if anew && is_own {
                 let pause = entry.tried.map_or(Duration::ZERO, |at| MINT_PAUSE.saturating_sub(at.elapsed()));
                 if pause < entry.due.left() {
@@ -190,16 +179,14 @@ impl Minting {
                     is_due_anew = true;
                 }
             }
-            if is_due_anew && entry.is_permitted() {
-                self.queues.mint.add_after(entry.key.clone(), (), entry.due.left());
-            }
             let error = if is_permitted { entry.error.clone() } else { Some(MintError::not_permitted()) };
+            if is_due_anew && item.is_permitted() {
+                self.queues.mint.add_after(item.key.clone(), (), item.value.due.left());
+            }
             minted.insert(key, Minted { token: last, error });
         }
         if ids.is_empty() {
             state.changes.remove(&owner);
-        } else {
-            state.by_owner.insert(owner, ids);
         }
         minted
     }
@@ -207,12 +194,16 @@ impl Minting {
     /// A credential wants no tokens any more.
     pub fn forget(&self, owner: &OwnerId) {
         let mut state = self.state.write();
-        state.leave(owner, &[]);
+        state.entries.keep(owner, &[]);
         state.changes.remove(owner);
     }
 
-    /// Mints one token, when it is due.
-    pub async fn work(self: Arc<Self>, clouds: Arc<impl Mint>, key: MintKey) -> Next {
+    /// Mints one token, when it is due; ServiceAccounts are those of the namespace.
+    pub async fn work<F: Future<Output = Result<Token, MintError>>>(
+        self: Arc<Self>,
+        mint: impl FnOnce(Arc<Grant>, Arc<str>) -> F,
+        key: SharedKey,
+    ) -> Next {
         if let Err(next) = self.due(&key) {
             return next;
         }
@@ -225,14 +216,13 @@ impl Minting {
             Ok(due) => due,
             Err(next) => return next,
         };
-        let minted = clouds.mint(grant.clone(), &namespace).await;
+        let minted = mint(grant.clone(), namespace).await;
         let outcome = minted.as_ref().map_or_else(|error| error.reason, |_| Reason::Refreshed);
         self.metrics.minted(grant.provider(), outcome.as_str());
         let mut state = self.state.write();
-        let Some(entry) = state.entries.get_mut(&key.grant).filter(|entry| Arc::ptr_eq(&entry.grant, &grant))
-        else {
-            return Next::Done;
-        };
+        let State { entries, changes } = &mut *state;
+        let item = entries.items.get_mut(&key.id).filter(|item| Arc::ptr_eq(&item.value.grant, &grant));
+        let Some(Item { value: entry, readers, .. }) = item else { return Next::Done };
         entry.tried = Some(Instant::now());
         let wait = match minted {
             Ok(token) => {
@@ -254,38 +244,23 @@ impl Minting {
             }
         };
         entry.due = Due::after(wait);
-        let readers: Vec<OwnerId> = entry.readers.keys().copied().collect();
-        for reader in &readers {
-            *state.changes.entry(*reader).or_default() += 1;
+        for reader in readers.keys() {
+            *changes.entry(*reader).or_default() += 1;
         }
-        self.queues.credentials(readers);
+        self.queues.credentials(readers.keys().copied());
         Next::After(wait.min(MINT_LOOK))
     }
 
     /// What is to be minted, if it is due; else when to look again.
-    fn due(&self, key: &MintKey) -> Result<(Arc<Grant>, Arc<str>), Next> {
+    fn due(&self, key: &SharedKey) -> Result<(Arc<Grant>, Arc<str>), Next> {
         let state = self.state.read();
-        let entry = state.entries.get(&key.grant).filter(|entry| entry.key == *key && entry.is_permitted());
-        let entry = entry.ok_or(Next::Done)?;
+        let item = state.entries.items.get(&key.id).filter(|item| item.key == *key && item.is_permitted());
+        let entry = &item.ok_or(Next::Done)?.value;
         let left = entry.due.left();
         if left.is_zero() {
             Ok((entry.grant.clone(), entry.namespace.clone()))
         } else {
             Err(Next::After(left.min(MINT_LOOK)))
-        }
-    }
-}
-
-impl State {
-    /// Only these are still of a credential. What nobody wants is forgotten.
-    fn leave(&mut self, owner: &OwnerId, but: &[Fingerprint]) {
-        let had = self.by_owner.remove(owner).unwrap_or_default();
-        for id in had.iter().filter(|id| !but.contains(id)) {
-            let Some(entry) = self.entries.get_mut(id) else { continue };
-            entry.readers.remove(owner);
-            if entry.readers.is_empty() {
-                self.entries.remove(id);
-            }
         }
     }
 }
