@@ -95,7 +95,7 @@ fn id(name: &str) -> CredentialId {
 fn grant(secret: &str) -> Grant {
     let flow = Flow::Ecr { region: "eu-central-1".to_owned(), role: None, external_id: None };
     let key = AccessKey { id: "id".into(), secret: secret.into(), session: None };
-    Grant { flow, identity: Identity::AccessKey(key), secret_version: None }
+    Grant { flow, identity: Identity::AccessKey(key), secret_version: None, authorities: None }
 }
 
 #[tokio::test(start_paused = true)]
