@@ -243,11 +243,18 @@ impl Process {
         loops.spawn(queues.hash.clone().run(async {}, move |key, ()| hashing.clone().work(key)));
         let verifier = Arc::new(Verifier::new(outbound.clone()));
         let verifications = context.stores.verifications.clone();
-        let verify = move |key, ()| verifications.clone().work(verifier.clone(), key);
+        let verify = move |key, ()| {
+            let verifier = verifier.clone();
+            verifications.clone().work(|login| async move { verifier.verify(login).await }, key)
+        };
         loops.spawn(queues.verification.clone().run(async {}, verify));
         let clouds = Arc::new(Clouds::new(Minter::new(outbound), context.local().clone()));
         let minting = context.stores.minting.clone();
-        let mint = move |key, ()| minting.clone().work(clouds.clone(), key);
+        let mint = move |key, ()| {
+            let clouds = clouds.clone();
+            let mint = |grant, namespace: Arc<str>| async move { clouds.mint(grant, &namespace).await };
+            minting.clone().work(mint, key)
+        };
         loops.spawn(queues.mint.clone().run(async {}, mint));
         loops.spawn(queues.sync.clone().run(filled(), move |key, dirty| syncs.clone().sync(key, dirty)));
         loops.spawn(queues.status.clone().run(filled(), move |key, ()| statuses.clone().tell(key)));

@@ -9,6 +9,9 @@ use super::{
     GoogleArtifactRegistry, Provider, QuayRegistry, ScalewayRegistry, Verification,
 };
 
+/// Whether tokens are minted, in CEL.
+const IS_MINTED: &str = "((has(self.ecr) && has(self.ecr.auth)) || has(self.ecrPublic) || (has(self.acr) && has(self.acr.auth)) || (has(self.googleArtifactRegistry) && has(self.googleArtifactRegistry.auth)) || has(self.gitHub) || (has(self.quay) && has(self.quay.auth)) || (has(self.digitalOcean) && has(self.digitalOcean.auth)))";
+
 /// A login at one registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -22,8 +25,8 @@ use super::{
     validation = Rule::new("self.provider == 'GoogleArtifactRegistry' || !has(self.googleArtifactRegistry)").message("`googleArtifactRegistry` may only be given with provider GoogleArtifactRegistry").field_path(".googleArtifactRegistry"),
     validation = Rule::new("self.provider == 'ECRPublic' || !has(self.ecrPublic)").message("`ecrPublic` may only be given with provider ECRPublic").field_path(".ecrPublic"),
     validation = Rule::new("self.provider == 'GitHub' || !has(self.gitHub)").message("`gitHub` may only be given with provider GitHub").field_path(".gitHub"),
-    validation = Rule::new("has(self.secretRef) != ((has(self.ecr) && has(self.ecr.auth)) || has(self.ecrPublic) || (has(self.acr) && has(self.acr.auth)) || (has(self.googleArtifactRegistry) && has(self.googleArtifactRegistry.auth)) || has(self.gitHub) || (has(self.quay) && has(self.quay.auth)) || (has(self.digitalOcean) && has(self.digitalOcean.auth)))").message("`secretRef` is required: name the Secret with the password or token; or give `auth` in the provider's own block, so that tokens are minted, and no `secretRef` next to it").field_path(".secretRef"),
-    validation = Rule::new("!has(self.username) || has(self.quay) || !((has(self.ecr) && has(self.ecr.auth)) || has(self.ecrPublic) || (has(self.acr) && has(self.acr.auth)) || (has(self.googleArtifactRegistry) && has(self.googleArtifactRegistry.auth)) || has(self.gitHub) || (has(self.quay) && has(self.quay.auth)) || (has(self.digitalOcean) && has(self.digitalOcean.auth)))").message("may not be given with `auth`: whoever mints a token says who logs in with it").field_path(".username"),
+    validation = Rule::new(format!("has(self.secretRef) != {IS_MINTED}")).message("`secretRef` is required: name the Secret with the password or token; or give `auth` in the provider's own block, so that tokens are minted, and no `secretRef` next to it").field_path(".secretRef"),
+    validation = Rule::new(format!("!has(self.username) || has(self.quay) || !{IS_MINTED}")).message("may not be given with `auth`: whoever mints a token says who logs in with it").field_path(".username"),
     validation = Rule::new("!has(self.quay) || !has(self.quay.auth) || (has(self.username) && self.username.contains('+'))").message("must be the robot that trusts the ServiceAccount: <namespace>+<robot>").field_path(".username"),
     validation = Rule::new("!has(self.gitHub) || has(self.gitHub.apiServer) == (has(self.server) && self.server.lowerAscii() != 'ghcr.io')").message("`gitHub.apiServer` and `server` go together: the API and the registry of a GitHub Enterprise Server").field_path(".gitHub"),
     validation = Rule::new("!has(self.gitHub) || (has(self.verification) && (has(self.verification.repository) || (has(self.verification.mode) && self.verification.mode == 'Off')))").message("`gitHub.auth` needs `verification.repository`: GitHub lets tokens of Apps log in that may not pull").field_path(".verification"),

@@ -6,7 +6,7 @@ use clap::{ArgAction, Args};
 
 use crate::{
     domain::verification::{RegistryAccess, ServerPatterns},
-    provider::{Outbound, Roots, RootsError},
+    provider::{Outbound, Roots},
 };
 
 /// Which registries are asked whether they take a credential, and how.
@@ -40,25 +40,12 @@ pub struct VerificationSettings {
     pub registry_ca: Option<PathBuf>,
 }
 
-/// Why registries cannot be asked.
+/// The file with authorities cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum RegistryCaError {
-    /// The file cannot be read.
-    #[error("{}: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// It has no certificates.
-    #[error("{}: {source}", path.display())]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: RootsError,
-    },
+#[error("{}: {source}", path.display())]
+pub struct RegistryCaError {
+    path: PathBuf,
+    source: io::Error,
 }
 
 impl VerificationSettings {
@@ -66,12 +53,9 @@ impl VerificationSettings {
     pub(crate) fn outbound(&self) -> Result<Arc<Outbound>, RegistryCaError> {
         let roots = match &self.registry_ca {
             None => Roots::default(),
-            Some(path) => {
-                let path = || path.clone();
-                let pem = fs::read(path())
-                    .map_err(|source| RegistryCaError::Unreadable { path: path(), source })?;
-                Roots::from_pem(&pem).map_err(|source| RegistryCaError::Unusable { path: path(), source })?
-            }
+            Some(path) => fs::read(path)
+                .and_then(|pem| Roots::from_pem(&pem).map_err(io::Error::other))
+                .map_err(|source| RegistryCaError { path: path.clone(), source })?,
         };
         let access = RegistryAccess {
             allowed: self.allowed_registries.clone(),

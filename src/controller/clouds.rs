@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::minting::Mint;
 use crate::{
     cluster::{Cluster, describe},
     domain::{
@@ -49,10 +48,9 @@ impl Clouds {
         let token = connection.service_account_token(namespace, account, &grant.audience()).await;
         Ok(Proof::WebIdentity(grant.web_identity(token.map_err(failed)?, &annotations)))
     }
-}
 
-impl Mint for Clouds {
-    async fn mint(&self, grant: Arc<Grant>, namespace: &str) -> Result<Token, MintError> {
+    /// Mints one token; ServiceAccounts are those of the namespace.
+    pub async fn mint(&self, grant: Arc<Grant>, namespace: &str) -> Result<Token, MintError> {
         let late = || MintError::new(Reason::CloudUnreachable, "the cloud did not answer in time");
         let minted = async {
             let proof = self.proof(&grant, namespace).await?;

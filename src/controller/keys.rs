@@ -68,29 +68,16 @@ impl Key for HashKey {
     }
 }
 
-/// A login that is tried at its registry.
+/// A login that is tried at its registry, or a token that is minted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct VerificationKey {
-    pub login: Fingerprint,
-    /// Of the credential that had it first.
-    pub namespace: Arc<str>,
-}
-
-impl Key for VerificationKey {
-    fn group(&self) -> Option<Arc<str>> {
-        Some(self.namespace.clone())
-    }
-}
-
-/// A token that is minted.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct MintKey {
-    pub grant: Fingerprint,
-    /// Whose places it takes; none for the operator's own identity, which is shared.
+pub(crate) struct SharedKey {
+    pub id: Fingerprint,
+    /// Whose places it takes: the namespace of the credential that wanted it first; none for tokens by the operator's own
+    /// identity.
     pub namespace: Option<Arc<str>>,
 }
 
-impl Key for MintKey {
+impl Key for SharedKey {
     fn group(&self) -> Option<Arc<str>> {
         self.namespace.clone()
     }
@@ -113,8 +100,8 @@ impl Key for SyncKey {
 pub(crate) struct Queues {
     pub credential: Arc<Queue<OwnerId, ()>>,
     pub hash: Arc<Queue<HashKey, ()>>,
-    pub verification: Arc<Queue<VerificationKey, ()>>,
-    pub mint: Arc<Queue<MintKey, ()>>,
+    pub verification: Arc<Queue<SharedKey, ()>>,
+    pub mint: Arc<Queue<SharedKey, ()>>,
     pub sync: Arc<Queue<SyncKey, Dirty>>,
     pub status: Arc<Queue<OwnerId, ()>>,
     /// By the name of the member.

@@ -10,7 +10,10 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::keys::{MintKey, Queues};
+use super::{
+    keys::{Queues, SharedKey},
+    shared::{Item, Shared},
+};
 use crate::{
     domain::{
         fingerprint::{Fingerprint, FingerprintKey},
@@ -23,16 +26,6 @@ use crate::{
     queue::Next,
     telemetry::Metrics,
 };
-
-/// Who mints.
-pub(crate) trait Mint: Send + Sync {
-    /// Mints one token; ServiceAccounts are those of the namespace.
-    fn mint(
-        &self,
-        grant: Arc<Grant>,
-        namespace: &str,
-    ) -> impl Future<Output = Result<Token, MintError>> + Send;
-}
 
 /// A token that a credential wants.
 pub(crate) struct Wanted {
@@ -57,18 +50,16 @@ pub(crate) struct Minting {
 
 #[derive(Default)]
 struct State {
-    entries: HashMap<Fingerprint, Entry>,
-    by_owner: HashMap<OwnerId, Vec<Fingerprint>>,
+    entries: Shared<Entry, Reader>,
     /// How often the tokens of an owner have changed.
     changes: HashMap<OwnerId, u64>,
 }
 
-/// One token, and who wants it.
+/// One token.
 struct Entry {
     grant: Arc<Grant>,
-    key: MintKey,
+    /// The one of its ServiceAccount.
     namespace: Arc<str>,
-    readers: HashMap<OwnerId, Reader>,
     /// The last one that this process has minted.
     token: Option<Arc<Token>>,
     error: Option<MintError>,
@@ -89,7 +80,7 @@ struct Reader {
     last: Option<Arc<Token>>,
 }
 
-impl Entry {
+impl Item<Entry, Reader> {
     fn is_permitted(&self) -> bool {
         self.readers.values().any(|reader| reader.is_permitted)
     }
@@ -136,7 +127,7 @@ impl Minting {
     pub fn is_new(&self, id: &CredentialId, grant: &Grant) -> bool {
         let grant = grant.id(&self.fingerprints, &id.namespace);
         let state = self.state.read();
-        !state.entries.get(&grant).is_some_and(|entry| entry.readers.contains_key(&id.owner()))
+        !state.entries.items.get(&grant).is_some_and(|item| item.readers.contains_key(&id.owner()))
     }
 
     /// Has the tokens minted that a credential wants, and none of those any more that it wanted before. Returns what is
@@ -155,26 +146,24 @@ impl Minting {
         let ids: Vec<Fingerprint> = wanted.iter().map(|(_, id, _)| *id).collect();
         let now = (self.clock)();
         let mut state = self.state.write();
-        state.leave(&owner, &ids);
+        state.entries.keep(&owner, &ids);
         let mut minted = BTreeMap::new();
         for (key, grant_id, Wanted { grant, permitted, recorded }) in wanted {
-            let entry = state.entries.entry(grant_id).or_insert_with(|| {
-                let group = (!grant.is_operators()).then(|| id.namespace.clone());
-                Entry {
-                    grant: Arc::new(grant),
-                    key: MintKey { grant: grant_id, namespace: group },
-                    namespace: id.namespace.clone(),
-                    readers: HashMap::new(),
-                    token: None,
-                    error: None,
-                    in_a_row: 0,
-                    due: Due::after(Duration::ZERO, now),
-                    tried: None,
-                }
+            let group = (!grant.is_operators()).then(|| id.namespace.clone());
+            let key_of_grant = SharedKey { id: grant_id, namespace: group };
+            let item = state.entries.entry(key_of_grant, || Entry {
+                grant: Arc::new(grant),
+                namespace: id.namespace.clone(),
+                token: None,
+                error: None,
+                in_a_row: 0,
+                due: Due::after(Duration::ZERO, now),
+                tried: None,
             });
-            let is_waited_for = entry.is_permitted();
-            let is_new = !entry.readers.contains_key(&owner);
-            let reader = entry.readers.entry(owner).or_default();
+            let is_waited_for = item.is_permitted();
+            let Item { value: entry, readers, .. } = item;
+            let is_new = !readers.contains_key(&owner);
+            let reader = readers.entry(owner).or_default();
             // While policies cannot be read, what was minted shows that there was consent.
             let before = reader.is_permitted || (is_new && recorded.is_some());
             let begins = permitted.unwrap_or(before) && !reader.is_permitted;
@@ -200,8 +189,7 @@ impl Minting {
                 }
             }
             // One that others have too is not theirs to change.
-            let others_have =
-                entry.readers.iter().any(|(other, reader)| *other != owner && reader.last.is_some());
+            let others_have = readers.iter().any(|(other, reader)| *other != owner && reader.last.is_some());
             if anew && is_permitted && (!others_have || entry.error.is_some()) {
                 let pause = entry.tried.map_or(Duration::ZERO, |at| MINT_PAUSE.saturating_sub(at.elapsed()));
                 if pause < entry.due.left(now) {
@@ -209,17 +197,15 @@ impl Minting {
                     is_due_anew = true;
                 }
             }
-            if is_due_anew && entry.is_permitted() {
-                let wait = entry.due.left(now).min(MINT_LOOK);
-                self.queues.mint.add_after(entry.key.clone(), (), wait);
-            }
             let error = if is_permitted { entry.error.clone() } else { Some(MintError::not_permitted()) };
+            if is_due_anew && item.is_permitted() {
+                let wait = item.value.due.left(now).min(MINT_LOOK);
+                self.queues.mint.add_after(item.key.clone(), (), wait);
+            }
             minted.insert(key, Minted { token: last, error });
         }
         if ids.is_empty() {
             state.changes.remove(&owner);
-        } else {
-            state.by_owner.insert(owner, ids);
         }
         minted
     }
@@ -227,12 +213,16 @@ impl Minting {
     /// A credential wants no tokens any more.
     pub fn forget(&self, owner: &OwnerId) {
         let mut state = self.state.write();
-        state.leave(owner, &[]);
+        state.entries.keep(owner, &[]);
         state.changes.remove(owner);
     }
 
-    /// Mints one token, when it is due.
-    pub async fn work(self: Arc<Self>, clouds: Arc<impl Mint>, key: MintKey) -> Next {
+    /// Mints one token, when it is due; ServiceAccounts are those of the namespace.
+    pub async fn work<F: Future<Output = Result<Token, MintError>>>(
+        self: Arc<Self>,
+        mint: impl FnOnce(Arc<Grant>, Arc<str>) -> F,
+        key: SharedKey,
+    ) -> Next {
         if let Err(next) = self.due(&key) {
             return next;
         }
@@ -245,15 +235,16 @@ impl Minting {
             Ok(due) => due,
             Err(next) => return next,
         };
-        let minted = clouds.mint(grant.clone(), &namespace).await;
+        let minted = mint(grant.clone(), namespace).await;
         let outcome = minted.as_ref().map_or_else(|error| error.reason, |_| Reason::Refreshed);
         self.metrics.minted(grant.provider(), outcome.as_str());
         let now = (self.clock)();
         let mut state = self.state.write();
-        let Some(entry) = state.entries.get_mut(&key.grant).filter(|entry| Arc::ptr_eq(&entry.grant, &grant))
-        else {
-            return Next::Done;
-        };
+        let State { entries, changes } = &mut *state;
+        let item = entries.items.get_mut(&key.id).filter(|item| Arc::ptr_eq(&item.value.grant, &grant));
+        let Some(item) = item else { return Next::Done };
+        let left = item.left(now);
+        let Item { value: entry, readers, .. } = item;
         entry.tried = Some(Instant::now());
         let wait = match minted {
             Ok(token) => {
@@ -267,44 +258,29 @@ impl Minting {
             }
             Err(error) => {
                 entry.in_a_row = entry.in_a_row.saturating_add(1);
-                let wait = retry_mint(&error, entry.in_a_row, entry.left(now), rand::random());
+                let wait = retry_mint(&error, entry.in_a_row, left, rand::random());
                 entry.error = Some(error);
                 wait
             }
         };
         entry.due = Due::after(wait, now);
-        let readers: Vec<OwnerId> = entry.readers.keys().copied().collect();
-        for reader in &readers {
-            *state.changes.entry(*reader).or_default() += 1;
+        for reader in readers.keys() {
+            *changes.entry(*reader).or_default() += 1;
         }
-        self.queues.credentials(readers);
+        self.queues.credentials(readers.keys().copied());
         Next::After(wait.min(MINT_LOOK))
     }
 
     /// What is to be minted, if it is due; else when to look again.
-    fn due(&self, key: &MintKey) -> Result<(Arc<Grant>, Arc<str>), Next> {
+    fn due(&self, key: &SharedKey) -> Result<(Arc<Grant>, Arc<str>), Next> {
         let state = self.state.read();
-        let entry = state.entries.get(&key.grant).filter(|entry| entry.key == *key && entry.is_permitted());
-        let entry = entry.ok_or(Next::Done)?;
+        let item = state.entries.items.get(&key.id).filter(|item| item.key == *key && item.is_permitted());
+        let entry = &item.ok_or(Next::Done)?.value;
         let left = entry.due.left((self.clock)());
         if left.is_zero() {
             Ok((entry.grant.clone(), entry.namespace.clone()))
         } else {
             Err(Next::After(left.min(MINT_LOOK)))
-        }
-    }
-}
-
-impl State {
-    /// Only these are still of a credential. What nobody wants is forgotten.
-    fn leave(&mut self, owner: &OwnerId, but: &[Fingerprint]) {
-        let had = self.by_owner.remove(owner).unwrap_or_default();
-        for id in had.iter().filter(|id| !but.contains(id)) {
-            let Some(entry) = self.entries.get_mut(id) else { continue };
-            entry.readers.remove(owner);
-            if entry.readers.is_empty() {
-                self.entries.remove(id);
-            }
         }
     }
 }

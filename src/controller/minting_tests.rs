@@ -34,8 +34,8 @@ impl Fake {
     }
 }
 
-impl Mint for Fake {
-    async fn mint(&self, _: Arc<Grant>, _: &str) -> Result<Token, MintError> {
+impl Fake {
+    async fn mint(&self) -> Result<Token, MintError> {
         let asked = self.asked.fetch_add(1, Ordering::SeqCst);
         let now = self.at_once.0.fetch_add(1, Ordering::SeqCst) + 1;
         self.at_once.1.fetch_max(now, Ordering::SeqCst);
@@ -67,7 +67,10 @@ impl World {
         let (began, epoch) = (Instant::now(), Timestamp::now());
         let fake = Arc::new(Fake { began, epoch, asked, is_down, at_once });
         let (at_work, clouds) = (minting.clone(), fake.clone());
-        let work = move |key, ()| at_work.clone().work(clouds.clone(), key);
+        let work = move |key, ()| {
+            let clouds = clouds.clone();
+            at_work.clone().work(|_, _| async move { clouds.mint().await }, key)
+        };
         tokio::spawn(queues.mint.clone().run(async {}, work));
         Self { minting, fake }
     }
@@ -100,7 +103,7 @@ fn id(name: &str) -> CredentialId {
 fn grant(secret: &str) -> Grant {
     let flow = Flow::Ecr { region: "eu-central-1".to_owned(), role: None, external_id: None };
     let key = AccessKey { id: "id".into(), secret: secret.into(), session: None };
-    Grant { flow, identity: Identity::AccessKey(key), secret_version: None }
+    Grant { flow, identity: Identity::AccessKey(key), secret_version: None, authorities: None }
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,7 +158,8 @@ async fn of_one_identity_there_is_one_token_whoever_wants_it() {
     tokio::time::sleep(2 * LIFE).await;
     assert_eq!(world.asked(), 51);
     let state = world.minting.state.read();
-    assert!(state.entries.is_empty() && state.by_owner.is_empty() && state.changes.is_empty());
+    let entries = &state.entries;
+    assert!(entries.items.is_empty() && entries.by_owner.is_empty() && state.changes.is_empty());
 }
 
 fn earlier(world: &World) -> Token {

@@ -9,6 +9,7 @@
 //! | [`hashing`] | passwords that are hashed for the credential loop, beside it |
 //! | [`minting`], [`clouds`] | tokens that are minted for it, beside it, too |
 //! | [`verifications`] | logins that are tried at their registries for it, beside it, too |
+//! | [`shared`] | what several credentials have in common of both |
 //! | [`sync`], [`sweep`] | the sync loop: one credential in one cluster; owners without a credential |
 //! | [`status`] | the status loop: tells how a credential stands, and lets it go |
 //! | [`member`] | the member loop, and adoption: from MemberClusters to the registry of [`clusters`] |
@@ -30,6 +31,7 @@ pub(crate) mod outcomes;
 mod patch;
 pub(crate) mod policies;
 pub(crate) mod router;
+mod shared;
 pub(crate) mod status;
 pub(crate) mod sweep;
 pub(crate) mod sync;

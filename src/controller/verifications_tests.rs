@@ -7,6 +7,7 @@ use crate::{
     api::{CredentialKind, VerificationMode},
     domain::{
         fingerprint::FingerprintKey,
+        reason::Reason,
         verification::{Rules, Server},
     },
     telemetry::Freshness,
@@ -22,7 +23,7 @@ struct Fake {
     at_once: (AtomicUsize, AtomicUsize),
 }
 
-impl Verify for Fake {
+impl Fake {
     async fn verify(&self, _: Arc<Login>) -> Outcome {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let now = self.at_once.0.fetch_add(1, Ordering::SeqCst) + 1;
@@ -53,7 +54,10 @@ impl World {
         let (asked, at_once) = Default::default();
         let fake = Arc::new(Fake { says: Lock::new(says), asked, at_once });
         let (at_work, verifier) = (verifications.clone(), fake.clone());
-        let work = move |key, ()| at_work.clone().work(verifier.clone(), key);
+        let work = move |key, ()| {
+            let verifier = verifier.clone();
+            at_work.clone().work(|login| async move { verifier.verify(login).await }, key)
+        };
         tokio::spawn(queues.verification.clone().run(async {}, work));
         Self { verifications, fake, metrics }
     }

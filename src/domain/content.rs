@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 use super::{
     reason::Reason,
     sensitive::SecretBytes,
-    token::{MintError, Minted},
+    token::{Grant, MintError, Minted},
     validity::Validity,
 };
 use crate::api::TokenStatus;
@@ -68,6 +68,9 @@ pub struct SourceSecret {
     pub version: Option<String>,
 }
 
+/// What tokens are minted for, by the keys in `auths`; or why that cannot be known.
+pub(crate) type Grants = BTreeMap<String, Result<Grant, SourceError>>;
+
 /// All that a content is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
@@ -78,8 +81,9 @@ pub struct Inputs<'a> {
     pub existing: Option<&'a Data>,
     /// Hashes of passwords that were made ahead, by user; see [`super::credential::CredentialSpec::passwords`].
     pub hashes: &'a Data,
-    /// Tokens that were minted, by their keys in `auths`; one that is missing is being minted. See
-    /// [`super::credential::CredentialSpec::grants`].
+    /// What tokens are minted for, as [`super::credential::CredentialSpec::grants`] gave it.
+    pub grants: &'a Grants,
+    /// Tokens that were minted, by their keys in `auths`; one that is missing is being minted.
     pub minted: &'a BTreeMap<String, Minted>,
     /// What time it is.
     pub now: Timestamp,
@@ -88,6 +92,15 @@ pub struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
+    /// Secrets, and nothing else that is known yet.
+    pub fn new(sources: &'a [SourceSecret], now: Timestamp) -> Self {
+        static NO_DATA: Data = Data::new();
+        static NO_GRANTS: Grants = Grants::new();
+        static NO_TOKENS: BTreeMap<String, Minted> = BTreeMap::new();
+        let (grants, minted) = (&NO_GRANTS, &NO_TOKENS);
+        Self { sources, existing: None, hashes: &NO_DATA, grants, minted, now, entropy: &[0; 32] }
+    }
+
     /// A source Secret.
     ///
     /// # Errors
@@ -131,6 +144,12 @@ pub(crate) fn produced_type(type_: &str) -> Option<&'static str> {
 }
 
 impl Content {
+    /// Data alone, of which there is nothing to tell.
+    pub fn new(type_: &'static str, data: Data) -> Self {
+        let (warnings, notes, tokens, missing) = Default::default();
+        Self { type_, data, warnings, notes, validity: None, tokens, missing }
+    }
+
     /// A content that is read back from a copy, with what is recorded of it; `None` when no kind produces Secrets of that type.
     pub fn from_copy(
         copy: SourceSecret,
@@ -138,8 +157,7 @@ impl Content {
         tokens: BTreeMap<String, TokenStatus>,
     ) -> Option<Self> {
         let type_ = produced_type(&copy.type_)?;
-        let (warnings, notes, missing) = Default::default();
-        Some(Self { type_, data: copy.data, warnings, notes, validity, tokens, missing })
+        Some(Self { validity, tokens, ..Self::new(type_, copy.data) })
     }
 }
 

@@ -9,9 +9,8 @@ use serde_json::{Map, Value};
 
 use super::{
     SecretBytes,
-    content::{Content, Inputs, SourceError},
+    content::{Content, Grants, Inputs, SourceError},
     hashes::Password,
-    token::Grant,
     validity::Validity,
     verification::{Login, Verification},
 };
@@ -46,9 +45,9 @@ pub(crate) trait CredentialSpec: fmt::Debug + Send + Sync {
     /// Says what is wrong with which source Secret, without ever quoting a value of it.
     fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError>;
 
-    /// The tokens to mint, by the keys in `auths` that they are for: of those parts that the source gives an identity for.
-    fn grants(&self, _inputs: Inputs<'_>) -> BTreeMap<String, Grant> {
-        BTreeMap::new()
+    /// The tokens to mint, by the keys in `auths` that they are for.
+    fn grants(&self, _inputs: Inputs<'_>) -> Grants {
+        Grants::new()
     }
 
     /// What a status tells of the minted tokens that were distributed last, by their keys in `auths`.
@@ -61,12 +60,7 @@ pub(crate) trait CredentialSpec: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Whether it can be tried what the credential is for.
-    fn is_verifiable(&self) -> bool {
-        false
-    }
-
-    /// The logins to try, of the parts that the source gives.
+    /// The logins to try, of the parts that the source gives; none for kinds that nothing can be tried of.
     fn logins(&self, _inputs: Inputs<'_>) -> Vec<Login> {
         Vec::new()
     }

@@ -154,17 +154,8 @@ mod tests {
 
     #[test]
     fn a_bad_value_never_replaces_a_good_one() {
-        let content = |key: &'static str| {
-            Arc::new(Content {
-                type_: "Opaque",
-                data: BTreeMap::from([(key.into(), "v".into())]),
-                warnings: Vec::new(),
-                notes: Vec::new(),
-                validity: None,
-                tokens: BTreeMap::new(),
-                missing: BTreeMap::new(),
-            })
-        };
+        let content =
+            |key: &'static str| Arc::new(Content::new("Opaque", BTreeMap::from([(key.into(), "v".into())])));
         let (good, new) = (content("a"), content("b"));
         let missing = || Err(SourceError::not_found("src"));
         let none = BTreeSet::new();
@@ -182,15 +173,7 @@ mod tests {
 
     #[test]
     fn a_part_that_is_held_is_left_out_only_where_nothing_was_ever_distributed() {
-        let content = Content {
-            type_: "Opaque",
-            data: Data::new(),
-            warnings: Vec::new(),
-            notes: Vec::new(),
-            validity: None,
-            tokens: BTreeMap::new(),
-            missing: BTreeMap::new(),
-        };
+        let content = Content::new("Opaque", Data::new());
         let missing = BTreeMap::from([("a".to_owned(), SourceError::not_found("src"))]);
         let lost = Content { missing, ..content.clone() };
         let (held, none) = (BTreeSet::from(["a".to_owned()]), BTreeSet::new());

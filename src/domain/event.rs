@@ -59,24 +59,18 @@ pub(crate) fn transitions(previous: Option<&CredentialStatus>, next: &Credential
             _ => {}
         }
     }
-    if let Some((before, refreshed)) = changed(ConditionType::Refreshed) {
-        match (before.map(ConditionStatus::of), ConditionStatus::of(refreshed)) {
-            (_, ConditionStatus::False) => notes.push(Note::of(refreshed, Action::Refresh)),
-            (Some(ConditionStatus::False), ConditionStatus::True) => {
-                notes.push(Note::normal(Reason::Refreshed, Action::Refresh, refreshed.message.clone()));
-            }
-            _ => {}
-        }
-    }
-    if let Some((before, verified)) = changed(ConditionType::Verified) {
-        match (before.map(ConditionStatus::of), ConditionStatus::of(verified)) {
-            (_, ConditionStatus::False) => notes.push(Note::of(verified, Action::Verify)),
+    for (type_, action, reason) in [
+        (ConditionType::Refreshed, Action::Refresh, Reason::Refreshed),
+        (ConditionType::Verified, Action::Verify, Reason::Authenticated),
+    ] {
+        let Some((before, told)) = changed(type_) else { continue };
+        match (before.map(ConditionStatus::of), ConditionStatus::of(told)) {
+            (_, ConditionStatus::False) => notes.push(Note::of(told, action)),
             // Also after it was not known for a while.
             (Some(ConditionStatus::False | ConditionStatus::Unknown), ConditionStatus::True)
                 if !before.is_some_and(|before| is(before, Reason::Progressing)) =>
             {
-                let text = verified.message.clone();
-                notes.push(Note::normal(Reason::Authenticated, Action::Verify, text));
+                notes.push(Note::normal(reason, action, told.message.clone()));
             }
             // A registry that does not answer is nobody's fault here.
             _ => {}

@@ -16,7 +16,7 @@ use crate::{
             fixtures::{Authority, leaf_params},
             plain, private_key,
         },
-        content::{Data, Inputs, SourceSecret},
+        content::{Inputs, SourceSecret},
         credential::CredentialSpec,
     },
 };
@@ -134,14 +134,7 @@ fn renders(value: &[u8]) -> Result<(), TestCaseError> {
     let spec: TlsCredentialSpec = serde_json::from_value(json!({"secretRef": {"name": "src"}})).unwrap();
     let render = |source: SourceSecret| {
         let now = "2030-01-01T00:00:00Z".parse().unwrap();
-        spec.render(Inputs {
-            sources: &[source],
-            existing: None,
-            hashes: &Data::new(),
-            minted: &std::collections::BTreeMap::new(),
-            now,
-            entropy: &[0; 32],
-        })
+        spec.render(Inputs::new(&[source], now))
     };
     let content = match render(source) {
         Ok(content) => content,

@@ -9,7 +9,7 @@ use crate::{
     api::RegistryCredentialSpec,
     domain::{
         SecretBytes,
-        content::{Content, Data, Inputs, SourceError, SourceSecret},
+        content::{Content, Inputs, SourceError, SourceSecret},
         credential::CredentialSpec,
         registry::{kubelet, registry, sample_image},
     },
@@ -39,14 +39,7 @@ fn render(
     let data = data.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::new(value.to_vec())));
     let source =
         SourceSecret { name: "src".into(), type_: type_.into(), data: data.collect(), version: None };
-    spec.render(Inputs {
-        sources: &[source],
-        existing: None,
-        hashes: &Data::new(),
-        minted: &std::collections::BTreeMap::new(),
-        now: crate::domain::certificate::fixtures::now(),
-        entropy: &[0; 32],
-    })
+    spec.render(Inputs::new(&[source], crate::domain::certificate::fixtures::now()))
 }
 
 fn documents() -> Vec<Value> {

@@ -51,14 +51,7 @@ fn render(
     let [alice, bob] = passwords.map(|password| SecretBytes::new(password.to_vec()));
     let data = Data::from([("alice".into(), alice), ("bob".into(), bob)]);
     let team = SourceSecret { name: "team".into(), type_: "Opaque".into(), data, version: None };
-    spec.render(Inputs {
-        sources: &[team],
-        existing,
-        hashes: &Data::new(),
-        minted: &std::collections::BTreeMap::new(),
-        now: now(),
-        entropy: &[7; 32],
-    })
+    spec.render(Inputs { existing, entropy: &[7; 32], ..Inputs::new(&[team], now()) })
 }
 
 /// Two lines, one for each user, whatever the copy and the passwords are.

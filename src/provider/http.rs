@@ -43,7 +43,8 @@ use crate::domain::{
     SecretBytes,
     schedule::{MAX_REGISTRY_ANSWER, REGISTRY_TIMEOUT},
     verification::{
-        Answer, Authorization, Login, Method, NoAnswer, Reach, Request, Scheme, Server, basic, bearer,
+        Answer, Authorities, Authorization, Login, Method, NoAnswer, Reach, Request, Scheme, Server, basic,
+        bearer,
     },
 };
 
@@ -58,7 +59,7 @@ pub(crate) struct Roots(Vec<CertificateDer<'static>>);
 /// A file with authorities cannot be used.
 #[derive(Debug, Error)]
 #[error("it has no certificate in PEM")]
-pub struct RootsError;
+pub(crate) struct RootsError;
 
 impl Roots {
     /// From PEM.
@@ -84,9 +85,9 @@ impl Http {
         Self { roots, trusted: OnceLock::new(), proxies: Matcher::from_env() }
     }
 
-    /// A session, for one login where there is one.
-    pub fn session(&self, login: Option<Arc<Login>>) -> Session<'_> {
-        Session { http: self, login, tls: None, connections: HashMap::new() }
+    /// A session, for one login where there is one, whose servers are trusted by these certificates, too.
+    pub fn session(&self, login: Option<Arc<Login>>, authorities: Option<Authorities>) -> Session<'_> {
+        Session { http: self, login, authorities, tls: None, connections: HashMap::new() }
     }
 
     fn trusted(&self) -> &Arc<RootCertStore> {
@@ -102,9 +103,9 @@ impl Http {
         })
     }
 
-    fn tls(&self, login: Option<&Login>) -> Result<TlsConnector, NoAnswer> {
+    fn tls(&self, authorities: Option<&Authorities>) -> Result<TlsConnector, NoAnswer> {
         let mut roots = self.trusted().clone();
-        if let Some(Ok(own)) = login.and_then(|login| login.authorities.as_ref()) {
+        if let Some(own) = authorities {
             let own = own.iter().map(|der| CertificateDer::from(der.clone()));
             Arc::make_mut(&mut roots).add_parsable_certificates(own);
         }
@@ -119,6 +120,7 @@ impl Http {
 pub(super) struct Session<'a> {
     http: &'a Http,
     login: Option<Arc<Login>>,
+    authorities: Option<Authorities>,
     tls: Option<TlsConnector>,
     connections: HashMap<(Scheme, Server), Connection>,
 }
@@ -199,7 +201,7 @@ impl Session<'_> {
         let (name, value) = match who {
             Authorization::Nobody => return Ok(None),
             Authorization::Basic => (header::AUTHORIZATION, basic(username, password)),
-            Authorization::Bearer(token) => (header::AUTHORIZATION, bearer(token.0.as_bytes())),
+            Authorization::Bearer(token) => (header::AUTHORIZATION, bearer(token.expose())),
             Authorization::AuthToken => {
                 (HeaderName::from_static("x-auth-token"), SecretBytes::concat(&[password]))
             }
@@ -250,7 +252,7 @@ impl Session<'_> {
                     ServerName::try_from(server.host.clone()).map_err(|_| NoAnswer::CertificateName)?;
                 let tls = match &self.tls {
                     Some(tls) => tls.clone(),
-                    None => self.tls.insert(self.http.tls(self.login.as_deref())?).clone(),
+                    None => self.tls.insert(self.http.tls(self.authorities.as_ref())?).clone(),
                 };
                 let stream =
                     tls.connect(name, stream.into_inner()).await.map_err(|error| untrusted(&error))?;

@@ -49,7 +49,7 @@ async fn a_kept_connection_that_was_closed_is_made_anew_for_what_may_be_asked_tw
     });
     let http = Http::new(Roots::default());
     for (method, is_repeated) in [(Method::Get, true), (Method::Post, false)] {
-        let mut session = http.session(None);
+        let mut session = http.session(None, None);
         session.ask(&request(Scheme::Http, Method::Get, address)).await.unwrap();
         let second = session.ask(&request(Scheme::Http, method, address)).await;
         assert_eq!(second.is_ok(), is_repeated, "{second:?}");
@@ -78,7 +78,7 @@ async fn an_answer_that_ends_its_connection_counts() {
             Ok::<_, io::Error>(())
         });
         let http = Http::new(Roots::default());
-        let mut session = http.session(None);
+        let mut session = http.session(None, None);
         for _ in 0..2 {
             let answer = session.ask(&request(Scheme::Http, Method::Get, address)).await;
             let answer = answer.as_ref().map(|answer| (answer.status, answer.body.text()));
@@ -115,6 +115,6 @@ async fn a_certificate_that_has_signed_itself_is_of_an_unknown_authority() {
         .self_signed(&KeyPair::generate().unwrap())
         .unwrap();
     let http = Http::new(Roots(vec![other.der().clone()]));
-    let answer = http.session(None).ask(&request(Scheme::Https, Method::Get, address)).await;
+    let answer = http.session(None, None).ask(&request(Scheme::Https, Method::Get, address)).await;
     assert_eq!(answer.unwrap_err(), NoAnswer::UnknownAuthority);
 }

@@ -28,9 +28,9 @@ impl Minter {
     /// Mints one token.
     pub async fn mint(&self, grant: Arc<Grant>, proof: Proof) -> Result<Token, MintError> {
         let Outbound { access, http, pace } = &*self.0;
+        let mut session = http.session(None, grant.authorities.clone());
         let (mut exchange, mut step) =
             Exchange::begin(grant, proof, access.clone(), Arc::new(SystemRandom::new()), Timestamp::now());
-        let mut session = http.session(None);
         for _ in 0..MAX_REGISTRY_REQUESTS {
             let request = match step {
                 Step::Done(minted) => return minted,

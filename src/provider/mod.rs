@@ -20,7 +20,6 @@ use http::Http;
 use pace::Pace;
 
 pub(crate) use http::Roots;
-pub use http::RootsError;
 pub(crate) use minter::Minter;
 
 /// What is asked of servers outside goes this way.
@@ -49,7 +48,8 @@ impl Verifier {
         let Outbound { access, http, pace } = &*self.0;
         let end = Instant::now() + VERIFICATION_TIME;
         let (mut handshake, mut step) = Handshake::begin(login.clone(), access.clone());
-        let mut session = http.session(Some(login));
+        let authorities = login.authorities.clone().and_then(Result::ok);
+        let mut session = http.session(Some(login), authorities);
         for _ in 0..MAX_REGISTRY_REQUESTS {
             let request = match step {
                 Step::Done(outcome) => return outcome,

@@ -243,7 +243,7 @@ mod tests {
         let (pace, http) = (Pace::default(), Http::new(Roots::default()));
         // Nothing is connected to: such an address is not asked.
         let one = request("127.0.0.1:1");
-        let mut session = http.session(None);
+        let mut session = http.session(None, None);
         pace.turn_of(&one, None).await.unwrap();
         for why in [NoAnswer::TimedOut, NoAnswer::Throttled(REGISTRY_SILENT_PAUSE)] {
             pace.pause(&one, None, why);

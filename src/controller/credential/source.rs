@@ -75,26 +75,23 @@ pub(super) async fn read(
     let changes = context.stores.credentials.source_changes(&names);
     let mints = context.stores.minting.changes(&declared.id.owner());
     let own_identity = context.may_use_own_identity(&declared.id);
-    let minted;
-    let result = match fetch_all(context, &names).await {
+    let (minted, rendered) = match fetch_all(context, &names).await {
         Ok(sources) => {
-            minted = tokens.sync(context, declared, &**spec, &sources, own_identity, now).await;
-            match render(context, &**spec, &sources, existing.as_ref(), &minted, hashes, now) {
-                Ok(Rendered::Content(content, logins)) => Ok((Arc::new(content), logins)),
-                Ok(Rendered::Unhashed(unhashed)) => return Read::Unhashed(unhashed),
-                Err(error) => Err(error),
-            }
+            let inputs = Inputs { existing: existing.as_ref(), ..Inputs::new(&sources, now) };
+            let grants = spec.grants(inputs);
+            let minted = tokens.sync(context, declared, &**spec, &grants, own_identity, now).await;
+            let inputs = Inputs { grants: &grants, minted: &minted, ..inputs };
+            let rendered = render(context, &**spec, inputs, hashes);
+            (minted, rendered)
         }
-        Err(error) => {
-            // They are as they were.
-            minted = tokens.before.cloned().unwrap_or_default();
-            Err(error)
-        }
+        // They are as they were.
+        Err(error) => (tokens.before.cloned().unwrap_or_default(), Err(error)),
     };
-    let (result, logins) = match result {
-        Ok((content, logins)) => {
+    let (result, logins) = match rendered {
+        Ok(Rendered::Unhashed(unhashed)) => return Read::Unhashed(unhashed),
+        Ok(Rendered::Content(content, logins)) => {
             let known = logins.into_iter().map(|login| KnownLogin::new(login, &context.fingerprints));
-            (Ok(content), known.collect())
+            (Ok(Arc::new(content)), known.collect())
         }
         Err(error) => (Err(error), Vec::new()),
     };
@@ -136,15 +133,12 @@ enum Rendered {
 fn render(
     context: &Context,
     spec: &dyn CredentialSpec,
-    sources: &[SourceSecret],
-    existing: Option<&Data>,
-    minted: &BTreeMap<String, Minted>,
+    inputs: Inputs<'_>,
     hashes: &mut Hashes,
-    now: Timestamp,
 ) -> Result<Rendered, SourceError> {
     let mut entropy = [0; 32];
     rand::fill(&mut entropy);
-    let inputs = Inputs { sources, existing, hashes: &Data::new(), minted, now, entropy: &entropy };
+    let inputs = Inputs { entropy: &entropy, ..inputs };
     let unhashed = hashes.plan(&context.fingerprints, &spec.passwords(inputs)?, &entropy);
     if !unhashed.is_empty() {
         return Ok(Rendered::Unhashed(unhashed));

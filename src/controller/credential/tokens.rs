@@ -10,12 +10,12 @@ use crate::{
     controller::{Context, minting::Wanted},
     domain::{
         condition::{self, ConditionStatus, ConditionType},
-        content::{Content, Data, Inputs, SourceSecret},
+        content::{Content, Grants},
         credential::CredentialSpec,
         declared::Declared,
         read_back,
         revision::CopyDigest,
-        token::{Grant, Minted, Token, is_login},
+        token::{Minted, Token, is_login},
     },
 };
 
@@ -35,27 +35,25 @@ impl Tokens<'_> {
         context: &Context,
         declared: &Declared,
         spec: &dyn CredentialSpec,
-        sources: &[SourceSecret],
+        grants: &Grants,
         own_identity: Option<bool>,
         now: Timestamp,
     ) -> BTreeMap<String, Minted> {
         let (id, minting) = (&declared.id, &context.stores.minting);
-        let (hashes, none) = (&Data::new(), &BTreeMap::new());
-        let inputs = Inputs { sources, existing: None, hashes, minted: none, now, entropy: &[0; 32] };
-        let grants = spec.grants(inputs);
-        let is_new = grants.values().any(|grant| minting.is_new(id, grant));
+        let is_new = grants.values().flatten().any(|grant| minting.is_new(id, grant));
         let mut recorded = match is_new {
-            true => self.recorded(context, declared, spec, &grants, now).await.unwrap_or_default(),
+            true => self.recorded(context, declared, spec, grants, now).await.unwrap_or_default(),
             false => BTreeMap::new(),
         };
         // One that could not be renewed is tried at once.
         let conditions = declared.status().map_or(&[][..], |status| &status.conditions);
         let refreshed = condition::find(conditions, ConditionType::Refreshed);
         let is_renewed = refreshed.is_some_and(|told| ConditionStatus::of(told) == ConditionStatus::True);
-        let wanted = grants.into_iter().map(|(key, grant)| {
+        let wanted = grants.iter().filter_map(|(key, grant)| {
+            let grant = grant.as_ref().ok()?.clone();
             let permitted = if grant.is_operators() { own_identity } else { Some(true) };
-            let recorded = recorded.remove(&key).map(|token| (token, is_renewed));
-            (key, Wanted { grant, permitted, recorded })
+            let recorded = recorded.remove(key).map(|token| (token, is_renewed));
+            Some((key.clone(), Wanted { grant, permitted, recorded }))
         });
         minting.sync(id, wanted.collect(), self.anew)
     }
@@ -66,12 +64,12 @@ impl Tokens<'_> {
         context: &Context,
         declared: &Declared,
         spec: &dyn CredentialSpec,
-        grants: &BTreeMap<String, Grant>,
+        grants: &Grants,
         now: Timestamp,
     ) -> Option<BTreeMap<String, Token>> {
         let mut told = declared.recorded_tokens();
         told.retain(|key, token| {
-            grants.get(key).is_some_and(|grant| {
+            grants.get(key).and_then(|grant| grant.as_ref().ok()).is_some_and(|grant| {
                 let end = token.expiration_time.0;
                 let is_of_it =
                     grant.secret_version == token.secret_version && grant.subject() == token.subject;

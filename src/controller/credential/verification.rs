@@ -28,8 +28,9 @@ impl CredentialLoop {
         let (context, id) = (&self.context, &declared.id);
         let verifications = &context.stores.verifications;
         let candidate = memory.candidate.as_ref();
+        let candidate = candidate.filter(|candidate| !candidate.logins.is_empty());
         let content = candidate.and_then(|candidate| candidate.result.as_ref().ok());
-        let (Some(candidate), Some(content)) = (candidate, content.filter(|_| spec.is_verifiable())) else {
+        let (Some(candidate), Some(content)) = (candidate, content) else {
             verifications.forget(&id.owner());
             return None;
         };

@@ -99,13 +99,9 @@ fn render(spec: &BasicAuthCredentialSpec, inputs: Inputs<'_>) -> Result<Content,
         (hash(spec) == Some(PasswordHash::Sha1)).then_some(Warning::WEAK_HASH),
     ];
     Ok(Content {
-        type_,
-        data,
         warnings: warnings.into_iter().flatten().collect(),
         notes: trimmed(&users).into_iter().collect(),
-        validity: None,
-        tokens: BTreeMap::new(),
-        missing: BTreeMap::new(),
+        ..Content::new(type_, data)
     })
 }
 

@@ -38,18 +38,8 @@ fn draw(
     existing: Option<&Data>,
     entropy: u8,
 ) -> Result<Content, SourceError> {
-    let hashes = &Data::new();
-    render(
-        spec,
-        Inputs {
-            sources,
-            existing,
-            hashes,
-            minted: &std::collections::BTreeMap::new(),
-            now: Timestamp::UNIX_EPOCH,
-            entropy: &[entropy; 32],
-        },
-    )
+    let inputs = Inputs::new(sources, Timestamp::UNIX_EPOCH);
+    render(spec, Inputs { existing, entropy: &[entropy; 32], ..inputs })
 }
 
 fn text<'a>(content: &'a Content, key: &str) -> &'a str {
@@ -171,14 +161,7 @@ fn hashes_that_were_made_ahead_are_taken_as_they_are() {
     ] {
         let spec = BasicAuthCredentialSpec { hash, ..team(format) };
         let (existing, hashes) = (Some(&existing), &hashes);
-        let inputs = Inputs {
-            sources: &sources,
-            existing,
-            hashes,
-            minted: &std::collections::BTreeMap::new(),
-            now: Timestamp::UNIX_EPOCH,
-            entropy: &[0; 32],
-        };
+        let inputs = Inputs { existing, hashes, ..Inputs::new(&sources, Timestamp::UNIX_EPOCH) };
         let passwords = spec.passwords(inputs).unwrap();
         assert_eq!(passwords.len(), ahead, "{format} {hash:?}");
         if format == "Htpasswd" && ahead > 0 {
@@ -190,14 +173,7 @@ fn hashes_that_were_made_ahead_are_taken_as_they_are() {
     }
     // What is wrong with a source is told before anything is hashed.
     let long = sources_with_long();
-    let inputs = Inputs {
-        sources: &long,
-        existing: None,
-        hashes: &hashes,
-        minted: &std::collections::BTreeMap::new(),
-        now: Timestamp::UNIX_EPOCH,
-        entropy: &[0; 32],
-    };
+    let inputs = Inputs { hashes: &hashes, ..Inputs::new(&long, Timestamp::UNIX_EPOCH) };
     assert_eq!(
         team("Htpasswd").passwords(inputs).err().map(|error| error.reason),
         Some(Reason::InvalidFormat)

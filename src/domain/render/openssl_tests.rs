@@ -99,14 +99,7 @@ fn judge(certificate: &[u8], key: &[u8]) -> Judged {
         ("tls.key".to_owned(), SecretBytes::new(key.to_vec())),
     ]);
     let secret = SourceSecret { name: "src".into(), type_: "kubernetes.io/tls".into(), data, version: None };
-    credential().render(Inputs {
-        sources: &[secret],
-        existing: None,
-        hashes: &BTreeMap::new(),
-        minted: &BTreeMap::new(),
-        now: Timestamp::now(),
-        entropy: &[0; 32],
-    })
+    credential().render(Inputs::new(&[secret], Timestamp::now()))
 }
 
 fn credential() -> TlsCredentialSpec {

@@ -13,7 +13,7 @@ use crate::{
     api::{Provider, RegistryCredentialSpec, RegistryLogin, RegistryStatus, Target, TokenStatus},
     domain::{
         SecretBytes,
-        content::{Content, Inputs, SourceError, SourceSecret, Warning},
+        content::{Content, Grants, Inputs, SourceError, SourceSecret, Warning},
         credential::{CredentialSpec, Source},
         fingerprint::encode,
         registry::{default_username, kubelet, registry, sample_image},
@@ -40,12 +40,10 @@ impl CredentialSpec for RegistryCredentialSpec {
 
     fn source(&self) -> Source {
         let named = self.entries().iter().flat_map(|login| {
-            let authorities = login.verification.as_ref().and_then(|asked| asked.ca_secret_ref.as_ref());
             let secret = login.secret_ref.as_ref().map(|reference| reference.name.as_str());
-            let authorities = authorities.map(|reference| reference.name.as_str());
-            secret.into_iter().chain(grant::secret(login)).chain(authorities)
+            [secret, grant::secret(login), probe::authorities(login).map(|(name, _)| name)]
         });
-        let names: BTreeSet<&str> = named.collect();
+        let names: BTreeSet<&str> = named.flatten().collect();
         Source::Secrets(names.into_iter().map(str::to_owned).collect())
     }
 
@@ -53,12 +51,12 @@ impl CredentialSpec for RegistryCredentialSpec {
         render(self, inputs)
     }
 
-    fn grants(&self, inputs: Inputs<'_>) -> BTreeMap<String, Grant> {
+    fn grants(&self, inputs: Inputs<'_>) -> Grants {
         let mut keys = BTreeSet::new();
         // Of several with one key the first counts, also where none is minted for it.
         let first = self.entries().iter().map(|login| (registry(login).key, login));
         let first = first.filter(|(key, _)| keys.insert(key.clone()));
-        first.filter_map(|(key, login)| Some((key, grant::grant(login, inputs)?.ok()?))).collect()
+        first.filter_map(|(key, login)| Some((key, grant::grant(login, inputs)?))).collect()
     }
 
     fn recorded_tokens(&self, details: &Map<String, Value>) -> BTreeMap<String, TokenStatus> {
@@ -68,10 +66,6 @@ impl CredentialSpec for RegistryCredentialSpec {
     fn pair(&self, content: &Content, key: &str) -> Option<(SecretBytes, SecretBytes)> {
         let entry: Entry = serde_json::from_str(DockerConfig::read(content)?.auths.get(key)?.get()).ok()?;
         Some((entry.username?.as_str().into(), entry.password?.as_str().into()))
-    }
-
-    fn is_verifiable(&self) -> bool {
-        true
     }
 
     fn logins(&self, inputs: Inputs<'_>) -> Vec<verification::Login> {
@@ -160,8 +154,9 @@ fn users<'a>(
     let logins = spec.entries().iter().enumerate();
     let users = logins.map(|(n, login)| {
         let key = registry(login).key;
-        let mut user = match grant::grant(login, inputs) {
-            Some(grant) => grant.and_then(|grant| minted(login, &key, grant, inputs)),
+        let mut user = match inputs.grants.get(&key) {
+            Some(Ok(grant)) => minted(login, &key, grant, inputs),
+            Some(Err(error)) => Err(error.clone()),
             None => {
                 let secret = login.secret_ref.as_ref().map_or("", |reference| &reference.name);
                 inputs.source(secret).and_then(|secret| user(login, secret))
@@ -203,7 +198,7 @@ fn user(spec: &RegistryLogin, secret: &SourceSecret) -> Result<User, SourceError
 }
 
 /// Who logs in with a minted token.
-fn minted(login: &RegistryLogin, key: &str, grant: Grant, inputs: Inputs<'_>) -> Result<User, SourceError> {
+fn minted(login: &RegistryLogin, key: &str, grant: &Grant, inputs: Inputs<'_>) -> Result<User, SourceError> {
     let minted = inputs.minted.get(key).ok_or_else(SourceError::minting)?;
     match (&minted.token, &minted.error) {
         (Some(token), _) if inputs.now < token.expires => Ok(User {
@@ -214,7 +209,7 @@ fn minted(login: &RegistryLogin, key: &str, grant: Grant, inputs: Inputs<'_>) ->
             token: Some(TokenStatus {
                 expiration_time: Time(token.expires),
                 subject: grant.subject(),
-                secret_version: grant.secret_version,
+                secret_version: grant.secret_version.clone(),
             }),
         }),
         (_, Some(error)) => Err(SourceError::not_minted(error)),

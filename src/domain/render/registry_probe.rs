@@ -41,7 +41,16 @@ fn duration(text: &str) -> Option<Duration> {
 /// Authorities that were read, by the name and key of their Secret.
 pub(super) type Read<'a> = BTreeMap<(&'a str, &'a str), Result<Authorities, MissingAuthorities>>;
 
-fn authorities(name: &str, key: &str, inputs: Inputs<'_>) -> Result<Authorities, MissingAuthorities> {
+/// The Secret with the authorities of the registry, and the key in it.
+pub(super) fn authorities(spec: &RegistryLogin) -> Option<(&str, &str)> {
+    let reference = spec.verification.as_ref()?.ca_secret_ref.as_ref()?;
+    Some((reference.name.as_str(), reference.key.as_deref().unwrap_or("ca.crt")))
+}
+
+pub(super) fn read_authorities(
+    (name, key): (&str, &str),
+    inputs: Inputs<'_>,
+) -> Result<Authorities, MissingAuthorities> {
     let secret = inputs.source(name).map_err(|_| MissingAuthorities)?;
     let pem = secret.data.get(key).filter(|pem| pem.expose().len() <= MAX_AUTHORITIES);
     let read = certificate::certificates(pem.ok_or(MissingAuthorities)?.expose());
@@ -63,17 +72,14 @@ pub(super) fn login<'a>(
         let is_official = is_docker_hub(&registry) && !name.contains('/');
         (if is_official { format!("library/{name}") } else { name.to_owned() }, tag.to_owned())
     });
-    let authorities = asked.and_then(|asked| asked.ca_secret_ref.as_ref()).map(|reference| {
-        let place = (reference.name.as_str(), reference.key.as_deref().unwrap_or("ca.crt"));
-        read.entry(place).or_insert_with(|| authorities(place.0, place.1, inputs)).clone()
-    });
-    let secret = spec.secret_ref.as_ref().map(|reference| &reference.name);
-    let asked_by = asked.and_then(|asked| asked.ca_secret_ref.as_ref()).map(|reference| &reference.name);
-    let version = |name: &String| inputs.source(name).ok().and_then(|secret| secret.version.clone());
-    let version = secret.and_then(version).map(|own| match asked_by {
-        Some(name) => format!("{own},{}", version(name).unwrap_or_default()),
+    let trusted = authorities(spec);
+    let version = |name: &str| inputs.source(name).ok().and_then(|secret| secret.version.clone());
+    let own = spec.secret_ref.as_ref().and_then(|reference| version(&reference.name));
+    let version = own.map(|own| match trusted {
+        Some((name, _)) => format!("{own},{}", version(name).unwrap_or_default()),
         None => own,
     });
+    let read = |place| read.entry(place).or_insert_with(|| read_authorities(place, inputs)).clone();
     let scaleway = spec.scaleway.as_ref();
     Login {
         rules: rules(spec),
@@ -84,7 +90,7 @@ pub(super) fn login<'a>(
         username,
         password,
         repository,
-        authorities,
+        authorities: trusted.map(read),
         scaleway: scaleway.map(|block| (region(block.region), block.namespace.clone())),
     }
 }

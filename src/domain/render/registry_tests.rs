@@ -33,11 +33,7 @@ fn rendered(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Cont
 }
 
 fn inputs(sources: &[SourceSecret]) -> Inputs<'_> {
-    static NOTHING: Data = Data::new();
-    static NONE: std::collections::BTreeMap<String, crate::domain::token::Minted> =
-        std::collections::BTreeMap::new();
-    let now = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
-    Inputs { sources, existing: None, hashes: &NOTHING, minted: &NONE, now, entropy: &[0; 32] }
+    Inputs::new(sources, k8s_openapi::jiff::Timestamp::UNIX_EPOCH)
 }
 
 fn reason(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> (Reason, String) {
@@ -322,4 +318,22 @@ fn a_refusal_is_told_alone_but_for_scaleway() {
     assert_eq!(scaleway(Value::Null), (VerificationMode::Enforce, 6));
     assert_eq!(scaleway(json!({"interval": "1h"})), (VerificationMode::Enforce, 1));
     assert_eq!(scaleway(json!({"mode": "Warn"})), (VerificationMode::Warn, 6));
+}
+
+#[test]
+fn only_a_server_of_the_tenants_own_is_trusted_by_its_authorities() {
+    let pem = Authority::root("root").pem;
+    let ca = SourceSecret { name: "ca".to_owned(), ..secret("Opaque", &[("ca.crt", pem.as_bytes())]) };
+    let trusted = |mut spec: Value| {
+        spec["verification"] = json!({"caSecretRef": {"name": "ca"}});
+        let spec: RegistryCredentialSpec = serde_json::from_value(spec).unwrap();
+        let (_, grant) = spec.grants(inputs(std::slice::from_ref(&ca))).pop_first().unwrap();
+        grant.unwrap().authorities.map(|all| all.len())
+    };
+    let auth = json!({"serviceAccountRef": {"name": "puller"}});
+    let quay =
+        json!({"provider": "Quay", "username": "acme+ci", "quay": {"namespace": "acme", "auth": auth}});
+    assert_eq!(trusted(quay), Some(1));
+    let ecr = json!({"accountId": "123456789012", "region": "eu-central-1", "auth": auth});
+    assert_eq!(trusted(json!({"provider": "ECR", "ecr": ecr})), None);
 }

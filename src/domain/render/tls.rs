@@ -140,13 +140,10 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
     }
     let nameless = chain.first().is_some_and(|leaf| certificate::alternative_names(leaf).is_none());
     Ok(Content {
-        type_: OUTPUT_TYPE,
-        data,
         warnings: nameless.then_some(Warning::NO_ALTERNATIVE_NAME).into_iter().collect(),
         notes: checked.notes,
         validity: Some(validity),
-        tokens: BTreeMap::new(),
-        missing: BTreeMap::new(),
+        ..Content::new(OUTPUT_TYPE, data)
     })
 }
 

@@ -163,14 +163,8 @@ fn the_status_keeps_the_last_good_certificate() {
     assert!(spec.details(None, None, &Map::new()).is_empty());
     assert_eq!(spec.recorded_validity(&status, &Map::new()), None);
 
-    let inputs = Inputs {
-        sources: &[source],
-        existing: None,
-        hashes: &BTreeMap::new(),
-        minted: &std::collections::BTreeMap::new(),
-        now: now(),
-        entropy: &[0; 32],
-    };
+    let sources = [source];
+    let inputs = Inputs::new(&sources, now());
     let details = spec.details(Some(&spec.render(inputs).unwrap()), None, &Map::new());
     assert_eq!(details["certificate"]["name"], "a.example.com");
     assert_eq!(details["certificate"]["notAfter"], "2120-01-01T00:00:00Z");

@@ -64,7 +64,9 @@ fn told_before(previous: &[Condition], seen: &Observation<'_>) -> Option<Verdict
 fn source_resolved(seen: &Observation<'_>) -> Verdict {
     match &seen.desired.source {
         SourceState::Resolved(notes) => {
-            let mut told = vec!["the source Secret gave a valid credential"];
+            let minted = "a valid credential was minted";
+            let read = "the source Secret gave a valid credential";
+            let mut told = vec![if seen.desired.tokens.is_empty() { read } else { minted }];
             told.extend(notes.iter().map(String::as_str));
             Verdict::new(True, Reason::Resolved, told.join("; "))
         }

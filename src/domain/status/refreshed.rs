@@ -11,52 +11,50 @@ use crate::domain::{
 
 /// `None` where no tokens are minted.
 pub(super) fn refreshed(desired: &DesiredState, now: Timestamp) -> Option<Verdict> {
-    let ends = |key: &str| desired.distributed.get(key).map(|token| token.expiration_time.0);
+    let DesiredState { tokens, distributed, .. } = desired;
+    if tokens.is_empty() && distributed.is_empty() {
+        return None;
+    }
+    let end = |key: &str| distributed.get(key).map(|token| token.expiration_time.0);
     // Of several, whose it is has to be told.
-    let whose = |key: &str| {
-        if desired.tokens.len() > 1 || desired.distributed.len() > 1 {
-            format!(" for '{key}'")
-        } else {
-            String::new()
-        }
+    let token = |key: &str| {
+        let are_several = tokens.len() > 1 || distributed.len() > 1;
+        if are_several { format!("token for '{key}'") } else { "token".to_owned() }
     };
     let lost =
         MintError::identity_missing("no token can be minted: the Secret of the identity cannot be read");
-    let without = desired.distributed.keys().filter(|_| desired.tokens.is_empty());
-    let failed = desired.tokens.iter().filter_map(|(key, minted)| Some((key, minted.error.as_ref()?)));
-    if let Some((key, error)) = failed.chain(without.map(|key| (key, &lost))).next() {
-        let stays = match ends(key) {
+    let without = distributed.keys().filter(|_| tokens.is_empty()).map(|key| (key, &lost));
+    let mut failed =
+        tokens.iter().filter_map(|(key, minted)| Some((key, minted.error.as_ref()?))).chain(without);
+    if let Some((key, error)) = failed.next() {
+        let token = token(key);
+        let stays = match end(key) {
             Some(at) if at > now => {
-                format!("the token{} that was minted last stays, and is good until {at:.0}", whose(key))
+                format!("the {token} that was minted last stays, and is good until {at:.0}")
             }
-            Some(at) => format!("the token{} that was minted last has expired at {at:.0}", whose(key)),
-            None => format!("no token{} was minted yet", whose(key)),
+            Some(at) => format!("the {token} that was minted last has expired at {at:.0}"),
+            None => format!("no {token} was minted yet"),
         };
         return Some(Verdict::new(ConditionStatus::False, error.reason, format!("{error}; {stays}")));
     }
-    let (first, _) = desired.tokens.first_key_value()?;
-    let ended = desired.tokens.keys().find_map(|key| Some((key, ends(key).filter(|at| *at <= now)?)));
-    if let Some((key, at)) = ended {
-        let text =
-            format!("the token{} has expired at {at:.0}, and the next one is not distributed", whose(key));
-        return Some(Verdict::new(ConditionStatus::False, Reason::Expired, text));
-    }
-    let waits = desired.tokens.iter().any(|(key, minted)| minted.token.is_none() || ends(key).is_none());
-    let first_end = desired.tokens.keys().filter_map(|key| Some((ends(key)?, key))).min();
-    Some(match first_end.filter(|_| !waits) {
-        None => {
-            let text = if desired.tokens.values().any(|minted| minted.token.is_none()) {
-                "a token is being minted"
-            } else {
-                "a token was minted, and is not distributed yet"
-            };
-            Verdict::new(ConditionStatus::Unknown, Reason::Progressing, text)
-        }
-        Some((at, key)) => {
-            let key = if desired.tokens.len() > 1 { key } else { first };
+    let is_minting = tokens.values().any(|minted| minted.token.is_none());
+    let waits = is_minting || tokens.keys().any(|key| end(key).is_none());
+    let first_end = tokens.keys().filter_map(|key| Some((end(key)?, key))).min();
+    Some(match first_end {
+        Some((at, key)) if at <= now => {
             let text =
-                format!("the token{} is good until {at:.0}; the next one is minted long before", whose(key));
+                format!("the {} has expired at {at:.0}, and the next one is not distributed", token(key));
+            Verdict::new(ConditionStatus::False, Reason::Expired, text)
+        }
+        Some((at, key)) if !waits => {
+            let text =
+                format!("the {} is good until {at:.0}; the next one is minted long before", token(key));
             Verdict::new(ConditionStatus::True, Reason::Refreshed, text)
+        }
+        _ => {
+            let minted = "a token was minted, and is not distributed yet";
+            let text = if is_minting { "a token is being minted" } else { minted };
+            Verdict::new(ConditionStatus::Unknown, Reason::Progressing, text)
         }
     })
 }

@@ -15,60 +15,51 @@ use crate::{
 
 /// `None` for kinds that nothing can be asked about.
 pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option<Verdict> {
-    let skipped = |why: &str| Verdict::new(ConditionStatus::Unknown, Reason::Skipped, why);
-    match desired.verification.as_ref() {
+    let verification = desired.verification.as_ref();
+    let (probes, held) = match verification {
         // The source gives nothing that could be tried: what was told is about the last value that it gave.
-        None => told(previous, None),
-        Some(Verification::Off { by_operator: true }) => {
-            Some(skipped("registries are not asked, as Claviger runs with --no-verification"))
-        }
-        Some(Verification::Off { by_operator: false }) => {
-            Some(skipped("the registry is not asked, as `spec.verification.mode` is Off"))
-        }
-        Some(Verification::On { probes, held }) => {
-            let mut probes: Vec<&Probe> = probes.iter().collect();
-            // A refusal that holds something back is told first.
-            probes.sort_by_key(|probe| probe.mode != VerificationMode::Enforce);
-            let found: Vec<&Outcome> =
-                probes.iter().filter_map(|probe| Some(&probe.found.as_ref()?.outcome)).collect();
-            let of = |status: ConditionStatus| {
-                let mut of_it = found.iter().filter(|outcome| outcome.status() == status);
-                let first = of_it.next()?;
-                let mut messages: Vec<&str> =
-                    std::iter::once(first).chain(of_it).map(|outcome| outcome.message.as_str()).collect();
-                let more = messages.len().saturating_sub(MAX_NAMES);
-                messages.truncate(MAX_NAMES);
-                let mut message = messages.join("; ");
-                if more > 0 {
-                    message.push_str(&format!("; and {more} more"));
-                }
-                Some(Verdict::new(status, first.reason, message))
+        None => return told(previous, None),
+        Some(Verification::Off { by_operator }) => {
+            let why = match by_operator {
+                true => "registries are not asked, as Claviger runs with --no-verification",
+                false => "the registry is not asked, as `spec.verification.mode` is Off",
             };
-            let waiting = || {
-                let is_waiting = desired.verification.as_ref().is_some_and(Verification::is_unanswered);
-                let asked = "the registry is being asked";
-                is_waiting.then(|| {
-                    let told = told(previous, Some(desired.generation));
-                    told.filter(|told| told.reason != Reason::Skipped)
-                        .unwrap_or_else(|| Verdict::new(ConditionStatus::Unknown, Reason::Progressing, asked))
-                })
-            };
-            let refused = of(ConditionStatus::False).map(|verdict| {
-                let is_held = |probe: &&Probe| probe.is_refused() && held.contains(&probe.key);
-                let kept = match (probes.iter().any(is_held), desired.revision, &desired.secret) {
-                    (false, _, _) => "",
-                    (true, None, None) => "; nothing is distributed yet",
-                    (true, Some(_), None) => "; the Secrets stay as they are",
-                    (true, _, Some(_)) => "; the Secrets keep the last value that was not refused",
-                };
-                Verdict { message: format!("{}{kept}", verdict.message), ..verdict }
-            });
-            refused
-                .or_else(waiting)
-                .or_else(|| of(ConditionStatus::Unknown))
-                .or_else(|| of(ConditionStatus::True))
+            return Some(Verdict::new(ConditionStatus::Unknown, Reason::Skipped, why));
         }
-    }
+        Some(Verification::On { probes, held }) => (probes, held),
+    };
+    let mut probes: Vec<&Probe> = probes.iter().collect();
+    // A refusal that holds something back is told first.
+    probes.sort_by_key(|probe| probe.mode != VerificationMode::Enforce);
+    let of = |status: ConditionStatus| {
+        let found = probes.iter().filter_map(|probe| Some(&probe.found.as_ref()?.outcome));
+        let found: Vec<&Outcome> = found.filter(|outcome| outcome.status() == status).collect();
+        let told: Vec<&str> = found.iter().take(MAX_NAMES).map(|outcome| outcome.message.as_str()).collect();
+        let more = match found.len().saturating_sub(MAX_NAMES) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        Some(Verdict::new(status, found.first()?.reason, told.join("; ") + &more))
+    };
+    let waiting = || {
+        let asked = "the registry is being asked";
+        let told = told(previous, Some(desired.generation)).filter(|told| told.reason != Reason::Skipped);
+        told.unwrap_or_else(|| Verdict::new(ConditionStatus::Unknown, Reason::Progressing, asked))
+    };
+    let refused = of(ConditionStatus::False).map(|verdict| {
+        let is_held = |probe: &&Probe| probe.is_refused() && held.contains(&probe.key);
+        let kept = match (probes.iter().any(is_held), desired.revision, &desired.secret) {
+            (false, _, _) => "",
+            (true, None, None) => "; nothing is distributed yet",
+            (true, Some(_), None) => "; the Secrets stay as they are",
+            (true, _, Some(_)) => "; the Secrets keep the last value that was not refused",
+        };
+        Verdict { message: format!("{}{kept}", verdict.message), ..verdict }
+    });
+    refused
+        .or_else(|| verification.is_some_and(Verification::is_unanswered).then(waiting))
+        .or_else(|| of(ConditionStatus::Unknown))
+        .or_else(|| of(ConditionStatus::True))
 }
 
 /// What was told before; with a `generation`, only of that one. A new value of it has a verdict soon, and until then the last

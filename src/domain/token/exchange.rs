@@ -122,10 +122,7 @@ fn failed(error: MintError) -> Step {
 
 /// What is asked, in this order; nothing for an identity that is of no use there.
 fn stages(flow: &Flow, proof: &Proof) -> Vec<Stage> {
-    let role = match flow {
-        Flow::Ecr { role, .. } | Flow::EcrPublic { role, .. } => role.is_some(),
-        _ => false,
-    };
+    let role = matches!(flow, Flow::Ecr { role, .. } | Flow::EcrPublic { role, .. } if role.is_some());
     let aws = |first: Option<Stage>, is_assumed: bool| {
         let assumed = is_assumed.then_some(aws::ASSUME_ROLE);
         first.into_iter().chain(assumed).chain([aws::GET_AUTHORIZATION_TOKEN]).collect()

@@ -27,7 +27,7 @@ fn random() -> Arc<dyn SecureRandom + Send + Sync> {
 }
 
 fn grant(flow: Flow, identity: Identity) -> Arc<Grant> {
-    Arc::new(Grant { flow, identity, secret_version: None })
+    Arc::new(Grant { flow, identity, secret_version: None, authorities: None })
 }
 
 fn access_key() -> AccessKey {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::{
     SecretBytes,
     fingerprint::{Fingerprint, FingerprintKey, encode},
-    verification::{Scheme, Server},
+    verification::{Authorities, Scheme, Server},
 };
 
 /// The longest annotation that is of use, in bytes.
@@ -20,6 +20,8 @@ pub(crate) struct Grant {
     pub identity: Identity,
     /// The resourceVersion of the Secret that the identity is from.
     pub secret_version: Option<String>,
+    /// Certificates by which the server is trusted besides those of the operator.
+    pub authorities: Option<Authorities>,
 }
 
 /// Who mints, and for what.
@@ -120,27 +122,26 @@ impl Grant {
     /// Tells what is minted: of equal ones there is one token, whoever wants it in a namespace; the operator's own identity
     /// is the same in all.
     pub fn id(&self, key: &FingerprintKey, namespace: &str) -> Fingerprint {
-        let none = || SecretBytes::from("");
         let (kind, values) = match &self.identity {
-            Identity::AccessKey(access) => {
-                let session = access.session.clone().unwrap_or_else(none);
-                ("access key", [access.id.clone(), access.secret.clone(), session])
+            Identity::AccessKey(AccessKey { id, secret, session }) => {
+                let session = session.as_ref().map_or(&[][..], SecretBytes::expose);
+                ("access key", vec![id.expose(), secret.expose(), session])
             }
-            Identity::Value(value) => ("value", [value.clone(), none(), none()]),
-            Identity::ServiceAccount(name) => ("service account", [name.as_str().into(), none(), none()]),
-            Identity::Operator(_) => ("operator", [none(), none(), none()]),
+            Identity::Value(value) => ("value", vec![value.expose()]),
+            Identity::ServiceAccount(name) => ("service account", vec![name.as_bytes()]),
+            Identity::Operator(_) => ("operator", Vec::new()),
         };
         let flow = format!("{:?}", self.flow);
         let namespace = if self.is_operators() { "" } else { namespace };
-        let [one, two, three] = values.each_ref().map(|value| encode(value.expose()));
+        let authorities = self.authorities.as_ref().map(|all| encode(&all.concat())).unwrap_or_default();
         let parts = [
             ("flow", flow.as_str()),
             ("namespace", namespace),
+            ("authorities", &authorities),
             ("identity", kind),
-            ("1", &one),
-            ("2", &two),
-            ("3", &three),
         ];
+        let values: Vec<_> = values.into_iter().map(encode).collect();
+        let parts = parts.into_iter().chain(values.iter().map(|value| ("value", value.as_str())));
         key.fingerprint("grant", parts)
     }
 

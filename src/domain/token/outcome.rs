@@ -83,17 +83,11 @@ impl MintError {
     /// An answer that gives no token.
     pub fn answered(server: &Server, answer: &Answer) -> Self {
         let code = code(answer.body.expose());
-        let is_throttled = |code: &String| {
-            let code = code.to_ascii_lowercase();
-            ["throttl", "toomanyrequests", "too_many_requests", "requestlimitexceeded", "slow_down"]
-                .iter()
-                .any(|word| code.contains(word))
-        };
+        let words = ["throttl", "toomanyrequests", "too_many_requests", "requestlimitexceeded", "slow_down"];
+        let lower = code.as_ref().map(|code| code.to_ascii_lowercase()).unwrap_or_default();
+        let is_throttled = answer.status == 429 || words.iter().any(|word| lower.contains(word));
         let (reason, what) = match answer.status {
-            429 => (Reason::RateLimited, "answers no more requests for now"),
-            400..=599 if code.as_ref().is_some_and(is_throttled) => {
-                (Reason::RateLimited, "answers no more requests for now")
-            }
+            400..=599 if is_throttled => (Reason::RateLimited, "answers no more requests for now"),
             500..=599 => (Reason::CloudUnreachable, "has a fault"),
             400..=499 => (Reason::TokenRefused, "refuses to mint a token for this identity"),
             _ => (Reason::UnexpectedAnswer, "answers with something that has no token in it"),

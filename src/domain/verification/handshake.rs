@@ -11,7 +11,7 @@ use super::{
     login::Login,
     outcome::{Answer, NoAnswer, Outcome},
     realm::{Challenge, Realm, token},
-    request::{Authorization, Method, Request, Token},
+    request::{Authorization, Method, Request},
     scaleway,
     server::{RegistryAccess, Scheme, Server},
 };
@@ -105,7 +105,7 @@ impl Handshake {
             },
             Stage::Token { to_pull } => match (answer.status, token(answer.body.expose())) {
                 (200, Some(token)) => {
-                    let authorization = Authorization::Bearer(Token(token));
+                    let authorization = Authorization::Bearer(token.as_str().into());
                     if to_pull { self.pull(authorization) } else { self.log_in(authorization) }
                 }
                 _ if answer.status == 200 => {

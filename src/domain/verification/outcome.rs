@@ -76,6 +76,11 @@ impl Outcome {
         self.status() == ConditionStatus::False
     }
 
+    /// Whether the registry has said that user name or password are wrong.
+    pub fn is_wrong(&self) -> bool {
+        self.reason == Reason::AuthenticationFailed
+    }
+
     /// Whether both say the same. How long the registry wants to be left alone is told nobody.
     pub fn says(&self, other: &Self) -> bool {
         let told = |outcome: &Self| Self { retry_after: None, ..outcome.clone() };
@@ -137,9 +142,9 @@ impl Answer {
     /// The outcome of an answer that says nothing of the login: the server has too much to do, or a fault.
     pub fn unavailable(&self) -> Option<Outcome> {
         let code = ErrorCode::read(self.body.expose());
-        let is_throttled = matches!(code, Some(ErrorCode::TOOMANYREQUESTS | ErrorCode::TOO_MANY_REQUEST));
+        let is_throttled = self.status == 429
+            || matches!(code, Some(ErrorCode::TOOMANYREQUESTS | ErrorCode::TOO_MANY_REQUEST));
         let (reason, detail) = match self.status {
-            429 => (Reason::RateLimited, "answers no more requests for now"),
             400..=599 if is_throttled => (Reason::RateLimited, "answers no more requests for now"),
             500..=599 => (Reason::RegistryUnreachable, "has a fault"),
             _ => return None,

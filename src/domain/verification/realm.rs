@@ -24,23 +24,18 @@ pub(crate) enum Challenge {
 impl Challenge {
     /// The first of the values of `WWW-Authenticate` that clients of registries answer.
     pub fn first(headers: &[String]) -> Option<Self> {
-        headers.iter().flat_map(|header| http_auth::parser::ChallengeParser::new(header)).find_map(
-            |challenge| {
-                let challenge = challenge.ok()?;
-                let param = |name: &str| {
-                    let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-                    found.map(|(_, value)| value.to_unescaped())
-                };
-                if challenge.scheme.eq_ignore_ascii_case("basic") {
-                    return Some(Self::Basic);
-                }
-                let is_bearer = challenge.scheme.eq_ignore_ascii_case("bearer");
-                is_bearer
-                    .then(|| param("realm"))
-                    .flatten()
-                    .map(|realm| Self::Bearer { realm, service: param("service") })
-            },
-        )
+        let challenges = headers.iter().flat_map(|header| http_auth::parser::ChallengeParser::new(header));
+        challenges.flatten().find_map(|challenge| {
+            let param = |name: &str| {
+                let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+                found.map(|(_, value)| value.to_unescaped())
+            };
+            match challenge.scheme.to_ascii_lowercase().as_str() {
+                "basic" => Some(Self::Basic),
+                "bearer" => Some(Self::Bearer { realm: param("realm")?, service: param("service") }),
+                _ => None,
+            }
+        })
     }
 }
 

@@ -1,9 +1,5 @@
 //! One request by which a login is tried.
 
-use std::fmt;
-
-use zeroize::Zeroizing;
-
 use super::{
     address::Reach,
     server::{Scheme, Server},
@@ -71,17 +67,8 @@ pub(crate) enum Authorization {
     Nobody,
     /// The login.
     Basic,
-    Bearer(Token),
+    /// A token of a token server.
+    Bearer(SecretBytes),
     /// The password, as Scaleway's API wants it.
     AuthToken,
-}
-
-/// A token of a token server.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Token(pub Zeroizing<String>);
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[token]")
-    }
 }

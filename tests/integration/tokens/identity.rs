@@ -10,6 +10,7 @@ use crate::{
     support::{
         Error, Result,
         cloud::{CLIENT, PROVIDER, Request, Service, TENANT, claims, role},
+        pki::Authority,
         registry::{Answer, FaultyRegistry},
     },
 };
@@ -95,6 +96,27 @@ async fn a_server_that_a_tenant_has_named_gets_a_token_for_itself_alone() -> Res
     for authorization in told {
         assert_narrow(&basic_password(&authorization)?, host, &subject)?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_quay_of_ones_own_is_trusted_by_the_authorities_of_its_credential() -> Result<()> {
+    let world = World::start().await?;
+    let (host, company) = ("quay.company.example.com", Authority::new("the company")?);
+    let own = FaultyRegistry::start(Some(&company.server(&[host])?)).await?;
+    own.rule(|_| Answer::status(401).body("{}"));
+    world.cloud.proxy.lead(host, own.address());
+    world.account("puller", json!({})).await?;
+    world.test.source("ca", json!({"ca.crt": company.pem()})).await?;
+    let _operator = world.operator()?.start().await?;
+    let mut spec = quay("puller");
+    spec["server"] = json!(host);
+    world.test.credential("unknown", spec.clone()).await?;
+    world.wait_refreshed("unknown", "False", "TLSError").await?;
+    assert!(own.authorizations().is_empty());
+    spec["verification"]["caSecretRef"] = json!({"name": "ca"});
+    world.test.credential("known", spec).await?;
+    world.wait_refreshed("known", "False", "TokenRefused").await?;
     Ok(())
 }
 
