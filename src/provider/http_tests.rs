@@ -72,7 +72,7 @@ async fn an_answer_that_ends_its_connection_counts() {
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 // Else the end of the connection would be a reset.
-                client.read(&mut [0; 4_096]).await?;
+                let _ = client.read(&mut [0; 4_096]).await?;
                 client.write_all(text.as_bytes()).await?;
             }
             Ok::<_, io::Error>(())

@@ -20,6 +20,7 @@ mod chart;
 mod consent;
 mod control_plane;
 mod deletion;
+mod demo;
 mod distribution;
 mod drift;
 mod examples;

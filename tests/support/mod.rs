@@ -63,5 +63,5 @@ pub use fault_proxy::FaultProxy;
 pub use http_proxy::HttpProxy;
 pub use namespace::{TestNamespace, random_name};
 pub use operator::Operator;
-pub use operator_binary::operator_binary;
+pub use operator_binary::{cargo, operator_binary};
 pub use wait::{stays, wait_for};

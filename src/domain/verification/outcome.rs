@@ -197,7 +197,7 @@ impl NoAnswer {
             Self::Tls => (Reason::TLSError, "does not speak TLS as it should"),
             Self::AddressNotAllowed => (
                 Reason::RegistryNotAllowed,
-                "has a private, loopback or reserved address; an administrator can list it in --private-registries of Claviger",
+                "has a private, loopback or reserved address; an administrator can list one that is not reserved in --private-registries of Claviger",
             ),
             Self::Throttled(left) => {
                 let outcome = Outcome::new(Reason::RateLimited, "has asked for a pause");

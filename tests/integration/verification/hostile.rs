@@ -88,7 +88,7 @@ async fn addresses_inside_of_the_network_are_not_asked() -> Result<()> {
 }
 
 /// A registry inside of the network that an administrator has listed, and no list of those that may be asked: its token
-/// server may be inside, too, but not on this machine, whatever it is called by.
+/// server may be inside, too, but not on this machine, whatever it is called by, nor where metadata is served.
 #[tokio::test]
 async fn a_realm_on_this_machine_is_not_connected_to() -> Result<()> {
     let authority = Authority::new("registry")?;
@@ -96,7 +96,8 @@ async fn a_realm_on_this_machine_is_not_connected_to() -> Result<()> {
     let machine = TcpListener::bind("127.0.0.1:0").await?;
     let port = machine.local_addr()?.port();
     let mut registries = Vec::new();
-    for name in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
+    let metadata = ["169.254.169.254", "[::ffff:169.254.169.254]"];
+    for name in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"].into_iter().chain(metadata) {
         let registry = FaultyRegistry::start(Some(&identity)).await?;
         registry.rule(move |_| asks(format!("Bearer realm=\"https://{name}:{port}/token\"")));
         registries.push(registry);
