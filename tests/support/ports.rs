@@ -1,6 +1,10 @@
 //! Free loopback ports.
 
-use std::net::TcpListener;
+use std::{
+    collections::HashSet,
+    net::TcpListener,
+    sync::{LazyLock, Mutex, PoisonError},
+};
 
 use super::error::{Error, Result};
 
@@ -10,12 +14,16 @@ const ATTEMPTS: u32 = 3;
 /// connections, so that a port stays ours while a server that owns it is stopped and started again.
 const RANGE: std::ops::Range<u16> = 20_000..32_000;
 
-/// A port that was free a moment ago. Another process may still take it first: whoever starts a server
+/// Those that were given to somebody here: an operator that several tests share may remember what it was told at one.
+static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+
+/// A port that was free a moment ago, and is given once by this process. Another process may still take it first: whoever starts a server
 /// on it tries again with another one, see [`until_free`].
 pub fn free_port() -> Result<u16> {
     for _ in 0..500 {
         let port = rand::random_range(RANGE);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let is_new = GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
+        if is_new && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return Ok(port);
         }
     }
