@@ -46,6 +46,8 @@ pub(super) struct Memory {
     /// That the last write was refused as a change. The next one is of the whole status: what it is compared with may not
     /// be what the server has.
     is_refused: bool,
+    /// When our finalizer was taken off.
+    released: Option<Instant>,
     /// How much is told since the API server refused more.
     detail: Option<(Detail, Instant)>,
 }
@@ -124,7 +126,14 @@ impl Turn<'_> {
         if let Some(removal) = &self.published.removal
             && removal.is_complete(self.published.version, &outcomes)
         {
+            // The watch may take a while to show that it is gone.
+            if let Some(at) = memory.released
+                && at.elapsed() < STATUS_ECHO
+            {
+                return Ok(Next::After(STATUS_ECHO.saturating_sub(at.elapsed())));
+            }
             self.release(removal, &outcomes).await?;
+            memory.released = Some(Instant::now());
             return Ok(Next::Done);
         }
         if self.published.source == (SourceState::Hashing { first: true }) && self.declared.is_told() {
