@@ -10,6 +10,7 @@
 //! | `domain` | the pure middle: values in, values out; no client, clock, IO or logging |
 //! | `queue` | the work queue; nothing of Kubernetes |
 //! | `cluster` | one live cluster: connection, cache, connectivity, writer |
+//! | `provider` | registries and clouds: verification |
 //! | `controller` | the shell: the router, the three loops, members, the sweep |
 //! | [`operator`] | starts and stops all of it in one process |
 //! | `leader`, `supervisor` | which of several operators acts; the end of a task is noticed |
@@ -31,6 +32,7 @@ mod fuzz;
 mod leader;
 mod lock;
 pub mod operator;
+mod provider;
 mod queue;
 mod supervisor;
 pub mod telemetry;

@@ -22,6 +22,7 @@ use crate::{
     cluster::{ClusterOptions, Connector, Timeouts, describe},
     controller::{
         Context,
+        clouds::Clouds,
         clusters::ClusterRegistry,
         context::Stores,
         credential::CredentialLoop,
@@ -32,12 +33,14 @@ use crate::{
         keys::Queues,
         member::{Adoption, MemberLoop},
         members::MemberIndex,
+        minting::Minting,
         outcomes::Outcomes,
         policies::Policies,
         router::{self, Router},
         status::StatusLoop,
         sweep,
         sync::SyncLoop,
+        verifications::Verifications,
     },
     domain::{
         fingerprint::FingerprintKey,
@@ -46,6 +49,7 @@ use crate::{
         selection::LOCAL,
     },
     leader::{self, Elector, Leadership},
+    provider::{Minter, Verifier},
     supervisor::Supervisor,
     telemetry::{Authenticator, Freshness, Health, Metrics, Server},
 };
@@ -212,6 +216,7 @@ impl Process {
             None => Arc::new(|| true),
         };
         let queues = Arc::new(Queues::default());
+        let outbound = self.settings.verification.outbound().map_err(SettingsError::from)?;
         let context = self.context(hub, may_write, &queues)?;
         let members = Arc::new(MemberLoop::new(context.clone()));
         let adoption = Arc::new(Adoption::new(context.clone()));
@@ -236,6 +241,21 @@ impl Process {
         );
         let hashing = context.stores.hashing.clone();
         loops.spawn(queues.hash.clone().run(async {}, move |key, ()| hashing.clone().work(key)));
+        let verifier = Arc::new(Verifier::new(outbound.clone()));
+        let verifications = context.stores.verifications.clone();
+        let verify = move |key, ()| {
+            let verifier = verifier.clone();
+            verifications.clone().work(|login| async move { verifier.verify(login).await }, key)
+        };
+        loops.spawn(queues.verification.clone().run(async {}, verify));
+        let clouds = Arc::new(Clouds::new(Minter::new(outbound), context.local().clone()));
+        let minting = context.stores.minting.clone();
+        let mint = move |key, ()| {
+            let clouds = clouds.clone();
+            let mint = |grant, namespace: Arc<str>| async move { clouds.mint(grant, &namespace).await };
+            minting.clone().work(mint, key)
+        };
+        loops.spawn(queues.mint.clone().run(async {}, mint));
         loops.spawn(queues.sync.clone().run(filled(), move |key, dirty| syncs.clone().sync(key, dirty)));
         loops.spawn(queues.status.clone().run(filled(), move |key, ()| statuses.clone().tell(key)));
         let (filled, sweep) = (filled(), sweep::run(context.clone(), self.settings.sweep_interval));
@@ -260,16 +280,25 @@ impl Process {
         queues: &Arc<Queues>,
     ) -> Result<Arc<Context>, Error> {
         let settings = &self.settings;
+        let fingerprints = Arc::new(FingerprintKey::new(rand::random()));
+        let verifications = Arc::new(Verifications::new(
+            settings.verification.no_verification,
+            queues.clone(),
+            self.metrics.clone(),
+        ));
+        let (prints, metrics) = (fingerprints.clone(), self.metrics.clone());
+        let minting = Arc::new(Minting::new(queues.clone(), prints, metrics));
         let stores = Arc::new(Stores {
             credentials: Credentials::default(),
             policies: Policies::new(&settings.namespace, settings.consent_grace_period),
             members: MemberIndex::new(queues.clone()),
             hashing: Arc::new(Hashing::new(queues.clone())),
+            verifications,
+            minting,
             desired: DesiredStates::default(),
             outcomes: Outcomes::default(),
         });
         let router = Arc::new(Router::new(stores.clone(), queues.clone()));
-        let fingerprints = Arc::new(FingerprintKey::new(rand::random()));
         let options = ClusterOptions {
             concurrency: settings.concurrency,
             may_write,

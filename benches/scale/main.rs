@@ -11,6 +11,7 @@ mod cpu;
 mod events;
 mod fan_out;
 mod hostile;
+mod logins;
 mod members;
 mod memory;
 mod numbers;
@@ -63,6 +64,7 @@ async fn measure(part: Part, options: &Options) -> Result<Vec<Number>> {
         Part::Copies => members::copies::run(options).await,
         Part::Memory => memory::run(options).await,
         Part::Hostile => hostile::run(options).await,
+        Part::Logins => logins::run(options).await,
         Part::Isolation => members::run(options).await,
     }
 }

@@ -4,7 +4,7 @@ use crate::support::{Error, Result};
 
 const USAGE: &str = "usage: cargo bench --bench scale -- [--long] [--only PART[,PART]] [--rounds R] \
     [--namespaces N[,N]] [--members N] [--credentials N]
-PART: fan-out, events, members, copies, memory, hostile, isolation";
+PART: fan-out, events, members, copies, memory, hostile, logins, isolation";
 
 /// A part of the measurements, with a control plane of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,18 +21,21 @@ pub enum Part {
     Memory,
     /// Tenants, members and scrapers that mean harm.
     Hostile,
+    /// Logins that are tried at registries.
+    Logins,
     /// Many members at rest, and what one in trouble costs the others.
     Isolation,
 }
 
 impl Part {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::FanOut,
         Self::Events,
         Self::Members,
         Self::Copies,
         Self::Memory,
         Self::Hostile,
+        Self::Logins,
         Self::Isolation,
     ];
 
@@ -44,6 +47,7 @@ impl Part {
             Self::Copies => "copies",
             Self::Memory => "memory",
             Self::Hostile => "hostile",
+            Self::Logins => "logins",
             Self::Isolation => "isolation",
         }
     }

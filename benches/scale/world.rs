@@ -198,7 +198,7 @@ pub fn credential(name: &str) -> Value {
         "apiVersion": "claviger.dev/v1alpha1", "kind": "RegistryCredential", "metadata": {"name": name},
         "spec": {
             "provider": "Custom", "server": "registry.example.com", "secretRef": {"name": SOURCE},
-            "deletionPolicy": "Force", "verification": {"mode": "Off"},
+            "deletionPolicy": "Force",
             "target": {"namespaces": {"selector": {"matchLabels": {LABEL: TARGET}}}},
         },
     })

@@ -15,6 +15,7 @@ mod sight;
 mod spread;
 mod stage;
 mod upkeep;
+mod verification;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -90,6 +91,7 @@ async fn play(programme: &mut Programme, stage: &mut Option<Stage>, options: &Op
     spread::table(programme, stage).await?;
     spread::late_comer(programme, stage, &mut namespaces).await?;
     upkeep::rotation(programme, stage, &namespaces).await?;
+    verification::wrong_password(programme, stage, &namespaces).await?;
     upkeep::drift(programme, stage, &namespaces).await?;
     upkeep::foreign_secret(programme, stage, &mut namespaces).await?;
     upkeep::no_consent(programme, stage).await?;

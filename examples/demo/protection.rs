@@ -143,7 +143,7 @@ pub async fn leave_running(screen: &Screen, stage: &Stage) {
     for (command, why) in [
         ("kubectl get credentials -A".to_owned(), ""),
         (format!("kubectl describe regcred quay -n {HOME}"), ""),
-        ("kubectl describe regcred gitlab -n team-a".to_owned(), "NotPermitted, since step 11"),
+        ("kubectl describe regcred gitlab -n team-a".to_owned(), "NotPermitted, since step 12"),
         (format!("kubectl create namespace mine && kubectl label namespace mine {LABEL}=true"), ""),
         ("kubectl get secrets -n mine".to_owned(), ""),
         ("kubectl get secrets -A -l app.kubernetes.io/managed-by=claviger".to_owned(), ""),

@@ -25,6 +25,7 @@ use crate::{
         environment::{OPERATOR_NAMESPACE, prepare},
         error::Context,
         operator_binary,
+        registry::Registry,
     },
 };
 
@@ -34,8 +35,8 @@ pub const KIND: &str = "RegistryCredential";
 pub const HOME: &str = "platform";
 /// The label by which they choose namespaces.
 pub const LABEL: &str = "acme.example.com/pull";
-/// The example that needs a second cluster, and names one that does not exist.
-const OF_A_MEMBER: &str = "member-cluster.yaml";
+/// The examples that need what is not here: a second cluster, which exists, and an account of a cloud.
+const OF_OTHERS: [&str; 2] = ["member-cluster.yaml", "minted-tokens.yaml"];
 /// A member that is cut off is noticed sooner than with the defaults, which are 10 s each.
 const QUICK: [&str; 2] = ["--request-timeout=2s", "--member-probe-interval=2s"];
 
@@ -45,6 +46,7 @@ pub struct Stage {
     pub kinds: Vec<ApiResource>,
     pub binary: PathBuf,
     // In this order they are stopped.
+    pub registry: Option<Registry>,
     pub member: Option<Member>,
     pub sight: Sight,
     pub operator: Arc<Operator>,
@@ -55,7 +57,10 @@ impl Stage {
     /// Builds what is missing and starts everything.
     pub async fn raise(programme: &mut Programme) -> Result<Self> {
         let screen = programme.screen.clone();
-        programme.begin("Programs", "The operator of this tree, and a Kubernetes to run it on. Built once.");
+        programme.begin(
+            "Programs",
+            "The operator of this tree, a Kubernetes to run it on, and a registry. Built once.",
+        );
         screen.command("cargo build --bin claviger");
         let (binary, operator_took) = programme
             .wait("building the operator", async { tokio::task::spawn_blocking(operator_binary).await? })
@@ -72,9 +77,14 @@ impl Stage {
             &format!("etcd, kube-apiserver, kube-controller-manager: {}", folder.display()),
             Some(kubernetes_took),
         );
-        programme
-            .end("operator, etcd, kube-apiserver, kube-controller-manager", operator_took + kubernetes_took)
-            .await;
+        let (registry, registry_took) = programme
+            .wait("looking for a registry", async {
+                tokio::task::spawn_blocking(|| binaries::go_tool("registry", "registry")).await?
+            })
+            .await?;
+        screen.done(&format!("a registry: {}", registry.display()), Some(registry_took));
+        let took = operator_took + kubernetes_took + registry_took;
+        programme.end("operator, etcd, kube-apiserver, kube-controller-manager, registry", took).await;
 
         programme.begin(
             "A control plane",
@@ -109,7 +119,7 @@ impl Stage {
         let watched: Vec<_> =
             kinds.iter().cloned().chain([ApiResource::erase::<MemberCluster>(&())]).collect();
         let sight = Sight::open(&client, &watched, operator.clone());
-        Ok(Self { client, kinds, binary, member: None, sight, operator, control_plane })
+        Ok(Self { client, kinds, binary, registry: None, member: None, sight, operator, control_plane })
     }
 
     pub fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
@@ -195,7 +205,7 @@ pub fn examples() -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     for path in entries.iter().filter(|path| path.extension().is_some_and(|extension| extension == "yaml")) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name == OF_A_MEMBER {
+        if OF_OTHERS.contains(&&*name) {
             continue;
         }
         found.push((format!("examples/{name}"), fs::read_to_string(path).context(path.display())?));

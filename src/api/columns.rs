@@ -16,6 +16,7 @@ pub(super) const WIDE: Option<i32> = Some(1);
 pub(super) const READY_STATUS: &str = r#".status.conditions[?(@.type=="Ready")].status"#;
 pub(super) const READY_REASON: &str = r#".status.conditions[?(@.type=="Ready")].reason"#;
 pub(super) const READY_MESSAGE: &str = r#".status.conditions[?(@.type=="Ready")].message"#;
+pub(super) const VERIFIED_STATUS: &str = r#".status.conditions[?(@.type=="Verified")].status"#;
 
 const READY: &str = "True when every desired Secret was seen with the right content";
 const SECRET: &str = "Name of the produced Secret where it is not that of the credential";

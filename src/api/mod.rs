@@ -2,16 +2,24 @@
 //!
 //! Nothing here decides anything: what a field means is worked out in [`crate::domain`].
 
+mod auth;
 mod basic_auth;
 mod columns;
 mod kind;
 mod member;
 mod policy;
+mod providers;
 mod registry;
+mod registry_login;
 mod status;
 mod target;
 mod tls;
+mod verification;
 
+pub use auth::{
+    AccessKeyReference, AwsAuth, AzureAuth, DigitalOceanAuth, GitHubAuth, GoogleAuth, KeyReference,
+    OperatorIdentity, QuayAuth, ServiceAccountReference,
+};
 pub use basic_auth::{
     BasicAuthCredential, BasicAuthCredentialSpec, BasicAuthCredentialStatus, BasicAuthFormat,
     BasicAuthStatus, BasicAuthUser, PasswordHash, PasswordReference,
@@ -23,11 +31,14 @@ pub use member::{
     MemberDeletionPolicy,
 };
 pub use policy::{DistributionPolicy, DistributionPolicySpec, PolicyFrom, PolicyTo};
-pub use registry::{
-    AcrRegistry, DigitalOceanRegistry, EcrRegistry, GoogleArtifactRegistry, KeyScope, Provider, QuayRegistry,
-    RegistryCredential, RegistryCredentialSpec, RegistryCredentialStatus, RegistryStatus, ScalewayRegion,
-    ScalewayRegistry, SecretReference,
+pub use providers::{
+    AcrRegistry, DigitalOceanRegistry, EcrPublicRegistry, EcrRegistry, GitHubRegistry,
+    GoogleArtifactRegistry, Provider, QuayRegistry, ScalewayRegion, ScalewayRegistry,
 };
+pub use registry::{
+    RegistryCredential, RegistryCredentialSpec, RegistryCredentialStatus, RegistryStatus, TokenStatus,
+};
+pub use registry_login::{KeyScope, RegistryLogin, SecretReference};
 pub use status::{
     ClusterState, ClusterStatus, CredentialStatus, NamespaceCounts, Reference, References, Summary,
     SyncStatus, TargetFailure,
@@ -37,6 +48,7 @@ pub use target::{
     Target,
 };
 pub use tls::{CertificateStatus, TlsCredential, TlsCredentialSpec, TlsCredentialStatus, TlsSecretReference};
+pub use verification::{CaSecretReference, LoginStatus, Verification, VerificationMode, VerificationStatus};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -109,6 +121,9 @@ fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
     for root in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
         tidy(root);
+        if let Some(spec) = root.properties.as_mut().and_then(|properties| properties.get_mut("spec")) {
+            registry::finish(spec);
+        }
         if let Some(status) = root.properties.as_mut().and_then(|properties| properties.get_mut("status")) {
             // kstatus calls an object without any status current: `kubectl wait`, Helm and Flux
             // would not wait for a fresh one.

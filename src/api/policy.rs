@@ -35,6 +35,11 @@ pub struct DistributionPolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
     pub kinds: Vec<CredentialKind>,
+
+    /// Whether the credentials may mint tokens by the operator's own identity in a cloud, and so pull whatever that may
+    /// pull. It has nothing to do with where they may go.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_operator_identity: bool,
 }
 
 impl DistributionPolicy {

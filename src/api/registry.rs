@@ -1,12 +1,18 @@
 //! RegistryCredential: a login at a container registry.
 
+use k8s_openapi::{
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+        JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CredentialStatus, DeletionPolicy, Target,
-    columns::{Row, USUAL},
+    CredentialStatus, DeletionPolicy, RegistryLogin, Target,
+    columns::{Row, USUAL, VERIFIED_STATUS, WIDE},
 };
 
 /// A login at a container registry, made into a Secret `kubernetes.io/dockerconfigjson`.
@@ -27,25 +33,8 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!(self.provider in ['Custom', 'Harbor']) || has(self.server)").message("`server` is required for this provider: write the registry's host[:port]").field_path(".server"),
-    validation = Rule::new("self.provider == 'Quay' || !has(self.quay)").message("`quay` may only be given with provider Quay").field_path(".quay"),
-    validation = Rule::new("self.provider == 'Scaleway' || !has(self.scaleway)").message("`scaleway` may only be given with provider Scaleway").field_path(".scaleway"),
-    validation = Rule::new("self.provider == 'DigitalOcean' || !has(self.digitalOcean)").message("`digitalOcean` may only be given with provider DigitalOcean").field_path(".digitalOcean"),
-    validation = Rule::new("self.provider == 'ECR' || !has(self.ecr)").message("`ecr` may only be given with provider ECR").field_path(".ecr"),
-    validation = Rule::new("self.provider == 'ACR' || !has(self.acr)").message("`acr` may only be given with provider ACR").field_path(".acr"),
-    validation = Rule::new("self.provider == 'GoogleArtifactRegistry' || !has(self.googleArtifactRegistry)").message("`googleArtifactRegistry` may only be given with provider GoogleArtifactRegistry").field_path(".googleArtifactRegistry"),
-    validation = Rule::new("self.provider != 'Scaleway' || (has(self.scaleway) && !has(self.server))").message("provider Scaleway needs `scaleway`, whose region gives the server; `server` may not be given"),
-    validation = Rule::new("self.provider != 'ECR' || has(self.ecr) != has(self.server)").message("provider ECR needs either `ecr` or `server`"),
-    validation = Rule::new("self.provider != 'ACR' || has(self.acr) != has(self.server)").message("provider ACR needs either `acr` or `server`"),
-    validation = Rule::new("self.provider != 'GoogleArtifactRegistry' || has(self.googleArtifactRegistry) != has(self.server)").message("provider GoogleArtifactRegistry needs either `googleArtifactRegistry` or `server`"),
-    validation = Rule::new("self.provider != 'DigitalOcean' || !has(self.server)").message("`server` may not be given with provider DigitalOcean: it is registry.digitalocean.com").field_path(".server"),
-    validation = Rule::new("self.provider != 'DockerHub' || !has(self.server) || self.server in ['docker.io', 'index.docker.io']").message("`server` may be left out with provider DockerHub, or be docker.io; use provider Custom for a mirror").field_path(".server"),
-    validation = Rule::new("self.provider != 'ECR' || !has(self.server) || self.server.matches('^([0-9]{12}[.]dkr([.]|-)ecr(-fips)?[.][a-z0-9-]+[.](amazonaws[.](com|com[.]cn|eu)|on[.]aws|on[.]amazonwebservices[.]com[.]cn|c2s[.]ic[.]gov|sc2s[.]sgov[.]gov|cloud[.]adc-e[.]uk|csp[.]hci[.]ic[.]gov)|public[.]ecr[.]aws|ecr-public[.]aws[.]com)(/.*)?$')").message("must be an ECR host, such as 123456789012.dkr.ecr.eu-central-1.amazonaws.com or public.ecr.aws").field_path(".server"),
-    validation = Rule::new("self.provider != 'ACR' || !has(self.server) || self.server.matches('^[A-Za-z0-9-]+([.][A-Za-z0-9-]+)?[.]azurecr[.](io|cn|us|de)(/.*)?$')").message("must be an Azure registry, such as example.azurecr.io").field_path(".server"),
-    validation = Rule::new("self.provider != 'GoogleArtifactRegistry' || !has(self.server) || self.server.matches('^(([a-z0-9-]+[.])?gcr[.]io|[a-z0-9-]+-docker[.]pkg[.]dev)(/.*)?$')").message("must be a Google registry, such as europe-docker.pkg.dev or gcr.io").field_path(".server"),
-    validation = Rule::new("!has(self.keyScope) || self.keyScope != 'Path' || has(self.quay) || (has(self.scaleway) && has(self.scaleway.__namespace__)) || (has(self.digitalOcean) && has(self.digitalOcean.registry)) || (has(self.server) && self.server.contains('/'))").message("`keyScope: Path` needs a path: in `server`, or the namespace in the provider's own block").field_path(".keyScope"),
-    validation = Rule::new("!has(self.quay) || !has(self.username) || !self.username.contains('+') || (self.username.startsWith(self.quay.__namespace__) && self.username.indexOf('+') == size(self.quay.__namespace__))").message("must be a robot of the namespace in `quay`: <namespace>+<robot>").field_path(".username"),
-    validation = Rule::new("!has(self.quay) || !has(self.username) || !self.username.contains('+') || self.username.matches('^[^+]+[+][a-z0-9]+([._-][a-z0-9]+)*$')").message("must end in a robot's short name: lower-case letters and digits, with single '.', '_' or '-' between").field_path(".username"),
+    validation = Rule::new("has(self.registries) != has(self.provider)").message("give either `provider` and what belongs to it, or several of them in `registries`").field_path(".provider"),
+    validation = Rule::new("!has(self.registries) || !(has(self.server) || has(self.secretRef) || has(self.username) || has(self.email) || has(self.verification) || has(self.quay) || has(self.scaleway) || has(self.digitalOcean) || has(self.ecr) || has(self.ecrPublic) || has(self.gitHub) || has(self.acr) || has(self.googleArtifactRegistry) || (has(self.keyScope) && self.keyScope == 'Path'))").message("may not be given next to fields of a single registry: write those into its entries").field_path(".registries"),
 )]
 pub struct RegistryCredentialSpec {
     /// A name for people.
@@ -58,69 +47,15 @@ pub struct RegistryCredentialSpec {
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
 
-    /// Who runs the registry. Decides the default server, the exact key that kubelet looks for,
-    /// the default user name and format rules.
-    pub provider: Provider,
+    /// The one registry, where there are not several in `registries`.
+    #[serde(flatten)]
+    pub login: RegistryLogin,
 
-    /// The registry, as host[:port][/path] without a scheme. Required for Custom and Harbor; for
-    /// the others the provider's own unless self-hosted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 515))]
-    #[x_kube(
-        validation = Rule::new("!self.contains('://')").message("must be host[:port][/path] without a scheme such as https://"),
-        validation = Rule::new("self.contains('://') || self.matches('^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?(/[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)*$')").message("must be host[:port][/path]; the path in lower case, as in image names, and without a slash at its end"),
-        validation = Rule::new("size(self.split('/')[0].split(':')[0]) <= 253").message("may have a host of at most 253 characters"),
-        validation = Rule::new("!self.matches(':(0+|6553[6-9]|655[4-9][0-9]|65[6-9][0-9]{2}|6[6-9][0-9]{3}|[7-9][0-9]{4})(/|$)')").message("must have a port from 1 to 65535"),
-        validation = Rule::new("!self.contains('/') || size(self) - size(self.split('/')[0]) <= 256").message("may have a path of at most 255 characters"),
-    )]
-    pub server: Option<String>,
-
-    /// Details for provider Quay.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quay: Option<QuayRegistry>,
-
-    /// Details for provider Scaleway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scaleway: Option<ScalewayRegistry>,
-
-    /// Details for provider DigitalOcean.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digital_ocean: Option<DigitalOceanRegistry>,
-
-    /// Details for provider ECR.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ecr: Option<EcrRegistry>,
-
-    /// Details for provider ACR.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub acr: Option<AcrRegistry>,
-
-    /// Details for provider GoogleArtifactRegistry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub google_artifact_registry: Option<GoogleArtifactRegistry>,
-
-    /// The user name; it is not secret. Omitted: taken from the Secret, else the provider's default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255))]
-    #[x_kube(
-        validation = Rule::new("!self.contains(':')").message("may not contain ':', which ends the user name on the wire"),
-        validation = Rule::new("!self.matches('[\\\\x00-\\\\x1f\\\\x7f]')").message("may not contain control characters"),
-    )]
-    pub username: Option<String>,
-
-    /// An e-mail address to write next to the login; some old clients want one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 254))]
-    pub email: Option<String>,
-
-    /// The Secret with the password or token, in the namespace of the credential. Opaque,
-    /// `kubernetes.io/basic-auth`, or `kubernetes.io/dockerconfigjson` with an entry for the server.
-    pub secret_ref: SecretReference,
-
-    /// Whether the login is for the whole host or for one path on it. `Path` is needed when two
-    /// organisations of one host meet in a Kubernetes namespace.
-    #[serde(default)]
-    pub key_scope: KeyScope,
+    /// Several registries in one Secret, for ServiceAccounts and tools that take just one. Each is as the fields of a single
+    /// one are, and one that cannot be used holds back no other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    pub registries: Vec<RegistryLogin>,
 
     /// Where the Secret goes. Omitted: into the namespace of the credential.
     #[serde(default)]
@@ -131,145 +66,41 @@ pub struct RegistryCredentialSpec {
     pub deletion_policy: DeletionPolicy,
 }
 
+impl RegistryCredentialSpec {
+    /// All registries that it is for.
+    #[must_use]
+    pub fn entries(&self) -> &[RegistryLogin] {
+        if self.registries.is_empty() { std::slice::from_ref(&self.login) } else { &self.registries }
+    }
+}
+
+/// The rules of a single registry hold for the fields at the top, too, where there are not several.
+pub(super) fn finish(spec: &mut JSONSchemaProps) {
+    let several = spec.properties.as_mut().and_then(|properties| properties.get_mut("registries"));
+    let Some(JSONSchemaPropsOrArray::Schema(entry)) = several.and_then(|several| several.items.as_mut())
+    else {
+        return;
+    };
+    entry.required = Some(vec!["provider".to_owned()]);
+    let rules = entry.x_kubernetes_validations.clone().unwrap_or_default();
+    let own = spec.x_kubernetes_validations.get_or_insert_default();
+    // Those of the entry are there already, as its fields are part of the spec: for a spec that always has them.
+    own.retain(|rule| !rules.contains(rule));
+    own.extend(
+        rules
+            .into_iter()
+            .map(|rule| ValidationRule { rule: format!("!has(self.provider) || ({})", rule.rule), ..rule }),
+    );
+}
+
 impl RegistryCredential {
     /// The printer columns of this kind alone.
     pub(super) const COLUMNS: &[Row] = &[
         ("Provider", "string", ".spec.provider", "The registry's provider", USUAL),
         ("Server", "string", ".status.registry.endpoint", "The registry that the login is for", USUAL),
+        ("Verified", "string", VERIFIED_STATUS, "True when the registry accepts the login", USUAL),
+        ("Expires", "string", ".status.expirationTime", "Until when a minted token is good", WIDE),
     ];
-}
-
-/// Who runs a registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum Provider {
-    /// Docker Hub.
-    DockerHub,
-    /// GitHub's ghcr.io, or a GitHub Enterprise Server.
-    GitHub,
-    /// registry.gitlab.com, or a self-managed GitLab.
-    GitLab,
-    /// quay.io, or a Red Hat Quay of one's own.
-    Quay,
-    /// Scaleway's regional registries.
-    Scaleway,
-    /// DigitalOcean's registry.
-    DigitalOcean,
-    /// Google Artifact Registry and gcr.io.
-    GoogleArtifactRegistry,
-    /// Amazon ECR, private or public; the value is a token or password as it is.
-    ECR,
-    /// Azure Container Registry; the value is a token or password as it is.
-    ACR,
-    /// A Harbor.
-    Harbor,
-    /// Any other registry.
-    Custom,
-}
-
-/// Details for Quay.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct QuayRegistry {
-    /// The organisation or user that owns the images.
-    #[schemars(length(min = 2, max = 255), regex(pattern = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$"))]
-    pub namespace: String,
-}
-
-/// Details for Scaleway.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ScalewayRegistry {
-    /// The region; gives the server `rg.<region>.scw.cloud`.
-    pub region: ScalewayRegion,
-    /// The registry namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$"))]
-    pub namespace: Option<String>,
-}
-
-/// Regions with a Scaleway registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ScalewayRegion {
-    /// Paris.
-    #[serde(rename = "fr-par")]
-    FrPar,
-    /// Amsterdam.
-    #[serde(rename = "nl-ams")]
-    NlAms,
-    /// Warsaw.
-    #[serde(rename = "pl-waw")]
-    PlWaw,
-}
-
-/// Details for DigitalOcean.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DigitalOceanRegistry {
-    /// The registry's name, the first part of the image path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9][a-z0-9-]*$"))]
-    pub registry: Option<String>,
-}
-
-/// Details for Amazon ECR; give the server `<account>.dkr.ecr.<region>.amazonaws.com`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EcrRegistry {
-    /// The AWS account, 12 digits.
-    #[schemars(length(min = 12, max = 12), regex(pattern = r"^[0-9]{12}$"))]
-    pub account_id: String,
-    /// The AWS region, such as eu-central-1.
-    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]{2}(-[a-z]+)+-[0-9]+$"))]
-    pub region: String,
-}
-
-/// Details for Azure Container Registry; give the server `<registry>.azurecr.io`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AcrRegistry {
-    /// The registry's name.
-    #[schemars(length(min = 5, max = 63), regex(pattern = r"^[A-Za-z0-9-]+$"))]
-    pub registry: String,
-}
-
-/// Details for Google Artifact Registry; give the server `<location>-docker.pkg.dev`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GoogleArtifactRegistry {
-    /// A region or multi-region, such as europe-west3 or europe.
-    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]+(-[a-z]+[0-9]+)?$"))]
-    pub location: String,
-}
-
-/// A Secret in the namespace of the credential, and where in it the values are. There is no
-/// namespace field, on purpose: it would let a tenant read another's Secret through the operator.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretReference {
-    /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("must be a valid Secret name"))]
-    pub name: String,
-
-    /// Key of the user name. Default `username`, where the Secret has it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
-    pub username_key: Option<String>,
-
-    /// Key of the password or token. Default `password`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
-    pub password_key: Option<String>,
-}
-
-/// How much of a registry a login is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum KeyScope {
-    /// All images of the host, such as `quay.io`.
-    #[default]
-    Host,
-    /// Images below one path, such as `quay.io/acme`.
-    Path,
 }
 
 /// What the operator last saw and did.
@@ -280,9 +111,14 @@ pub struct RegistryCredentialStatus {
     #[serde(flatten)]
     pub common: CredentialStatus,
 
-    /// The registry as it was worked out from the spec.
+    /// The registry as it was worked out from the spec; of several, the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<RegistryStatus>,
+
+    /// Several registries, in the order of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    pub registries: Vec<RegistryStatus>,
 }
 
 /// A registry as it was worked out from a spec.
@@ -295,4 +131,26 @@ pub struct RegistryStatus {
     /// The key in `auths` that kubelet and other clients match.
     #[schemars(length(max = 1024))]
     pub key: String,
+    /// The id of the namespace, as the registry tells it: for Scaleway, once its API was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub namespace_id: Option<String>,
+    /// The token in the Secrets, where one was minted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenStatus>,
+}
+
+/// A minted token, as it was distributed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenStatus {
+    /// Until when it is good.
+    pub expiration_time: Time,
+    /// For which value of the Secret with the key of the identity it was minted, as that Secret's resourceVersion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub secret_version: Option<String>,
+    /// For whose identity, and what for, as a hash of names.
+    #[schemars(length(max = 63))]
+    pub subject: String,
 }

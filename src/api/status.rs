@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
+use super::VerificationStatus;
+
 /// What the operator last saw and did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -41,6 +43,10 @@ pub struct CredentialStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<Time>,
 
+    /// What the registries said of the credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<VerificationStatus>,
+
     /// The last sync that was asked for with the annotation `claviger.dev/sync-requested-at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<SyncStatus>,
@@ -48,7 +54,7 @@ pub struct CredentialStatus {
 
 impl CredentialStatus {
     /// The fields of this part, as they are in JSON. Any other field belongs to a kind.
-    pub(crate) const FIELDS: [&str; 8] = [
+    pub(crate) const FIELDS: [&str; 9] = [
         "observedGeneration",
         "revision",
         "conditions",
@@ -56,6 +62,7 @@ impl CredentialStatus {
         "clusters",
         "references",
         "expirationTime",
+        "verification",
         "sync",
     ];
 }

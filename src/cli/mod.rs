@@ -4,6 +4,7 @@ pub mod crds;
 mod duration;
 pub mod member_rbac;
 mod settings;
+mod verification;
 mod words;
 mod yaml;
 

@@ -10,7 +10,11 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args};
 use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-use super::{duration::at_least, words};
+use super::{
+    duration::at_least,
+    verification::{RegistryCaError, VerificationSettings},
+    words,
+};
 use crate::domain::adoption::{Adopt, Scope};
 use crate::leader;
 use crate::telemetry::{LogFormat, logs};
@@ -171,6 +175,10 @@ pub struct Settings {
     #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
     pub allow_insecure_members: bool,
 
+    /// Which registries are asked whether they take a credential.
+    #[command(flatten)]
+    pub verification: VerificationSettings,
+
     /// None: act at once, without a lease.
     #[arg(skip)]
     pub leader_election: Option<LeaderElection>,
@@ -202,6 +210,9 @@ pub enum SettingsError {
     /// The kubeconfig that was named cannot be used.
     #[error("kubeconfig: {0}")]
     Kubeconfig(#[from] KubeconfigError),
+    /// The authorities of registries cannot be used.
+    #[error("--registry-ca: {0}")]
+    RegistryCa(#[from] RegistryCaError),
     /// Neither a kubeconfig nor a Pod's service account was found.
     #[error("no cluster to work in: {0}")]
     Infer(#[from] InferConfigError),
@@ -309,6 +320,7 @@ mod tests {
         assert_eq!(settings.member_probe_interval, Duration::from_secs(10));
         assert_eq!(settings.adopt, Adopt::default());
         assert!(!settings.allow_insecure_members);
+        assert!(settings.verification.outbound().is_ok() && !settings.verification.no_verification);
     }
 
     #[test]
@@ -385,10 +397,23 @@ mod tests {
             ("--adopt-argocd-clusters=*", "not a valid namespace name"),
             ("--adopt-cluster-api=Teams", "not a valid namespace name"),
             ("--allow-insecure-members=perhaps", "invalid value"),
+            ("--allowed-registries=https://quay.io", "is not a host[:port]"),
+            ("--private-registries=10.0.0.0/8", "is not a host[:port]"),
         ] {
             let error = settings(&[flag]).unwrap_err();
             assert!(error.contains(sentence), "{flag}: {error}");
         }
+    }
+
+    #[test]
+    fn registries_are_not_asked_when_that_is_said() {
+        let off = settings(&["--no-verification"]).unwrap().verification;
+        assert!(off.no_verification);
+        let missing = settings(&["--registry-ca=/nowhere/ca.crt"]).unwrap().verification;
+        let error = missing.outbound().err().unwrap().to_string();
+        assert!(error.contains("/nowhere/ca.crt"), "{error}");
+        let empty = settings(&["--allowed-registries=", "--private-registries="]).unwrap().verification;
+        assert!(empty.outbound().is_ok());
     }
 
     #[tokio::test]

@@ -20,6 +20,7 @@ mod observation;
 mod pages;
 mod probe;
 pub(crate) mod reflector;
+mod service_account;
 mod shared;
 mod splitter;
 mod writer;

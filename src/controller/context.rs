@@ -6,7 +6,8 @@ use tokio::sync::SetOnce;
 
 use super::{
     clusters::ClusterRegistry, credentials::Credentials, desired::DesiredStates, events::Events,
-    hashing::Hashing, keys::Queues, members::MemberIndex, outcomes::Outcomes, policies::Policies,
+    hashing::Hashing, keys::Queues, members::MemberIndex, minting::Minting, outcomes::Outcomes,
+    policies::Policies, verifications::Verifications,
 };
 use crate::{
     cluster::{Cluster, Connector},
@@ -24,6 +25,8 @@ pub(crate) struct Stores {
     pub policies: Policies,
     pub members: MemberIndex,
     pub hashing: Arc<Hashing>,
+    pub verifications: Arc<Verifications>,
+    pub minting: Arc<Minting>,
     pub desired: DesiredStates,
     pub outcomes: Outcomes,
 }
@@ -67,6 +70,15 @@ impl Context {
     pub fn consent(&self, id: &CredentialId) -> Consent {
         let own = self.own_namespace(id).unwrap_or_default();
         self.stores.policies.consent(id.kind, &id.namespace, &own)
+    }
+
+    /// Whether tokens for a credential may be minted by the operator's own identity; `None` while a policy that could allow
+    /// it cannot be read.
+    pub fn may_use_own_identity(&self, id: &CredentialId) -> Option<bool> {
+        let own = self.own_namespace(id).unwrap_or_default();
+        let (covering, are_all) = self.stores.policies.covering(id.kind, &id.namespace, &own);
+        let is_allowed = covering.iter().any(|policy| policy.allows_operator_identity);
+        (is_allowed || are_all).then_some(is_allowed)
     }
 
     /// The namespace of a credential, as it was seen last.

@@ -21,7 +21,7 @@ pub(crate) struct Published {
     /// A larger one is newer, whoever's it is.
     pub version: u64,
     pub since: Instant,
-    replaced: AtomicBool,
+    replaced: Arc<AtomicBool>,
 }
 
 impl Published {
@@ -58,15 +58,22 @@ impl DesiredStates {
         }
     }
 
-    /// Puts a state in the place of the last one. Returns whether it differs from that.
+    /// Puts a state in the place of the last one. Returns whether clusters have to know of it.
     pub fn publish(&self, state: DesiredState) -> bool {
         let mut states = self.states.write();
-        if states.get(&state.owner).is_some_and(|published| published.state == state) {
-            return false;
-        }
-        let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
         let owner = state.owner;
-        let published = Published { state, version, since: Instant::now(), replaced: AtomicBool::new(false) };
+        let (version, since) = match states.get(&owner) {
+            Some(before) if before.state == state => return false,
+            Some(before) if !before.concerns_clusters(&state) => {
+                // It is the same to them: what they do for the one before goes on, and counts.
+                let Published { version, since, .. } = **before;
+                let published = Published { state, version, since, replaced: before.replaced.clone() };
+                states.insert(owner, Arc::new(published));
+                return false;
+            }
+            _ => (self.version.fetch_add(1, Ordering::Relaxed) + 1, Instant::now()),
+        };
+        let published = Published { state, version, since, replaced: Arc::default() };
         if let Some(before) = states.insert(owner, Arc::new(published)) {
             before.replaced.store(true, Ordering::Relaxed);
         }

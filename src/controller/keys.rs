@@ -9,8 +9,11 @@ use std::{
 use crate::{
     api::AdoptedFrom,
     domain::{
+        fingerprint::Fingerprint,
         identity::OwnerId,
-        schedule::{RECONCILE_RETRY, WORKERS, WORKERS_PER_CLUSTER},
+        schedule::{
+            MINTS_PER_NAMESPACE, RECONCILE_RETRY, VERIFICATIONS_PER_NAMESPACE, WORKERS, WORKERS_PER_CLUSTER,
+        },
     },
     lock::Lock,
     queue::{Key, Queue, Work},
@@ -65,6 +68,21 @@ impl Key for HashKey {
     }
 }
 
+/// A login that is tried at its registry, or a token that is minted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SharedKey {
+    pub id: Fingerprint,
+    /// Whose places it takes: the namespace of the credential that wanted it first; none for tokens by the operator's own
+    /// identity.
+    pub namespace: Option<Arc<str>>,
+}
+
+impl Key for SharedKey {
+    fn group(&self) -> Option<Arc<str>> {
+        self.namespace.clone()
+    }
+}
+
 impl Key for OwnerId {}
 
 impl Key for Arc<str> {}
@@ -82,6 +100,8 @@ impl Key for SyncKey {
 pub(crate) struct Queues {
     pub credential: Arc<Queue<OwnerId, ()>>,
     pub hash: Arc<Queue<HashKey, ()>>,
+    pub verification: Arc<Queue<SharedKey, ()>>,
+    pub mint: Arc<Queue<SharedKey, ()>>,
     pub sync: Arc<Queue<SyncKey, Dirty>>,
     pub status: Arc<Queue<OwnerId, ()>>,
     /// By the name of the member.
@@ -95,6 +115,8 @@ impl Default for Queues {
         Self {
             credential: Arc::new(Queue::new(WORKERS, RECONCILE_RETRY)),
             hash: Arc::new(Queue::new(1, RECONCILE_RETRY)),
+            verification: Arc::new(Queue::new(VERIFICATIONS_PER_NAMESPACE, RECONCILE_RETRY)),
+            mint: Arc::new(Queue::new(MINTS_PER_NAMESPACE, RECONCILE_RETRY)),
             sync: Arc::new(Queue::new(WORKERS_PER_CLUSTER, RECONCILE_RETRY)),
             status: Arc::new(Queue::new(WORKERS, RECONCILE_RETRY)),
             member: Arc::new(Queue::new(WORKERS, RECONCILE_RETRY)),
@@ -136,6 +158,8 @@ impl Queues {
     pub fn close(&self) {
         self.credential.close();
         self.hash.close();
+        self.verification.close();
+        self.mint.close();
         self.sync.close();
         self.status.close();
         self.member.close();

@@ -29,6 +29,7 @@ use crate::{
         removal::{Disposition, Removal},
         schedule::{STATUS_ECHO, STATUS_REFUSED_PAUSE},
         status::{Detail, Writing, compute, when_to_write},
+        verification::Verification,
     },
     queue::Next,
     telemetry::Outcome,
@@ -45,6 +46,8 @@ pub(super) struct Memory {
     /// That the last write was refused as a change. The next one is of the whole status: what it is compared with may not
     /// be what the server has.
     is_refused: bool,
+    /// When our finalizer was taken off.
+    released: Option<Instant>,
     /// How much is told since the API server refused more.
     detail: Option<(Detail, Instant)>,
 }
@@ -123,7 +126,14 @@ impl Turn<'_> {
         if let Some(removal) = &self.published.removal
             && removal.is_complete(self.published.version, &outcomes)
         {
+            // The watch may take a while to show that it is gone.
+            if let Some(at) = memory.released
+                && at.elapsed() < STATUS_ECHO
+            {
+                return Ok(Next::After(STATUS_ECHO.saturating_sub(at.elapsed())));
+            }
             self.release(removal, &outcomes).await?;
+            memory.released = Some(Instant::now());
             return Ok(Next::Done);
         }
         if self.published.source == (SourceState::Hashing { first: true }) && self.declared.is_told() {
@@ -147,8 +157,9 @@ impl Turn<'_> {
             detail.map_or(Detail::Full, |(detail, _)| detail).of(next, self.details(recorded));
         let next = Arc::new(next);
         self.gauge(next.clone());
-        let in_progress =
-            self.published.is_hashing() || outcomes.values().any(|outcome| outcome.is_pending());
+        let in_progress = self.published.awaits().is_some()
+            || self.published.verification.as_ref().is_some_and(Verification::is_unanswered)
+            || outcomes.values().any(|outcome| outcome.is_pending());
         let writing = Writing {
             since_written: memory.last.map(|(at, _)| at.elapsed()),
             was_in_progress: memory.last.is_some_and(|(_, in_progress)| in_progress),
@@ -216,7 +227,7 @@ impl Turn<'_> {
 
     fn details(&self, recorded: &Map<String, Value>) -> Map<String, Value> {
         match &self.declared.spec {
-            Ok(spec) => spec.details(self.content(), recorded),
+            Ok(spec) => spec.details(self.content(), self.published.verification.as_ref(), recorded),
             Err(_) => recorded.clone(),
         }
     }

@@ -17,6 +17,8 @@ words! {
         Reconciling,
         Stalled,
         SourceResolved,
+        Refreshed,
+        Verified,
         Synced,
         CertificateValid,
         DeletionBlocked,

@@ -15,6 +15,8 @@ pub(crate) struct Policy {
     from: NamespaceMatcher,
     clusters: Option<ClusterSelector>,
     grant: Grant,
+    /// Whether tokens may be minted by the operator's own identity.
+    pub allows_operator_identity: bool,
 }
 
 /// What a policy allows in a cluster.
@@ -38,6 +40,7 @@ impl Policy {
             kinds: spec.kinds.clone(),
             from: NamespaceMatcher::new(&spec.from.namespaces, operator_namespace),
             clusters: spec.to.clusters.clone(),
+            allows_operator_identity: spec.allow_operator_identity,
             grant: Grant {
                 namespaces: Arc::new(NamespaceMatcher::new(&spec.to.namespaces, operator_namespace)),
                 metadata: spec.to.allowed_metadata.clone().into(),

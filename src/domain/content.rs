@@ -6,10 +6,15 @@ use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use thiserror::Error;
 use zeroize::Zeroize;
 
-use super::{reason::Reason, sensitive::SecretBytes, validity::Validity};
+use super::{
+    reason::Reason,
+    sensitive::SecretBytes,
+    token::{Grant, MintError, Minted},
+    validity::Validity,
+};
+use crate::api::TokenStatus;
 
-/// The data of a Secret.
-pub type Data = BTreeMap<String, SecretBytes>;
+pub use super::sensitive::Data;
 
 /// In this annotation `kubectl apply` keeps the whole object that it applied: of a Secret, all values.
 pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -59,7 +64,12 @@ pub struct SourceSecret {
     pub type_: String,
     /// Its data.
     pub data: Data,
+    /// Its resourceVersion.
+    pub version: Option<String>,
 }
+
+/// What tokens are minted for, by the keys in `auths`; or why that cannot be known.
+pub(crate) type Grants = BTreeMap<String, Result<Grant, SourceError>>;
 
 /// All that a content is made from.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +81,10 @@ pub struct Inputs<'a> {
     pub existing: Option<&'a Data>,
     /// Hashes of passwords that were made ahead, by user; see [`super::credential::CredentialSpec::passwords`].
     pub hashes: &'a Data,
+    /// What tokens are minted for, as [`super::credential::CredentialSpec::grants`] gave it.
+    pub grants: &'a Grants,
+    /// Tokens that were minted, by their keys in `auths`; one that is missing is being minted.
+    pub minted: &'a BTreeMap<String, Minted>,
     /// What time it is.
     pub now: Timestamp,
     /// Random bytes, for salts.
@@ -78,6 +92,15 @@ pub struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
+    /// Secrets, and nothing else that is known yet.
+    pub fn new(sources: &'a [SourceSecret], now: Timestamp) -> Self {
+        static NO_DATA: Data = Data::new();
+        static NO_GRANTS: Grants = Grants::new();
+        static NO_TOKENS: BTreeMap<String, Minted> = BTreeMap::new();
+        let (grants, minted) = (&NO_GRANTS, &NO_TOKENS);
+        Self { sources, existing: None, hashes: &NO_DATA, grants, minted, now, entropy: &[0; 32] }
+    }
+
     /// A source Secret.
     ///
     /// # Errors
@@ -100,6 +123,10 @@ pub struct Content {
     pub notes: Vec<String>,
     /// When it is valid, where it is for a time only.
     pub validity: Option<Validity>,
+    /// The minted tokens in it, by their keys in `auths`.
+    pub tokens: BTreeMap<String, TokenStatus>,
+    /// Parts that the source should give and does not, by their names: what was distributed of them last stays.
+    pub missing: BTreeMap<String, SourceError>,
 }
 
 /// All types of Secrets that are produced.
@@ -117,10 +144,20 @@ pub(crate) fn produced_type(type_: &str) -> Option<&'static str> {
 }
 
 impl Content {
-    /// A content that is read back from a copy; `None` when no kind produces Secrets of that type.
-    pub fn from_copy(copy: SourceSecret, validity: Option<Validity>) -> Option<Self> {
+    /// Data alone, of which there is nothing to tell.
+    pub fn new(type_: &'static str, data: Data) -> Self {
+        let (warnings, notes, tokens, missing) = Default::default();
+        Self { type_, data, warnings, notes, validity: None, tokens, missing }
+    }
+
+    /// A content that is read back from a copy, with what is recorded of it; `None` when no kind produces Secrets of that type.
+    pub fn from_copy(
+        copy: SourceSecret,
+        validity: Option<Validity>,
+        tokens: BTreeMap<String, TokenStatus>,
+    ) -> Option<Self> {
         let type_ = produced_type(&copy.type_)?;
-        Some(Self { type_, data: copy.data, warnings: Vec::new(), notes: Vec::new(), validity })
+        Some(Self { validity, tokens, ..Self::new(type_, copy.data) })
     }
 }
 
@@ -157,11 +194,26 @@ pub struct SourceError {
     message: String,
     /// When it is valid, where that is what is wrong.
     pub validity: Option<Validity>,
+    /// Whether it is wrong with a part, so that the rest is distributed.
+    pub is_partial: bool,
 }
 
 impl SourceError {
     fn new(reason: Reason, message: String) -> Self {
-        Self { reason, message, validity: None }
+        Self { reason, message, validity: None, is_partial: false }
+    }
+
+    /// That it is wrong with a part, which is written in the spec at `place`.
+    pub fn of_part(self, place: &str) -> Self {
+        Self { message: format!("`spec.{place}`: {}", self.message), is_partial: true, ..self }
+    }
+
+    /// Two parts are the same.
+    pub fn duplicate(what: &str) -> Self {
+        Self::new(
+            Reason::InvalidFormat,
+            format!("{what} is given twice; remove one of them, or set `keyScope: Path`"),
+        )
     }
 
     /// There is no such Secret.
@@ -226,10 +278,39 @@ impl SourceError {
         Self { validity: Some(validity), ..error }
     }
 
+    /// A field of the spec is not a host[:port].
+    pub fn bad_host(field: &str) -> Self {
+        Self::new(Reason::InvalidFormat, format!("`spec.{field}` is not a host[:port]"))
+    }
+
+    /// The token is being minted.
+    pub fn minting() -> Self {
+        Self::new(Reason::Progressing, "a token is being minted".to_owned())
+    }
+
+    /// No token was minted.
+    pub fn not_minted(error: &MintError) -> Self {
+        Self::new(error.reason, format!("no token could be minted: {error}"))
+    }
+
+    /// Whether it waits for a token.
+    pub fn is_minting(&self) -> bool {
+        self.reason == Reason::Progressing
+    }
+
     /// Whether it can pass without anybody changing an object that already exists: a Secret that
     /// comes later, a server that answers again. Anything else is for a person to fix.
     pub fn is_waiting(&self) -> bool {
-        matches!(self.reason, Reason::SecretNotFound | Reason::SecretUnreadable | Reason::NotYetValid)
+        matches!(
+            self.reason,
+            Reason::SecretNotFound
+                | Reason::SecretUnreadable
+                | Reason::NotYetValid
+                | Reason::Progressing
+                | Reason::CloudUnreachable
+                | Reason::ServerError
+                | Reason::RateLimited
+        )
     }
 
     /// Whether the Secret may well be right, and just could not be read.

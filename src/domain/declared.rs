@@ -20,7 +20,8 @@ use super::{
 };
 use crate::api::{
     ANNOTATION_FORCE_DELETE, ANNOTATION_SYNC, BasicAuthCredential, ClusterStatus, CredentialKind,
-    CredentialStatus, DeletionPolicy, FINALIZER, RegistryCredential, TlsCredential, for_all_kinds,
+    CredentialStatus, DeletionPolicy, FINALIZER, RegistryCredential, TlsCredential, TokenStatus,
+    for_all_kinds,
 };
 
 /// A credential as the API server has it.
@@ -146,6 +147,12 @@ impl Declared {
     /// When the content that was distributed last is valid, as the status tells.
     pub fn recorded_validity(&self) -> Option<Validity> {
         self.spec.as_ref().ok()?.recorded_validity(self.status()?, self.recorded.details())
+    }
+
+    /// The minted tokens that were distributed last, as the status tells, by their keys in `auths`.
+    pub fn recorded_tokens(&self) -> BTreeMap<String, TokenStatus> {
+        let spec = self.spec.as_ref().ok();
+        spec.map(|spec| spec.recorded_tokens(self.recorded.details())).unwrap_or_default()
     }
 
     fn annotation(&self, key: &str) -> Option<&str> {

@@ -1,16 +1,22 @@
 //! What one credential wants, everywhere: the value that the credential loop leaves for the others.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
-    content::{Content, SourceError},
+    content::{Content, Data, SourceError},
     identity::{CredentialId, OwnerId},
     removal::Removal,
     rendered::RenderedSecret,
     targets::ClusterTargets,
+    token::Minted,
     validity::Validity,
+    verification::Verification,
     withdrawal::Consent,
 };
+use crate::api::TokenStatus;
 
 /// What one credential wants, everywhere.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +35,14 @@ pub(crate) struct DesiredState {
     pub secret: Option<Arc<RenderedSecret>>,
     /// What the status tells of the source.
     pub source: SourceState,
+    /// What is known of whether the value works that the source gives; `None` while it gives none.
+    pub verification: Option<Verification>,
     /// When the content is valid, where it is for a time only.
     pub validity: Option<Validity>,
+    /// What is known of the tokens that are minted for it, by their keys in `auths`.
+    pub tokens: BTreeMap<String, Minted>,
+    /// The minted tokens in the content, by their keys in `auths`.
+    pub distributed: BTreeMap<String, TokenStatus>,
     /// The clusters that the credential wants, by name.
     pub clusters: BTreeMap<Arc<str>, Arc<ClusterTargets>>,
     /// Whether all policies could be read when the clusters were worked out; without that, what merely has no consent
@@ -56,7 +68,10 @@ impl DesiredState {
             revision: None,
             secret: None,
             source: SourceState::NotRead,
+            verification: None,
             validity: None,
+            tokens: BTreeMap::new(),
+            distributed: BTreeMap::new(),
             clusters: BTreeMap::new(),
             policies_readable: true,
             unknown_clusters: Vec::new(),
@@ -65,9 +80,23 @@ impl DesiredState {
         }
     }
 
-    /// Whether passwords are being hashed, so that the content is not the newest one.
-    pub fn is_hashing(&self) -> bool {
-        matches!(self.source, SourceState::Hashing { .. })
+    /// What the newest content still waits for, so that an older one is distributed, or none.
+    pub fn awaits(&self) -> Option<&'static str> {
+        if self.removal.is_some() {
+            return None;
+        }
+        match (&self.source, &self.verification) {
+            (SourceState::Hashing { .. }, _) => Some("passwords are being hashed"),
+            (SourceState::Failed(error), _) if error.is_minting() => Some("a token is being minted"),
+            (_, Some(verification)) if verification.is_awaited() => Some("the new value is being verified"),
+            _ => None,
+        }
+    }
+
+    /// Whether clusters have to know of the step to another state.
+    pub fn concerns_clusters(&self, next: &Self) -> bool {
+        let (verification, tokens) = (next.verification.clone(), next.tokens.clone());
+        Self { verification, tokens, ..self.clone() } != *next
     }
 
     /// Whether what has no consent is taken away by now. A state that was worked out while a policy could not be read
@@ -93,13 +122,29 @@ pub(crate) enum SourceState {
     UnreadableSpec(String),
 }
 
-/// The content that goes to the clusters: the candidate that the source gave where it was accepted, else the last
-/// good one.
+/// The content that goes to the clusters: the candidate that the source gave, where it was accepted, else the last good
+/// one. Parts that are `held` back, or missing, are those of the last good one; see
+/// [`super::credential::CredentialSpec::compose`]. They are left out only where it `is_first`, as nothing was ever
+/// distributed: else copies have them, although it may not be known what they are.
 pub(crate) fn accepted(
     candidate: Option<&Result<Arc<Content>, SourceError>>,
+    held: &BTreeSet<String>,
     last_good: Option<&Arc<Content>>,
+    is_first: bool,
+    compose: impl FnOnce(&Content, &BTreeSet<&str>, &Content) -> Option<Content>,
 ) -> Option<Arc<Content>> {
-    candidate.and_then(|candidate| candidate.as_ref().ok()).or(last_good).cloned()
+    let Some(Ok(candidate)) = candidate else { return last_good.cloned() };
+    let kept: BTreeSet<&str> = held.iter().chain(candidate.missing.keys()).map(String::as_str).collect();
+    if kept.is_empty() {
+        return Some(candidate.clone());
+    }
+    let nothing = Content { data: Data::new(), ..Content::clone(candidate) };
+    let before = match last_good {
+        Some(good) => good,
+        None if is_first => &nothing,
+        None => return None,
+    };
+    compose(candidate, &kept, before).map(Arc::new).or_else(|| last_good.cloned())
 }
 
 #[cfg(test)]
@@ -109,21 +154,39 @@ mod tests {
 
     #[test]
     fn a_bad_value_never_replaces_a_good_one() {
-        let content = |key: &'static str| {
-            Arc::new(Content {
-                type_: "Opaque",
-                data: BTreeMap::from([(key.into(), "v".into())]),
-                warnings: Vec::new(),
-                notes: Vec::new(),
-                validity: None,
-            })
-        };
+        let content =
+            |key: &'static str| Arc::new(Content::new("Opaque", BTreeMap::from([(key.into(), "v".into())])));
         let (good, new) = (content("a"), content("b"));
         let missing = || Err(SourceError::not_found("src"));
-        assert_eq!(accepted(Some(&Ok(new.clone())), Some(&good)), Some(new));
-        assert_eq!(accepted(Some(&missing()), Some(&good)), Some(good.clone()));
-        assert_eq!(accepted(None, Some(&good)), Some(good));
-        assert_eq!(accepted(Some(&missing()), None), None);
+        let none = BTreeSet::new();
+        let accepted = |candidate: Option<&_>, held, last_good| {
+            accepted(candidate, held, last_good, true, |_, _, _| None)
+        };
+        assert_eq!(accepted(Some(&Ok(new.clone())), &none, Some(&good)), Some(new.clone()));
+        assert_eq!(accepted(Some(&missing()), &none, Some(&good)), Some(good.clone()));
+        assert_eq!(accepted(None, &none, Some(&good)), Some(good.clone()));
+        assert_eq!(accepted(Some(&missing()), &none, None), None);
+        let held = BTreeSet::from(["a".to_owned()]);
+        assert_eq!(accepted(Some(&Ok(new.clone())), &held, Some(&good)), Some(good.clone()));
+        assert_eq!(accepted(Some(&Ok(new)), &held, None), None);
+    }
+
+    #[test]
+    fn a_part_that_is_held_is_left_out_only_where_nothing_was_ever_distributed() {
+        let content = Content::new("Opaque", Data::new());
+        let missing = BTreeMap::from([("a".to_owned(), SourceError::not_found("src"))]);
+        let lost = Content { missing, ..content.clone() };
+        let (held, none) = (BTreeSet::from(["a".to_owned()]), BTreeSet::new());
+        for (candidate, held) in [(content, &held), (lost, &none)] {
+            let candidate = Ok(Arc::new(candidate));
+            let accepted = |last_good: Option<&_>, is_first| {
+                let compose = |content: &Content, _: &BTreeSet<&str>, _: &Content| Some(content.clone());
+                accepted(Some(&candidate), held, last_good, is_first, compose).is_some()
+            };
+            assert!(accepted(None, true));
+            assert!(!accepted(None, false), "the copies may have it");
+            assert!(accepted(candidate.as_ref().ok(), false));
+        }
     }
 
     #[test]

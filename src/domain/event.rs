@@ -19,7 +19,7 @@ pub(crate) struct Note {
 
 words! {
     /// What was being done.
-    Action { Resolve, Sync, Check, Delete, Read, Connect, Adopt, Sweep }
+    Action { Resolve, Refresh, Verify, Sync, Check, Delete, Read, Connect, Adopt, Sweep }
 }
 
 impl Note {
@@ -56,6 +56,23 @@ pub(crate) fn transitions(previous: Option<&CredentialStatus>, next: &Credential
             (Some(ConditionStatus::False), ConditionStatus::True) => {
                 notes.push(Note::normal(Reason::SourceResolved, Action::Resolve, source.message.clone()));
             }
+            _ => {}
+        }
+    }
+    for (type_, action, reason) in [
+        (ConditionType::Refreshed, Action::Refresh, Reason::Refreshed),
+        (ConditionType::Verified, Action::Verify, Reason::Authenticated),
+    ] {
+        let Some((before, told)) = changed(type_) else { continue };
+        match (before.map(ConditionStatus::of), ConditionStatus::of(told)) {
+            (_, ConditionStatus::False) => notes.push(Note::of(told, action)),
+            // Also after it was not known for a while.
+            (Some(ConditionStatus::False | ConditionStatus::Unknown), ConditionStatus::True)
+                if !before.is_some_and(|before| is(before, Reason::Progressing)) =>
+            {
+                notes.push(Note::normal(reason, action, told.message.clone()));
+            }
+            // A registry that does not answer is nobody's fault here.
             _ => {}
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::content::Data;
+use super::sensitive::Data;
 
 /// A keyed hash of a Secret's type and data. Tells equality, and nothing to who lacks the key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

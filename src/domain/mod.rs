@@ -51,7 +51,9 @@ pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod sync_state;
 pub(crate) mod targets;
+pub(crate) mod token;
 pub(crate) mod validity;
+pub(crate) mod verification;
 pub(crate) mod withdrawal;
 
 pub(crate) use sensitive::SecretBytes;

@@ -100,13 +100,7 @@ impl Want<'_> {
 
     fn desired(&self) -> DesiredState {
         let metadata = Arc::new(metadata(1, self.deletion_policy));
-        let content = Arc::new(Content {
-            type_: "t",
-            data: BTreeMap::new(),
-            warnings: Vec::new(),
-            notes: Vec::new(),
-            validity: None,
-        });
+        let content = Arc::new(Content::new("t", BTreeMap::new()));
         let secret = self.content.map(|text| {
             let hub = Arc::new(Hub::new("hub", []));
             let (id, name) = (id("quay"), self.name.into());

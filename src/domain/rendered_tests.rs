@@ -14,13 +14,8 @@ fn rendered() -> RenderedSecret {
         name: "web".into(),
     };
     let metadata = Metadata::desired(&id, "hub", 3, &Target::default(), DeletionPolicy::Protect);
-    let content = Content {
-        type_: "Opaque",
-        data: Data::from([("auth".into(), "new".into()), ("a\"b".into(), "".into())]),
-        warnings: Vec::new(),
-        notes: Vec::new(),
-        validity: None,
-    };
+    let data = Data::from([("auth".into(), "new".into()), ("a\"b".into(), "".into())]);
+    let content = Content::new("Opaque", data);
     let print = FingerprintKey::new([0; 32]).of(content.type_, &content.data);
     let hub = Arc::new(Hub::new("hub", []));
     RenderedSecret::new(id, hub, "web".into(), Arc::new(metadata), Arc::new(content), print)

@@ -30,6 +30,61 @@ pub(crate) const WORKERS: usize = 8;
 /// Credentials worked on at once in one cluster: they share its writes, so that a small one is served beside many large ones.
 pub(crate) const WORKERS_PER_CLUSTER: usize = 32;
 
+/// How often a login is tried at its registry, unless the credential says otherwise.
+pub(crate) const VERIFICATION_INTERVAL: Duration = secs(6 * 3_600);
+/// How soon a login is tried again that was refused: wrong logins in a row lock accounts.
+pub(crate) const VERIFICATION_REFUSED_RETRY: Duration = secs(300);
+/// How soon one is tried again of which nothing is known, such as when its registry is down.
+pub(crate) const VERIFICATION_UNKNOWN_RETRY: Backoff = Backoff { first: secs(30), limit: secs(1_800) };
+/// The least time between two tries of one login that somebody asks for.
+pub(crate) const VERIFICATION_PAUSE: Duration = secs(10);
+/// Of how many accounts it is known that their password is wrong, before the oldest are forgotten.
+pub(crate) const MAX_REFUSALS: usize = 4_096;
+/// The longest pause that a registry is granted which asks for one.
+pub(crate) const MAX_RETRY_AFTER: Duration = secs(3_600);
+/// Logins that are tried at once, and how many of them for credentials of one namespace.
+pub(crate) const VERIFICATIONS: usize = 32;
+pub(crate) const VERIFICATIONS_PER_NAMESPACE: usize = 8;
+/// For all requests by which one login is tried.
+pub(crate) const VERIFICATION_TIME: Duration = secs(25);
+/// How long a server is not asked after it did not answer in time: whoever else wants to know would wait as long.
+pub(crate) const REGISTRY_SILENT_PAUSE: Duration = secs(10);
+/// How long a server is not asked that has had too many requests, and does not say when to come again.
+pub(crate) const REGISTRY_LIMITED_PAUSE: Duration = secs(30);
+/// For one request to a registry, from the lookup of its name to the end of the answer.
+pub(crate) const REGISTRY_TIMEOUT: Duration = secs(10);
+/// The longest answer of a registry, in bytes.
+pub(crate) const MAX_REGISTRY_ANSWER: usize = 64 << 10;
+/// Requests by which one login is tried, at most.
+pub(crate) const MAX_REGISTRY_REQUESTS: usize = 12;
+/// Of how many servers it is known how fast they are asked, before those are forgotten that are not.
+pub(crate) const MAX_PACED: usize = 512;
+/// Requests a second to one server, and how many of them at once: together below 20 in any second.
+pub(crate) const REGISTRY_REQUESTS_PER_SECOND: u32 = 12;
+pub(crate) const REGISTRY_REQUESTS_AT_ONCE: u32 = 6;
+
+/// The longest password or token, in bytes; ECR's tokens have about 2 KiB and no stated maximum.
+pub(crate) const MAX_PASSWORD_BYTES: usize = 16_384;
+/// The longest user name, in characters.
+pub(crate) const MAX_USERNAME_CHARS: usize = 255;
+/// How soon a token is minted again after nothing was known of its cloud.
+pub(crate) const MINT_RETRY: Backoff = Backoff { first: secs(10), limit: secs(600) };
+/// How soon after the cloud refused: a person has to change something there, and nothing tells when.
+pub(crate) const MINT_REFUSED_RETRY: Backoff = Backoff { first: secs(30), limit: secs(1_800) };
+/// The least time from one token to the next, however short its life.
+pub(crate) const MIN_REFRESH: Duration = secs(5);
+/// The least time between two tokens that somebody asks for.
+pub(crate) const MINT_PAUSE: Duration = secs(10);
+/// The life of logins that DigitalOcean is asked for.
+pub(crate) const DIGITALOCEAN_LIFE: Duration = secs(12 * 3_600);
+/// For all that one token takes, from the identity on.
+pub(crate) const MINT_TIME: Duration = secs(25);
+/// Tokens that are minted at once, and how many of them for credentials of one namespace.
+pub(crate) const MINTS: usize = 16;
+pub(crate) const MINTS_PER_NAMESPACE: usize = 4;
+/// How often it is looked at whether a clock has jumped.
+pub(crate) const MINT_LOOK: Duration = secs(300);
+
 /// How many passwords are hashed at once: half of the cores are left to everything else.
 pub(crate) const fn hashes_at_once(cores: usize) -> usize {
     if cores < 2 { 1 } else { cores / 2 }

@@ -1,6 +1,7 @@
 //! Bytes that must not be printed and do not outlive their use.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     hash::{Hash, Hasher},
     io,
@@ -49,6 +50,9 @@ impl SecretBytes {
         str::from_utf8(&self.0).unwrap_or_default()
     }
 }
+
+/// The data of a Secret.
+pub type Data = BTreeMap<String, SecretBytes>;
 
 /// Counts what is written to it.
 struct Length(usize);

@@ -16,7 +16,7 @@ use crate::{
             fixtures::{Authority, leaf_params},
             plain, private_key,
         },
-        content::{Data, Inputs, SourceSecret},
+        content::{Inputs, SourceSecret},
         credential::CredentialSpec,
     },
 };
@@ -129,17 +129,12 @@ fn renders(value: &[u8]) -> Result<(), TestCaseError> {
     let mut part = || SecretBytes::new(parts.next().unwrap_or_default());
     let data = [("tls.crt", part()), ("tls.key", part()), ("ca.crt", part())]
         .map(|(key, value)| (key.to_owned(), value));
-    let source = SourceSecret { name: "src".into(), type_: "Opaque".into(), data: data.into() };
+    let source =
+        SourceSecret { name: "src".into(), type_: "Opaque".into(), data: data.into(), version: None };
     let spec: TlsCredentialSpec = serde_json::from_value(json!({"secretRef": {"name": "src"}})).unwrap();
     let render = |source: SourceSecret| {
         let now = "2030-01-01T00:00:00Z".parse().unwrap();
-        spec.render(Inputs {
-            sources: &[source],
-            existing: None,
-            hashes: &Data::new(),
-            now,
-            entropy: &[0; 32],
-        })
+        spec.render(Inputs::new(&[source], now))
     };
     let content = match render(source) {
         Ok(content) => content,
@@ -151,9 +146,15 @@ fn renders(value: &[u8]) -> Result<(), TestCaseError> {
     let notes = content.notes.join("; ");
     bounded(&notes, 8192)?;
     prop_assert!(
-        serde_json::to_vec(&spec.details(Some(&content), &serde_json::Map::new())).unwrap().len() < 64 << 10
+        serde_json::to_vec(&spec.details(Some(&content), None, &serde_json::Map::new())).unwrap().len()
+            < 64 << 10
     );
-    let copy = SourceSecret { name: "src".into(), type_: content.type_.into(), data: content.data.clone() };
+    let copy = SourceSecret {
+        name: "src".into(),
+        type_: content.type_.into(),
+        data: content.data.clone(),
+        version: None,
+    };
     let again = render(copy).map_err(|error| TestCaseError::fail(error.to_string()))?;
     prop_assert_eq!((again.data, again.notes), (content.data, content.notes));
     Ok(())

@@ -9,7 +9,7 @@ use crate::{
     api::RegistryCredentialSpec,
     domain::{
         SecretBytes,
-        content::{Content, Data, Inputs, SourceError, SourceSecret},
+        content::{Content, Inputs, SourceError, SourceSecret},
         credential::CredentialSpec,
         registry::{kubelet, registry, sample_image},
     },
@@ -37,14 +37,9 @@ fn render(
     data: &[(&str, &[u8])],
 ) -> Result<Content, SourceError> {
     let data = data.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::new(value.to_vec())));
-    let source = SourceSecret { name: "src".into(), type_: type_.into(), data: data.collect() };
-    spec.render(Inputs {
-        sources: &[source],
-        existing: None,
-        hashes: &Data::new(),
-        now: crate::domain::certificate::fixtures::now(),
-        entropy: &[0; 32],
-    })
+    let source =
+        SourceSecret { name: "src".into(), type_: type_.into(), data: data.collect(), version: None };
+    spec.render(Inputs::new(&[source], crate::domain::certificate::fixtures::now()))
 }
 
 fn documents() -> Vec<Value> {
@@ -70,7 +65,7 @@ fn holds(spec: &RegistryCredentialSpec, content: &Content, input: usize) -> Resu
     let file: Value = serde_json::from_slice(bytes).expect("JSON");
     let auths = file["auths"].as_object().expect("auths");
     let (key, login) = auths.iter().next().expect("a login");
-    let wanted = registry(spec);
+    let wanted = registry(&spec.login);
     prop_assert!(auths.len() == 1 && *key == wanted.key && kubelet::matches(key, &sample_image(&wanted)));
     let text = |field: &str| login[field].as_str().unwrap_or_default();
     let decoded = STANDARD.decode(text("auth")).expect("base64");

@@ -224,7 +224,7 @@ fn credentials_are_read_or_said_to_be_unreadable() {
             let _ = (declared.secret_name(), declared.source_secrets(), declared.differs(&declared.clone()));
             let _ = (declared.recorded_validity(), declared.recorded.details());
             match &declared.spec {
-                Ok(spec) => drop((spec.provider(), spec.details(None, declared.recorded.details()))),
+                Ok(spec) => drop((spec.provider(), spec.details(None, None, declared.recorded.details()))),
                 Err(error) => {
                     prop_assert!(error.len() <= 4 * MAX_MESSAGE + 8, "an error of {} bytes", error.len())
                 }

@@ -50,8 +50,8 @@ fn render(
 ) -> Result<Content, SourceError> {
     let [alice, bob] = passwords.map(|password| SecretBytes::new(password.to_vec()));
     let data = Data::from([("alice".into(), alice), ("bob".into(), bob)]);
-    let team = SourceSecret { name: "team".into(), type_: "Opaque".into(), data };
-    spec.render(Inputs { sources: &[team], existing, hashes: &Data::new(), now: now(), entropy: &[7; 32] })
+    let team = SourceSecret { name: "team".into(), type_: "Opaque".into(), data, version: None };
+    spec.render(Inputs { existing, entropy: &[7; 32], ..Inputs::new(&[team], now()) })
 }
 
 /// Two lines, one for each user, whatever the copy and the passwords are.

@@ -21,6 +21,7 @@
 //! | objects of lists and watches, also answers to writes | API servers, also hostile ones | `cluster/{guard,object,cache}`, `declared`, `pod_secrets`, `api` | `frames` |
 //! | refusals | API servers, also hostile ones | `cluster/error` | `frames` |
 //! | labels and annotations | whoever can write a Secret or a Namespace | `marks`, `identity`, `ownership`, `meta`, `labels`, `namespace` | `marks` |
+//! | answers of registries and token servers | whoever a tenant names | `verification` | `registries` |
 //! | durations, names and labels of flags | the administrator | `cli/{duration,words}` | `flags` |
 //!
 //! Not here: what clap, hyper, rustls and kube read by themselves, before any line of ours.
@@ -35,6 +36,7 @@ pub(crate) mod generate;
 mod htpasswd;
 mod kubeconfig;
 mod marks;
+mod registries;
 
 use std::{
     any::Any,

@@ -70,6 +70,8 @@ pub struct Metrics {
     errors: Family<Labels<2>, Counter>,
     requests: Tracked<3, Counter>,
     latencies: Tracked<1, Histogram>,
+    verifications: Family<Labels<2>, Counter>,
+    mints: Family<Labels<2>, Counter>,
     writes: Tracked<2, Counter>,
     repairs: Tracked<0, Counter>,
     up: Tracked<0, Gauge>,
@@ -90,6 +92,8 @@ impl Metrics {
             errors: Family::default(),
             requests: Tracked::new(Counter::default),
             latencies: Tracked::new(|| Histogram::new(REQUEST_BUCKETS)),
+            verifications: Family::default(),
+            mints: Family::default(),
             writes: Tracked::new(Counter::default),
             repairs: Tracked::new(Counter::default),
             up: Tracked::new(Gauge::default),
@@ -111,6 +115,10 @@ impl Metrics {
         registry.register("claviger_api_requests", help, metrics.requests.family.clone());
         let help = "Time until a cluster's API server answered";
         registry.register("claviger_api_request_duration_seconds", help, metrics.latencies.family.clone());
+        let help = "Logins that were tried at their registry, by what came of it";
+        registry.register("claviger_verifications", help, metrics.verifications.clone());
+        let help = "Tokens of registries that were asked for, by what came of it";
+        registry.register("claviger_token_mints", help, metrics.mints.clone());
         let help = "Writes of produced Secrets";
         registry.register("claviger_secret_writes", help, metrics.writes.family.clone());
         let help = "Produced Secrets that somebody had changed or deleted and that were put right";
@@ -143,6 +151,17 @@ impl Metrics {
     /// A reconcile failed, for a stable `PascalCase` reason.
     pub fn reconcile_failed(&self, kind: &'static str, reason: &'static str) {
         self.errors.get_or_create(&[("kind", kind.into()), ("reason", reason.into())]).inc();
+    }
+
+    /// A login was tried at the registry of a provider; the outcome is a reason of condition `Verified`.
+    pub fn verified(&self, provider: &str, outcome: &'static str) {
+        let provider = Cow::Owned(provider.to_owned());
+        self.verifications.get_or_create(&[("provider", provider), ("outcome", outcome.into())]).inc();
+    }
+
+    /// A token was asked for, of the cloud of a provider; the outcome is a reason of condition `Refreshed`.
+    pub fn minted(&self, provider: &'static str, outcome: &'static str) {
+        self.mints.get_or_create(&[("provider", provider.into()), ("outcome", outcome.into())]).inc();
     }
 
     /// One request to a cluster's API server ended. `code` is the HTTP status, `error` when there was no answer, or

@@ -90,8 +90,12 @@ async fn a_source_that_comes_later_is_waited_for() -> Result<()> {
     good_source(&test, "src", GOOD).await?;
     let status = test.wait_ready("reg", 1).await?;
     for condition in &status.conditions {
-        let wanted =
-            if ["Reconciling", "Stalled"].contains(&condition.type_.as_str()) { "False" } else { "True" };
+        let wanted = match condition.type_.as_str() {
+            "Reconciling" | "Stalled" => "False",
+            // The operator of these tests may not ask registries.
+            "Verified" => "Unknown",
+            _ => "True",
+        };
         assert_eq!(condition.status, wanted, "{condition:?}");
     }
     for namespace in &targets {

@@ -18,6 +18,7 @@ use crate::{
         binaries::{control_plane, control_plane_from, go_tool, go_tool_in},
         build_cache::BuildCache,
         error::Context,
+        python::python_with,
         wait::{DEADLINE, wait_for},
     },
 };
@@ -273,5 +274,18 @@ fn what_the_usual_bundle_lacks_is_built() -> Result<()> {
     assert!(error.ends_with("kube-apiserver does not exist"), "{error}");
     let all = control_plane_from(None, built)?;
     assert_eq!(all.etcd, Path::new("/built/etcd"));
+    Ok(())
+}
+
+#[test]
+fn what_is_written_in_python_needs_one_and_says_so() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let cache = BuildCache::at(folder.path().join("cache"));
+    let error = python_with("python-that-is-not-there", &cache, "moto").unwrap_err().to_string();
+    assert!(
+        error.contains("moto must be installed once") && error.contains("python-that-is-not-there"),
+        "{error}"
+    );
+    assert!(!cache.dir().exists(), "nothing was begun");
     Ok(())
 }

@@ -18,7 +18,7 @@ async fn a_credential_reaches_every_selected_namespace_and_rotates_in_place() ->
     test.source("src", json!({"username": "acme+ci", "password": "first-password"})).await?;
     test.credential(
         "quay",
-        json!({"provider": "Quay", "secretRef": {"name": "src"}, "target": test.selector()}),
+        json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}, "target": test.selector()}),
     )
     .await?;
     let status = test.wait_ready("quay", 1).await?;

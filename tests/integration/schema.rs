@@ -4,7 +4,10 @@
 mod kinds;
 mod login;
 mod member;
+mod minted;
 mod policy;
+mod ratchet;
+mod registries;
 mod registry;
 mod shape;
 mod target;

@@ -20,10 +20,15 @@ use crate::{
 };
 
 /// All that there is, of every library: what is asked for after an incident.
-const ALL: &str = "--log=trace";
+pub const ALL: &str = "--log=trace";
 
 /// An error when one of the values, or the operator's own token, stands where it should not.
-async fn assert_secret(lab: &Lab, test: &Scenario, operator: &Operator, canaries: &[Canary]) -> Result<()> {
+pub async fn assert_secret(
+    lab: &Lab,
+    test: &Scenario,
+    operator: &Operator,
+    canaries: &[Canary],
+) -> Result<()> {
     let logs = operator.logs();
     assert!(
         logs.contains("\"TRACE\"") && logs.contains("\"DEBUG\""),

@@ -143,7 +143,7 @@ impl Module {
         let log = out.join("build.log");
         say(&format!("to be built: {}", self.names()))?;
         let mut progress =
-            Heartbeat::new("building with Go, about 7 minutes on two cores, once per machine".to_owned());
+            Heartbeat::new("building with Go, some minutes on two cores, once per machine".to_owned());
         progress.say()?;
         let mut go = Process::spawn("go build", &command, &log)?;
         let status = loop {

@@ -166,7 +166,7 @@ impl HttpProxy {
             let (shared, upstream) = (connections.clone(), Arc::new(tokio::sync::Mutex::new(None)));
             move |request| exchange(shared.clone(), upstream.clone(), request)
         };
-        Ok(Self { server: Server::start(identity, connected).await?, shared })
+        Ok(Self { server: Server::start(Some(identity), connected).await?, shared })
     }
 
     pub fn url(&self) -> String {

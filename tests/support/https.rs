@@ -1,6 +1,6 @@
-//! An HTTPS server on loopback, for what stands between or beside real servers: a proxy, a webhook.
+//! A server on loopback, for what stands between or beside real servers: a proxy, a webhook.
 
-use std::{future::Future, sync::Arc};
+use std::{error::Error as _, fmt, future::Future, sync::Arc};
 
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
@@ -14,7 +14,11 @@ use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::{
@@ -30,18 +34,24 @@ pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 /// Ends, with all its connections, when dropped. It lives in the runtime that it was started in.
 pub struct Server {
     port: u16,
+    tls: bool,
     accepting: JoinHandle<()>,
 }
 
 impl Server {
-    /// `connected` is called for each connection; what it returns answers each request on it. An error instead
-    /// of an answer closes the connection. HTTP/1.1 only: one request at a time on a connection.
-    pub async fn start<H, F>(identity: &Identity, connected: impl Fn() -> H + Send + 'static) -> Result<Self>
+    /// HTTPS with an identity, else plain HTTP. `connected` is called for each connection; what it returns answers
+    /// each request on it. An error instead of an answer closes the connection; [`Reset`] does so with a TCP reset.
+    /// HTTP/1.1 only: one request at a time on a connection.
+    pub async fn start<H, F>(
+        identity: Option<&Identity>,
+        connected: impl Fn() -> H + Send + 'static,
+    ) -> Result<Self>
     where
         H: Fn(Request<Incoming>) -> F + Send + 'static,
         F: Future<Output = Result<Response<Body>, BoxError>> + Send + 'static,
     {
-        let acceptor = acceptor(identity)?;
+        let acceptor = identity.map(acceptor).transpose()?;
+        let tls = acceptor.is_some();
         let (port, listener) = bind().await?;
         let accepting = tokio::spawn(async move {
             // Aborts what is in it when this task ends.
@@ -52,11 +62,13 @@ impl Server {
                         let (acceptor, handle) = (acceptor.clone(), connected());
                         connections.spawn(async move {
                             let _ = stream.set_nodelay(true);
-                            let Ok(stream) = acceptor.accept(stream).await else { return };
-                            let serving =
-                                http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(handle));
-                            // Whoever has closed it knows.
-                            let _ = serving.await;
+                            match acceptor {
+                                None => serve(stream, handle, |stream| stream).await,
+                                Some(acceptor) => {
+                                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                                    serve(stream, handle, |stream| stream.get_ref().0).await;
+                                }
+                            }
                         });
                     }
                     Some(_) = connections.join_next() => {}
@@ -64,7 +76,7 @@ impl Server {
                 }
             }
         });
-        Ok(Self { port, accepting })
+        Ok(Self { port, tls, accepting })
     }
 
     pub fn address(&self) -> String {
@@ -72,13 +84,41 @@ impl Server {
     }
 
     pub fn url(&self) -> String {
-        format!("https://{}", self.address())
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.address())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.accepting.abort();
+    }
+}
+
+/// The error of an answer that is a TCP reset.
+#[derive(Debug)]
+pub struct Reset;
+
+impl fmt::Display for Reset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("reset")
+    }
+}
+
+impl std::error::Error for Reset {}
+
+async fn serve<S, H, F>(stream: S, handle: H, tcp: impl Fn(&S) -> &TcpStream)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Request<Incoming>) -> F + Send + 'static,
+    F: Future<Output = Result<Response<Body>, BoxError>> + Send + 'static,
+{
+    let mut serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(handle));
+    // Of other errors nobody needs to be told: whoever has closed it knows.
+    if let Err(error) = (&mut serving).await
+        && error.source().is_some_and(|cause| cause.is::<Reset>())
+    {
+        // Without lingering, closing sends a reset.
+        let _ = tcp(&serving.into_parts().io.into_inner()).set_zero_linger();
     }
 }
 

@@ -5,7 +5,7 @@
 //! `#[path = "../support/mod.rs"] mod support;` (or `../tests/support/mod.rs`).
 //!
 //! Nothing is mocked. etcd, kube-apiserver and kube-controller-manager are built once per machine from the
-//! versions in `tests/control-plane/go.mod`; see [`binaries`].
+//! versions in `tests/control-plane/go.mod`, and so is what else is written in Go; see [`binaries`].
 
 #![allow(dead_code, unused_imports, reason = "each user of this module uses a part of it")]
 #![allow(
@@ -22,6 +22,8 @@ pub mod binaries;
 pub mod build_cache;
 pub mod builder;
 pub mod client;
+pub mod cloud;
+pub mod connect_proxy;
 pub mod control_plane;
 pub mod dump;
 pub mod environment;
@@ -41,6 +43,8 @@ pub mod pod;
 pub mod ports;
 pub mod process;
 pub mod progress;
+pub mod python;
+pub mod registry;
 pub mod servers;
 pub mod wait;
 pub mod webhook;
@@ -50,6 +54,7 @@ pub use apply::{apply_yaml, apply_yaml_in, install_crds};
 pub use audit::AuditEvent;
 pub use binaries::{go_tool, helm, kubectl};
 pub use client::{client_from, config_from};
+pub use connect_proxy::ConnectProxy;
 pub use control_plane::ControlPlane;
 pub use dump::dump;
 pub use environment::{Environment, environment};
@@ -58,5 +63,5 @@ pub use fault_proxy::FaultProxy;
 pub use http_proxy::HttpProxy;
 pub use namespace::{TestNamespace, random_name};
 pub use operator::Operator;
-pub use operator_binary::operator_binary;
+pub use operator_binary::{cargo, operator_binary};
 pub use wait::{stays, wait_for};

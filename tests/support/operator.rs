@@ -18,7 +18,6 @@ use super::{
 };
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
-const ATTEMPTS: u32 = 3;
 
 /// Of `/proc/<pid>/stat`; 100 on every Linux that we run on.
 const CLOCK_TICKS: f64 = 100.0;
@@ -91,13 +90,7 @@ impl Builder {
 
     /// Back when `/readyz` answers 200; with [`without_waiting`](Self::without_waiting), when it answers at all.
     pub async fn start(self) -> Result<Operator> {
-        let mut attempt = 1;
-        loop {
-            match self.launch().await {
-                Err(error) if attempt < ATTEMPTS && ports::is_taken(&error.to_string()) => attempt += 1,
-                other => return other,
-            }
-        }
+        ports::until_free(async || self.launch().await).await
     }
 
     async fn launch(&self) -> Result<Operator> {
@@ -105,8 +98,17 @@ impl Builder {
         let address = format!("127.0.0.1:{}", ports::free_port()?);
         let mut command = self.access.command(&self.binary, workdir.path());
         command.args(["run", "--listen-address", &address]).args(&self.args);
-        if !self.args.iter().any(|arg| arg.starts_with("--log-format")) {
-            command.arg("--log-format=json");
+        // No test asks a registry out there. Those on loopback speak TLS as `localhost`, and none as 127.0.0.1.
+        for usual in [
+            "--log-format=json",
+            "--allowed-registries=localhost,127.0.0.1",
+            "--private-registries=localhost,127.0.0.1",
+            "--plain-http-registries=127.0.0.1",
+        ] {
+            let flag = usual.split('=').next().unwrap_or_default();
+            if !self.args.iter().any(|arg| arg.starts_with(flag)) {
+                command.arg(usual);
+            }
         }
         // What somebody has set for a run by hand must not change what tests see.
         for (key, _) in std::env::vars_os() {

@@ -22,15 +22,10 @@ pub fn operator_binary() -> Result<PathBuf> {
     }
 }
 
-fn build() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let program = std::env::current_exe()?;
-    let mut command = Command::new(cargo);
-    command
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
-        .args(["build", "--quiet", "--bin", "claviger", "--profile", &profile()?])
-        .arg("--message-format=json-render-diagnostics")
-        .stdout(Stdio::piped());
+/// Cargo, to be run in the repository.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
     // Set by the cargo that runs us. Build scripts look at them, and would run again for each change.
     for (key, _) in std::env::vars_os() {
         let name = key.to_string_lossy();
@@ -38,6 +33,16 @@ fn build() -> Result<PathBuf> {
             command.env_remove(&key);
         }
     }
+    command
+}
+
+fn build() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let mut command = cargo();
+    command
+        .args(["build", "--quiet", "--bin", "claviger", "--profile", &profile()?])
+        .arg("--message-format=json-render-diagnostics")
+        .stdout(Stdio::piped());
     if let Some(example) = example(&program) {
         // Together with the caller, which is there already: so it shares all dependencies with it. Alone, it would
         // have them compiled anew, without the features that development dependencies add.

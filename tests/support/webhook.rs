@@ -49,7 +49,7 @@ impl Webhook {
                 }
             }
         };
-        let server = Server::start(&control_plane.server_identity()?, connected).await?;
+        let server = Server::start(Some(&control_plane.server_identity()?), connected).await?;
         Ok(Self { server, shared, ca: control_plane.ca_pem().to_owned() })
     }
 

@@ -24,6 +24,10 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const PAUSE: Duration = Duration::from_millis(2);
 const MOST_HEAD_BYTES: usize = 64 * 1024;
 
+/// The member that has one Pod, of so many empty volumes that they take a hundred times as much memory as text.
+const OF_VOLUMES: usize = 2;
+const VOLUMES: usize = 3 << 20;
+
 /// Ends when dropped.
 pub struct HostileMember {
     port: u16,
@@ -93,6 +97,14 @@ async fn converse(mut stream: TcpStream, number: usize, sent: &AtomicU64) -> Res
                 "metadata": {"name": "kube-system", "uid": uid, "resourceVersion": "1"},
             });
             whole(&mut stream, &namespace.to_string()).await?;
+        } else if path == "/api/v1/pods" && number == OF_VOLUMES && !query.contains("watch=true") {
+            let volumes = "{},".repeat(VOLUMES);
+            let pod = format!(
+                r#"{{"metadata":{{"name":"a","namespace":"web","uid":"u","resourceVersion":"1"}},"spec":{{"volumes":[{volumes}{{}}]}}}}"#
+            );
+            let list = r#"{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":["#;
+            sent.fetch_add(pod.len() as u64, Ordering::Relaxed);
+            whole(&mut stream, &format!("{list}{pod}]}}")).await?;
         } else if query.contains("watch=true") {
             let line = r#"{"type":"ADDED","object":{"metadata":{"name":"a","annotations":{"x":""#;
             endless(&mut stream, line, &"x".repeat(CHUNK_BYTES), sent).await?;

@@ -59,10 +59,12 @@ pub async fn run(options: &Options) -> Result<Vec<Number>> {
     let copy = Api::<Secret>::namespaced(client.clone(), first).get(SECRET).await?;
     forge(&client, &copy.metadata, count).await?;
     let forged = operator.memory()?;
-    eprintln!("members that answer without end, and {SCRAPERS} slow readers of /metrics");
+    eprintln!(
+        "members that answer without end or with a Pod of 9 MiB, and {SCRAPERS} slow readers of /metrics"
+    );
     let authority = Authority::new("hostile members")?;
     let mut members = Vec::new();
-    for number in 0..2 {
+    for number in 0..3 {
         let member = HostileMember::start(number).await?;
         let file = kubeconfig(&member.url(), authority.pem(), &Identity::Token("of-no-interest"));
         hub.declare_one(&format!("hostile-{number}"), &file).await?;
@@ -76,7 +78,7 @@ pub async fn run(options: &Options) -> Result<Vec<Number>> {
     println!("\n## Hostile input\n\n| what | measured |\n| --- | --- |");
     println!("| resident memory (peak) before, MiB | {calm} |");
     println!("| with {count} forged Secrets of {} KB | {forged} |", (ANNOTATION_BYTES + DATA_BYTES) / 1_000);
-    println!("| with two endless members and {SCRAPERS} slow readers, too | {} |", operator.memory()?);
+    println!("| with three hostile members and {SCRAPERS} slow readers, too | {} |", operator.memory()?);
     println!("| sent by the members, MiB | {:.0} |", mebi(sent));
     operator.terminate(DEADLINE).await?;
     Ok(vec![

@@ -1,10 +1,13 @@
 //! The credential loop: from a credential and its source to what it wants, everywhere.
 
 mod removal;
+mod secrets;
 mod source;
+mod tokens;
+mod verification;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,7 +30,7 @@ use crate::{
         desired::{DesiredState, SourceState, accepted},
         fingerprint::Fingerprint,
         hashes::Hashes,
-        identity::{CredentialId, OwnerId},
+        identity::OwnerId,
         ownership::Metadata,
         read_back,
         rendered::RenderedSecret,
@@ -35,11 +38,13 @@ use crate::{
         selection::{NamespaceMatcher, canonical, lists_cluster},
         targets::{ClusterTargets, Verdict},
         validity::Validity,
+        verification::Verification,
     },
     queue::Next,
     telemetry::Outcome,
 };
 use source::{Candidate, Read};
+use tokens::Tokens;
 
 /// What is remembered of a credential between two reconciles. All of it can be lost: it saves reads
 /// and writes, and nothing depends on it.
@@ -119,6 +124,7 @@ impl CredentialLoop {
         match &declared.spec {
             Ok(spec) => Ok(self.update(declared, spec, memory).await),
             Err(_) => {
+                self.context.stores.minting.forget(&declared.id.owner());
                 self.publish(blank(declared), false);
                 Ok(self.resync())
             }
@@ -132,13 +138,25 @@ impl CredentialLoop {
         let id = &declared.id;
         let members = context.clusters.all();
         let (clusters, policies_readable) = self.targets(declared, spec, &members);
-        let copies = copies(&members, id);
+        let copies = secrets::copies(&members, id);
         let permitted = is_permitted_anywhere(&members, &clusters);
-        self.resolve_source(declared, spec, memory, permitted, &copies, now).await;
-
+        let anew = self.resolve_source(declared, spec, memory, permitted, &copies, now).await;
+        let mut verification = self.verify(declared, spec, memory, &copies, anew);
+        if self.recall(declared, memory, verification.as_ref(), &copies).await {
+            verification = self.verify(declared, spec, memory, &copies, false);
+        }
+        let none = BTreeSet::new();
+        let held = match &verification {
+            Some(Verification::On { held, .. }) => held,
+            _ => &none,
+        };
         let result = memory.candidate.as_ref().map(|candidate| &candidate.result);
-        let content = accepted(result, memory.last_good.as_ref());
+        let compose =
+            |content: &Content, kept: &BTreeSet<&str>, of: &Content| spec.compose(content, kept, of);
         let recorded = declared.status().and_then(|status| status.revision);
+        let is_first = recorded.is_none() && copies.is_empty();
+        let content = accepted(result, held, memory.last_good.as_ref(), is_first, compose);
+        let copies_unreadable = content.is_none() && !is_first && result.is_some_and(Result::is_ok);
         let revision = match &content {
             Some(content) => {
                 let fingerprint = context.fingerprints.of(content.type_, &content.data);
@@ -156,12 +174,18 @@ impl CredentialLoop {
             Arc::new(RenderedSecret::new(id, hub, name, metadata, content, fingerprint))
         });
         let source = match result {
-            Some(Ok(content)) => SourceState::Resolved(content.notes.clone()),
+            Some(Ok(content)) => match content.missing.values().next() {
+                None => SourceState::Resolved(content.notes.clone()),
+                Some(error) => SourceState::Failed(error.clone()),
+            },
             Some(Err(error)) => SourceState::Failed(error.clone()),
             None if memory.hashing.is_some() => SourceState::Hashing { first: !memory.rendered },
             None => SourceState::NotRead,
         };
         let unreadable = matches!(&source, SourceState::Failed(error) if error.is_unreadable());
+        let tokens = memory.candidate.as_ref().map(|candidate| candidate.tokens.clone());
+        let distributed = content.as_ref().map(|content| content.tokens.clone()).unwrap_or_default();
+        let end = distributed.values().map(|token| token.expiration_time.0).filter(|end| *end > now).min();
         memory.last_good = content;
         let validity = validity(declared, memory);
         let named = target.clusters.iter().flat_map(|clusters| &clusters.names);
@@ -170,7 +194,10 @@ impl CredentialLoop {
             revision,
             secret,
             source,
+            verification,
             validity,
+            tokens: tokens.unwrap_or_default(),
+            distributed,
             clusters,
             policies_readable,
             unknown_clusters: unknown.map(|name| canonical(name).into()).collect(),
@@ -182,17 +209,18 @@ impl CredentialLoop {
             memory.resynced = Some(Instant::now());
         }
         self.publish(state, due);
-        if unreadable {
+        if unreadable || copies_unreadable {
             return Next::Retry;
         }
         let until = memory.candidate.as_ref().and_then(|candidate| candidate.until);
         let changes = validity.and_then(|validity| validity.next_change(now));
-        let next = changes.into_iter().chain(until).min();
+        let next = changes.into_iter().chain(until).chain(end).min();
         let wait = next.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
         self.resync().or_after(wait)
     }
 
-    /// Reads the source, if there is anywhere to write to and it was not read yet.
+    /// Reads the source, if there is anywhere to write to and it was not read yet. Returns whether a person has asked for
+    /// that.
     async fn resolve_source(
         &self,
         declared: &Declared,
@@ -201,12 +229,14 @@ impl CredentialLoop {
         permitted: bool,
         copies: &[CopyDigest],
         now: Timestamp,
-    ) {
+    ) -> bool {
         let context = &self.context;
+        let mut asked_anew = false;
         if !permitted {
             // What may go nowhere is not even read.
             memory.candidate = None;
             self.stop_hashing(declared, memory);
+            context.stores.minting.forget(&declared.id.owner());
             if copies.is_empty() {
                 // As after a restart: nobody has it any more, and the spec may have changed since.
                 memory.last_good = None;
@@ -217,7 +247,8 @@ impl CredentialLoop {
             let asked = declared.sync_request().map(str::to_owned);
             let anew = asked.is_some() && memory.sync_request != asked;
             memory.sync_request = asked;
-            let holds = |candidate: &Candidate| !anew && candidate.holds(declared, changes, now);
+            asked_anew = anew;
+            let holds = |candidate: &Candidate| !anew && candidate.holds(context, declared, changes, now);
             let wanted = Some((declared.generation(), changes));
             let hashed = context.stores.hashing.collect(&declared.id.owner(), &mut memory.hashes);
             let waits = !hashed && !anew && memory.hashing == wanted;
@@ -227,11 +258,14 @@ impl CredentialLoop {
                     // What this process wrote itself is known.
                     (true, Some(content)) => Some(content.data.clone()),
                     (true, None) => {
-                        let copy = source::read_back(context, &read_back::newest(copies)).await;
+                        let copy = secrets::read_back(context, &read_back::newest(copies)).await;
                         copy.map(|copy| copy.data)
                     }
                 };
-                match source::read(context, declared, spec, existing, &mut memory.hashes, now).await {
+                let before = memory.candidate.as_ref().map(|candidate| &candidate.tokens);
+                let tokens = Tokens { copies, before, anew };
+                let hashes = &mut memory.hashes;
+                match source::read(context, declared, spec, existing, hashes, tokens, now).await {
                     Read::Candidate(candidate) => {
                         self.stop_hashing(declared, memory);
                         memory.rendered |= candidate.result.is_ok();
@@ -245,18 +279,39 @@ impl CredentialLoop {
                 }
             }
         }
-        let failed = memory.candidate.as_ref().is_some_and(|candidate| candidate.result.is_err());
-        if (failed || memory.hashing.is_some()) && memory.last_good.is_none() {
+        asked_anew
+    }
+
+    /// Reads the last good content back from copies, where it is needed and not known. Returns whether that was so.
+    async fn recall(
+        &self,
+        declared: &Declared,
+        memory: &mut Memory,
+        verification: Option<&Verification>,
+        copies: &[CopyDigest],
+    ) -> bool {
+        let context = &self.context;
+        let is_whole = |content: &Arc<Content>| content.missing.is_empty();
+        let is_held = matches!(verification, Some(Verification::On { held, .. }) if !held.is_empty());
+        let needed = match &memory.candidate {
+            Some(candidate) => is_held || !candidate.result.as_ref().is_ok_and(is_whole),
+            None => memory.hashing.is_some(),
+        };
+        let recalled = needed && memory.last_good.is_none();
+        if recalled {
             let recorded = declared.status().and_then(|status| status.revision);
-            let mut places = read_back::last_good(copies, recorded);
+            let mut places = read_back::last_good(copies, recorded, &declared.id.namespace);
             if memory.hashing.is_some() && copies.iter().any(|copy| copy.revision > recorded) {
                 // Most likely the one that is being rendered: nothing is to go back for a moment.
                 places.clear();
             }
-            let copy = source::read_back(context, &places).await;
-            let content = copy.and_then(|copy| Content::from_copy(copy, declared.recorded_validity()));
+            let copy = secrets::read_back(context, &places).await;
+            let tokens = declared.recorded_tokens();
+            let content =
+                copy.and_then(|copy| Content::from_copy(copy, declared.recorded_validity(), tokens));
             memory.last_good = content.map(Arc::new);
         }
+        recalled
     }
 
     /// No password of the credential is hashed any more.
@@ -339,6 +394,8 @@ impl CredentialLoop {
         context.stores.desired.remove(owner);
         context.stores.outcomes.forget(owner);
         context.stores.hashing.forget(owner);
+        context.stores.verifications.forget(owner);
+        context.stores.minting.forget(owner);
         // Copies may be left: they are the sweep's now.
         for member in context.clusters.all() {
             context.queues.sync(owner, &member.name, Dirty::all());
@@ -375,13 +432,6 @@ fn validity(declared: &Declared, memory: &Memory) -> Option<Validity> {
         None => declared.recorded_validity(),
     };
     distributed.or_else(|| source::validity(&memory.candidate.as_ref()?.result))
-}
-
-/// What the clusters have of a credential. One lock at a time.
-fn copies(members: &[Member], id: &CredentialId) -> Vec<CopyDigest> {
-    let (owner, home) = (id.owner(), &id.namespace);
-    let seen = members.iter().filter_map(Member::seen);
-    seen.flat_map(|cluster| CopyDigest::of(&cluster.name, cluster.read().snapshot(), &owner, home)).collect()
 }
 
 fn is_permitted_anywhere(members: &[Member], targets: &BTreeMap<Arc<str>, Arc<ClusterTargets>>) -> bool {

@@ -10,6 +10,7 @@ use crate::{
         declared::Declared,
         desired::{DesiredState, SourceState},
         removal::{ClusterFacts, Removal, Request},
+        token::{MintError, Minted},
     },
     queue::Next,
 };
@@ -20,6 +21,9 @@ impl CredentialLoop {
         let context = &self.context;
         let owner = declared.id.owner();
         self.stop_hashing(declared, memory);
+        context.stores.verifications.forget(&owner);
+        // What a Pod still uses stays as it is, to the end of its tokens.
+        context.stores.minting.forget(&owner);
         let now = Timestamp::now();
         let before = context.stores.desired.get(&owner);
         let outcomes = context.stores.outcomes.of(&owner);
@@ -57,9 +61,12 @@ impl CredentialLoop {
             (state.clusters, state.policies_readable) = self.targets(declared, spec, &members);
             state.secret_name = declared.secret_name();
         }
-        if state.is_hashing() {
+        if matches!(state.source, SourceState::Hashing { .. }) {
             state.source = SourceState::NotRead;
         }
+        state.distributed = declared.recorded_tokens();
+        let ended = Minted { token: None, error: Some(MintError::deleting()) };
+        state.tokens = state.distributed.keys().map(|key| (key.clone(), ended.clone())).collect();
         let state = DesiredState {
             generation: declared.generation(),
             uid: declared.uid().to_owned(),

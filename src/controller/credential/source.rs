@@ -1,23 +1,22 @@
 //! Reading sources: once per change, not once per reconcile.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use futures::{StreamExt, stream::FuturesUnordered};
 use k8s_openapi::jiff::Timestamp;
 
+use super::{secrets::take, tokens::Tokens};
 use crate::{
     cluster::describe,
     controller::Context,
     domain::{
-        content::{Content, Data, Inputs, ReadSecret, SourceError, SourceSecret},
+        content::{Content, Data, Inputs, SourceError, SourceSecret},
         credential::CredentialSpec,
         declared::Declared,
         hashes::{Hashes, Unhashed},
         identity::NamespacedName,
-        revision::CopyDigest,
-        schedule::READ_BACK,
-        selection::LOCAL,
+        token::Minted,
         validity::Validity,
+        verification::{KnownLogin, Login},
     },
 };
 
@@ -28,16 +27,26 @@ pub(super) struct Candidate {
     generation: i64,
     /// How often the sources had changed when they were read.
     changes: u64,
+    /// How often its tokens had changed.
+    mints: u64,
+    /// Whether tokens could be minted by the operator's own identity.
+    own_identity: Option<bool>,
+    /// What is known of its tokens.
+    pub tokens: BTreeMap<String, Minted>,
     /// When it is to be made anew although nothing changed, as time passes.
     pub until: Option<Timestamp>,
     pub result: Result<Arc<Content>, SourceError>,
+    /// What is tried at registries, to know whether it works.
+    pub logins: Vec<KnownLogin>,
 }
 
 impl Candidate {
     /// Whether it still is what the source gives.
-    pub fn holds(&self, declared: &Declared, changes: u64, now: Timestamp) -> bool {
+    pub fn holds(&self, context: &Context, declared: &Declared, changes: u64, now: Timestamp) -> bool {
         self.generation == declared.generation()
             && self.changes == changes
+            && self.mints == context.stores.minting.changes(&declared.id.owner())
+            && (self.tokens.is_empty() || self.own_identity == context.may_use_own_identity(&declared.id))
             && self.until.is_none_or(|until| now < until)
             && !self.result.as_ref().is_err_and(SourceError::is_unreadable)
     }
@@ -58,21 +67,41 @@ pub(super) async fn read(
     spec: &Arc<dyn CredentialSpec>,
     existing: Option<Data>,
     hashes: &mut Hashes,
+    tokens: Tokens<'_>,
     now: Timestamp,
 ) -> Read {
     let names = declared.source_secrets();
     // Before they are read, so that no change is missed.
     let changes = context.stores.credentials.source_changes(&names);
-    let result = match fetch_all(context, &names).await {
-        Ok(sources) => match render(context, &**spec, &sources, existing.as_ref(), hashes, now) {
-            Ok(Ok(content)) => Ok(Arc::new(content)),
-            Ok(Err(unhashed)) => return Read::Unhashed(unhashed),
-            Err(error) => Err(error),
-        },
-        Err(error) => Err(error),
+    let mints = context.stores.minting.changes(&declared.id.owner());
+    let own_identity = context.may_use_own_identity(&declared.id);
+    let (minted, rendered) = match fetch_all(context, &names).await {
+        Ok(sources) => {
+            let inputs = Inputs { existing: existing.as_ref(), ..Inputs::new(&sources, now) };
+            let grants = spec.grants(inputs);
+            let minted = tokens.sync(context, declared, &**spec, &grants, own_identity, now).await;
+            let inputs = Inputs { grants: &grants, minted: &minted, ..inputs };
+            let rendered = render(context, &**spec, inputs, hashes);
+            (minted, rendered)
+        }
+        // They are as they were.
+        Err(error) => (tokens.before.cloned().unwrap_or_default(), Err(error)),
+    };
+    let (result, logins) = match rendered {
+        Ok(Rendered::Unhashed(unhashed)) => return Read::Unhashed(unhashed),
+        Ok(Rendered::Content(content, logins)) => {
+            let known = logins.into_iter().map(|login| KnownLogin::new(login, &context.fingerprints));
+            (Ok(Arc::new(content)), known.collect())
+        }
+        Err(error) => (Err(error), Vec::new()),
     };
     let until = validity(&result).and_then(|validity| validity.next_change(now));
-    Read::Candidate(Candidate { generation: declared.generation(), changes, until, result })
+    let ends = minted.values().filter_map(|minted| Some(minted.token.as_ref()?.expires));
+    let until = ends.filter(|end| *end > now).chain(until).min();
+    let generation = declared.generation();
+    let candidate =
+        Candidate { generation, changes, mints, own_identity, tokens: minted, until, result, logins };
+    Read::Candidate(candidate)
 }
 
 /// When what the source gave is valid.
@@ -95,72 +124,25 @@ async fn fetch_all(context: &Context, names: &[NamespacedName]) -> Result<Vec<So
     Ok(secrets)
 }
 
+enum Rendered {
+    Content(Content, Vec<Login>),
+    Unhashed(Vec<Unhashed>),
+}
+
 /// Renders, unless passwords have to be hashed first.
 fn render(
     context: &Context,
     spec: &dyn CredentialSpec,
-    sources: &[SourceSecret],
-    existing: Option<&Data>,
+    inputs: Inputs<'_>,
     hashes: &mut Hashes,
-    now: Timestamp,
-) -> Result<Result<Content, Vec<Unhashed>>, SourceError> {
+) -> Result<Rendered, SourceError> {
     let mut entropy = [0; 32];
     rand::fill(&mut entropy);
-    let inputs = Inputs { sources, existing, hashes: &Data::new(), now, entropy: &entropy };
+    let inputs = Inputs { entropy: &entropy, ..inputs };
     let unhashed = hashes.plan(&context.fingerprints, &spec.passwords(inputs)?, &entropy);
-    if unhashed.is_empty() {
-        spec.render(Inputs { hashes: hashes.texts(), ..inputs }).map(Ok)
-    } else {
-        Ok(Err(unhashed))
+    if !unhashed.is_empty() {
+        return Ok(Rendered::Unhashed(unhashed));
     }
-}
-
-/// Reads a content back from copies: from `local` where one is there, else from whichever member answers first. No
-/// member is waited for long.
-pub(super) async fn read_back(context: &Context, places: &[&CopyDigest]) -> Option<SourceSecret> {
-    let (local, members): (Vec<&CopyDigest>, Vec<&CopyDigest>) =
-        places.iter().partition(|place| *place.cluster == *LOCAL);
-    for place in local {
-        if let Some(found) = read_copy(context, place).await {
-            return Some(found);
-        }
-    }
-    let cluster = |place: &CopyDigest| context.clusters.get(&place.cluster)?.up().cloned();
-    // A member that did not answer in time holds up no second credential.
-    let members =
-        members.into_iter().filter(|place| cluster(place).is_some_and(|found| !found.reads.is_slow()));
-    let mut waiting: Vec<&CopyDigest> = members.collect();
-    let reads = waiting.iter().map(|&place| async move { (place, read_copy(context, place).await) });
-    let mut reads: FuturesUnordered<_> = reads.collect();
-    let first = async {
-        while let Some((place, read)) = reads.next().await {
-            waiting.retain(|other| other.cluster != place.cluster);
-            if read.is_some() {
-                return read;
-            }
-        }
-        None
-    };
-    match tokio::time::timeout(READ_BACK, first).await {
-        Ok(read) => read,
-        Err(_) => {
-            for found in waiting.into_iter().filter_map(cluster) {
-                found.reads.was_slow();
-            }
-            None
-        }
-    }
-}
-
-/// Reads a copy. One that has changed since it was seen is not believed.
-async fn read_copy(context: &Context, place: &CopyDigest) -> Option<SourceSecret> {
-    let (member, name) = (context.clusters.get(&place.cluster)?, &place.example);
-    let found = member.up()?.connection.secret(&name.namespace, &name.name).await.ok()??;
-    let copy = take(&name.name, found);
-    (context.fingerprints.of(&copy.type_, &copy.data) == place.content).then_some(copy)
-}
-
-/// A Secret with its values where they are wiped.
-fn take(name: &str, mut secret: ReadSecret) -> SourceSecret {
-    SourceSecret { name: name.to_owned(), type_: secret.type_().to_owned(), data: secret.take_data() }
+    let content = spec.render(Inputs { hashes: hashes.texts(), ..inputs })?;
+    Ok(Rendered::Content(content, spec.logins(inputs)))
 }

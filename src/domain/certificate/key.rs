@@ -25,6 +25,8 @@ use x509_cert::{
     spki::SubjectPublicKeyInfoOwned,
 };
 
+use zeroize::Zeroizing;
+
 use super::{
     error::{CertificateError, malformed, unsupported_format},
     pem,
@@ -174,6 +176,18 @@ pub fn private_key(value: &[u8]) -> Result<PublicKey, CertificateError> {
         }
     }
     found.ok_or_else(|| malformed("holds no private key"))
+}
+
+/// The DER of a private key in a PEM value, PKCS#8 or PKCS#1, whatever it is the key of.
+///
+/// # Errors
+/// When there is no such block.
+pub fn private_key_der(value: &[u8]) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
+    let is_key = |block: &pem::Block| {
+        ["PRIVATE KEY", "RSA PRIVATE KEY"].contains(&block.label.as_str()) && !block.encrypted
+    };
+    let found = pem::blocks(value)?.into_iter().find(is_key);
+    found.map(|block| block.der).ok_or_else(|| malformed("holds no private key"))
 }
 
 fn encrypted() -> CertificateError {

@@ -14,7 +14,7 @@ mod x509;
 pub use chain::check;
 pub use describe::{alternative_names, describe};
 pub use error::CertificateError;
-pub use key::private_key;
+pub use key::{private_key, private_key_der};
 pub use pem::plain;
 pub use x509::certificates;
 

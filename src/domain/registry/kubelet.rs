@@ -12,9 +12,9 @@ const DOCKER_HUB_FALLBACK: &str = "index.docker.io";
 pub fn matches(key: &str, image: &str) -> bool {
     let Some((key_host, key_path)) = parse_key(key) else { return false };
     let (image_host, image_path) = split(image);
-    // The fallback that the keyring has for Docker Hub.
-    if key_host == DOCKER_HUB_FALLBACK && key_path.is_empty() && image_host == "docker.io" {
-        return true;
+    // The fallback that the keyring has for Docker Hub, and for hosts of one word, such as localhost.
+    if key_host == DOCKER_HUB_FALLBACK && key_path.is_empty() {
+        return image_host == "docker.io" || !image_host.contains(['.', ':']);
     }
     hosts_match(key_host, image_host) && image_path.starts_with(key_path)
 }
@@ -34,7 +34,9 @@ fn parse_key(key: &str) -> Option<(&str, &str)> {
     if rest.is_empty() || rest.contains("://") || rest.contains(char::is_whitespace) {
         return None;
     }
-    let (host, path) = split(rest);
+    // As in any URL: what stands before an '@' is no host, and what follows '?' or '#' no path.
+    let (host, path) = split(rest.split(['?', '#']).next().unwrap_or_default());
+    let host = host.rsplit('@').next().unwrap_or_default();
     let path = if path.starts_with("/v1/") || path.starts_with("/v2/") { path.split_at(3).1 } else { path };
     // A bare slash adds nothing to a host.
     Some((host, if path == "/" { "" } else { path }))
@@ -59,16 +61,22 @@ fn hosts_match(pattern: &str, host: &str) -> bool {
 
 fn split_port(host: &str) -> (&str, &str) {
     match host.rsplit_once(':') {
-        // Colons inside of brackets belong to an IPv6 address.
+        // Colons inside of brackets belong to an IPv6 address; they go only where a port follows.
         _ if host.ends_with(']') => (host, ""),
-        Some((name, port)) => (name, port),
+        Some((name, port)) => {
+            (name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name), port)
+        }
         None => (host, ""),
     }
 }
 
-/// `*` and `?` of Go's `filepath.Match`; brackets do not occur in a host label. Goes back to the
-/// last star only, so that a pattern full of stars, which a user can write, costs no more.
+/// `*` of Go's `filepath.Match`; a URL has no `?` in its host. Goes back to the last star only, so
+/// that a pattern full of stars, which a user can write, costs no more. Brackets are a class of
+/// characters there, also around an IPv6 address without a port, which so matches nothing.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    if pattern.contains(&b'[') {
+        return false;
+    }
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while let Some(byte) = text.get(t) {
@@ -77,7 +85,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
                 star = Some((p, t));
                 p += 1;
             }
-            Some(wanted) if *wanted == b'?' || wanted == byte => {
+            Some(wanted) if wanted == byte => {
                 p += 1;
                 t += 1;
             }
@@ -122,6 +130,21 @@ mod tests {
             ("quay.io/org", "quay.io/org/x", true),
             ("quay.io/org/", "quay.io/org", false),
             ("rg.fr-par.scw.cloud/ns", "rg.nl-ams.scw.cloud/ns/x", false),
+            ("index.docker.io", "localhost/x", true),
+            ("localhost", "localhost/x", true),
+            ("index.docker.io/me", "docker.io/me/app", false),
+            ("*.io", "docker.io/me/app", true),
+            ("*.kubernetes.io:8080", "prefix.kubernetes.io:8080/x", true),
+            ("*.kubernetes.io:8080", "prefix.kubernetes.io:9090/x", false),
+            ("reg.io/v2/team", "reg.io/team/x", true),
+            ("reg.io/v2/team", "reg.io/v2/team/x", false),
+            ("reg.io/v2", "reg.io/v2/x", true),
+            ("https://me:secret@reg.io/?a#b", "reg.io/x", true),
+            ("r?g.io", "reg.io/x", false),
+            ("Reg.io", "reg.io/x", false),
+            ("[fd00::1]:5000", "[fd00::1]:5000/x", true),
+            ("[fd00::1]", "[fd00::1]/x", false),
+            ("[fd00::1]", "[fd00::1]:5000/x", false),
         ] {
             assert_eq!(matches(key, image), want, "{key} for {image}");
         }
@@ -138,7 +161,7 @@ mod tests {
     fn a_pattern_full_of_stars_is_answered_at_once() {
         let pattern = "*a".repeat(2_000);
         assert!(!matches(&pattern, &format!("{}b/x", "a".repeat(60))));
-        assert!(glob(b"*a*b", b"xaxxb") && glob(b"*", b"") && !glob(b"a*b?", b"ab"));
+        assert!(glob(b"*a*b", b"xaxxb") && glob(b"*", b"") && !glob(b"a*bc", b"ab"));
     }
 
     #[test]

@@ -6,4 +6,10 @@
 mod facts;
 pub(crate) mod kubelet;
 
-pub(crate) use facts::{default_username, registry, sample_image};
+pub(crate) use facts::{
+    ACR_TOKEN_USER, GITHUB_TOKEN_USER, api_server, aws_domain, default_username, is_docker_hub, region,
+    registry, sample_image,
+};
+
+#[cfg(test)]
+mod key_tests;

@@ -13,6 +13,7 @@ use crate::{
         credential::{CredentialSpec, Source},
         hashes::Password,
         htpasswd,
+        verification::Verification,
     },
 };
 
@@ -46,7 +47,12 @@ impl CredentialSpec for BasicAuthCredentialSpec {
         render(self, inputs)
     }
 
-    fn details(&self, _: Option<&Content>, _: &Map<String, Value>) -> Map<String, Value> {
+    fn details(
+        &self,
+        _: Option<&Content>,
+        _: Option<&Verification>,
+        _: &Map<String, Value>,
+    ) -> Map<String, Value> {
         let users = self.users.len() + usize::from(self.secret_ref.is_some());
         let status = BasicAuthStatus { users: i64::try_from(users).unwrap_or(i64::MAX), hash: hash(self) };
         Map::from_iter([("basicAuth".to_owned(), serde_json::json!(status))])
@@ -93,11 +99,9 @@ fn render(spec: &BasicAuthCredentialSpec, inputs: Inputs<'_>) -> Result<Content,
         (hash(spec) == Some(PasswordHash::Sha1)).then_some(Warning::WEAK_HASH),
     ];
     Ok(Content {
-        type_,
-        data,
         warnings: warnings.into_iter().flatten().collect(),
         notes: trimmed(&users).into_iter().collect(),
-        validity: None,
+        ..Content::new(type_, data)
     })
 }
 

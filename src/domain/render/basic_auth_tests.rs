@@ -22,6 +22,7 @@ fn secret(name: &str, type_: &str, data: &[(&str, &[u8])]) -> SourceSecret {
         name: name.into(),
         type_: type_.into(),
         data: data.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::new(value.to_vec()))).collect(),
+        version: None,
     }
 }
 
@@ -37,8 +38,8 @@ fn draw(
     existing: Option<&Data>,
     entropy: u8,
 ) -> Result<Content, SourceError> {
-    let hashes = &Data::new();
-    render(spec, Inputs { sources, existing, hashes, now: Timestamp::UNIX_EPOCH, entropy: &[entropy; 32] })
+    let inputs = Inputs::new(sources, Timestamp::UNIX_EPOCH);
+    render(spec, Inputs { existing, entropy: &[entropy; 32], ..inputs })
 }
 
 fn text<'a>(content: &'a Content, key: &str) -> &'a str {
@@ -160,8 +161,7 @@ fn hashes_that_were_made_ahead_are_taken_as_they_are() {
     ] {
         let spec = BasicAuthCredentialSpec { hash, ..team(format) };
         let (existing, hashes) = (Some(&existing), &hashes);
-        let inputs =
-            Inputs { sources: &sources, existing, hashes, now: Timestamp::UNIX_EPOCH, entropy: &[0; 32] };
+        let inputs = Inputs { existing, hashes, ..Inputs::new(&sources, Timestamp::UNIX_EPOCH) };
         let passwords = spec.passwords(inputs).unwrap();
         assert_eq!(passwords.len(), ahead, "{format} {hash:?}");
         if format == "Htpasswd" && ahead > 0 {
@@ -173,13 +173,7 @@ fn hashes_that_were_made_ahead_are_taken_as_they_are() {
     }
     // What is wrong with a source is told before anything is hashed.
     let long = sources_with_long();
-    let inputs = Inputs {
-        sources: &long,
-        existing: None,
-        hashes: &hashes,
-        now: Timestamp::UNIX_EPOCH,
-        entropy: &[0; 32],
-    };
+    let inputs = Inputs { hashes: &hashes, ..Inputs::new(&long, Timestamp::UNIX_EPOCH) };
     assert_eq!(
         team("Htpasswd").passwords(inputs).err().map(|error| error.reason),
         Some(Reason::InvalidFormat)
@@ -288,10 +282,10 @@ fn a_short_password_is_a_warning() {
 fn every_source_is_named_once() {
     let team = team("Htpasswd");
     assert_eq!(team.source(), Source::Secrets(vec!["carol".into(), "team".into()]));
-    assert_eq!(team.details(None, &Map::new())["basicAuth"], json!({"users": 3, "hash": "Bcrypt"}));
+    assert_eq!(team.details(None, None, &Map::new())["basicAuth"], json!({"users": 3, "hash": "Bcrypt"}));
     let single = spec(json!({"format": "BasicAuth", "secretRef": {"name": "src"}}));
     assert_eq!(single.source(), Source::Secrets(vec!["src".into()]));
-    assert_eq!(single.details(None, &Map::new())["basicAuth"], json!({"users": 1}));
+    assert_eq!(single.details(None, None, &Map::new())["basicAuth"], json!({"users": 1}));
 }
 
 proptest! {

@@ -98,14 +98,8 @@ fn judge(certificate: &[u8], key: &[u8]) -> Judged {
         ("tls.crt".to_owned(), SecretBytes::new(certificate.to_vec())),
         ("tls.key".to_owned(), SecretBytes::new(key.to_vec())),
     ]);
-    let secret = SourceSecret { name: "src".into(), type_: "kubernetes.io/tls".into(), data };
-    credential().render(Inputs {
-        sources: &[secret],
-        existing: None,
-        hashes: &BTreeMap::new(),
-        now: Timestamp::now(),
-        entropy: &[0; 32],
-    })
+    let secret = SourceSecret { name: "src".into(), type_: "kubernetes.io/tls".into(), data, version: None };
+    credential().render(Inputs::new(&[secret], Timestamp::now()))
 }
 
 fn credential() -> TlsCredentialSpec {
@@ -113,7 +107,7 @@ fn credential() -> TlsCredentialSpec {
 }
 
 fn described(content: &Content) -> CertificateStatus {
-    serde_json::from_value(credential().details(Some(content), &Map::new())["certificate"].clone())
+    serde_json::from_value(credential().details(Some(content), None, &Map::new())["certificate"].clone())
         .expect("status")
 }
 

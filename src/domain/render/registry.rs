@@ -1,23 +1,31 @@
 //! RegistryCredential: `.dockerconfigjson`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 use zeroize::Zeroizing;
 
 use super::value::{self, invalid};
 use crate::{
-    api::{RegistryCredentialSpec, RegistryStatus, Target},
+    api::{Provider, RegistryCredentialSpec, RegistryLogin, RegistryStatus, Target, TokenStatus},
     domain::{
         SecretBytes,
-        content::{Content, Inputs, SourceError, SourceSecret, Warning},
+        content::{Content, Grants, Inputs, SourceError, SourceSecret, Warning},
         credential::{CredentialSpec, Source},
         fingerprint::encode,
         registry::{default_username, kubelet, registry, sample_image},
+        token::Grant,
+        verification::{self, Verification},
     },
 };
+
+#[path = "registry_grant.rs"]
+mod grant;
+#[path = "registry_probe.rs"]
+mod probe;
 
 const OUTPUT_TYPE: &str = "kubernetes.io/dockerconfigjson";
 const OUTPUT_KEY: &str = ".dockerconfigjson";
@@ -31,20 +39,91 @@ impl CredentialSpec for RegistryCredentialSpec {
     }
 
     fn source(&self) -> Source {
-        Source::Secrets(vec![self.secret_ref.name.clone()])
+        let named = self.entries().iter().flat_map(|login| {
+            let secret = login.secret_ref.as_ref().map(|reference| reference.name.as_str());
+            [secret, grant::secret(login), probe::authorities(login).map(|(name, _)| name)]
+        });
+        let names: BTreeSet<&str> = named.flatten().collect();
+        Source::Secrets(names.into_iter().map(str::to_owned).collect())
     }
 
     fn render(&self, inputs: Inputs<'_>) -> Result<Content, SourceError> {
-        render(self, inputs.source(&self.secret_ref.name)?)
+        render(self, inputs)
     }
 
-    fn details(&self, _: Option<&Content>, _: &Map<String, Value>) -> Map<String, Value> {
-        Map::from_iter([("registry".to_owned(), serde_json::json!(registry(self)))])
+    fn grants(&self, inputs: Inputs<'_>) -> Grants {
+        let mut keys = BTreeSet::new();
+        // Of several with one key the first counts, also where none is minted for it.
+        let first = self.entries().iter().map(|login| (registry(login).key, login));
+        let first = first.filter(|(key, _)| keys.insert(key.clone()));
+        first.filter_map(|(key, login)| Some((key, grant::grant(login, inputs)?))).collect()
+    }
+
+    fn recorded_tokens(&self, details: &Map<String, Value>) -> BTreeMap<String, TokenStatus> {
+        probe::recorded(details).filter_map(|told| Some((told.key, told.token?))).collect()
+    }
+
+    fn pair(&self, content: &Content, key: &str) -> Option<(SecretBytes, SecretBytes)> {
+        let entry: Entry = serde_json::from_str(DockerConfig::read(content)?.auths.get(key)?.get()).ok()?;
+        Some((entry.username?.as_str().into(), entry.password?.as_str().into()))
+    }
+
+    fn logins(&self, inputs: Inputs<'_>) -> Vec<verification::Login> {
+        let given = users(self, inputs).into_iter();
+        let given = given.filter_map(|(login, _, user)| Some((login, user.ok()?)));
+        let mut read = probe::Read::new();
+        given
+            .map(|(login, user)| probe::login(login, user.username, user.password, inputs, &mut read))
+            .collect()
+    }
+
+    fn parts(&self, content: &Content) -> BTreeMap<String, SecretBytes> {
+        let read = DockerConfig::read(content);
+        let owned = |entry: &RawValue| SecretBytes::from(entry.get());
+        read.map(|config| config.auths.into_iter().map(|(key, entry)| (key, owned(entry))).collect())
+            .unwrap_or_default()
+    }
+
+    fn compose(&self, content: &Content, kept: &BTreeSet<&str>, of: &Content) -> Option<Content> {
+        let mut auths = DockerConfig::read(content)?.auths;
+        auths.retain(|key, _| !kept.contains(key.as_str()));
+        if auths.is_empty() {
+            return None;
+        }
+        let before = DockerConfig::read(of).map(|config| config.auths).unwrap_or_default();
+        auths.extend(before.into_iter().filter(|(key, _)| kept.contains(key.as_str())));
+        let is_kept = |key: &str| kept.contains(key);
+        let old = of.tokens.iter().filter(|(key, _)| is_kept(key));
+        let tokens = content.tokens.iter().filter(|(key, _)| !is_kept(key)).chain(old);
+        let tokens = tokens.map(|(key, token)| (key.clone(), token.clone())).collect();
+        let file = SecretBytes::json(&BTreeMap::from([("auths", auths)])).ok()?;
+        Some(Content { data: BTreeMap::from([(OUTPUT_KEY.into(), file)]), tokens, ..content.clone() })
+    }
+
+    fn details(
+        &self,
+        content: Option<&Content>,
+        verification: Option<&Verification>,
+        recorded: &Map<String, Value>,
+    ) -> Map<String, Value> {
+        let all: Vec<RegistryStatus> = self
+            .entries()
+            .iter()
+            .map(|login| probe::status(login, content, verification, recorded))
+            .collect();
+        let mut details = Map::new();
+        details.extend(all.first().map(|first| ("registry".to_owned(), serde_json::json!(first))));
+        if !self.registries.is_empty() {
+            details.insert("registries".to_owned(), serde_json::json!(all));
+        }
+        details
     }
 
     fn provider(&self) -> String {
+        let mut all = self.entries().iter().map(RegistryLogin::provider);
+        let first = all.next().unwrap_or(Provider::Custom);
         // A variant is called as in the spec.
-        format!("{:?}", self.provider)
+        if all.all(|other| other == first) { format!("{first:?}") } else { "Several".to_owned() }
     }
 }
 
@@ -56,7 +135,43 @@ struct Login {
     notes: Vec<String>,
 }
 
-fn render(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Content, SourceError> {
+/// Who logs in.
+struct User {
+    username: Zeroizing<String>,
+    password: Zeroizing<String>,
+    email: Option<String>,
+    notes: Vec<String>,
+    /// Of one that was minted.
+    token: Option<TokenStatus>,
+}
+
+/// Each login of a credential, with its key, and who logs in.
+fn users<'a>(
+    spec: &'a RegistryCredentialSpec,
+    inputs: Inputs<'_>,
+) -> Vec<(&'a RegistryLogin, String, Result<User, SourceError>)> {
+    let mut keys = BTreeSet::new();
+    let logins = spec.entries().iter().enumerate();
+    let users = logins.map(|(n, login)| {
+        let key = registry(login).key;
+        let mut user = match inputs.grants.get(&key) {
+            Some(Ok(grant)) => minted(login, &key, grant, inputs),
+            Some(Err(error)) => Err(error.clone()),
+            None => {
+                let secret = login.secret_ref.as_ref().map_or("", |reference| &reference.name);
+                inputs.source(secret).and_then(|secret| user(login, secret))
+            }
+        };
+        if !keys.insert(key.clone()) {
+            user = Err(SourceError::duplicate(&format!("the key '{key}'")));
+        }
+        let of_part = |error: SourceError| error.of_part(&format!("registries[{n}]"));
+        (login, key, if spec.registries.is_empty() { user } else { user.map_err(of_part) })
+    });
+    users.collect()
+}
+
+fn user(spec: &RegistryLogin, secret: &SourceSecret) -> Result<User, SourceError> {
     let registry = registry(spec);
     let login = match secret.type_.as_str() {
         "Opaque" | "" | "kubernetes.io/basic-auth" => from_keys(spec, secret)?,
@@ -72,33 +187,79 @@ fn render(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Conten
             value::check_username(secret, name)?;
             name.as_str()
         }
-        (None, None) => default_username(spec.provider, &login.password).ok_or_else(|| {
-            SourceError::username_missing(&secret.name, value::username_key(&spec.secret_ref))
+        (None, None) => default_username(spec.provider(), &login.password).ok_or_else(|| {
+            let key = spec.secret_ref.as_ref().map_or("username", value::username_key);
+            SourceError::username_missing(&secret.name, key)
         })?,
     };
-    let weak = value::is_weak(&login.password);
+    let username = Zeroizing::new(username.to_owned());
+    let email = spec.email.clone().or(login.email);
+    Ok(User { username, password: login.password, email, notes: login.notes, token: None })
+}
+
+/// Who logs in with a minted token.
+fn minted(login: &RegistryLogin, key: &str, grant: &Grant, inputs: Inputs<'_>) -> Result<User, SourceError> {
+    let minted = inputs.minted.get(key).ok_or_else(SourceError::minting)?;
+    match (&minted.token, &minted.error) {
+        (Some(token), _) if inputs.now < token.expires => Ok(User {
+            username: Zeroizing::new(token.username.text().to_owned()),
+            password: Zeroizing::new(token.password.text().to_owned()),
+            email: login.email.clone(),
+            notes: Vec::new(),
+            token: Some(TokenStatus {
+                expiration_time: Time(token.expires),
+                subject: grant.subject(),
+                secret_version: grant.secret_version.clone(),
+            }),
+        }),
+        (_, Some(error)) => Err(SourceError::not_minted(error)),
+        _ => Err(SourceError::minting()),
+    }
+}
+
+fn render(spec: &RegistryCredentialSpec, inputs: Inputs<'_>) -> Result<Content, SourceError> {
+    let (mut users_by_key, mut missing) = (BTreeMap::new(), BTreeMap::new());
+    for (_, key, user) in users(spec, inputs) {
+        match user {
+            Ok(user) => {
+                users_by_key.insert(key, user);
+            }
+            Err(error) if spec.registries.is_empty() => return Err(error),
+            // Of two with the same key, the first counts; what is wrong with the second is told under another name.
+            Err(error) if users_by_key.contains_key(&key) => {
+                missing.insert(format!("{key} (again)"), error);
+            }
+            Err(error) => {
+                missing.insert(key, error);
+            }
+        }
+    }
+    if users_by_key.is_empty()
+        && let Some((_, error)) = missing.pop_first()
+    {
+        return Err(error);
+    }
+    let tokens =
+        users_by_key.iter().filter_map(|(key, user)| Some((key.clone(), user.token.clone()?))).collect();
+    let is_weak = users_by_key.values().any(|user| value::is_weak(&user.password));
     Ok(Content {
         type_: OUTPUT_TYPE,
-        data: BTreeMap::from([(
-            OUTPUT_KEY.into(),
-            docker_config(
-                &registry.key,
-                username,
-                &login.password,
-                spec.email.as_deref().or(login.email.as_deref()),
-            ),
-        )]),
-        warnings: weak.then_some(Warning::WEAK_PASSWORD).into_iter().collect(),
-        notes: login.notes,
+        data: BTreeMap::from([(OUTPUT_KEY.into(), docker_config(&users_by_key))]),
+        warnings: is_weak.then_some(Warning::WEAK_PASSWORD).into_iter().collect(),
+        notes: users_by_key.into_values().flat_map(|user| user.notes).collect(),
         validity: None,
+        tokens,
+        missing,
     })
 }
 
-fn from_keys(spec: &RegistryCredentialSpec, secret: &SourceSecret) -> Result<Login, SourceError> {
-    let reference = &spec.secret_ref;
-    let password_key = reference.password_key.as_deref().unwrap_or("password");
+fn from_keys(spec: &RegistryLogin, secret: &SourceSecret) -> Result<Login, SourceError> {
+    let reference = spec.secret_ref.as_ref();
+    let password_key =
+        reference.and_then(|reference| reference.password_key.as_deref()).unwrap_or("password");
     let password = value::password(secret, password_key)?;
-    let username = if spec.username.is_none() { value::username(secret, reference)? } else { None };
+    let reference = reference.filter(|_| spec.username.is_none());
+    let username = reference.map(|reference| value::username(secret, reference)).transpose()?.flatten();
     let trimmed = [Some(&password), username.as_ref()].into_iter().flatten().filter(|value| value.trimmed);
     let notes = trimmed.map(|value| format!("a newline at the end of key '{}' was left out", value.key));
     let notes = notes.collect();
@@ -113,6 +274,13 @@ struct DockerConfig<'a> {
     auths: BTreeMap<String, &'a RawValue>,
 }
 
+impl<'a> DockerConfig<'a> {
+    /// What was rendered before.
+    fn read(content: &'a Content) -> Option<Self> {
+        serde_json::from_slice(content.data.get(OUTPUT_KEY)?.expose()).ok()
+    }
+}
+
 #[derive(Deserialize)]
 struct Entry {
     username: Option<String>,
@@ -123,7 +291,7 @@ struct Entry {
 
 /// Takes the one login out of a dockerconfigjson that kubelet would use for the registry.
 fn from_docker_config(
-    spec: &RegistryCredentialSpec,
+    spec: &RegistryLogin,
     secret: &SourceSecret,
     registry: &RegistryStatus,
 ) -> Result<Login, SourceError> {
@@ -173,21 +341,23 @@ fn decode_auth(auth: &str) -> Option<(String, Zeroizing<String>)> {
     Some((username.to_owned(), Zeroizing::new(password.to_owned())))
 }
 
-/// The file as docker writes it: one entry, with `auth` next to the pair for clients that read
-/// only one of them.
-fn docker_config(key: &str, username: &str, password: &str, email: Option<&str>) -> SecretBytes {
+/// The file as docker writes it, with `auth` next to the pair for clients that read only one of them.
+fn docker_config(users: &BTreeMap<String, User>) -> SecretBytes {
     #[derive(Serialize)]
     struct Login<'a> {
         username: &'a str,
         password: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         email: Option<&'a str>,
-        auth: &'a str,
+        auth: Zeroizing<String>,
     }
-    let pair = SecretBytes::concat(&[username.as_bytes(), b":", password.as_bytes()]);
-    let auth = encode(pair.expose());
-    let login = Login { username, password, email, auth: &auth };
-    let file = BTreeMap::from([("auths", BTreeMap::from([(key, login)]))]);
+    let auths = users.iter().map(|(key, user)| {
+        let User { username, password, email, .. } = user;
+        let pair = SecretBytes::concat(&[username.as_bytes(), b":", password.as_bytes()]);
+        let auth = encode(pair.expose());
+        (key, Login { username, password, email: email.as_deref(), auth })
+    });
+    let file = BTreeMap::from([("auths", auths.collect::<BTreeMap<_, _>>())]);
     // Strings under string keys always serialize.
     SecretBytes::json(&file).unwrap_or_else(|_| SecretBytes::new(Vec::new()))
 }

@@ -16,6 +16,7 @@ use crate::{
         credential::{CredentialSpec, Source},
         reason::Reason,
         validity::Validity,
+        verification::Verification,
     },
 };
 
@@ -44,7 +45,12 @@ impl CredentialSpec for TlsCredentialSpec {
         render(self, inputs.source(&self.secret_ref.name)?, inputs.now)
     }
 
-    fn details(&self, content: Option<&Content>, recorded: &Map<String, Value>) -> Map<String, Value> {
+    fn details(
+        &self,
+        content: Option<&Content>,
+        _: Option<&Verification>,
+        recorded: &Map<String, Value>,
+    ) -> Map<String, Value> {
         let described = content.and_then(described).map(|certificate| serde_json::json!(certificate));
         let certificate = described.or_else(|| recorded.get(DETAIL).cloned());
         certificate.map(|certificate| (DETAIL.to_owned(), certificate)).into_iter().collect()
@@ -134,11 +140,10 @@ fn render(spec: &TlsCredentialSpec, secret: &SourceSecret, now: Timestamp) -> Re
     }
     let nameless = chain.first().is_some_and(|leaf| certificate::alternative_names(leaf).is_none());
     Ok(Content {
-        type_: OUTPUT_TYPE,
-        data,
         warnings: nameless.then_some(Warning::NO_ALTERNATIVE_NAME).into_iter().collect(),
         notes: checked.notes,
         validity: Some(validity),
+        ..Content::new(OUTPUT_TYPE, data)
     })
 }
 

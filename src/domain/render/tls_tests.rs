@@ -17,6 +17,7 @@ fn secret(type_: &str, data: &[(&str, &str)]) -> SourceSecret {
         name: "src".into(),
         type_: type_.into(),
         data: data.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::from(*value))).collect(),
+        version: None,
     }
 }
 
@@ -159,22 +160,17 @@ fn the_status_keeps_the_last_good_certificate() {
     let source = secret("Opaque", &[("tls.crt", &pair.certificate), ("tls.key", &pair.key)]);
     let spec = spec(json!({"name": "src"}));
     let mut status = CredentialStatus::default();
-    assert!(spec.details(None, &Map::new()).is_empty());
+    assert!(spec.details(None, None, &Map::new()).is_empty());
     assert_eq!(spec.recorded_validity(&status, &Map::new()), None);
 
-    let inputs = Inputs {
-        sources: &[source],
-        existing: None,
-        hashes: &BTreeMap::new(),
-        now: now(),
-        entropy: &[0; 32],
-    };
-    let details = spec.details(Some(&spec.render(inputs).unwrap()), &Map::new());
+    let sources = [source];
+    let inputs = Inputs::new(&sources, now());
+    let details = spec.details(Some(&spec.render(inputs).unwrap()), None, &Map::new());
     assert_eq!(details["certificate"]["name"], "a.example.com");
     assert_eq!(details["certificate"]["notAfter"], "2120-01-01T00:00:00Z");
 
     // What the status says stays while there is no content.
-    assert_eq!(spec.details(None, &details), details);
+    assert_eq!(spec.details(None, None, &details), details);
     let ends = |status: &CredentialStatus| {
         spec.recorded_validity(status, &details).map(|validity| validity.not_after.to_string())
     };

@@ -5,15 +5,10 @@ use crate::{
     domain::{
         content::{SourceError, SourceSecret},
         reason::Reason,
+        schedule::{MAX_PASSWORD_BYTES, MAX_USERNAME_CHARS},
         sensitive::SecretBytes,
     },
 };
-
-/// The longest password or token, in bytes; ECR's tokens have about 2 KiB and no stated maximum.
-pub const MAX_PASSWORD_BYTES: usize = 16_384;
-
-/// The longest user name, in characters.
-pub const MAX_USERNAME_CHARS: usize = 255;
 
 /// Below this many characters a password is called weak.
 const WEAK_PASSWORD_CHARS: usize = 8;
@@ -62,6 +57,17 @@ pub fn password<'a>(secret: &'a SourceSecret, key: &'a str) -> Result<Text<'a>, 
     let value = text(secret, key, "passwordKey")?;
     check_password(secret, key, value.text)?;
     Ok(value)
+}
+
+/// Reads a password, token or key that the field of the spec chooses.
+///
+/// # Errors
+/// As [`password`].
+pub fn secret(secret: &SourceSecret, key: &str, field: &str) -> Result<SecretBytes, SourceError> {
+    let value = text(secret, key, field)?.text;
+    let value = value.trim_end_matches(['\r', '\n']);
+    check_password(secret, key, value)?;
+    Ok(value.into())
 }
 
 /// Checks a password or token.

@@ -7,7 +7,11 @@ use std::{
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
-use super::observation::{Observation, counts};
+use super::{
+    observation::{Observation, counts},
+    refreshed::refreshed,
+    verified::{is_refused, verified},
+};
 use crate::{
     api::References,
     domain::{
@@ -29,9 +33,11 @@ use ConditionStatus::{False, True, Unknown};
 pub(super) fn conditions(previous: &[Condition], seen: &Observation<'_>, now: Timestamp) -> Vec<Condition> {
     let source = told_before(previous, seen).unwrap_or_else(|| source_resolved(seen));
     let synced = synced(seen);
+    let verified = verified(previous, seen.desired);
     let blocked = seen.desired.removal.as_ref().map(|removal| deletion_blocked(seen, removal));
-    let ready = ready(seen, &source, &synced, blocked.as_ref());
-    let (reconciling, stalled) = progress(seen, &source, &synced);
+    let refused = verified.as_ref().filter(|_| is_refused(seen.desired));
+    let ready = ready(seen, &source, refused, &synced, blocked.as_ref());
+    let (reconciling, stalled) = progress(seen, &source, refused, &synced);
     let mut verdicts = vec![
         (ConditionType::Ready, ready),
         (ConditionType::Reconciling, reconciling),
@@ -39,6 +45,9 @@ pub(super) fn conditions(previous: &[Condition], seen: &Observation<'_>, now: Ti
         (ConditionType::SourceResolved, source),
         (ConditionType::Synced, synced),
     ];
+    verdicts.extend(verified.map(|verdict| (ConditionType::Verified, verdict)));
+    let refreshed = refreshed(seen.desired, now);
+    verdicts.extend(refreshed.map(|verdict| (ConditionType::Refreshed, verdict)));
     let certificate = seen.desired.validity.map(|validity| certificate_valid(validity, now));
     verdicts.extend(certificate.map(|verdict| (ConditionType::CertificateValid, verdict)));
     verdicts.extend(blocked.map(|verdict| (ConditionType::DeletionBlocked, verdict)));
@@ -55,13 +64,23 @@ fn told_before(previous: &[Condition], seen: &Observation<'_>) -> Option<Verdict
 fn source_resolved(seen: &Observation<'_>) -> Verdict {
     match &seen.desired.source {
         SourceState::Resolved(notes) => {
-            let mut told = vec!["the source Secret gave a valid credential"];
+            let minted = "a valid credential was minted";
+            let read = "the source Secret gave a valid credential";
+            let mut told = vec![if seen.desired.tokens.is_empty() { read } else { minted }];
             told.extend(notes.iter().map(String::as_str));
             Verdict::new(True, Reason::Resolved, told.join("; "))
         }
+        SourceState::Failed(error) if error.is_minting() => {
+            Verdict::new(Unknown, Reason::Progressing, format!("{error}; copies stay as they are"))
+        }
         SourceState::Failed(error) => {
             let status = if error.is_unreadable() { Unknown } else { False };
-            Verdict::new(status, error.reason, format!("{error}; copies stay as they are"))
+            let what = if error.is_partial {
+                "that part of the Secrets stays as it is"
+            } else {
+                "copies stay as they are"
+            };
+            Verdict::new(status, error.reason, format!("{error}; {what}"))
         }
         SourceState::NotRead => Verdict::new(
             Unknown,
@@ -135,10 +154,13 @@ fn synced(seen: &Observation<'_>) -> Verdict {
         return Verdict::new(False, reason, format!("{place} have the Secret: {}{rest}", told.join("; ")));
     }
     if synced < desired || seen.is_pending() {
-        let why = match &seen.desired.secret {
-            _ if seen.desired.is_hashing() => ", and passwords are being hashed",
-            Some(_) => "",
-            None => ", and the source gives nothing to write",
+        let why = match (seen.desired.awaits(), &seen.desired.secret) {
+            (Some(what), _) => format!(", and {what}"),
+            (None, Some(_)) => String::new(),
+            (None, None) if is_refused(seen.desired) => {
+                ", and its registry refuses the credential".to_owned()
+            }
+            (None, None) => ", and the source gives nothing to write".to_owned(),
         };
         return Verdict::new(False, Reason::Progressing, format!("{place} have the Secret{why}{rest}"));
     }
@@ -302,13 +324,20 @@ fn users(references: &References) -> String {
     list(named, usize::try_from(references.total).unwrap_or(usize::MAX))
 }
 
-fn ready(seen: &Observation<'_>, source: &Verdict, synced: &Verdict, blocked: Option<&Verdict>) -> Verdict {
+fn ready(
+    seen: &Observation<'_>,
+    source: &Verdict,
+    refused: Option<&Verdict>,
+    synced: &Verdict,
+    blocked: Option<&Verdict>,
+) -> Verdict {
     if let Some(blocked) = blocked {
         let reason = if blocked.status == True { Reason::DeletionBlocked } else { Reason::Deleting };
         return Verdict::new(False, reason, blocked.message.clone());
     }
-    match &seen.desired.source {
-        SourceState::Failed(_) => Verdict { status: False, ..source.clone() },
+    match (&seen.desired.source, refused) {
+        (SourceState::Failed(_), _) => Verdict { status: False, ..source.clone() },
+        (_, Some(refused)) => refused.clone(),
         // Unknown is not ready. A source that was not read does not count, as there is nothing to write to.
         _ if synced.status == True => synced.clone(),
         _ => Verdict { status: False, ..synced.clone() },
@@ -316,7 +345,12 @@ fn ready(seen: &Observation<'_>, source: &Verdict, synced: &Verdict, blocked: Op
 }
 
 /// `Reconciling` and `Stalled`, never both true.
-fn progress(seen: &Observation<'_>, source: &Verdict, synced: &Verdict) -> (Verdict, Verdict) {
+fn progress(
+    seen: &Observation<'_>,
+    source: &Verdict,
+    refused: Option<&Verdict>,
+    synced: &Verdict,
+) -> (Verdict, Verdict) {
     let busy = |reason, message: &str| {
         (
             Verdict::new(True, reason, message),
@@ -335,6 +369,9 @@ fn progress(seen: &Observation<'_>, source: &Verdict, synced: &Verdict) -> (Verd
             return stalled(source.reason, &source.message);
         }
         SourceState::Resolved(_) | SourceState::NotRead | SourceState::Hashing { .. } => {}
+    }
+    if let Some(refused) = refused {
+        return stalled(refused.reason, &refused.message);
     }
     if seen.is_pending() {
         return busy(Reason::Progressing, &synced.message);

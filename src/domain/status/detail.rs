@@ -47,8 +47,12 @@ impl Detail {
         status.references = status.references.map(counts);
         let brief = |row: ClusterStatus| ClusterStatus { failures: Vec::new(), message: None, ..row };
         status.clusters = status.clusters.into_iter().map(brief).collect();
+        for login in status.verification.iter_mut().flat_map(|verification| &mut verification.logins) {
+            login.message = shortened(&login.message, SHORT);
+        }
         if self == Self::Least {
             status.clusters.clear();
+            status.verification = None;
             own.clear();
         }
         (status, own)

@@ -3,6 +3,8 @@
 mod conditions;
 mod detail;
 mod observation;
+mod refreshed;
+mod verified;
 mod write;
 
 pub(crate) use detail::Detail;
@@ -71,9 +73,16 @@ pub(crate) fn compute(
         clusters,
         expiration_time: desired
             .validity
-            .map(|validity| Time(validity.not_after))
+            .map(|validity| validity.not_after)
+            .or_else(|| desired.distributed.values().map(|token| token.expiration_time.0).min())
+            .map(Time)
             // What is known of an older content is of no use once there is a new one.
             .or_else(|| previous.expiration_time.clone().filter(|_| !resolved)),
+        verification: match &desired.verification {
+            Some(verification) => verification.status(desired.revision),
+            // What is known of the last value that there was.
+            None => previous.verification.clone(),
+        },
         sync: match answered {
             Some(request) => Some(SyncStatus {
                 last_handled_request: request.to_owned(),

@@ -55,7 +55,7 @@ impl<'a> Observation<'a> {
     }
 
     pub fn is_pending(&self) -> bool {
-        self.desired.is_hashing() || self.counted().any(|(_, outcome)| outcome.is_pending())
+        self.desired.awaits().is_some() || self.counted().any(|(_, outcome)| outcome.is_pending())
     }
 
     /// Whether a failure may pass by itself.

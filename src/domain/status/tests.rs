@@ -14,12 +14,14 @@ use crate::{
         references::{Reference as Use, ReferenceKind},
         removal::{Disposition, Removal},
         targets::ClusterTargets,
+        token::Minted,
         validity::Validity,
     },
 };
 
 mod clusters;
 mod limits;
+mod verified;
 
 fn time(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -100,6 +102,19 @@ fn all_in_place() {
     assert_eq!(status.clusters[0].state, ClusterState::Synced);
     assert_eq!(status.clusters[0].revision, Some(7));
     assert!(status.conditions.iter().all(|c| c.observed_generation == Some(3)));
+}
+
+#[test]
+fn where_tokens_are_minted_no_source_secret_is_named() {
+    let minted = Minted { token: None, error: None };
+    let minted = DesiredState { tokens: [("quay.io".to_owned(), minted)].into(), ..desired() };
+    let told = |desired: &DesiredState| {
+        let status = first(desired, cluster(1, 1, &[]));
+        let found = status.conditions.into_iter().find(|condition| condition.type_ == "SourceResolved");
+        found.unwrap().message
+    };
+    assert_eq!(told(&desired()), "the source Secret gave a valid credential");
+    assert_eq!(told(&minted), "a valid credential was minted");
 }
 
 #[test]

@@ -84,7 +84,9 @@ fn policy() -> Value {
 
 fn spec(kind: &str) -> Value {
     match kind {
-        "RegistryCredential" => json!({"provider": "Quay", "secretRef": {"name": "src"}}),
+        "RegistryCredential" => {
+            json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}})
+        }
         "BasicAuthCredential" => {
             json!({"format": "BasicAuth", "username": "ci", "secretRef": {"name": "src"}})
         }

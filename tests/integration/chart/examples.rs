@@ -78,7 +78,11 @@ async fn alerts_look_for_what_the_operator_tells() -> Result<()> {
     let installed = installed().await?;
     let test = Scenario::alone(&installed.release.control_plane).await?;
     test.source("src", json!({"username": "me", "password": "the-password"})).await?;
-    test.credential("quay", json!({"provider": "Quay", "secretRef": {"name": "src"}})).await?;
+    test.credential(
+        "quay",
+        json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}}),
+    )
+    .await?;
     test.wait_ready("quay", 1).await?;
     let series = format!(
         r#"claviger_credential_condition{{namespace="{}",name="quay",condition="Ready",status="true"}}"#,
@@ -108,8 +112,10 @@ async fn alerts_look_for_what_the_operator_tells() -> Result<()> {
             }
         }
     }
-    assert_eq!(looked, 5);
+    assert_eq!(looked, 7);
     // Their labels too.
-    assert!(told.contains(r#"condition="Ready""#) && told.contains(r#"status="true""#), "{told}");
+    for labels in [r#"condition="Ready",status="true""#, r#"condition="Verified",status="false""#] {
+        assert!(told.contains(labels), "{labels}: {told}");
+    }
     Ok(())
 }

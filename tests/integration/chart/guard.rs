@@ -22,7 +22,7 @@ async fn in_use(pods: usize, policy: &str) -> Result<(Scenario, Vec<String>)> {
     let targets = test.targets(2).await?;
     test.source("src", json!({"username": "acme+ci", "password": "the-password"})).await?;
     let spec = json!({
-        "provider": "Quay", "secretRef": {"name": "src"}, "target": test.selector(), "deletionPolicy": policy,
+        "provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}, "target": test.selector(), "deletionPolicy": policy,
     });
     test.credential("quay", spec).await?;
     test.wait_ready("quay", 1).await?;

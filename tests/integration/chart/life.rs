@@ -80,7 +80,7 @@ async fn scraper_token(test: &Scenario, operator: &Operator) -> Result<String> {
 }
 
 fn quay(test: &Scenario) -> Value {
-    json!({"provider": "Quay", "secretRef": {"name": "src"}, "target": test.selector()})
+    json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}, "target": test.selector()})
 }
 
 async fn fan_out_and_rotation(test: &Scenario) -> Result<Vec<String>> {
@@ -167,7 +167,7 @@ async fn sync_request(test: &Scenario) -> Result<()> {
 fn kinds() -> Vec<(&'static str, &'static str, Vec<Value>)> {
     let basic = |format: &str| json!({"format": format, "username": "ci", "secretRef": {"name": "src"}});
     vec![
-        ("RegistryCredential", "provider", vec![json!({"provider": "Quay", "secretRef": {"name": "src"}})]),
+        ("RegistryCredential", "provider", vec![json!({"provider": "GitHub", "secretRef": {"name": "src"}})]),
         (
             "BasicAuthCredential",
             "format",

@@ -68,7 +68,7 @@ async fn copy_in_member(test: &Scenario, there: &Client) -> Result<()> {
         "spec": {"from": {"namespaces": {"names": [test.home.name]}}, "to": to},
     }))?;
     Api::all(test.client.clone()).create(&PostParams::default(), &policy).await?;
-    test.credential("far", json!({"provider": "Quay", "secretRef": {"name": "src"}, "target": to})).await?;
+    test.credential("far", json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}, "target": to})).await?;
     let copies = Api::<Secret>::namespaced(there.clone(), "web");
     // The hub may be shown the credential before the namespace in the member.
     let made = wait_for(DEADLINE, "the copy in the member", async || copies.get("far").await).await?;

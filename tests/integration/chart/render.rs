@@ -142,9 +142,42 @@ async fn flags_are_those_of_the_operator() -> Result<()> {
     let adopt = format!("{:?}", full.adopt);
     assert!(adopt.contains("gitops") && adopt.contains("All"), "{adopt}");
     assert!(full.allow_insecure_members);
+    let asked = &full.verification;
+    let patterns = |text: &str| text.parse().map_err(Error::new);
+    let allowed = "quay.io,*.example.com,registry.internal:5000,[fd00::1]:5000";
+    assert_eq!(asked.allowed_registries, patterns(allowed)?);
+    assert_eq!(asked.plain_http_registries, patterns("mirror.internal:80")?);
+    assert_eq!(asked.private_registries, patterns("*.internal")?);
+    assert!(asked.registry_ca.is_some() && bare.verification.registry_ca.is_none());
+    let off = settings(&template(&["--values", &values("minimal")]).await?)?;
+    assert_eq!((bare.verification.no_verification, off.verification.no_verification), (false, true));
     assert_eq!((bare.metrics_authentication, full.metrics_authentication), (false, true));
     assert_eq!((bare.hub_id, bare.allow_insecure_members), (None, false));
     assert_eq!(full.leader_election.map(|election| election.timing.lease_duration.as_secs()), Some(30));
+    Ok(())
+}
+
+/// A flag that names a file which is not there would keep the operator from starting.
+#[tokio::test]
+async fn authorities_of_registries_are_mounted_where_the_flag_says() -> Result<()> {
+    let full = template(&["--values", &values("full")]).await?;
+    let named = settings(&full)?.verification.registry_ca.unwrap_or_default();
+    let pod = &only(&full, "Deployment")["spec"]["template"]["spec"];
+    let mounts = &pod["containers"][0]["volumeMounts"];
+    let (volumes, folder) = (&pod["volumes"], named.parent().map(|folder| folder.display().to_string()));
+    assert_eq!(mounts[0], json!({"name": "registry-ca", "mountPath": folder, "readOnly": true}));
+    let file = named.file_name().map(|name| name.to_string_lossy());
+    let items = json!([{"key": "authorities.pem", "path": file}]);
+    assert_eq!(volumes[0]["configMap"], json!({"name": "registry-ca", "items": items}));
+    // Those that people add come along, and nothing is mounted where nothing is asked for.
+    assert_eq!((&mounts[1]["name"], &volumes[1]["name"]), (&json!("ca"), &json!("ca")));
+    let objects = template(&["--set", "verification.enabled=true"]).await?;
+    let pod = &only(&objects, "Deployment")["spec"]["template"]["spec"];
+    assert!(pod.get("volumes").is_none() && pod["containers"][0].get("volumeMounts").is_none(), "{pod}");
+    // They hold for registries that mint tokens too, which are asked without verification.
+    let objects = template(&["--set", "verification.enabled=false,verification.ca.configMap=ca"]).await?;
+    let pod = &only(&objects, "Deployment")["spec"]["template"]["spec"];
+    assert_eq!(pod["volumes"][0]["name"], "registry-ca", "{pod}");
     Ok(())
 }
 

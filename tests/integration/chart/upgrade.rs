@@ -56,7 +56,7 @@ impl Cluster {
     async fn credential(&self) -> Result<()> {
         let credential: RegistryCredential = serde_json::from_value(json!({
             "apiVersion": "claviger.dev/v1alpha1", "kind": "RegistryCredential", "metadata": {"name": "quay"},
-            "spec": {"provider": "Quay", "secretRef": {"name": "src"}},
+            "spec": {"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}},
         }))?;
         self.credentials.create(&PostParams::default(), &credential).await.map(drop).map_err(Into::into)
     }

@@ -30,30 +30,30 @@ async fn a_credential_prints_what_an_engineer_on_call_asks() -> Result<()> {
     test.policy().await?;
     let targets = test.targets(2).await?;
     test.source("src", json!({"username": "acme+ci", "password": "the-password"})).await?;
-    let spec = json!({"provider": "Quay", "secretRef": {"name": "src"}, "target": test.selector()});
+    let spec = json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}, "target": test.selector()});
     test.credential("quay", spec).await?;
     test.wait_ready("quay", 1).await?;
     test.pod(&targets[0], "app", "quay").await?;
 
     let path = format!("/apis/claviger.dev/v1alpha1/namespaces/{}/registrycredentials", test.home.name);
-    let expected = json!(["quay", "Quay", "quay.io", "True", "2/2", "1/1", 1]);
+    let expected = json!(["quay", "Quay", "quay.io/acme", "Unknown", "True", "2/2", "1/1", 1]);
     let seen = wait_for(DEADLINE, "the printed row", async || {
         let table = table(&test.client, &path).await.map_err(|e| e.to_string())?;
         let cells = table["rows"][0]["cells"].as_array().cloned().unwrap_or_default();
-        if cells.get(..7).is_some_and(|row| json!(row) == expected) {
+        if cells.get(..8).is_some_and(|row| json!(row) == expected) {
             Ok(table)
         } else {
             Err(format!("{cells:?}"))
         }
     })
     .await?;
-    let short = ["NAME", "PROVIDER", "SERVER", "READY", "SYNCED", "CLUSTERS", "IN USE", "AGE"];
+    let short = ["NAME", "PROVIDER", "SERVER", "VERIFIED", "READY", "SYNCED", "CLUSTERS", "IN USE", "AGE"];
     assert_eq!(columns(&seen, false), short);
-    assert_eq!(columns(&seen, true)[8..], ["REASON", "MESSAGE", "REVISION", "SECRET"]);
+    assert_eq!(columns(&seen, true)[9..], ["EXPIRES", "REASON", "MESSAGE", "REVISION", "SECRET"]);
     let cells = seen["rows"][0]["cells"].as_array().cloned().unwrap_or_default();
-    assert!(cells[7].as_str().is_some_and(|age| age.ends_with('s')), "age: {}", cells[7]);
-    assert_eq!((&cells[8], &cells[10]), (&json!("AllTargetsSynced"), &json!(1)));
-    assert!(cells[9].as_str().is_some_and(|message| !message.is_empty()), "message: {}", cells[9]);
+    assert!(cells[8].as_str().is_some_and(|age| age.ends_with('s')), "age: {}", cells[8]);
+    assert_eq!((&cells[10], &cells[12]), (&json!("AllTargetsSynced"), &json!(1)));
+    assert!(cells[11].as_str().is_some_and(|message| !message.is_empty()), "message: {}", cells[11]);
     Ok(())
 }
 

@@ -98,6 +98,22 @@ async fn robots_of_quay_belong_to_their_namespace() -> Result<()> {
 }
 
 #[tokio::test]
+async fn users_of_oracle_belong_to_a_tenancy() -> Result<()> {
+    const OF: &[&str] = &["spec.username", "must be <tenancy-namespace>/<user>"];
+    let user = |name: &str| json!({"username": name});
+    let cases: Vec<Case<'_>> = vec![
+        ("of the Secret", json!({}), ACCEPTED),
+        ("user", user("acmens/jane@example.com"), ACCEPTED),
+        ("of a domain", user("acmens/OracleIdentityCloudService/jane@example.com"), ACCEPTED),
+        ("without its tenancy", user("jane@example.com"), OF),
+        ("tenancy alone", user("acmens/"), OF),
+        ("user alone", user("/jane"), OF),
+    ];
+    let oracle = json!({"provider": "OCIR", "server": "fra.ocir.io", "secretRef": {"name": "src"}});
+    registry_credential(oracle).check(&cases).await
+}
+
+#[tokio::test]
 async fn a_source_is_a_secret_of_the_own_namespace() -> Result<()> {
     const NAME: &[&str] = &["spec.secretRef.name", "must be a valid Secret name"];
     let name = |name: &str| json!({"secretRef": {"name": name}});
@@ -119,7 +135,7 @@ async fn a_source_is_a_secret_of_the_own_namespace() -> Result<()> {
             &["unknown field \"spec.secretRef.namespace\""],
         ),
         ("no name", json!({"secretRef": {"name": null}}), &["spec.secretRef.name: Required value"]),
-        ("none", json!({"secretRef": null}), &["spec.secretRef: Required value"]),
+        ("none", json!({"secretRef": null}), &["`secretRef` is required"]),
         ("key with a slash", key("passwordKey", "a/b"), &["spec.secretRef.passwordKey", "should match"]),
         ("empty key", key("usernameKey", ""), &["spec.secretRef.usernameKey"]),
         (
@@ -167,7 +183,7 @@ async fn what_does_not_exist_is_named() -> Result<()> {
         ("token", json!({"token": "inline"})),
         ("insecure", json!({"insecure": true})),
         // Of the design, but not of this version: taking them and doing nothing would be a lie.
-        ("verification", json!({"verification": {"mode": "Enforce"}})),
+        ("verify", json!({"verify": {"mode": "Enforce"}})),
         ("default", json!({"default": {"enabled": true}})),
     ];
     for (field, change) in unknown {

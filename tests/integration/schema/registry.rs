@@ -9,7 +9,9 @@ use crate::support::Result;
 async fn a_server_is_a_host_with_port_and_path_and_no_more() -> Result<()> {
     const FORM: &[&str] = &["spec.server", "must be host[:port][/path]; the path in lower case"];
     const PORT: &[&str] = &["spec.server", "must have a port from 1 to 65535"];
-    let host = |length: usize| "h".repeat(length);
+    const NEVER: &[&str] = &["spec.server", "must have a dot or a port, and an IPv6 address a port"];
+    const API: &[&str] = &["spec.server", "may not have a path below /v1/ or /v2/"];
+    let host = |length: usize| format!("{}.h", "h".repeat(length - 2));
     let server = |server: &str| json!({"server": server});
     let cases: Vec<Case<'_>> = vec![
         ("host", server("registry.example.com"), ACCEPTED),
@@ -39,6 +41,17 @@ async fn a_server_is_a_host_with_port_and_path_and_no_more() -> Result<()> {
         ("port by name", server("registry.example.com:https"), FORM),
         ("port with six digits", server("registry.example.com:123456"), FORM),
         ("IPv6 without brackets", server("fd00::1"), FORM),
+        ("IPv6 that is none", server("[abc]:5000"), FORM),
+        // Kubelet would match no image with these.
+        ("IPv6 without a port", server("[fd00::1]"), NEVER),
+        ("IPv6 without a port, with a path", server("[fd00::1]/team"), NEVER),
+        ("one word", server("registry"), NEVER),
+        ("one word with a path", server("Registry/team"), NEVER),
+        ("the node itself", server("localhost"), ACCEPTED),
+        ("one word with a port and a path", server("registry:5000/team"), ACCEPTED),
+        ("the API for a path", server("registry.example.com/v2/team"), API),
+        ("the old API for a path", server("registry.example.com:5000/v1/team"), API),
+        ("a path that is called like the API", server("registry.example.com/v2"), ACCEPTED),
         ("port 65535", server("registry.example.com:65535/x"), ACCEPTED),
         ("port 65536", server("registry.example.com:65536/x"), PORT),
         ("port 99999", server("registry.example.com:99999"), PORT),
@@ -46,13 +59,13 @@ async fn a_server_is_a_host_with_port_and_path_and_no_more() -> Result<()> {
         ("host of 253", server(&host(253)), ACCEPTED),
         ("host of 253 with a port", server(&format!("{}:65535", host(253))), ACCEPTED),
         ("host of 254", server(&host(254)), &["may have a host of at most 253 characters"]),
-        ("path of 255", server(&format!("r.example.com/{}", host(255))), ACCEPTED),
+        ("path of 255", server(&format!("r.example.com/{}", "p".repeat(255))), ACCEPTED),
         (
             "path of 256",
-            server(&format!("r.example.com/{}", host(256))),
+            server(&format!("r.example.com/{}", "p".repeat(256))),
             &["may have a path of at most 255 characters"],
         ),
-        ("everything at its longest", server(&format!("{}:65535/{}", host(253), host(255))), ACCEPTED),
+        ("everything at its longest", server(&format!("{}:65535/{}", host(253), "p".repeat(255))), ACCEPTED),
         ("longer than all", server(&host(516)), &["spec.server", "may not be more than 515"]),
         ("empty", server(""), &["spec.server", "should be at least 1 chars long"]),
         ("left out", json!({"server": null}), &["spec.server", "`server` is required for this provider"]),
@@ -65,9 +78,13 @@ async fn each_provider_has_its_own_servers() -> Result<()> {
     const SCALEWAY: &[&str] = &["provider Scaleway needs `scaleway`, whose region gives the server"];
     const ECR: &[&str] = &["provider ECR needs either `ecr` or `server`"];
     const ECR_HOST: &[&str] = &["spec.server", "must be an ECR host, such as 123456789012.dkr.ecr"];
+    const ECR_PUBLIC: &[&str] = &["spec.server", "be public.ecr.aws or ecr-public.aws.com"];
+    const OCIR_HOST: &[&str] = &["spec.server", "must be an Oracle registry, such as fra.ocir.io"];
+    const IBM_HOST: &[&str] = &["spec.server", "or be icr.io or one of a region"];
+    const NVIDIA_HOST: &[&str] = &["spec.server", "or be nvcr.io"];
     const ACR: &[&str] = &["provider ACR needs either `acr` or `server`"];
     const ACR_HOST: &[&str] = &["spec.server", "must be an Azure registry, such as example.azurecr.io"];
-    const GOOGLE: &[&str] = &["needs either `googleArtifactRegistry` or `server`"];
+    const GOOGLE: &[&str] = &["needs either `googleArtifactRegistry.location` or `server`"];
     const GOOGLE_HOST: &[&str] = &["spec.server", "must be a Google registry, such as europe-docker.pkg.dev"];
     const HUB: &[&str] = &["spec.server", "or be docker.io; use provider Custom for a mirror"];
     const MISSING: &[&str] = &["spec.server", "`server` is required for this provider"];
@@ -84,8 +101,12 @@ async fn each_provider_has_its_own_servers() -> Result<()> {
         ("GitHub Enterprise", at("GitHub", "containers.github.example.com"), ACCEPTED),
         ("GitLab", json!({"provider": "GitLab"}), ACCEPTED),
         ("own GitLab", at("GitLab", "gitlab.example.com:5050/group"), ACCEPTED),
-        ("quay.io", json!({"provider": "Quay"}), ACCEPTED),
-        ("own Quay", at("Quay", "quay.example.com"), ACCEPTED),
+        ("Docker Hub's registry", at("DockerHub", "Registry-1.docker.io"), ACCEPTED),
+        (
+            "own Quay",
+            json!({"provider": "Quay", "server": "quay.example.com", "quay": {"namespace": "acme"}}),
+            ACCEPTED,
+        ),
         ("Harbor", at("Harbor", "harbor.example.com/project"), ACCEPTED),
         ("Harbor nowhere", json!({"provider": "Harbor"}), MISSING),
         ("Custom nowhere", json!({"provider": "Custom"}), MISSING),
@@ -124,6 +145,11 @@ async fn each_provider_has_its_own_servers() -> Result<()> {
             &["spec.digitalOcean.registry", "should match"],
         ),
         (
+            "DigitalOcean with a hyphen at the end",
+            with("DigitalOcean", "digitalOcean", json!({"registry": "acme-"})),
+            &["spec.digitalOcean.registry", "should match"],
+        ),
+        (
             "DigitalOcean with a server",
             at("DigitalOcean", "registry.digitalocean.com"),
             &["spec.server", "it is registry.digitalocean.com"],
@@ -142,7 +168,56 @@ async fn each_provider_has_its_own_servers() -> Result<()> {
         ),
         ("ECR FIPS", at("ECR", "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com"), ACCEPTED),
         ("ECR dual stack", at("ECR", "123456789012.dkr-ecr.us-east-1.on.aws"), ACCEPTED),
+        ("ECR in capitals", at("ECR", "123456789012.DKR.ECR.eu-central-1.amazonaws.com"), ACCEPTED),
+        ("ECR dual stack FIPS", at("ECR", "123456789012.dkr-ecr-fips.us-gov-east-1.on.aws"), ACCEPTED),
+        (
+            "ECR dual stack in China",
+            at("ECR", "123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn"),
+            ACCEPTED,
+        ),
+        (
+            "ECR of the European cloud",
+            at("ECR", "123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu"),
+            ACCEPTED,
+        ),
+        ("ECR, isolated", at("ECR", "123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov"), ACCEPTED),
+        ("ECR, isolated, B", at("ECR", "123456789012.dkr.ecr.us-isob-east-1.sc2s.sgov.gov"), ACCEPTED),
+        ("ECR, isolated, E", at("ECR", "123456789012.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk"), ACCEPTED),
+        ("ECR, isolated, F", at("ECR", "123456789012.dkr.ecr.us-isof-south-1.csp.hci.ic.gov"), ACCEPTED),
+        (
+            "ECR of the European cloud, by block",
+            with("ECR", "ecr", json!({"accountId": "123456789012", "region": "eusc-de-east-1"})),
+            ACCEPTED,
+        ),
+        ("ECR with a port", at("ECR", "123456789012.dkr.ecr.eu-central-1.amazonaws.com:443"), ECR_HOST),
         ("ECR public", at("ECR", "public.ecr.aws"), ACCEPTED),
+        ("ECR Public", json!({"provider": "ECRPublic"}), ACCEPTED),
+        ("ECR Public by host", at("ECRPublic", "public.ecr.aws/a1b2c3d4"), ACCEPTED),
+        ("ECR Public dual stack", at("ECRPublic", "ecr-public.aws.com"), ACCEPTED),
+        (
+            "ECR Public elsewhere",
+            at("ECRPublic", "123456789012.dkr.ecr.eu-central-1.amazonaws.com"),
+            ECR_PUBLIC,
+        ),
+        ("ECR Public look-alike", at("ECRPublic", "public.ecr.aws.example.com"), ECR_PUBLIC),
+        ("Oracle", at("OCIR", "fra.ocir.io/acmens"), ACCEPTED),
+        ("Oracle by region", at("OCIR", "ocir.eu-frankfurt-1.oci.oraclecloud.com"), ACCEPTED),
+        (
+            "Oracle's government cloud",
+            at("OCIR", "ocir.us-gov-ashburn-1.oci.oraclegovcloud.com/acmens"),
+            ACCEPTED,
+        ),
+        ("Oracle nowhere", json!({"provider": "OCIR"}), MISSING),
+        ("Oracle elsewhere", at("OCIR", "container-registry.oracle.com"), OCIR_HOST),
+        ("Oracle look-alike", at("OCIR", "fra.ocir.io.example.com"), OCIR_HOST),
+        ("IBM", json!({"provider": "IBM"}), ACCEPTED),
+        ("IBM, all regions", at("IBM", "icr.io/acme"), ACCEPTED),
+        ("IBM in Osaka", at("IBM", "jp2.icr.io"), ACCEPTED),
+        ("IBM, private network", at("IBM", "private.de.icr.io"), ACCEPTED),
+        ("IBM elsewhere", at("IBM", "de.notricr.io"), IBM_HOST),
+        ("NVIDIA", json!({"provider": "NVIDIA"}), ACCEPTED),
+        ("NVIDIA with an organisation", at("NVIDIA", "nvcr.io/nvstaging/team"), ACCEPTED),
+        ("NVIDIA elsewhere", at("NVIDIA", "nvcr.io.example.com"), NVIDIA_HOST),
         ("ECR twice", json!({"provider": "ECR", "ecr": ecr, "server": "public.ecr.aws"}), ECR),
         ("ECR nowhere", json!({"provider": "ECR"}), ECR),
         ("ECR elsewhere", at("ECR", "registry.example.com"), ECR_HOST),
@@ -170,6 +245,14 @@ async fn each_provider_has_its_own_servers() -> Result<()> {
         ("ACR by host", at("ACR", "example.azurecr.io/team"), ACCEPTED),
         ("ACR with a data endpoint's region", at("ACR", "example.westeurope.azurecr.io"), ACCEPTED),
         ("ACR in China", at("ACR", "example.azurecr.cn"), ACCEPTED),
+        ("ACR of one region", at("ACR", "example-a1b2c3.westeurope.geo.azurecr.io"), ACCEPTED),
+        ("ACR in capitals", at("ACR", "Example.AzureCR.io"), ACCEPTED),
+        ("ACR with a label", with("ACR", "acr", json!({"registry": "example-a1b2c3"})), ACCEPTED),
+        (
+            "ACR with a hyphen at the end",
+            with("ACR", "acr", json!({"registry": "example-"})),
+            &["spec.acr.registry", "should match"],
+        ),
         (
             "ACR twice",
             json!({"provider": "ACR", "acr": {"registry": "example"}, "server": "example.azurecr.io"}),
@@ -214,7 +297,7 @@ async fn each_provider_has_its_own_servers() -> Result<()> {
         ),
         ("nobody", json!({"provider": "Nobody"}), &["spec.provider", "Unsupported value", "\"DockerHub\""]),
         ("lower case", json!({"provider": "quay"}), &["spec.provider", "Unsupported value"]),
-        ("no provider", json!({}), &["spec.provider: Required value"]),
+        ("no provider", json!({}), &["give either `provider` and what belongs to it"]),
     ];
     registry_credential(json!({"secretRef": {"name": "src"}})).check(&cases).await
 }
@@ -249,14 +332,14 @@ async fn a_key_scope_of_path_needs_a_path() -> Result<()> {
         whole
     };
     let cases: Vec<Case<'_>> = vec![
-        ("Host", json!({"provider": "Quay", "keyScope": "Host"}), ACCEPTED),
+        ("Host", json!({"provider": "GitHub", "keyScope": "Host"}), ACCEPTED),
         (
             "neither",
-            json!({"provider": "Quay", "keyScope": "Namespace"}),
+            json!({"provider": "GitHub", "keyScope": "Namespace"}),
             &["spec.keyScope", "Unsupported value"],
         ),
         ("Quay", path(json!({"provider": "Quay", "quay": {"namespace": "acme"}})), ACCEPTED),
-        ("Quay, bare", path(json!({"provider": "Quay"})), NEEDS),
+        ("Quay, by its robot only", path(json!({"provider": "Quay", "username": "acme+ci"})), NEEDS),
         (
             "Scaleway",
             path(json!({"provider": "Scaleway", "scaleway": {"region": "fr-par", "namespace": "acme"}})),
@@ -301,4 +384,29 @@ async fn namespaces_of_quay_and_scaleway_have_a_form() -> Result<()> {
         ("Scaleway with none", scaleway(""), &["spec.scaleway.namespace"]),
     ];
     registry_credential(json!({"secretRef": {"name": "src"}})).check(&cases).await
+}
+
+#[tokio::test]
+async fn quay_is_told_whose_images_it_is_for() -> Result<()> {
+    const WHOSE: &[&str] =
+        &["spec.quay", "say which organisation or user of the registry it is for: quay: {namespace: ...}"];
+    const TWICE: &[&str] = &["spec.server", "may not have a path where `quay` gives the namespace"];
+    let cases: Vec<Case<'_>> = vec![
+        ("nothing", json!({}), WHOSE),
+        ("an own one", json!({"server": "quay.example.com"}), WHOSE),
+        ("an application token", json!({"username": "$oauthtoken"}), WHOSE),
+        ("a person", json!({"username": "jane"}), WHOSE),
+        ("a robot of nobody", json!({"username": "+ci"}), WHOSE),
+        ("a robot of no namespace", json!({"username": "A b+ci"}), WHOSE),
+        ("the block", json!({"quay": {"namespace": "acme"}}), ACCEPTED),
+        (
+            "the block and an application token",
+            json!({"quay": {"namespace": "acme"}, "username": "$oauthtoken"}),
+            ACCEPTED,
+        ),
+        ("a robot", json!({"username": "acme+ci"}), ACCEPTED),
+        ("a path", json!({"server": "quay.example.com/acme"}), ACCEPTED),
+        ("the block and a path", json!({"quay": {"namespace": "acme"}, "server": "quay.io/acme"}), TWICE),
+    ];
+    registry_credential(json!({"provider": "Quay", "secretRef": {"name": "src"}})).check(&cases).await
 }

@@ -8,7 +8,10 @@ use crate::{
     canary::Canary,
     checks::{delete, foreign, good_source, merge, spec, spec_to, wait_copy, wait_no_credential},
     lab::Lab,
-    support::{Result, random_name},
+    support::{
+        Result, random_name,
+        registry::{Answer, FaultyRegistry},
+    },
 };
 
 #[tokio::test]
@@ -78,5 +81,43 @@ async fn a_password_is_nowhere_but_in_the_data_of_secrets() -> Result<()> {
     delete(&test, "reg").await?;
     merge(&test.secrets(&targets[0]), "reg", json!({"metadata": {"finalizers": null}})).await?;
     wait_no_credential(&test, "reg").await?;
+    assert_secret(&lab, &test, &operator, &canaries).await
+}
+
+/// A registry that answers has the login, gives tokens for it, and may say either again.
+#[tokio::test]
+async fn a_login_that_is_tried_and_its_token_are_in_no_log_and_no_status() -> Result<()> {
+    let lab = Lab::start().await?;
+    let test = lab.scenario().await?;
+    let operator = lab.operator()?.arg(ALL).start().await?;
+    let [password, token] = ["password", "token"].map(random_name);
+    let canaries = [Canary::new("the password", &password), Canary::new("the token", &token)];
+    test.source("src", json!({"username": "me", "password": password})).await?;
+
+    let echo = FaultyRegistry::start(None).await?;
+    echo.rule(|request| match &request.authorization {
+        None => Answer::status(401).header("www-authenticate", "Basic realm=\"x\""),
+        Some(login) => Answer::status(401)
+            .header("www-authenticate", format!("Basic realm=\"{login}\""))
+            .body(format!("{{\"errors\":[{{\"code\":\"{login}\"}}]}}")),
+    });
+    let tokens = FaultyRegistry::start(None).await?;
+    let (realm, given) = (format!("{}/token", tokens.url()), token.clone());
+    tokens.rule(move |request| match (&*request.path, &request.authorization) {
+        ("/token", Some(_)) => Answer::status(200).body(format!("{{\"token\":\"{given}\"}}")),
+        (_, Some(_)) => Answer::status(200).body("{}"),
+        _ => Answer::status(401).header("www-authenticate", format!("Bearer realm=\"{realm}\"")),
+    });
+    for (name, registry, status, reason) in
+        [("echo", &echo, "False", "AuthenticationFailed"), ("tokens", &tokens, "True", "Authenticated")]
+    {
+        let spec = json!({"provider": "Custom", "server": registry.address(), "secretRef": {"name": "src"}});
+        test.credential(name, spec).await?;
+        test.wait_condition(name, "Verified", status, reason).await?;
+        test.wait_ready(name, 1).await?;
+        canaries[0].assert_seen(&wait_copy(&test, &test.home.name, name).await?);
+    }
+    let shown: Vec<String> = tokens.authorizations();
+    assert!(shown.iter().any(|shown| shown.contains(&token)), "no token was shown");
     assert_secret(&lab, &test, &operator, &canaries).await
 }

@@ -1,0 +1,122 @@
+//! How a credential is tried at the service that it is for, and what came of it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Whether and how a credential is tried at the registry that it is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// What a refusal means. Omitted: Warn; for provider Scaleway, Enforce.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<VerificationMode>,
+
+    /// How often it is tried again although nothing changed, such as 1h or 12h: at least 1h, at most a week (168h).
+    /// Omitted: 6h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && duration(self) >= duration('1h') && duration(self) <= duration('168h')").message("must be a duration from 1h to 168h, such as 6h or 1h30m"),
+    )]
+    pub interval: Option<String>,
+
+    /// A repository that the credential must be able to pull, as name[:tag] without the host, such as `team/app`;
+    /// the tag `latest` where none is given. Omitted: only whether the registry accepts the login is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 383))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$')").message("must be a repository as name[:tag], without the registry's host"),
+    )]
+    pub repository: Option<String>,
+
+    /// A Secret in the namespace of the credential with the certificates, as PEM, by which the registry is trusted,
+    /// besides those that the operator trusts. At most 16 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<CaSecretReference>,
+}
+
+/// What it means that a registry refuses a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum VerificationMode {
+    /// A value that the registry refuses goes nowhere: the Secrets keep the last one that was not refused.
+    Enforce,
+    /// The value is distributed, and condition `Verified` says that the registry refuses it.
+    Warn,
+    /// The registry is not asked.
+    Off,
+}
+
+/// A Secret in the namespace of the credential with certificates of authorities.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CaSecretReference {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("must be a valid Secret name"))]
+    pub name: String,
+
+    /// Key of the certificates. Default `ca.crt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: Option<String>,
+}
+
+/// What the registries said of the credential.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VerificationStatus {
+    /// The revision that this is about; absent while it is about a value that is held back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<i64>,
+
+    /// Each login of the credential, by its key in `auths`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"])
+    )]
+    pub logins: Vec<LoginStatus>,
+}
+
+/// What a registry said of one login.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LoginStatus {
+    /// The key in `auths`.
+    #[schemars(length(max = 1024))]
+    pub key: String,
+
+    /// Which value of the source Secret this is about, as that Secret's resourceVersion; behind a comma that of the Secret
+    /// in `caSecretRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub source_version: Option<String>,
+
+    /// Why it is known to work, or not; the reasons of condition `Verified`.
+    #[schemars(length(max = 63))]
+    pub reason: String,
+
+    /// The same in a sentence.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+
+    /// The HTTP status that was answered last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<i64>,
+
+    /// The error code of the registry, where it is one of those of the distribution specification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub code: Option<String>,
+
+    /// Where the registry sent the login to for a token, where that is another host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 320))]
+    pub realm: Option<String>,
+
+    /// When the registry was asked last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_probe_time: Option<Time>,
+}

@@ -1,0 +1,199 @@
+//! A real registry on loopback, and what belongs to one: logins, a server of tokens, a client.
+
+mod access;
+mod crane;
+mod faulty;
+mod token_server;
+mod users;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use serde_json::json;
+
+pub use access::Access;
+pub use crane::{Crane, docker_config};
+pub use faulty::{Answer, FaultyRegistry};
+pub use token_server::TokenServer;
+use users::Users;
+
+use super::{
+    binaries::go_tool,
+    error::{Error, Result},
+    http::{self, Response},
+    pki::{Authority, Identity},
+    ports,
+    process::Process,
+    wait::wait_for,
+    workdir::Workdir,
+};
+
+const START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What a registry calls itself to its token-server.
+const SERVICE: &str = "registry";
+/// What a token-server calls itself in its tokens.
+const ISSUER: &str = "tokens";
+
+/// Who is let in.
+pub enum Auth<'a> {
+    /// Everybody.
+    Open,
+    /// User names with their passwords, by HTTP Basic.
+    Htpasswd(&'a [(&'a str, &'a str)]),
+    /// Whoever brings a token of this server.
+    Token(&'a TokenServer),
+}
+
+/// An empty registry, gone with its images when it is dropped. Its log is kept under the same rules as a control
+/// plane's.
+pub struct Registry {
+    // Before the directory that it writes into.
+    server: Server,
+    users: Option<Users>,
+}
+
+impl Registry {
+    /// Over TLS when there is an authority that signs its certificate, else over plain HTTP.
+    pub async fn start(auth: Auth<'_>, authority: Option<&Authority>) -> Result<Self> {
+        let program = tokio::task::spawn_blocking(|| go_tool("registry", "registry")).await??;
+        ports::until_free(async || Self::launch(&program, &auth, authority).await).await
+    }
+
+    async fn launch(program: &Path, auth: &Auth<'_>, authority: Option<&Authority>) -> Result<Self> {
+        let place = Place::new("claviger-registry-", authority)?;
+        let (auth, users) = match auth {
+            Auth::Open => (json!({}), None),
+            Auth::Htpasswd(users) => {
+                let users = Users::new(place.workdir.join("htpasswd"), users)?;
+                (json!({"htpasswd": {"realm": "registry", "path": users.path()}}), Some(users))
+            }
+            Auth::Token(tokens) => {
+                let keys = place.workdir.write("keys.json", tokens.keys().to_string())?;
+                (
+                    json!({"token": {"realm": tokens.realm(), "service": SERVICE, "issuer": ISSUER, "jwks": keys}}),
+                    None,
+                )
+            }
+        };
+        let mut http = json!({"addr": place.address, "secret": "of no use to others"});
+        if let Some(tls) = &place.tls {
+            http["tls"] = json!({"certificate": tls.certificate, "key": tls.key});
+        }
+        // JSON is YAML too.
+        let config = json!({"version": "0.1", "log": {"level": "info"}, "storage": {"inmemory": {}}, "http": http, "auth": auth});
+        let mut command = Command::new(program);
+        command.arg("serve").arg(place.workdir.write("config.yaml", config.to_string())?);
+        for (key, _) in std::env::vars_os() {
+            // Each of these changes the configuration.
+            if ["REGISTRY_", "OTEL_"].iter().any(|prefix| key.to_string_lossy().starts_with(prefix)) {
+                command.env_remove(key);
+            }
+        }
+        // Else traces go to a collector on a well-known port.
+        command.env("OTEL_TRACES_EXPORTER", "none");
+        let mut server = place.spawn("registry", &command)?;
+        let answered = server.wait_ready(async |place| {
+            let answer = place.get("/v2/", "").await?;
+            if matches!(answer.status, 200 | 401) { Ok(()) } else { Err(Error::new(answer.body)) }
+        });
+        answered.await?;
+        Ok(Self { server, users })
+    }
+
+    /// Host and port, as image names begin.
+    pub fn address(&self) -> &str {
+        &self.server.place.address
+    }
+
+    /// The port alone: the certificate is also good for `localhost`.
+    pub fn port(&self) -> u16 {
+        self.server.place.port
+    }
+
+    /// Replaces users and passwords, from the next request on.
+    pub fn set_users(&self, users: &[(&str, &str)]) -> Result<()> {
+        match &self.users {
+            Some(file) => file.set(users),
+            None => Err(Error::new("this registry has no users of its own")),
+        }
+    }
+
+    /// Every request that was answered so far, also the one that the start made. A line is written when the answer
+    /// is complete, which can be a moment after the client has read it.
+    pub fn requests(&self) -> Vec<Access> {
+        self.server.process.log().lines().filter_map(Access::of_registry).collect()
+    }
+}
+
+/// Where a server is, and with which certificate; all that is known before it runs.
+struct Place {
+    port: u16,
+    address: String,
+    tls: Option<Tls>,
+    workdir: Workdir,
+}
+
+struct Tls {
+    ca_pem: String,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Place {
+    fn new(prefix: &str, authority: Option<&Authority>) -> Result<Self> {
+        let workdir = Workdir::new(prefix)?;
+        let tls = authority
+            .map(|authority| {
+                let Identity { certificate, key } = authority.server(&["127.0.0.1", "::1", "localhost"])?;
+                Ok::<_, Error>(Tls {
+                    ca_pem: authority.pem().to_owned(),
+                    certificate: workdir.write("server.crt", certificate)?,
+                    key: workdir.write("server.key", key)?,
+                })
+            })
+            .transpose()?;
+        let port = ports::free_port()?;
+        Ok(Self { port, address: format!("127.0.0.1:{port}"), tls, workdir })
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    async fn get(&self, path: &str, headers: &str) -> Result<Response> {
+        match &self.tls {
+            Some(tls) => http::get_tls(&self.address, &tls.ca_pem, path, headers).await,
+            None => http::get_with(&self.address, path, headers).await,
+        }
+    }
+
+    fn spawn(self, name: &str, command: &Command) -> Result<Server> {
+        let process = Process::spawn(name, command, &self.workdir.join(&format!("{name}.log")))?;
+        Ok(Server { process, place: self })
+    }
+}
+
+/// A server that runs.
+struct Server {
+    // Before the directory that it writes into.
+    process: Process,
+    place: Place,
+}
+
+impl Server {
+    /// Waits for an answer, and at once gives up when it has ended.
+    async fn wait_ready<T>(&mut self, look: impl AsyncFn(&Place) -> Result<T>) -> Result<T> {
+        let what = format!("an answer of {}", self.process.name());
+        let found = wait_for(START_DEADLINE, &what, async || match self.process.check_running() {
+            Err(ended) => Ok(Err(ended)),
+            Ok(()) => look(&self.place).await.map(Ok),
+        });
+        found
+            .await
+            .map_err(|error| Error::new(format!("{error}\nits log ends:\n{}", self.process.log_tail())))?
+    }
+}
