@@ -14,11 +14,7 @@ use crate::{
     observer::Observer,
     options::Options,
     stats::{counted, mebi, median, millis, thousands},
-    support::{
-        Error, Result,
-        registry::{Answer, FaultyRegistry},
-        wait_for,
-    },
+    support::{Error, Result, registry::FaultyRegistry, wait_for},
     world::{CONCURRENCY, HOME, REST, SECRET, World, create_credential, credentials, source, wait_ready},
 };
 
@@ -37,16 +33,6 @@ pub async fn run(options: &Options) -> Result<Vec<Number>> {
     Ok(numbers)
 }
 
-/// A registry that takes each login, after a while.
-async fn registry(delay: Duration) -> Result<FaultyRegistry> {
-    let registry = FaultyRegistry::start(None).await?;
-    registry.rule(move |request| match &request.authorization {
-        None => Answer::status(401).header("www-authenticate", "Basic realm=\"x\"").after(delay),
-        Some(_) => Answer::status(200).body("{}").after(delay),
-    });
-    Ok(registry)
-}
-
 fn credential(name: &str, source: &str, secret: &str, server: &str, mode: &str, namespace: &str) -> Value {
     json!({
         "apiVersion": "claviger.dev/v1alpha1", "kind": "RegistryCredential", "metadata": {"name": name},
@@ -57,20 +43,13 @@ fn credential(name: &str, source: &str, secret: &str, server: &str, mode: &str, 
     })
 }
 
-/// The most requests that came within one second.
-fn fastest(registry: &FaultyRegistry) -> usize {
-    let times: Vec<_> = registry.requests().iter().map(|request| request.at).collect();
-    let within = |from: tokio::time::Instant| {
-        times.iter().filter(|at| (from..from + Duration::from_secs(1)).contains(*at)).count()
-    };
-    times.iter().map(|from| within(*from)).max().unwrap_or_default()
-}
-
 async fn cold_start(logins: usize) -> Result<Vec<Number>> {
     let world = World::new(1).await?;
     let client = world.client().await?;
-    let registries: Vec<_> =
-        stream::iter(0..REGISTRIES).then(|_| registry(Duration::ZERO)).try_collect().await?;
+    let registries: Vec<_> = stream::iter(0..REGISTRIES)
+        .then(|_| FaultyRegistry::that_takes_each_login(Duration::ZERO))
+        .try_collect()
+        .await?;
     eprintln!("{} logins at {REGISTRIES} registries", thousands(logins));
     stream::iter(0..logins)
         .map(|number| {
@@ -97,7 +76,7 @@ async fn cold_start(logins: usize) -> Result<Vec<Number>> {
     wait_verified(&client, logins).await?;
     let told = began.elapsed().as_secs_f64();
     let used = operator.cpu_seconds()?;
-    let fastest = registries.iter().map(fastest).max().unwrap_or_default();
+    let fastest = registries.iter().map(FaultyRegistry::most_in_a_second).max().unwrap_or_default();
     let requests: usize = registries.iter().map(|registry| registry.requests().len()).sum();
     println!(
         "\n## {} at {REGISTRIES} registries, from the start of the operator\n",
@@ -152,7 +131,7 @@ async fn wait_verified(client: &Client, logins: usize) -> Result<()> {
 async fn rotation(rounds: usize) -> Result<Number> {
     let world = World::new(2).await?;
     let client = world.client().await?;
-    let registry = registry(ROUND_TRIP).await?;
+    let registry = FaultyRegistry::that_takes_each_login(ROUND_TRIP).await?;
     let operator = world.operator().await?;
     let modes = ["Off", "Enforce"];
     let named = modes.map(str::to_lowercase);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ACR_HOST, World, acr_by_secret, auths, status, with_target};
 use crate::{
@@ -70,6 +70,13 @@ async fn an_identity_that_was_changed_meanwhile_is_used_after_a_restart() -> Res
     Ok(())
 }
 
+/// What has a copy hold the login of a thief.
+fn forgery() -> Value {
+    let login = json!({"username": "thief", "password": "of-a-thief", "auth": "dGhpZWY6b2YtYS10aGllZg=="});
+    let file = json!({"auths": {ACR_HOST: login}});
+    json!({"stringData": {".dockerconfigjson": file.to_string()}})
+}
+
 /// Attack: whoever may write one copy gives it a login of his own while no operator looks, to have it everywhere.
 #[tokio::test]
 async fn a_copy_that_was_forged_meanwhile_is_read_back_by_nobody() -> Result<()> {
@@ -81,11 +88,9 @@ async fn a_copy_that_was_forged_meanwhile_is_read_back_by_nobody() -> Result<()>
     world.test.credential("reg", with_target(acr_by_secret(), world.test.selector())).await?;
     world.test.wait_ready("reg", 1).await?;
     assert_eq!(operator.terminate(SOON).await?, 0);
-    let forged = json!({"auths": {ACR_HOST: {"username": "thief", "password": "of-a-thief", "auth": "dGhpZWY6b2YtYS10aGllZg=="}}});
-    let patch = json!({"stringData": {".dockerconfigjson": forged.to_string()}});
     // The first by name, and all but one.
     for target in &targets[..3] {
-        merge(&world.test.secrets(target), "reg", patch.clone()).await?;
+        merge(&world.test.secrets(target), "reg", forgery()).await?;
     }
     let _operator = world.operator()?.start().await?;
     let is_good = async |target: &String| -> Result<(), String> {
@@ -128,9 +133,7 @@ async fn what_was_forged_in_the_only_copy_of_one_credential_comes_to_no_other() 
         world.wait_refreshed(name, "True", "Refreshed").await?;
     }
     assert_eq!(operator.terminate(SOON).await?, 0);
-    let forged = json!({"auths": {ACR_HOST: {"username": "thief", "password": "of-a-thief", "auth": "dGhpZWY6b2YtYS10aGllZg=="}}});
-    let patch = json!({"stringData": {".dockerconfigjson": forged.to_string()}});
-    merge(&world.test.secrets(&targets[0]), "a", patch).await?;
+    merge(&world.test.secrets(&targets[0]), "a", forgery()).await?;
     let copies = exact_all(&world.test, &targets[1..], "b").await?;
     let asked = world.cloud.asked().len();
     let _operator = world.operator()?.start().await?;

@@ -9,35 +9,12 @@ use super::{GOOD, USER, spec};
 use crate::{
     lab::Lab,
     scenario::Scenario,
-    support::{
-        Result,
-        registry::{Answer, FaultyRegistry},
-        wait_for,
-    },
+    support::{Result, registry::FaultyRegistry, wait_for},
 };
-
-/// Takes each login.
-async fn registry() -> Result<FaultyRegistry> {
-    let registry = FaultyRegistry::start(None).await?;
-    registry.rule(|request| match &request.authorization {
-        None => Answer::status(401).header("www-authenticate", "Basic realm=\"x\""),
-        Some(_) => Answer::status(200).body("{}"),
-    });
-    Ok(registry)
-}
-
-/// The most requests that came within one second.
-fn fastest(registry: &FaultyRegistry) -> usize {
-    let times: Vec<_> = registry.requests().iter().map(|request| request.at).collect();
-    let within = |from: tokio::time::Instant| {
-        times.iter().filter(|at| (from..from + Duration::from_secs(1)).contains(*at)).count()
-    };
-    times.iter().map(|from| within(*from)).max().unwrap_or_default()
-}
 
 #[tokio::test]
 async fn one_login_of_many_credentials_is_tried_once() -> Result<()> {
-    let registry = registry().await?;
+    let registry = FaultyRegistry::that_takes_each_login(Duration::ZERO).await?;
     let test = Scenario::shared().await?;
     test.source("src", json!({"username": USER, "password": GOOD})).await?;
     for n in 0..10 {
@@ -55,8 +32,10 @@ async fn one_login_of_many_credentials_is_tried_once() -> Result<()> {
 async fn a_thousand_logins_are_tried_soon_after_a_start_and_no_registry_is_flooded() -> Result<()> {
     const REGISTRIES: usize = 50;
     const LOGINS: usize = 1_000;
-    let registries: Vec<FaultyRegistry> =
-        stream::iter(0..REGISTRIES).then(|_| registry()).try_collect().await?;
+    let registries: Vec<FaultyRegistry> = stream::iter(0..REGISTRIES)
+        .then(|_| FaultyRegistry::that_takes_each_login(Duration::ZERO))
+        .try_collect()
+        .await?;
     let lab = Lab::start().await?;
     let test = lab.scenario().await?;
     stream::iter(0..LOGINS)
@@ -79,7 +58,7 @@ async fn a_thousand_logins_are_tried_soon_after_a_start_and_no_registry_is_flood
     })
     .await?;
     let took = began.elapsed();
-    let fastest = registries.iter().map(fastest).max();
+    let fastest = registries.iter().map(FaultyRegistry::most_in_a_second).max();
     eprintln!(
         "{LOGINS} logins at {REGISTRIES} registries: {took:?}; at most {fastest:?} requests a second to one"
     );

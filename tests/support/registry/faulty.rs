@@ -139,6 +139,25 @@ impl FaultyRegistry {
         *lock(&self.shared.rule) = Arc::new(rule);
     }
 
+    /// One on plain HTTP that takes each login, after a while.
+    pub async fn that_takes_each_login(delay: Duration) -> Result<Self> {
+        let registry = Self::start(None).await?;
+        registry.rule(move |request| match &request.authorization {
+            None => Answer::status(401).header("www-authenticate", "Basic realm=\"x\"").after(delay),
+            Some(_) => Answer::status(200).body("{}").after(delay),
+        });
+        Ok(registry)
+    }
+
+    /// The most requests that came within one second.
+    pub fn most_in_a_second(&self) -> usize {
+        let times: Vec<Instant> = self.requests().iter().map(|request| request.at).collect();
+        let within = |from: Instant| {
+            times.iter().filter(|at| (from..from + Duration::from_secs(1)).contains(*at)).count()
+        };
+        times.iter().map(|from| within(*from)).max().unwrap_or_default()
+    }
+
     /// Host and port.
     pub fn address(&self) -> String {
         self.server.address()
