@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use claviger::cli::{Cli, Command, RunArgs, Settings, crds, member_rbac};
+use claviger::cli::{Cli, Command, RunArgs, Settings, argocd, crds, member_rbac};
 use claviger::{api, operator, telemetry};
 
 fn main() -> ExitCode {
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run(*args),
         Command::Crds(args) => crds::run(&args, &api::crds()).map_err(Into::into),
+        Command::ArgoCd(args) => argocd::run(&args).map_err(Into::into),
         Command::MemberRbac(args) => member_rbac::run(&args).map_err(Into::into),
     };
     match done {

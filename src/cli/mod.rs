@@ -1,7 +1,9 @@
 //! The command line. Every flag can be set by an environment variable too.
 
+pub mod argocd;
 pub mod crds;
 mod duration;
+mod files;
 pub mod member_rbac;
 mod settings;
 mod verification;
@@ -30,6 +32,12 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Print, write or check the custom resource definitions
     Crds(crds::CrdsArgs),
+    /// Print, write or check what makes Argo CD understand the custom resources: health and a button
+    ///
+    /// To be merged into its ConfigMap: claviger argocd > patch.yaml, and then
+    /// kubectl -n argocd patch configmap argocd-cm --patch-file patch.yaml
+    #[command(name = "argocd")]
+    ArgoCd(argocd::ArgoCdArgs),
     /// Print what a member cluster gives to the operator: service account, rights and token
     ///
     /// To be applied in the member: claviger member-rbac | kubectl --context MEMBER apply -f -
@@ -56,7 +64,7 @@ mod tests {
     #[test]
     fn every_flag_has_a_variable_and_a_help_text() {
         let command = Cli::command();
-        for name in ["run", "crds", "member-rbac"] {
+        for name in ["run", "crds", "argocd", "member-rbac"] {
             let subcommand = command.find_subcommand(name).unwrap();
             for flag in subcommand.get_arguments().filter(|a| a.get_id() != "help") {
                 let id = flag.get_id();
