@@ -28,6 +28,7 @@ mod faults;
 mod fleet;
 mod foreign_status;
 mod generated;
+mod gitops;
 mod hashing;
 mod hostile_member;
 mod hostile_tenant;

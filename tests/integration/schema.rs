@@ -10,7 +10,7 @@ mod ratchet;
 mod registries;
 mod registry;
 mod shape;
-mod target;
+pub mod target;
 mod tls;
 
 use kube::Client;

@@ -30,7 +30,7 @@ fn blocks() -> Result<Vec<String>> {
 }
 
 /// Runs commands as an administrator at a terminal would.
-async fn run(lab: &Lab, commands: String) -> Result<String> {
+pub async fn run(lab: &Lab, commands: String) -> Result<String> {
     let kubectl = tokio::task::spawn_blocking(support::kubectl).await??;
     let home = tempfile::tempdir()?;
     let path = std::env::var_os("PATH").unwrap_or_default();
