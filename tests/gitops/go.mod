@@ -181,7 +181,7 @@ require (
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
-// Argo CD takes it from a folder of its own repository, at the commit of the release.
+// Argo CD takes it from a folder of its own repository. No version of that is published; this commit is near to the release.
 replace github.com/argoproj/argo-cd/gitops-engine => github.com/argoproj/argo-cd/gitops-engine v0.0.0-20260708145834-74d0f9207b67
 
 // The rest as in the go.mod of Argo CD, whose replacements do not reach us.

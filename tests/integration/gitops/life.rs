@@ -18,6 +18,9 @@ use crate::{
 
 const LONG: Duration = Duration::from_secs(60);
 
+/// Where nothing listens.
+const NOWHERE: &str = "127.0.0.1:1";
+
 /// Where the credentials are.
 pub const HOME: &str = "platform";
 
@@ -59,7 +62,12 @@ pub const FORMS: [Form; 3] = [
         spec: || json!({"provider": "Custom", "server": "registry.example.com", "verification": {"mode": "Off"}}),
         broken: "KeyMissing",
     },
-    Form { kind: "BasicAuthCredential", short: "login", spec: || json!({}), broken: "KeyMissing" },
+    Form {
+        kind: "BasicAuthCredential",
+        short: "login",
+        spec: || json!({"format": "BasicAuth"}),
+        broken: "KeyMissing",
+    },
     Form { kind: "TlsCredential", short: "tls", spec: || json!({}), broken: "KeyMismatch" },
 ];
 
@@ -121,7 +129,10 @@ impl Life {
             stage.credentials(&test, form).await?;
         }
         stage.members(&east).await?;
-        let addresses = vec![(east.proxy.address(), "east.example.com:6443")];
+        let addresses = vec![
+            (east.proxy.address(), "east.example.com:6443"),
+            (NOWHERE.to_owned(), "south.example.com:6443"),
+        ];
         Ok(Self { lab, _operator: operator, seen: stage.seen, addresses })
     }
 }
@@ -172,7 +183,7 @@ impl Stage {
         let there_too = json!({"clusters": {"names": ["local", "east"]}});
         self.credential(test, &FORMS[0], "member-lost", "good", &there_too).await?;
 
-        let nowhere = east.kubeconfig.replace(&east.proxy.address(), "127.0.0.1:1");
+        let nowhere = east.kubeconfig.replace(&east.proxy.address(), NOWHERE);
         let program = "users: [{name: u, user: {exec: {command: aws, apiVersion: client.authentication.k8s.io/v1}}}]\n\
                        clusters: [{name: c, cluster: {server: 'https://east.example.com'}}]\n\
                        contexts: [{name: c, context: {cluster: c, user: u}}]\ncurrent-context: c\n";

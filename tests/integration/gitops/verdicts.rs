@@ -24,7 +24,7 @@ const TRUTH: &[(&[&str], &str, &str, &str, &str)] = &[
     (&CREDENTIALS, "waiting",       "Progressing", "InProgress",  "InProgress"),
     (&CREDENTIALS, "broken",        "Degraded",    "Failed",      "Failed"),
     (&CREDENTIALS, "partly-failed", "Degraded",    "InProgress",  "Failed"),
-    (&CREDENTIALS, "deletion-held", "Progressing", "Terminating", "Terminating"),
+    (&CREDENTIALS, "deletion-held", "Progressing", "Terminating", "InProgress"),
     (&REGISTRY,    "paused",        "Suspended",   "InProgress",  "Current"),
     (&REGISTRY,    "member-lost",   "Progressing", "InProgress",  "InProgress"),
     (&MEMBER,      "fresh",         "Progressing", "InProgress",  "InProgress"),
@@ -34,7 +34,7 @@ const TRUTH: &[(&[&str], &str, &str, &str, &str)] = &[
     (&MEMBER,      "never-reached", "Progressing", "InProgress",  "InProgress"),
     (&MEMBER,      "paused",        "Suspended",   "Failed",      "Current"),
     (&MEMBER,      "lost",          "Degraded",    "InProgress",  "InProgress"),
-    (&MEMBER,      "deletion-held", "Progressing", "Terminating", "Terminating"),
+    (&MEMBER,      "deletion-held", "Progressing", "Terminating", "InProgress"),
     (&["DistributionPolicy"], "in-force", "",      "Current",     "Current"),
 ];
 
