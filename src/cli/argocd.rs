@@ -44,7 +44,7 @@ pub fn run(args: &ArgoCdArgs) -> Result<(), ManifestError> {
     } else if let Some(directory) = &args.write {
         files::write(directory, &files)
     } else {
-        print(&mut io::stdout().lock(), &files[CONFIG_MAP])
+        print(&mut io::stdout().lock(), files.get(CONFIG_MAP).map_or("", String::as_str))
     }
 }
 
