@@ -5,6 +5,7 @@ pub mod crds;
 mod duration;
 mod files;
 pub mod member_rbac;
+pub mod plugin;
 mod settings;
 mod verification;
 mod words;
@@ -44,6 +45,8 @@ pub enum Command {
     /// The token that then stands in a Secret there becomes a kubeconfig, which the operator reads from a
     /// Secret in its own namespace; docs/members.md shows how.
     MemberRbac(member_rbac::MemberRbacArgs),
+    /// Answer what the person on call asks; the same as kubectl claviger
+    Kubectl(Box<plugin::PluginArgs>),
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub(crate) mod outcome;
 pub(crate) mod ownership;
 pub(crate) mod plan;
 pub(crate) mod pod_secrets;
+pub(crate) mod pull;
 pub(crate) mod quotation;
 pub(crate) mod read_back;
 pub(crate) mod reason;

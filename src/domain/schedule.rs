@@ -228,3 +228,22 @@ pub(crate) const MAX_REVIEWS: usize = 64;
 pub(crate) const REVIEW_PAUSE: Duration = millis(100);
 /// For the turn of a token, and again for the answer of the API server.
 pub(crate) const REVIEW_TIMEOUT: Duration = secs(4);
+
+/// How many entries that do not match `kubectl claviger explain-pull` lists for one image.
+pub(crate) const MAX_KEYS_EXPLAINED: usize = 20;
+/// And of those that match: a Pod that has more is somebody's test of patience.
+pub(crate) const MAX_TRIED_EXPLAINED: usize = 100;
+/// How much of a key, or of the name of an image, it shows, in characters.
+pub(crate) const MAX_NAME_EXPLAINED: usize = 300;
+/// How long the plugin waits for an answer, unless it is told otherwise.
+pub(crate) const PLUGIN_REQUEST_TIMEOUT: Duration = secs(30);
+/// How often it looks whether the operator has done what it was asked for.
+pub(crate) const PLUGIN_POLL: Duration = millis(250);
+/// How long it looks, unless it is told otherwise.
+pub(crate) const PLUGIN_WAIT: Duration = secs(60);
+/// How long it waits for logins to be tried: longer than the least time between two tries.
+pub(crate) const PLUGIN_PROBE: Duration = secs(15);
+/// How many references it lists.
+pub(crate) const PLUGIN_REFERENCES: usize = 1_000;
+/// How old a watch of the operator may be before it counts as a problem: by then its own liveness should have failed.
+pub(crate) const WATCH_TOO_OLD: Duration = secs(600);

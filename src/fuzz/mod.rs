@@ -14,7 +14,7 @@
 //!
 //! | input | from | parsers | properties in |
 //! | --- | --- | --- | --- |
-//! | user names, passwords, `.dockerconfigjson` | source Secret | `render/{value,registry}`, `registry/{facts,kubelet}` | `docker_config` |
+//! | user names, passwords, `.dockerconfigjson` | source Secret, pull Secrets of a Pod | `render/{value,registry}`, `registry/{facts,kubelet,key,keyring,docker_config}`, `pull` | `docker_config` |
 //! | passwords; hashes that stand in a copy | source Secret, copy | `render/basic_auth`, `htpasswd` | `htpasswd` |
 //! | PEM and DER | source Secret, kubeconfig | `certificate`, `render/tls` | `certificates` |
 //! | kubeconfig; Argo CD's cluster Secret, its name and labels | the operator's or a tool's namespace | `access`, `adoption`, `cluster/access` | `kubeconfig` |

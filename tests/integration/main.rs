@@ -42,6 +42,7 @@ mod nginx;
 mod orphans;
 mod outages;
 mod ownership;
+mod plugin;
 mod references;
 mod registry;
 mod schema;

@@ -13,7 +13,7 @@ mod choice;
 mod content;
 mod contents;
 mod coverage;
-mod dice;
+pub mod dice;
 mod driver;
 mod fate;
 mod history;

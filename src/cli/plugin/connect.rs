@@ -1,0 +1,184 @@
+//! The cluster of a kubeconfig, asked with the rights of the person who calls.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use jiff::SignedDuration;
+use kube::{
+    Api, Client, Config,
+    api::{ListParams, ObjectList},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde::de::DeserializeOwned;
+
+use super::error::{PluginError, Right};
+use crate::domain::{
+    foreign_text::foreign_text,
+    schedule::{MAX_MESSAGE, PAGE, PLUGIN_REQUEST_TIMEOUT},
+};
+
+/// Which cluster is asked, and as whom; as in kubectl.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Cluster")]
+pub struct ConnectionArgs {
+    /// Path of the kubeconfig; by default as in kubectl: KUBECONFIG, else ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    context: Option<String>,
+
+    /// Cluster of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    cluster: Option<String>,
+
+    /// User of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    user: Option<String>,
+
+    /// Namespace; by default the one of the context
+    #[arg(short, long, global = true, value_name = "NAME")]
+    namespace: Option<String>,
+
+    /// User to impersonate
+    #[arg(long = "as", global = true, value_name = "USER")]
+    impersonate: Option<String>,
+
+    /// Group to impersonate; may be given several times
+    #[arg(long = "as-group", global = true, value_name = "GROUP", requires = "impersonate")]
+    impersonate_groups: Vec<String>,
+
+    /// How long to wait for one answer, such as 5s or 1m; 0 waits for ever [default: 30s]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = timeout)]
+    request_timeout: Option<Duration>,
+}
+
+impl ConnectionArgs {
+    /// The namespace of manifests that name none, where no cluster is asked.
+    pub(super) fn offline_namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or("default")
+    }
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    let duration = || Duration::try_from(text.trim().parse::<SignedDuration>().ok()?).ok();
+    seconds
+        .or_else(duration)
+        .ok_or_else(|| "write a number of seconds, or a duration such as 5s or 1m".to_owned())
+}
+
+/// A cluster that can be asked.
+pub(super) struct Cluster {
+    pub client: Client,
+    /// That of the command line, else of the context.
+    pub namespace: String,
+    timeout: Option<Duration>,
+}
+
+impl Cluster {
+    pub async fn connect(args: &ConnectionArgs) -> Result<Self, PluginError> {
+        let wrong = |error: &dyn std::error::Error| {
+            let causes = std::iter::successors(Some(error), |error| error.source());
+            let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+            PluginError::Kubeconfig(foreign_text(&text, MAX_MESSAGE))
+        };
+        let mut config = match Self::kubeconfig(args) {
+            Ok(mut kubeconfig) => {
+                for user in kubeconfig.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
+                    user.impersonate = args.impersonate.clone().or(user.impersonate.take());
+                    if !args.impersonate_groups.is_empty() {
+                        user.impersonate_groups = Some(args.impersonate_groups.clone());
+                    }
+                }
+                let options = KubeConfigOptions {
+                    context: args.context.clone(),
+                    cluster: args.cluster.clone(),
+                    user: args.user.clone(),
+                };
+                Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| wrong(&error))?
+            }
+            // As kubectl in a Pod.
+            Err(error) if args.kubeconfig.is_none() && args.context.is_none() => {
+                Config::incluster().map_err(|_| wrong(&error))?
+            }
+            Err(error) => return Err(wrong(&error)),
+        };
+        let timeout = args.request_timeout.unwrap_or(PLUGIN_REQUEST_TIMEOUT);
+        let timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
+        config.connect_timeout = timeout;
+        // A person waits: what does not work is said, and not tried again.
+        config.default_retry = false;
+        let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config).map_err(|error| wrong(&error))?;
+        Ok(Self { client, namespace, timeout })
+    }
+
+    fn kubeconfig(args: &ConnectionArgs) -> Result<Kubeconfig, kube::config::KubeconfigError> {
+        args.kubeconfig.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from)
+    }
+
+    /// Sends a request, which needs a right.
+    pub async fn ask<T>(
+        &self,
+        right: Right,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, PluginError> {
+        let answer = match self.timeout {
+            Some(timeout) => {
+                tokio::time::timeout(timeout, request).await.map_err(|_| PluginError::Timeout(timeout))?
+            }
+            None => request.await,
+        };
+        answer.map_err(|error| PluginError::of(&error, &right))
+    }
+
+    /// Lists all objects.
+    pub async fn list<K>(
+        &self,
+        right: &Right,
+        api: &Api<K>,
+        params: ListParams,
+    ) -> Result<Vec<K>, PluginError>
+    where
+        K: Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let mut all = Vec::new();
+        self.pages(right, params, async |params: ListParams| api.list(&params).await, |one| all.push(one))
+            .await?;
+        Ok(all)
+    }
+
+    /// Reads a list page by page.
+    pub async fn pages<K: Clone>(
+        &self,
+        right: &Right,
+        params: ListParams,
+        fetch: impl AsyncFn(ListParams) -> Result<ObjectList<K>, kube::Error>,
+        mut visit: impl FnMut(K),
+    ) -> Result<(), PluginError> {
+        let mut params = params.limit(PAGE);
+        loop {
+            let page = self.ask(right.clone(), fetch(params.clone())).await?;
+            page.items.into_iter().for_each(&mut visit);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_written_as_in_kubectl() {
+        assert_eq!(timeout("0"), Ok(Duration::ZERO));
+        assert_eq!(timeout("5"), Ok(Duration::from_secs(5)));
+        assert_eq!(timeout("1m30s"), Ok(Duration::from_secs(90)));
+        assert!(timeout("soon").is_err() && timeout("-1s").is_err());
+    }
+}

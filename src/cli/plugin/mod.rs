@@ -1,0 +1,146 @@
+//! `kubectl claviger`: for the person on call. Every command works with the rights of the person who calls it.
+
+mod completion;
+mod connect;
+mod error;
+mod explain_pull;
+mod output;
+
+use std::{ffi::OsStr, path::Path, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use self::{
+    connect::{Cluster, ConnectionArgs},
+    output::OutputArgs,
+};
+pub use self::{
+    error::PluginError,
+    explain_pull::{Lookup, lookup},
+};
+
+/// The name under which kubectl finds the plugin.
+const NAME: &str = "kubectl-claviger";
+/// The name under which kubectl asks for completions.
+const COMPLETE: &str = "kubectl_complete-claviger";
+/// The exit code of a command that did what it should and has no good news.
+const BAD_NEWS: u8 = 3;
+
+/// Answers what the person on call asks of Claviger's credentials.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = NAME,
+    bin_name = "kubectl claviger",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 all is well, 1 an error, 2 wrong usage, 3 an answer that is no good news, \
+                  4 a right is missing, 5 no such object, 6 the API server does not answer"
+)]
+pub struct Plugin {
+    #[command(flatten)]
+    args: PluginArgs,
+}
+
+/// The command line of the plugin.
+#[derive(Clone, Debug, Args)]
+pub struct PluginArgs {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Command {
+    /// Say for each image of a Pod which pull Secrets kubelet tries, and why others do not match
+    ExplainPull(explain_pull::ExplainPullArgs),
+    /// Print a script by which a shell completes the commands
+    Completion(completion::CompletionArgs),
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    Good,
+    Bad,
+}
+
+impl News {
+    const fn good(is_good: bool) -> Self {
+        if is_good { Self::Good } else { Self::Bad }
+    }
+}
+
+/// Whether the program was called as the plugin: then its command line is read here.
+#[must_use]
+pub fn called(program: Option<&OsStr>) -> Option<ExitCode> {
+    let name = Path::new(program?).file_name()?.to_str()?;
+    match name.trim_end_matches(".exe") {
+        NAME => Some(run(&Plugin::parse().args)),
+        COMPLETE => Some(completion::answer()),
+        _ => None,
+    }
+}
+
+/// Carries out a command of the plugin.
+#[must_use]
+pub fn run(args: &PluginArgs) -> ExitCode {
+    let done = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(PluginError::from)
+        .and_then(|runtime| runtime.block_on(carry_out(args)));
+    match done {
+        Ok(News::Good) => ExitCode::SUCCESS,
+        Ok(News::Bad) => ExitCode::from(BAD_NEWS),
+        Err(error) => {
+            tell(&format!("error: {error} ({})", error.reason()));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn carry_out(args: &PluginArgs) -> Result<News, PluginError> {
+    let connect = || Cluster::connect(&args.connection);
+    match &args.command {
+        Command::ExplainPull(command) => explain_pull::run(command, &connect().await?, args.output).await,
+        Command::Completion(command) => completion::run(*command),
+    }
+}
+
+/// Says something that is no answer.
+#[allow(clippy::print_stderr, reason = "a command of a person, not the operator")]
+fn tell(text: &str) {
+    eprintln!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Plugin::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_a_help_text() {
+        let command = Plugin::command();
+        for subcommand in command.get_subcommands().chain([&command]) {
+            for flag in subcommand.get_arguments() {
+                assert!(flag.get_help().is_some(), "{} {}", subcommand.get_name(), flag.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn only_under_its_own_name_it_is_the_plugin() {
+        assert!(called(None).is_none());
+        assert!(called(Some(OsStr::new("/usr/bin/claviger"))).is_none());
+    }
+}
