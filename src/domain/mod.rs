@@ -25,6 +25,7 @@ pub(crate) mod hashes;
 pub(crate) mod htpasswd;
 pub(crate) mod identity;
 pub(crate) mod labels;
+pub(crate) mod manifest;
 pub(crate) mod marks;
 pub(crate) mod member;
 pub(crate) mod meta;

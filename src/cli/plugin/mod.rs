@@ -4,7 +4,10 @@ mod completion;
 mod connect;
 mod error;
 mod explain_pull;
+mod manifests;
 mod output;
+mod render;
+mod verify;
 
 use std::{ffi::OsStr, path::Path, process::ExitCode};
 
@@ -17,6 +20,7 @@ use self::{
 pub use self::{
     error::PluginError,
     explain_pull::{Lookup, lookup},
+    verify::faults,
 };
 
 /// The name under which kubectl finds the plugin.
@@ -57,6 +61,10 @@ pub struct PluginArgs {
 enum Command {
     /// Say for each image of a Pod which pull Secrets kubelet tries, and why others do not match
     ExplainPull(explain_pull::ExplainPullArgs),
+    /// Judge manifests without a cluster: schema, rules, keys, and which images they are for
+    Verify(verify::VerifyArgs),
+    /// Print the Secrets that credentials of manifests would make, without their values
+    Render(render::RenderArgs),
     /// Print a script by which a shell completes the commands
     Completion(completion::CompletionArgs),
 }
@@ -107,6 +115,9 @@ async fn carry_out(args: &PluginArgs) -> Result<News, PluginError> {
     let connect = || Cluster::connect(&args.connection);
     match &args.command {
         Command::ExplainPull(command) => explain_pull::run(command, &connect().await?, args.output).await,
+        // These two need no cluster.
+        Command::Verify(command) => verify::run(command, args.connection.offline_namespace(), args.output),
+        Command::Render(command) => render::run(command, args.connection.offline_namespace(), args.output),
         Command::Completion(command) => completion::run(*command),
     }
 }

@@ -3,6 +3,7 @@
 mod explain_pull;
 mod hostile;
 mod keyring;
+mod offline;
 
 use std::{
     os::unix::fs::symlink,

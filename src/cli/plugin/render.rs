@@ -1,0 +1,166 @@
+//! `kubectl claviger render`: the Secrets that credentials would make, without their values.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use clap::Args;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    News, PluginError,
+    manifests::{Manifest, ManifestArgs},
+    output::{Format, OutputArgs},
+    tell,
+    verify::{is_ours, judged},
+};
+use crate::{
+    api::{CredentialKind, NamespaceSelector},
+    domain::{
+        SecretBytes,
+        content::{Data, Inputs, ReadSecret, SourceSecret},
+        credential::CredentialSpec,
+        declared::Declared,
+        foreign_text::foreign_text,
+        identity::CredentialId,
+        manifest::redacted,
+        ownership::Metadata,
+        schedule::MAX_MESSAGE,
+    },
+};
+
+/// In place of what only the operator knows.
+const HUB: &str = "<id of the hub cluster>";
+
+/// What is rendered.
+#[derive(Clone, Debug, Args)]
+pub struct RenderArgs {
+    #[command(flatten)]
+    manifests: ManifestArgs,
+}
+
+/// The Secret of a credential.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rendered {
+    credential: String,
+    /// Where it goes; absent: into the namespace of the credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespaces: Option<NamespaceSelector>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<Value>,
+    /// Why there is none, or what is missing in it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    faults: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    items: Vec<Rendered>,
+}
+
+pub(super) fn run(args: &RenderArgs, namespace: &str, output: OutputArgs) -> Result<News, PluginError> {
+    let (ours, others): (Vec<_>, Vec<_>) =
+        args.manifests.read()?.into_iter().partition(|manifest| is_ours(&manifest.object));
+    let mut sources = Vec::new();
+    for manifest in others.into_iter().filter(|manifest| manifest.object["kind"] == "Secret") {
+        sources.push(source(manifest, namespace)?);
+    }
+    let items: Vec<Rendered> =
+        ours.iter().filter_map(|manifest| rendered(manifest, namespace, &sources)).collect();
+    if items.is_empty() {
+        return Err(PluginError::Manifest("there is no credential in what was given".to_owned()));
+    }
+    let is_good = items.iter().all(|item| item.faults.is_empty());
+    if output.output.is_none() {
+        for item in &items {
+            item.faults.iter().for_each(|fault| tell(&format!("{}: {fault}", item.credential)));
+        }
+    }
+    let output = OutputArgs { output: output.output.or(Some(Format::Yaml)) };
+    output.write(&Answer { items }, String::new)?;
+    Ok(News::good(is_good))
+}
+
+/// A Secret of the files, by its namespace.
+fn source(mut manifest: Manifest, namespace: &str) -> Result<(String, SourceSecret), PluginError> {
+    // Of what it says, only the place in the file would be no secret.
+    let file = &manifest.file;
+    let wrong = |_| PluginError::Manifest(format!("{file} has a Secret that cannot be read"));
+    let secret: Secret = serde_json::from_value(manifest.object.take()).map_err(wrong)?;
+    let mut secret = ReadSecret(secret);
+    let mut data = secret.take_data();
+    let texts = secret.0.string_data.take().into_iter().flatten();
+    data.extend(texts.map(|(key, text)| (key, SecretBytes::new(text.into_bytes()))));
+    let metadata = &secret.0.metadata;
+    let name = metadata.name.clone().unwrap_or_default();
+    let place = metadata.namespace.clone().unwrap_or_else(|| namespace.to_owned());
+    Ok((place, SourceSecret { name, type_: secret.type_().to_owned(), data, version: None }))
+}
+
+/// `None` for what is no credential.
+fn rendered(manifest: &Manifest, namespace: &str, sources: &[(String, SourceSecret)]) -> Option<Rendered> {
+    let (judged, mut full) = judged(manifest, namespace, &[]);
+    let kind = manifest.object["kind"].as_str()?;
+    if CredentialKind::parse(kind).is_none() && judged.is_valid() {
+        return None;
+    }
+    let credential = judged.title();
+    let without =
+        |faults| Some(Rendered { credential: credential.clone(), namespaces: None, secret: None, faults });
+    if !judged.is_valid() {
+        return without(judged.told().lines().map(str::to_owned).collect());
+    }
+    if full["metadata"]["namespace"].is_null() {
+        full["metadata"]["namespace"] = namespace.into();
+    }
+    let declared: Declared = serde_json::from_str(&full.to_string()).ok()?;
+    let spec = match &declared.spec {
+        Ok(spec) => spec,
+        Err(error) => return without(vec![error.clone()]),
+    };
+    let own = sources.iter().filter(|(place, _)| *place == *declared.id.namespace);
+    let own: Vec<SourceSecret> = own.map(|(_, secret)| secret.clone()).collect();
+    match secret(&declared.id, spec, &own, &declared) {
+        Ok((secret, faults)) => {
+            let namespaces = spec.target().namespaces.clone();
+            Some(Rendered { credential, namespaces, secret: Some(secret), faults })
+        }
+        Err(fault) => without(vec![fault]),
+    }
+}
+
+fn secret(
+    id: &CredentialId,
+    spec: &Arc<dyn CredentialSpec>,
+    sources: &[SourceSecret],
+    declared: &Declared,
+) -> Result<(Value, Vec<String>), String> {
+    let told = |error: &dyn std::fmt::Display| foreign_text(&error.to_string(), MAX_MESSAGE);
+    // No value is shown, so salts need not be random.
+    let (entropy, minted, hashes) = ([0; 32], BTreeMap::new(), Data::new());
+    let inputs = Inputs {
+        sources,
+        existing: None,
+        hashes: &hashes,
+        minted: &minted,
+        now: Timestamp::now(),
+        entropy: &entropy,
+    };
+    let passwords = spec.passwords(inputs).map_err(|error| told(&error))?;
+    let hashes: Data =
+        passwords.iter().map(|password| (password.user.to_owned(), password.hashed(&entropy))).collect();
+    let content = spec.render(Inputs { hashes: &hashes, ..inputs }).map_err(|error| told(&error))?;
+    let Metadata { labels, annotations } =
+        Metadata::desired(id, HUB, 1, spec.target(), declared.deletion_policy);
+    let namespace = spec.target().namespaces.is_none().then(|| id.namespace.to_string());
+    let mut metadata =
+        json!({"name": &*declared.secret_name(), "labels": labels, "annotations": annotations});
+    if let Some(namespace) = namespace {
+        metadata["namespace"] = namespace.into();
+    }
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": content.type_, "data": redacted(&content)});
+    let missing = content.missing.iter().map(|(part, error)| format!("{part}: {}", told(error)));
+    Ok((secret, missing.collect()))
+}
