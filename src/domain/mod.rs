@@ -9,6 +9,7 @@ pub(crate) mod adoption;
 pub(crate) mod backoff;
 pub(crate) mod bounded;
 pub(crate) mod certificate;
+pub(crate) mod checkup;
 pub(crate) mod cluster_condition;
 pub(crate) mod condition;
 pub(crate) mod connectivity;

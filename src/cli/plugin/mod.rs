@@ -2,11 +2,16 @@
 
 mod completion;
 mod connect;
+mod credentials;
+mod doctor;
 mod error;
 mod explain_pull;
 mod manifests;
 mod output;
+mod references;
 mod render;
+mod status;
+mod sync;
 mod verify;
 
 use std::{ffi::OsStr, path::Path, process::ExitCode};
@@ -61,6 +66,16 @@ pub struct PluginArgs {
 enum Command {
     /// Say for each image of a Pod which pull Secrets kubelet tries, and why others do not match
     ExplainPull(explain_pull::ExplainPullArgs),
+    /// Show credentials, their clusters, and the namespaces that fail: why, and since when
+    Status(status::StatusArgs),
+    /// List who uses the Secrets of a credential
+    References(references::ReferencesArgs),
+    /// Ask the operator to bring all copies of a credential in line now
+    Sync(sync::SyncArgs),
+    /// Ask the operator to read the source and try the login now, and say what came of it
+    Rotate(sync::RotateArgs),
+    /// Look whether the operator is up and sees, and whether all is of one version
+    Doctor(doctor::DoctorArgs),
     /// Judge manifests without a cluster: schema, rules, keys, and which images they are for
     Verify(verify::VerifyArgs),
     /// Print the Secrets that credentials of manifests would make, without their values
@@ -115,6 +130,11 @@ async fn carry_out(args: &PluginArgs) -> Result<News, PluginError> {
     let connect = || Cluster::connect(&args.connection);
     match &args.command {
         Command::ExplainPull(command) => explain_pull::run(command, &connect().await?, args.output).await,
+        Command::Status(command) => status::run(command, &connect().await?, args.output).await,
+        Command::References(command) => references::run(command, &connect().await?, args.output).await,
+        Command::Sync(command) => sync::sync(command, &connect().await?, args.output).await,
+        Command::Rotate(command) => sync::rotate(command, &connect().await?, args.output).await,
+        Command::Doctor(command) => doctor::run(command, &connect().await?, args.output).await,
         // These two need no cluster.
         Command::Verify(command) => verify::run(command, args.connection.offline_namespace(), args.output),
         Command::Render(command) => render::run(command, args.connection.offline_namespace(), args.output),

@@ -1,5 +1,6 @@
 //! `kubectl claviger`, called as a user calls it: the real binary under its name, a kubeconfig, a real API server.
 
+mod credentials;
 mod explain_pull;
 mod hostile;
 mod keyring;

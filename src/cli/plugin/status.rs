@@ -1,0 +1,242 @@
+//! `kubectl claviger status`: credentials, their clusters, the namespaces that fail, why, and since when.
+
+use clap::Args;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::Serialize;
+
+use super::{
+    News, PluginError,
+    connect::Cluster,
+    credentials::{Credential, CredentialArgs},
+    output::{OutputArgs, age},
+};
+use crate::{
+    api::{ClusterState, ClusterStatus, CredentialStatus},
+    domain::{
+        foreign_text::foreign_text,
+        schedule::{MAX_MESSAGE, MAX_WORD},
+    },
+};
+
+/// Whose status.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// KIND/NAME or NAME of one credential; omitted: all of the namespace
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+
+    /// All credentials of all namespaces
+    #[arg(short = 'A', long, conflicts_with = "name")]
+    all_namespaces: bool,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    items: Vec<Told>,
+}
+
+/// What is told of a credential.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    kind: &'static str,
+    namespace: String,
+    name: String,
+    ready: String,
+    reason: String,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<i64>,
+    /// Conditions besides `Ready` that are no good news.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    troubles: Vec<Trouble>,
+    clusters: Vec<ClusterStatus>,
+}
+
+#[derive(Serialize)]
+struct Trouble {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+    reason: String,
+    message: String,
+    since: Time,
+}
+
+/// Conditions that are no good news when they are true.
+const ABNORMAL: [&str; 3] = ["Stalled", "Reconciling", "DeletionBlocked"];
+
+pub(super) async fn run(
+    args: &StatusArgs,
+    cluster: &Cluster,
+    output: OutputArgs,
+) -> Result<News, PluginError> {
+    let credentials = match &args.name {
+        Some(name) => vec![Credential::find(cluster, &CredentialArgs::named(name)).await?],
+        None => Credential::all(cluster, args.all_namespaces).await?,
+    };
+    let answer = Answer { items: credentials.iter().map(told).collect() };
+    output.write(&answer, || {
+        if answer.items.is_empty() {
+            return "No credentials found.\n".to_owned();
+        }
+        let now = Timestamp::now();
+        answer.items.iter().map(|item| tree(item, now)).collect::<Vec<_>>().join("\n")
+    })?;
+    Ok(News::Good)
+}
+
+fn told(credential: &Credential) -> Told {
+    let CredentialStatus { conditions, clusters, revision, .. } = credential.status();
+    let word = |text: &str| foreign_text(text, MAX_WORD);
+    let sentence = |text: &str| foreign_text(text, MAX_MESSAGE);
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+    let troubles = conditions.iter().filter(|condition| {
+        let bad = if ABNORMAL.contains(&condition.type_.as_str()) { "True" } else { "False" };
+        condition.type_ != "Ready" && condition.status == bad
+    });
+    let troubles = troubles.map(|condition| Trouble {
+        type_: word(&condition.type_),
+        status: word(&condition.status),
+        reason: word(&condition.reason),
+        message: sentence(&condition.message),
+        since: condition.last_transition_time.clone(),
+    });
+    let cleaned = |mut row: ClusterStatus| {
+        row.name = foreign_text(&row.name, 253);
+        row.reason = row.reason.as_deref().map(word);
+        row.message = row.message.as_deref().map(sentence);
+        for failure in &mut row.failures {
+            failure.namespace = word(&failure.namespace);
+            failure.reason = word(&failure.reason);
+            failure.message = sentence(&failure.message);
+        }
+        row
+    };
+    Told {
+        kind: credential.kind.name(),
+        namespace: credential.namespace(),
+        name: credential.name(),
+        ready: ready.map_or_else(|| "Unknown".to_owned(), |ready| word(&ready.status)),
+        reason: ready.map(|ready| word(&ready.reason)).unwrap_or_default(),
+        message: ready
+            .map(|ready| sentence(&ready.message))
+            .unwrap_or_else(|| "the operator has not looked at it yet".to_owned()),
+        since: ready.map(|ready| ready.last_transition_time.clone()),
+        revision,
+        troubles: troubles.collect(),
+        clusters: clusters.into_iter().map(cleaned).collect(),
+    }
+}
+
+/// A node of the tree, with what is below it.
+struct Node {
+    line: String,
+    below: Vec<Node>,
+}
+
+fn tree(item: &Told, now: Timestamp) -> String {
+    let for_ =
+        |since: Option<&Time>| since.map(|since| format!(", for {}", age(since.0, now))).unwrap_or_default();
+    let leaf = |line: String| Node { line, below: Vec::new() };
+    let troubles = item.troubles.iter().map(|trouble| {
+        let Trouble { type_, status, reason, message, since } = trouble;
+        leaf(format!("{type_}={status} {reason}{}: {message}", for_(Some(since))))
+    });
+    let clusters = item.clusters.iter().map(|row| {
+        let state = match row.state {
+            ClusterState::Synced => "Synced",
+            ClusterState::Pending => "Pending",
+            ClusterState::Error => "Error",
+            ClusterState::Unreachable => "Unreachable",
+        };
+        let counts = row.namespaces;
+        let why: Vec<&str> = [&row.reason, &row.message].into_iter().flatten().map(String::as_str).collect();
+        let why = if why.is_empty() { String::new() } else { format!(": {}", why.join(": ")) };
+        let since = for_(row.last_transition_time.as_ref());
+        let mut below: Vec<Node> = row
+            .failures
+            .iter()
+            .map(|failure| leaf(format!("{} {}: {}", failure.namespace, failure.reason, failure.message)))
+            .collect();
+        let more = usize::try_from(counts.failed).unwrap_or_default().saturating_sub(row.failures.len());
+        if more > 0 {
+            below.push(leaf(format!("and {more} more")));
+        }
+        let line = format!("{} {state} {}/{}{since}{why}", row.name, counts.synced, counts.desired);
+        Node { line, below }
+    });
+    let below: Vec<Node> = troubles.chain(clusters).collect();
+    let revision = item.revision.map(|revision| format!(", revision {revision}")).unwrap_or_default();
+    let line = format!(
+        "{} {}/{} Ready={} {}{}{revision}: {}",
+        item.kind,
+        item.namespace,
+        item.name,
+        item.ready,
+        item.reason,
+        for_(item.since.as_ref()),
+        item.message
+    );
+    let mut text = format!("{line}\n");
+    draw(&below, "", &mut text);
+    text
+}
+
+fn draw(nodes: &[Node], before: &str, text: &mut String) {
+    for (n, node) in nodes.iter().enumerate() {
+        let is_last = n + 1 == nodes.len();
+        let (branch, next) = if is_last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        *text += &format!("{before}{branch}{}\n", node.line);
+        draw(&node.below, &format!("{before}{next}"), text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_tree_tells_clusters_and_failing_namespaces() {
+        let rows = json!([
+            {"name": "east", "state": "Error", "namespaces": {"desired": 5, "synced": 3, "failed": 2}, "lastTransitionTime": "2026-01-01T00:00:00Z",
+                "failures": [{"namespace": "web", "reason": "SecretNameConflict", "message": "taken"}]},
+            {"name": "local", "state": "Synced", "namespaces": {"desired": 1, "synced": 1, "failed": 0}},
+        ]);
+        let since: Time = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        let trouble = Trouble {
+            type_: "Synced".into(),
+            status: "False".into(),
+            reason: "PartiallySynced".into(),
+            message: "no".into(),
+            since: since.clone(),
+        };
+        let told = Told {
+            kind: "TlsCredential",
+            namespace: "a".into(),
+            name: "b".into(),
+            ready: "False".into(),
+            reason: "PartiallySynced".into(),
+            message: "2 fail".into(),
+            since: Some(since),
+            revision: Some(7),
+            troubles: vec![trouble],
+            clusters: serde_json::from_value(rows).unwrap(),
+        };
+        let text = tree(&told, "2026-01-01T02:00:00Z".parse().unwrap());
+        assert_eq!(
+            text,
+            "TlsCredential a/b Ready=False PartiallySynced, for 2h, revision 7: 2 fail\n\
+             ├─ Synced=False PartiallySynced, for 2h: no\n\
+             ├─ east Error 3/5, for 2h\n\
+             │  ├─ web SecretNameConflict: taken\n\
+             │  └─ and 1 more\n\
+             └─ local Synced 1/1\n"
+        );
+    }
+}
