@@ -98,7 +98,7 @@ async fn names_are_looked_up_and_wrong_ones_told() -> Result<()> {
     let own = json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}});
     test.credential("two", own).await?;
     let basic = json!({"apiVersion": "claviger.dev/v1alpha1", "kind": "BasicAuthCredential", "metadata": {"name": "two"},
-        "spec": {"secretRef": {"name": "src"}}});
+        "spec": {"secretRef": {"name": "src"}, "target": {"secretName": "two-basic"}}});
     crate::support::apply_yaml_in(&test.client, &test.home.name, &basic.to_string()).await?;
     for (args, code, says) in [
         (&["sync", "two"][..], 2, "several credentials have that name"),
@@ -251,7 +251,7 @@ async fn references_are_those_of_now() -> Result<()> {
     // Without the right to list Pods and Secrets, the status is told, and what is missing.
     wait_for(SOON, "the status", async || {
         let status = test.status("reg").await.map_err(|error| error.to_string())?;
-        status.references.filter(|references| references.total == 1).ok_or("not yet")
+        status.references.filter(|references| references.total == 1).ok_or_else(|| "not yet".to_owned())
     })
     .await?;
     let name = crate::support::random_name("reader");

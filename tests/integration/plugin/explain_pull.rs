@@ -200,7 +200,10 @@ async fn credentials_that_target_the_namespace_are_known() -> Result<()> {
     test.credential("reg", spec).await?;
     let key = wait_for(SOON, "the key", async || {
         let read = test.credentials().get("reg").await.map_err(|error| error.to_string())?;
-        read.status.and_then(|status| status.registry).map(|registry| registry.endpoint).ok_or("none yet")
+        read.status
+            .and_then(|status| status.registry)
+            .map(|registry| registry.endpoint)
+            .ok_or_else(|| "none yet".to_owned())
     })
     .await?;
     let image = format!("{key}/x");
