@@ -51,10 +51,11 @@ async fn every_image_is_told_with_its_entries_in_kubelets_order() -> Result<()> 
     place.secret("tls", "Opaque", "x", "y").await?;
     let pod = random_name("pod");
     let container = |name: &str, image: &str| json!({"name": name, "image": image});
+    let named = ["host", "path", "old", "tls", "gone"].map(|name| json!({ "name": name }));
     let spec = json!({
         "initContainers": [container("init", "nginx")],
         "containers": [container("api", IMAGE), container("again", IMAGE), container("other", "reg.io:5000/x")],
-        "imagePullSecrets": ["host", "path", "old", "tls", "gone"].map(|name| json!({ "name": name })),
+        "imagePullSecrets": named,
     });
     place.pod_with(&pod, spec).await?;
     let pods: Api<Pod> = place.namespace.api();
