@@ -13,7 +13,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -88,7 +88,6 @@ impl Plugin {
 
 /// A namespace of the shared control plane, and the plugin in it, called by its administrator.
 struct Place {
-    client: Client,
     namespace: TestNamespace,
     plugin: Plugin,
 }
@@ -97,9 +96,9 @@ impl Place {
     async fn new() -> Result<Self> {
         let control_plane = ControlPlane::shared().await?;
         let client = control_plane.client().await?;
-        let namespace = TestNamespace::new(client.clone(), "plugin").await?;
+        let namespace = TestNamespace::new(client, "plugin").await?;
         let plugin = Plugin::new(Some(control_plane.kubeconfig()), Some(&namespace.name)).await?;
-        Ok(Self { client, namespace, plugin })
+        Ok(Self { namespace, plugin })
     }
 
     /// A pull Secret with an entry for each key.
