@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{NAME, News, Plugin, PluginError, output::show};
+use super::{error::PluginError, news::News, output::show};
 
+/// The name under which kubectl finds the plugin.
+pub(super) const NAME: &str = "kubectl-claviger";
 /// Tells cobra, which kubectl is made with, to offer no files (`ShellCompDirectiveNoFileComp`).
 const NO_FILES: &str = ":4";
 /// And to offer what it would (`ShellCompDirectiveDefault`).
@@ -20,8 +22,8 @@ pub struct CompletionArgs {
     shell: Shell,
 }
 
-pub(super) fn run(args: CompletionArgs) -> Result<News, PluginError> {
-    let mut command = Plugin::command().bin_name(NAME);
+pub(super) fn run(args: CompletionArgs, plugin: Command) -> Result<News, PluginError> {
+    let mut command = plugin.bin_name(NAME);
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, NAME, &mut script);
     show(&String::from_utf8_lossy(&script))?;
@@ -29,9 +31,9 @@ pub(super) fn run(args: CompletionArgs) -> Result<News, PluginError> {
 }
 
 /// Answers kubectl, which calls `kubectl_complete-claviger` with the words that are there, the last of them unfinished.
-pub(super) fn answer() -> ExitCode {
+pub(super) fn answer(plugin: &Command) -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let said = show(&candidates(&Plugin::command(), &words));
+    let said = show(&candidates(plugin, &words));
     if said.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -60,7 +62,10 @@ fn candidates(plugin: &Command, words: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::cli::plugin::Plugin;
 
     #[test]
     fn kubectl_is_told_commands_and_flags() {

@@ -6,7 +6,10 @@ use kube::{
     api::{DynamicObject, ListParams},
 };
 
-use super::{PluginError, connect::Cluster, error::Right};
+use super::{
+    connect::Cluster,
+    error::{PluginError, Right},
+};
 use crate::{
     api::{CredentialKind, CredentialStatus, crds},
     domain::foreign_text::foreign_text,

@@ -14,9 +14,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    News, PluginError,
     connect::Cluster,
-    error::Right,
+    error::{PluginError, Right},
+    news::News,
     output::{OutputArgs, table},
 };
 use crate::{

@@ -16,9 +16,9 @@ use kube::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    News, PluginError,
     connect::Cluster,
-    error::Right,
+    error::{PluginError, Right},
+    news::News,
     output::{OutputArgs, indented, table},
 };
 use crate::{

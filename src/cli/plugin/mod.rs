@@ -7,6 +7,7 @@ mod doctor;
 mod error;
 mod explain_pull;
 mod manifests;
+mod news;
 mod output;
 mod references;
 mod render;
@@ -16,10 +17,12 @@ mod verify;
 
 use std::{ffi::OsStr, path::Path, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::{
+    completion::NAME,
     connect::{Cluster, ConnectionArgs},
+    news::{News, tell},
     output::OutputArgs,
 };
 pub use self::{
@@ -28,8 +31,6 @@ pub use self::{
     verify::faults,
 };
 
-/// The name under which kubectl finds the plugin.
-const NAME: &str = "kubectl-claviger";
 /// The name under which kubectl asks for completions.
 const COMPLETE: &str = "kubectl_complete-claviger";
 /// The exit code of a command that did what it should and has no good news.
@@ -84,26 +85,13 @@ enum Command {
     Completion(completion::CompletionArgs),
 }
 
-/// What became of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum News {
-    Good,
-    Bad,
-}
-
-impl News {
-    const fn good(is_good: bool) -> Self {
-        if is_good { Self::Good } else { Self::Bad }
-    }
-}
-
 /// Whether the program was called as the plugin: then its command line is read here.
 #[must_use]
 pub fn called(program: Option<&OsStr>) -> Option<ExitCode> {
     let name = Path::new(program?).file_name()?.to_str()?;
     match name.trim_end_matches(".exe") {
         NAME => Some(run(&Plugin::parse().args)),
-        COMPLETE => Some(completion::answer()),
+        COMPLETE => Some(completion::answer(&Plugin::command())),
         _ => None,
     }
 }
@@ -138,20 +126,12 @@ async fn carry_out(args: &PluginArgs) -> Result<News, PluginError> {
         // These two need no cluster.
         Command::Verify(command) => verify::run(command, args.connection.offline_namespace(), args.output),
         Command::Render(command) => render::run(command, args.connection.offline_namespace(), args.output),
-        Command::Completion(command) => completion::run(*command),
+        Command::Completion(command) => completion::run(*command, Plugin::command()),
     }
-}
-
-/// Says something that is no answer.
-#[allow(clippy::print_stderr, reason = "a command of a person, not the operator")]
-fn tell(text: &str) {
-    eprintln!("{text}");
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -12,12 +12,11 @@ use kube::{
 use serde::Serialize;
 
 use super::{
-    News, PluginError,
     connect::Cluster,
     credentials::{Credential, CredentialArgs},
-    error::Right,
+    error::{PluginError, Right},
+    news::{News, tell},
     output::{OutputArgs, table},
-    tell,
 };
 use crate::{
     api::{LABEL_OWNER, Reference},

@@ -9,10 +9,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    News, PluginError,
+    error::PluginError,
     manifests::{Manifest, ManifestArgs},
+    news::{News, tell},
     output::{Format, OutputArgs},
-    tell,
     verify::{is_ours, judged},
 };
 use crate::{

@@ -6,9 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Serialize;
 
 use super::{
-    News, PluginError,
     connect::Cluster,
     credentials::{Credential, CredentialArgs},
+    error::PluginError,
+    news::News,
     output::{OutputArgs, age},
 };
 use crate::{

@@ -10,10 +10,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    News, PluginError,
     connect::Cluster,
     credentials::{Credential, CredentialArgs, plural},
-    error::Right,
+    error::{PluginError, Right},
+    news::News,
     output::{OutputArgs, table},
 };
 use crate::{

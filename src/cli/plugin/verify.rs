@@ -5,8 +5,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    News, PluginError,
+    error::PluginError,
     manifests::{Manifest, ManifestArgs},
+    news::News,
     output::{OutputArgs, indented, table},
 };
 use crate::{

@@ -1,29 +1,16 @@
 //! Manifests of our kinds, judged without an API server: by schema, by rules, and by what would come of them.
 
+mod fault;
 mod outlook;
 mod redact;
 mod schema;
 
 use kube_cel::{ErrorKind, Validator, apply_defaults};
-use serde::Serialize;
 use serde_json::Value;
 
+pub(crate) use fault::Fault;
 pub(crate) use outlook::{Outlook, RegistryOutlook, outlook};
 pub(crate) use redact::redacted;
-
-/// Something in a manifest that the API server refuses.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(crate) struct Fault {
-    /// Where, as in `spec.server`.
-    pub field: String,
-    pub message: String,
-}
-
-impl Fault {
-    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
-    }
-}
 
 /// Fills in what the schema has defaults for, and says what the API server refuses when the object is created.
 pub(crate) fn judge(schema: &Value, object: &Value) -> (Value, Vec<Fault>) {

@@ -3,7 +3,7 @@
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::Fault;
+use super::fault::Fault;
 
 /// What stands in `metadata` is checked by the API server's own types.
 const METADATA: &str = "metadata";
