@@ -305,6 +305,7 @@ impl Process {
             hub: hub.clone(),
             probe_interval: settings.member_probe_interval,
             fingerprints: fingerprints.clone(),
+            references: settings.references.policy(),
             handler: router.clone(),
             metrics: self.metrics.clone(),
             freshness: self.freshness.clone(),

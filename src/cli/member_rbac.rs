@@ -1,6 +1,6 @@
 //! `claviger member-rbac`: prints what a member cluster gives the operator, as manifests for that cluster.
 
-use std::io;
+use std::{collections::BTreeMap, io};
 
 use clap::{ArgAction, Args};
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
@@ -8,8 +8,15 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 use kube::api::ObjectMeta;
 use serde_json::Value;
 
-use super::yaml::{ManifestError, print, to_yaml};
-use crate::domain::{adoption::dns_label, labels::is_dns_label};
+use super::{
+    references::{ALL, kinds},
+    yaml::{ManifestError, print, to_yaml},
+};
+use crate::domain::{
+    adoption::dns_label,
+    labels::is_dns_label,
+    reference_kind::{Family, Kinds},
+};
 
 /// The default of `--namespace`.
 const NAMESPACE: &str = "claviger-system";
@@ -44,6 +51,12 @@ pub struct MemberRbacArgs {
     #[arg(conflicts_with_all = ["namespace", "service_account"])]
     pub user: Option<String>,
 
+    /// Which objects the operator looks at there for who uses a Secret, as its own flag --references has them; pods
+    /// always
+    #[arg(long, env = "CLAVIGER_MEMBER_REFERENCES", value_name = "KINDS", value_parser = kinds)]
+    #[arg(default_value = ALL, hide_default_value = true)]
+    pub references: Kinds,
+
     /// Print the fence too, a ValidatingAdmissionPolicy; `false` for members older than Kubernetes 1.30
     #[arg(long, env = "CLAVIGER_MEMBER_FENCE", value_name = "BOOL")]
     #[arg(action = ArgAction::Set, default_value_t = true)]
@@ -54,7 +67,8 @@ pub struct MemberRbacArgs {
 impl Default for MemberRbacArgs {
     fn default() -> Self {
         let (namespace, service_account) = (NAMESPACE.to_owned(), SERVICE_ACCOUNT.to_owned());
-        Self { namespace, service_account, user: None, fence: true }
+        let references = Kinds::of(&Family::ALL);
+        Self { namespace, service_account, user: None, references, fence: true }
     }
 }
 
@@ -142,21 +156,22 @@ fn service_account(args: &MemberRbacArgs) -> ServiceAccount {
 }
 
 fn cluster_role(args: &MemberRbacArgs) -> ClusterRole {
-    let rule = |resource: &str, verbs: &[&str]| PolicyRule {
-        api_groups: Some(vec![String::new()]),
-        resources: Some(vec![resource.to_owned()]),
+    let rule = |group: &str, resources: &[&str], verbs: &[&str]| PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(resources.iter().map(|resource| (*resource).to_owned()).collect()),
         verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
         ..PolicyRule::default()
     };
-    ClusterRole {
-        metadata: metadata(&role_name(args), None),
-        rules: Some(vec![
-            rule("secrets", &["get", "list", "watch", "create", "update", "delete"]),
-            rule("namespaces", &["list", "watch"]),
-            rule("pods", &["list", "watch"]),
-        ]),
-        ..ClusterRole::default()
+    let mut rules = vec![
+        rule("", &["secrets"], &["get", "list", "watch", "create", "update", "delete"]),
+        rule("", &["namespaces"], &["list", "watch"]),
+    ];
+    let mut users: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for api in args.references.types() {
+        users.entry(api.group).or_default().push(api.plural);
     }
+    rules.extend(users.iter().map(|(group, resources)| rule(group, resources, &["list", "watch"])));
+    ClusterRole { metadata: metadata(&role_name(args), None), rules: Some(rules), ..ClusterRole::default() }
 }
 
 fn cluster_role_binding(args: &MemberRbacArgs) -> ClusterRoleBinding {
@@ -236,14 +251,31 @@ mod tests {
 
     #[test]
     fn a_role_has_the_rights_that_are_used_there_and_no_others() {
-        let objects = printed(&[]).unwrap();
-        let rule = |resource: &str, verbs: Value| json!({"apiGroups": [""], "resources": [resource], "verbs": verbs});
-        let expected = json!([
-            rule("secrets", json!(["get", "list", "watch", "create", "update", "delete"])),
-            rule("namespaces", json!(["list", "watch"])),
-            rule("pods", json!(["list", "watch"])),
-        ]);
-        assert_eq!(only(&objects, "ClusterRole")["rules"], expected);
+        let rule = |group: &str, resources: Value, verbs: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+        let watched = |group: &str, resources: Value| rule(group, resources, &["list", "watch"]);
+        let base = [
+            rule("", json!(["secrets"]), &["get", "list", "watch", "create", "update", "delete"]),
+            watched("", json!(["namespaces"])),
+        ];
+        for (flag, users) in [
+            ("--references=", vec![watched("", json!(["pods"]))]),
+            (
+                "--references=ingresses,serviceaccounts,gateways",
+                vec![
+                    watched("", json!(["pods", "serviceaccounts"])),
+                    watched(
+                        "gateway.networking.k8s.io",
+                        json!(["gateways", "listenersets", "backendtlspolicies", "referencegrants"]),
+                    ),
+                    watched("networking.k8s.io", json!(["ingresses"])),
+                ],
+            ),
+        ] {
+            let rules = only(&printed(&[flag]).unwrap(), "ClusterRole")["rules"].clone();
+            assert_eq!(rules, json!([&base[..], &users].concat()), "{flag}");
+        }
+        let all = only(&printed(&[]).unwrap(), "ClusterRole")["rules"].clone();
+        assert!(all.as_array().unwrap().iter().skip(1).all(|rule| rule["verbs"] == json!(["list", "watch"])));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod duration;
 mod files;
 pub mod member_rbac;
 pub mod plugin;
+mod references;
 mod settings;
 mod verification;
 mod words;

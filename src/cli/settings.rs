@@ -12,6 +12,7 @@ use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigEr
 
 use super::{
     duration::at_least,
+    references::ReferenceSettings,
     verification::{RegistryCaError, VerificationSettings},
     words,
 };
@@ -175,6 +176,10 @@ pub struct Settings {
     #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
     pub allow_insecure_members: bool,
 
+    /// Which objects count as users of Secrets.
+    #[command(flatten)]
+    pub references: ReferenceSettings,
+
     /// Which registries are asked whether they take a credential.
     #[command(flatten)]
     pub verification: VerificationSettings,
@@ -292,6 +297,7 @@ mod tests {
 
     use super::super::{Cli, Command};
     use super::*;
+    use crate::domain::reference_kind::ReferencePolicy;
 
     fn settings(flags: &[&str]) -> Result<Settings, String> {
         let line = ["claviger", "run"].iter().chain(flags);
@@ -320,6 +326,7 @@ mod tests {
         assert_eq!(settings.member_probe_interval, Duration::from_secs(10));
         assert_eq!(settings.adopt, Adopt::default());
         assert!(!settings.allow_insecure_members);
+        assert_eq!(settings.references.policy(), ReferencePolicy::default());
         assert!(settings.verification.outbound().is_ok() && !settings.verification.no_verification);
     }
 
@@ -399,6 +406,8 @@ mod tests {
             ("--allow-insecure-members=perhaps", "invalid value"),
             ("--allowed-registries=https://quay.io", "is not a host[:port]"),
             ("--private-registries=10.0.0.0/8", "is not a host[:port]"),
+            ("--block-on=pods,ingress", "'ingress' is none of pods, workloads"),
+            ("--references=all", "'all' is none of pods, workloads"),
         ] {
             let error = settings(&[flag]).unwrap_err();
             assert!(error.contains(sentence), "{flag}: {error}");

@@ -11,7 +11,8 @@ use kube::Resource;
 use super::{
     handler::Touched,
     interner::Interner,
-    object::{MarkedSecret, SlimNamespace, SlimPod},
+    object::{MarkedSecret, SlimNamespace},
+    referrer::{GrantObject, Refers},
     reflector::name_of,
 };
 use crate::{
@@ -22,12 +23,13 @@ use crate::{
         content::{LAST_APPLIED, produced_type},
         fingerprint::{Fingerprint, FingerprintKey},
         identity::{NamespacedName, OwnerId},
-        labels::is_dns_subdomain,
+        labels::{is_dns_label, is_dns_subdomain},
         marks::Marks,
         meta::{ResourceVersion, Uid},
         namespace::{Labels, Namespace},
         ownership::{Hub, Metadata},
-        references::{ReferenceKind, User},
+        reference_kind::{GrantKind, Kinds, ReferenceKind},
+        references::{References, Use, User},
         schedule::MAX_SWEEP_ALLOWANCE,
         snapshot::{ExistingCopy, Snapshot},
     },
@@ -71,11 +73,12 @@ pub(crate) struct Changes {
 pub(crate) type NamespaceChange = (Arc<str>, Option<Namespace>, Option<Namespace>);
 
 impl Cache {
-    pub fn new(hub: Arc<Hub>, fingerprints: Arc<FingerprintKey>) -> Self {
+    /// `blocking` are the kinds whose objects hold the Secrets that they use.
+    pub fn new(hub: Arc<Hub>, fingerprints: Arc<FingerprintKey>, blocking: Kinds) -> Self {
         Self {
             hub,
             fingerprints,
-            snapshot: Snapshot::default(),
+            snapshot: Snapshot { references: References::new(blocking), ..Snapshot::default() },
             waiters: HashMap::new(),
             in_flight: HashMap::new(),
             exempt: None,
@@ -196,7 +199,7 @@ impl Cache {
         let (unsure, gone): (Vec<_>, Vec<_>) = vanished.into_iter().partition(|name| exempt.contains(name));
         let mut changes = match kind {
             WatchedKind::Secrets => self.retry_conflicts(),
-            WatchedKind::Namespaces | WatchedKind::Copies | WatchedKind::Pods => Changes::default(),
+            _ => Changes::default(),
         };
         for name in gone {
             changes.add(self.remove(kind, &name, None));
@@ -213,7 +216,8 @@ impl Cache {
                 self.snapshot.namespaces.keys().map(cluster_wide).collect()
             }
             WatchedKind::Copies => self.snapshot.copies.names().cloned().collect(),
-            WatchedKind::Pods => self.snapshot.references.users().map(|user| user.name.clone()).collect(),
+            WatchedKind::Users(kind) => self.snapshot.references.names(kind).cloned().collect(),
+            WatchedKind::Grants(kind) => self.snapshot.references.grants().objects(kind).collect(),
             WatchedKind::Secrets => Vec::new(),
         }
     }
@@ -223,7 +227,11 @@ impl Cache {
         match kind {
             WatchedKind::Namespaces => self.remove_namespace(&name.name),
             WatchedKind::Copies => self.remove_copy(name, uid),
-            WatchedKind::Pods => self.set_references(name.clone(), Vec::new()),
+            WatchedKind::Users(kind) => self.set_uses(&User { kind, name: name.clone() }, Vec::new()),
+            WatchedKind::Grants(kind) => {
+                let secrets = self.snapshot.references.set_grants(kind, name, Vec::new());
+                self.touched(secrets)
+            }
             WatchedKind::Secrets => self.freed(name),
         }
     }
@@ -385,31 +393,41 @@ impl Cache {
         Changes { touched: touched.collect(), ..Changes::default() }
     }
 
-    /// Puts a Pod's references in.
-    pub fn set_pod(&mut self, pod: &SlimPod) -> Changes {
+    /// Puts in what an object uses.
+    pub(super) fn set_user(&mut self, kind: ReferenceKind, object: &impl Refers) -> Changes {
+        let namespace = self.texts.text(object.meta().namespace.as_deref().unwrap_or_default());
         let mut uses = Vec::new();
-        pod.visit_secrets(|name, field| {
-            // There can be no Secret of any other name.
-            if is_dns_subdomain(name) {
-                uses.push((self.texts.text(name), field));
+        object.visit(kind, &mut |of, name, field| {
+            // There can be no Secret, and no namespace, of any other name.
+            if is_dns_subdomain(name) && of.is_none_or(is_dns_label) {
+                let of = of.filter(|of| **of != *namespace).map(|of| self.texts.text(of));
+                uses.push(Use { namespace: of, name: self.texts.text(name), field });
             }
         });
-        let namespace = self.texts.text(pod.meta().namespace.as_deref().unwrap_or_default());
-        let name = pod.meta().name.as_deref().unwrap_or_default().into();
-        self.set_references(NamespacedName { namespace, name }, uses)
+        let name = object.meta().name.as_deref().unwrap_or_default().into();
+        self.set_uses(&User { kind, name: NamespacedName { namespace, name } }, uses)
     }
 
-    fn set_references(&mut self, pod: NamespacedName, uses: Vec<(Arc<str>, &'static str)>) -> Changes {
-        let namespace = pod.namespace.clone();
-        let changed = self.snapshot.references.set(&User { kind: ReferenceKind::Pod, name: pod }, uses);
-        let touched = changed
+    fn set_uses(&mut self, user: &User, uses: Vec<Use>) -> Changes {
+        let Snapshot { references, copies, .. } = &mut self.snapshot;
+        let secrets = references.set(user, uses, |secret| copies.get(secret).is_some());
+        self.touched(secrets)
+    }
+
+    /// Puts in what an object lets those of other namespaces use.
+    pub(super) fn set_grants(&mut self, kind: GrantKind, object: &GrantObject) -> Changes {
+        let secrets =
+            self.snapshot.references.set_grants(kind, &name_of(object.meta()), object.spec.grants(kind));
+        self.touched(secrets)
+    }
+
+    /// The users of these Secrets have changed.
+    fn touched(&self, secrets: Vec<NamespacedName>) -> Changes {
+        let copies = &self.snapshot.copies;
+        let touched = secrets
             .into_iter()
-            .filter_map(|name| {
-                self.snapshot.copies.get(&NamespacedName { namespace: namespace.clone(), name })
-            })
-            .map(|copy| (copy.owner, namespace.clone()))
-            .collect();
-        Changes { touched, ..Changes::default() }
+            .filter_map(|secret| copies.get(&secret).map(|copy| (copy.owner, secret.namespace)));
+        Changes { touched: touched.collect(), ..Changes::default() }
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::sync::{Notify, watch};
 use crate::domain::{
     cluster_condition::{ClusterCondition, ConnectionError},
     connectivity::{Connectivity as State, Reach, Stage, WatchedKind},
+    reference_kind::Kinds,
 };
 
 /// Whether a cluster can be worked with, and who waits for that.
@@ -17,8 +18,10 @@ pub(crate) struct Connectivity {
 }
 
 impl Connectivity {
-    pub fn new() -> Self {
-        Self { began: Instant::now(), state: watch::Sender::default(), probe: Notify::new() }
+    /// Of a cluster in which these kinds are looked at.
+    pub fn new(kinds: Kinds) -> Self {
+        let state = watch::Sender::new(State::new(kinds));
+        Self { began: Instant::now(), state, probe: Notify::new() }
     }
 
     /// What is known now. Must not be held over an await, nor while anything else is asked of this.

@@ -9,6 +9,7 @@ mod cache;
 mod connection;
 mod connectivity;
 mod connector;
+mod discovery;
 mod error;
 mod guard;
 mod handler;
@@ -19,6 +20,7 @@ mod object;
 mod observation;
 mod pages;
 mod probe;
+mod referrer;
 pub(crate) mod reflector;
 mod service_account;
 mod shared;
@@ -142,9 +144,11 @@ impl Cluster {
         (snapshot.copies.len(), used)
     }
 
-    /// Whether the watch of Pods has been without a good answer for too long to delete anything by it.
+    /// Whether a watch of users has been without a good answer for too long to delete anything by it.
     pub fn is_blind_to_users(&self) -> bool {
-        self.stale_watches().iter().any(|watch| &*watch.kind == WatchedKind::Pods.name())
+        let names: Vec<_> =
+            self.options.references.blocking.iter().map(|kind| WatchedKind::Users(kind).name()).collect();
+        self.stale_watches().iter().any(|watch| names.contains(&&*watch.kind))
     }
 
     /// Goes on with other credentials, or at another address; what is known stays until the new
@@ -228,7 +232,7 @@ impl Cluster {
 
     /// Which watch has been without a good answer for too long, though the server answers.
     fn silent_watch(&self) -> Option<ConnectionError> {
-        let watch = self.stale_watches().into_iter().next()?;
+        let watch = self.stale_watches().into_iter().find(|watch| watch.is_vital)?;
         let (kind, age) = (watch.kind, watch.age.as_secs());
         Some(format!("the watch of {kind} has had no answer for {age} s").as_str().into())
     }

@@ -10,10 +10,13 @@ use super::{
     connection::Connection,
     connectivity::Connectivity,
     connector::Connector,
+    discovery::Types,
     handler::EventHandler,
 };
 use crate::{
-    domain::{fingerprint::FingerprintKey, ownership::Hub, selection::LOCAL},
+    domain::{
+        fingerprint::FingerprintKey, ownership::Hub, reference_kind::ReferencePolicy, selection::LOCAL,
+    },
     lock::Lock,
     supervisor::Supervisor,
     telemetry::{Freshness, Metrics},
@@ -31,6 +34,8 @@ pub(crate) struct ClusterOptions {
     /// How often a member is asked whether it is there.
     pub probe_interval: Duration,
     pub fingerprints: Arc<FingerprintKey>,
+    /// What is looked at for users of Secrets, and which of them hold one.
+    pub references: ReferencePolicy,
     /// Is told what changed.
     pub handler: Arc<dyn EventHandler>,
     pub metrics: Arc<Metrics>,
@@ -46,6 +51,7 @@ pub(crate) struct Shared {
     pub connection: Connection,
     pub connectivity: Connectivity,
     pub(super) options: ClusterOptions,
+    pub(super) types: Types,
     cache: Lock<Cache>,
 }
 
@@ -60,8 +66,13 @@ impl Shared {
         Ok(Self {
             name: name.into(),
             connection: Connection::new(connector)?,
-            connectivity: Connectivity::new(),
-            cache: Lock::new(Cache::new(options.hub.clone(), options.fingerprints.clone())),
+            connectivity: Connectivity::new(options.references.kinds),
+            types: Types::default(),
+            cache: Lock::new(Cache::new(
+                options.hub.clone(),
+                options.fingerprints.clone(),
+                options.references.blocking,
+            )),
             options,
         })
     }

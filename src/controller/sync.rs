@@ -335,7 +335,7 @@ impl Sync<'_> {
             has_copies: snapshot.copies.has(owner),
             in_progress: condition.is_none() && !memory.outstanding.is_empty(),
             users_unknown: memory.users_unknown,
-            users: memory.state.users(snapshot, owner),
+            users: memory.state.users(snapshot, owner, &self.published.secret_name),
             condition,
             missing_namespaces: memory.state.missing().cloned().collect(),
             refreshed: memory.refreshed.clone(),

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{cluster_condition::ClusterCondition, failure::Failure, reason::Reason, references::Reference};
+use super::{
+    cluster_condition::ClusterCondition, failure::Failure, reason::Reason, reference_kind::ReferenceKind,
+};
 use crate::api::ClusterStatus;
 
 /// The outcomes of one credential, by cluster.
@@ -24,16 +26,28 @@ pub(crate) struct ClusterOutcome {
     pub has_copies: bool,
     /// Whether changes are outstanding and go on by themselves.
     pub in_progress: bool,
-    /// Whether Pods may use copies that the watch has not shown yet, so that nothing is to be taken away.
+    /// Whether copies may have users that the watches have not shown yet, so that nothing is to be taken away.
     pub users_unknown: bool,
-    /// The first users of the copies, with their namespaces.
-    pub users: Vec<(Arc<str>, Reference)>,
+    /// The first users of the copies: those before all others that hold a deletion.
+    pub users: Vec<ListedUser>,
     /// What is wrong with the cluster as a whole, when something is.
     pub condition: Option<ClusterCondition>,
     /// Namespaces that the target names and that do not exist there.
     pub missing_namespaces: Vec<Arc<str>>,
     /// The request for a sync for which the copies were read anew.
     pub refreshed: Option<String>,
+}
+
+/// A user of a copy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ListedUser {
+    /// Whether it does not hold a deletion.
+    pub is_harmless: bool,
+    pub kind: ReferenceKind,
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+    /// Of a kind with a template, within that.
+    pub field: &'static str,
 }
 
 /// Namespaces that fail for the same reason.

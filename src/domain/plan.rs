@@ -193,10 +193,10 @@ impl Planner<'_> {
         };
         let is_target = |copy: &NamespacedName| any || may_have_copy && copy.name == desired.secret_name;
         for (copy, _) in copies {
-            let references = &self.inputs.snapshot.references;
-            state.counts.users += references.of(copy).len();
+            let (users, blocking) = self.inputs.snapshot.references.count(copy);
+            state.counts.users += users;
             if is_target(copy) {
-                state.counts.blocking += references.blocking(copy);
+                state.counts.blocking += blocking;
             }
         }
         let writable = copies.iter().filter(|_| !seen.terminating);

@@ -12,7 +12,8 @@ use crate::{
         identity::CredentialId,
         marks::Marks,
         ownership::{Hub, Metadata},
-        references::{ReferenceKind, User},
+        reference_kind::ReferenceKind,
+        references::{Use, User},
         rendered::RenderedSecret,
         schedule::{REPAIR_BURST, REPAIR_PAUSE},
         selection::NamespaceMatcher,
@@ -167,11 +168,15 @@ impl World {
     }
 
     /// A Pod that uses a Secret.
-    fn pod(mut self, namespace: &str, secret: &str) -> Self {
+    fn pod(self, namespace: &str, secret: &str) -> Self {
+        self.user(ReferenceKind::Pod, namespace, secret)
+    }
+
+    /// An object that uses a Secret.
+    fn user(mut self, kind: ReferenceKind, namespace: &str, secret: &str) -> Self {
         let name = NamespacedName::new(namespace, format!("uses-{secret}"));
-        self.snapshot
-            .references
-            .set(&User { kind: ReferenceKind::Pod, name }, vec![(secret.into(), "spec.imagePullSecrets")]);
+        let used = Use { namespace: None, name: secret.into(), field: "spec.imagePullSecrets" };
+        self.snapshot.references.set(&User { kind, name }, vec![used], |_| false);
         self
     }
 

@@ -117,6 +117,8 @@ pub(crate) const MAX_OBJECTS: usize = 250_000;
 /// How much of a member is kept, in bytes: enough for 45,000 copies and 25,000 Pods. What a list in progress does not
 /// show any more counts until its end.
 pub(crate) const MAX_KEPT: usize = 24 << 20;
+/// From there on, nothing more is kept of what a cluster may lack: the rest is for Namespaces, copies and Pods.
+pub(crate) const MAX_KEPT_FOR_OPTIONAL: usize = MAX_KEPT / 4 * 3;
 /// The longest token by which a list goes on, in bytes.
 pub(crate) const MAX_TOKEN: usize = 4_096;
 /// How many entries a map of one object may have: more than etcd has room for.
@@ -165,6 +167,12 @@ pub(crate) const MAX_REFERENCES: usize = 50;
 /// Of how many Secrets it is kept that one Pod names them. Whoever makes Pods could name a hundred thousand in one; before
 /// a copy goes the API server itself is asked, which knows of all.
 pub(crate) const MAX_SECRETS_OF_USER: usize = 256;
+/// How many references the objects of one namespace may make before only those to copies are kept of further ones.
+pub(crate) const MAX_SECRETS_OF_NAMESPACE: usize = 4_096;
+/// How many objects of one namespace let others use its Secrets, and how much one of them lets them.
+pub(crate) const MAX_GRANTS: usize = 256;
+/// How often a cluster is asked which optional types it has, and kinds are tried again that may not be read.
+pub(crate) const DISCOVERY_INTERVAL: Duration = secs(30);
 /// How many names a sentence lists.
 pub(crate) const MAX_NAMES: usize = 3;
 /// The longest message of an API server that is passed on, in characters.

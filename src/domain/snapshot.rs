@@ -127,9 +127,9 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether something uses a Secret, so that it must not be deleted.
+    /// Whether something uses a Secret that holds it, so that it must not be deleted.
     pub fn is_in_use(&self, name: &NamespacedName) -> bool {
-        !self.references.of(name).is_empty()
+        self.references.hold(name)
     }
 }
 

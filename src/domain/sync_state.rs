@@ -10,10 +10,9 @@ use std::{
 use super::{
     failure::Failure,
     identity::OwnerId,
-    outcome::{CopyCounts, FailureGroup},
+    outcome::{CopyCounts, FailureGroup, ListedUser},
     plan::{NamespaceState, Plan, TargetState},
     reason::Reason,
-    references::Reference,
     schedule::{MAX_FAILURES, MAX_REFERENCES},
     snapshot::Snapshot,
 };
@@ -157,18 +156,34 @@ impl SyncState {
         groups
     }
 
-    /// The first users of the copies, with their namespaces.
-    pub fn users(&self, snapshot: &Snapshot, owner: &OwnerId) -> Vec<(Arc<str>, Reference)> {
-        let used = self.counts.iter().filter(|(_, counts)| counts.users > 0);
-        let users = used.flat_map(|(namespace, _)| {
-            let copies = snapshot.copies.within(owner, namespace);
-            let mut here: Vec<Reference> =
-                copies.flat_map(|(copy, _)| snapshot.references.of(copy).iter().cloned()).collect();
-            // In order, so that a status does not change when nothing else does.
-            here.sort_unstable();
-            here.into_iter().map(|reference| (namespace.clone(), reference))
-        });
-        users.take(MAX_REFERENCES).collect()
+    /// The first users of the copies, those before all others that hold a deletion: of copies with this name, in namespaces
+    /// where something does.
+    pub fn users(&self, snapshot: &Snapshot, owner: &OwnerId, secret: &str) -> Vec<ListedUser> {
+        let mut users = Vec::new();
+        for is_harmless in [false, true] {
+            let is_told = |counts: &CopyCounts| is_harmless || counts.blocking > 0;
+            let used = self.counts.iter().filter(|(_, counts)| counts.users > 0 && is_told(counts));
+            for (namespace, counts) in used {
+                let mut here = Vec::new();
+                for (copy, _) in snapshot.copies.within(owner, namespace) {
+                    let is_held = counts.blocking > 0 && &*copy.name == secret;
+                    let all = snapshot.references.of(copy);
+                    here.extend(all.filter(|(_, reference)| {
+                        is_harmless != (is_held && snapshot.references.blocks(reference.kind))
+                    }));
+                }
+                // In order, so that a status does not change when nothing else does.
+                here.sort_unstable();
+                users.extend(here.into_iter().take(MAX_REFERENCES - users.len()).map(|(namespace, of)| {
+                    let (namespace, name) = (namespace.clone(), of.name.clone());
+                    ListedUser { is_harmless, kind: of.kind, namespace, name, field: of.field }
+                }));
+                if users.len() == MAX_REFERENCES {
+                    return users;
+                }
+            }
+        }
+        users
     }
 }
 

@@ -28,13 +28,18 @@ use crate::{
         fingerprint::FingerprintKey,
         identity::CredentialId,
         ownership::{Hub, Metadata},
+        reference_kind::{ReferenceKind, ReferencePolicy},
         schedule::MAX_MESSAGE,
     },
     fuzz::{CANARY, check, generate, grows_with_its_input},
 };
 
 fn cache() -> Cache {
-    Cache::new(Arc::new(Hub::new("hub", [])), Arc::new(FingerprintKey::new([1; 32])))
+    Cache::new(
+        Arc::new(Hub::new("hub", [])),
+        Arc::new(FingerprintKey::new([1; 32])),
+        ReferencePolicy::default().blocking,
+    )
 }
 
 fn metadata() -> Value {
@@ -181,7 +186,7 @@ fn fills_and_empties(frame: &[u8]) -> Result<(), TestCaseError> {
     result?;
     let most = (16 << 10) + 12 * frame.len() as i64;
     prop_assert!(kept.bytes_current <= most, "{} bytes are kept", kept.bytes_current);
-    for kind in [WatchedKind::Namespaces, WatchedKind::Copies, WatchedKind::Pods] {
+    for kind in [WatchedKind::Namespaces, WatchedKind::Copies, WatchedKind::PODS] {
         let known = cache.known(kind);
         cache.end_list(kind, known);
         prop_assert!(cache.known(kind).is_empty());
@@ -201,7 +206,7 @@ fn fill(cache: &mut Cache, frame: &[u8]) -> Result<(), TestCaseError> {
             }
         }
         for pod in read_listed::<SlimPod>(frame)? {
-            cache.set_pod(&pod);
+            cache.set_user(ReferenceKind::Pod, &pod);
         }
         for secret in read_listed::<SecretMetadata>(frame)? {
             cache.freed(&name_of(secret.meta()));

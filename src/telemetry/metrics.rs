@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn every_metric_carries_the_name_and_labels_of_the_manual() {
         let freshness = Freshness::default();
-        freshness.register("local", "pods");
+        freshness.register("local", "pods", true);
         let metrics = Metrics::new(freshness);
         let took = Duration::from_millis(3);
         metrics.reconciled("RegistryCredential", Outcome::Synced, took);

@@ -177,8 +177,11 @@ fn synced(seen: &Observation<'_>) -> Verdict {
 fn rest(seen: &Observation<'_>) -> String {
     let mut rest = match seen.sum(|_| true, |c| c.counts.held) {
         0 => String::new(),
-        1 => "; 1 Secret that is no longer wanted stays while a Pod uses it".to_owned(),
-        n => format!("; {n} Secrets that are no longer wanted stay while Pods use them"),
+        1 => "; 1 Secret that is no longer wanted stays while a Pod uses it, or another object that holds it"
+            .to_owned(),
+        n => format!(
+            "; {n} Secrets that are no longer wanted stay while Pods use them, or other objects that hold them"
+        ),
     };
     match seen.sum(|_| true, |c| c.counts.deferred) {
         0 => {}
@@ -290,7 +293,7 @@ fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
                 True,
                 Reason::ClusterUnreachable,
                 format!(
-                    "deletion waits for clusters that do not answer, as Pods there may use the Secrets: {waits}; to leave the Secrets there behind now, set annotation claviger.dev/force-delete to 'true'"
+                    "deletion waits for clusters that do not answer, as Pods and others there may use the Secrets: {waits}; to leave the Secrets there behind now, set annotation claviger.dev/force-delete to 'true'"
                 ),
             )
         }
@@ -312,16 +315,17 @@ fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
     }
 }
 
-/// Who uses the Secrets, as a phrase: the first few by name, the rest as a number.
+/// Who holds the Secrets, as a phrase: the first few by name, the rest as a number.
 fn users(references: &References) -> String {
-    let named = references.items.iter().map(|item| {
+    let blocking = usize::try_from(references.blocking).unwrap_or(usize::MAX);
+    let named = references.items.iter().take(blocking).map(|item| {
         let place = match &*item.cluster {
             LOCAL => String::new(),
             cluster => format!(" in cluster {cluster}"),
         };
         format!("{} {}/{}{place}", item.kind, item.namespace, item.name)
     });
-    list(named, usize::try_from(references.total).unwrap_or(usize::MAX))
+    list(named, blocking)
 }
 
 fn ready(

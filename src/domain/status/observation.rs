@@ -81,17 +81,21 @@ pub(super) fn counts(outcome: &ClusterOutcome) -> bool {
     !matches!(outcome.condition, Some(ClusterCondition::Paused))
 }
 
-/// Who uses the copies, in all clusters.
+/// Who uses the copies, in all clusters: those first that hold a deletion.
 fn references(clusters: &[(Arc<str>, Arc<ClusterOutcome>)]) -> References {
-    let items = clusters.iter().flat_map(|(cluster, outcome)| {
-        outcome.users.iter().map(|(namespace, reference)| Reference {
-            cluster: cluster.to_string(),
-            kind: reference.kind.name().to_owned(),
-            namespace: namespace.to_string(),
-            name: reference.name.to_string(),
-            field: reference.field.to_owned(),
+    let of = |is_harmless| {
+        clusters.iter().flat_map(move |(cluster, outcome)| {
+            let users = outcome.users.iter().filter(move |user| user.is_harmless == is_harmless);
+            users.map(move |user| Reference {
+                cluster: cluster.to_string(),
+                kind: user.kind.name().to_owned(),
+                namespace: user.namespace.to_string(),
+                name: user.name.to_string(),
+                field: format!("{}{}", user.kind.template().unwrap_or_default(), user.field),
+            })
         })
-    });
+    };
+    let items = of(false).chain(of(true));
     References {
         total: count(clusters.iter().map(|(_, outcome)| outcome.counts.users).sum()),
         blocking: count(clusters.iter().map(|(_, outcome)| outcome.counts.blocking).sum()),

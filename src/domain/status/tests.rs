@@ -9,9 +9,10 @@ use crate::{
         content::SourceError,
         failure::Failure,
         identity::CredentialId,
+        outcome::ListedUser,
         outcome::{CopyCounts, FailureGroup},
         reason::Reason,
-        references::{Reference as Use, ReferenceKind},
+        reference_kind::ReferenceKind,
         removal::{Disposition, Removal},
         targets::ClusterTargets,
         token::Minted,
@@ -246,9 +247,15 @@ fn copies_that_stay_for_now_are_reported() {
 
 #[test]
 fn a_deletion_that_is_held_up_names_its_users() {
-    let reference = Use { kind: ReferenceKind::Pod, name: "api".into(), field: "spec.imagePullSecrets" };
-    let counts = CopyCounts { users: 9, blocking: 9, ..CopyCounts::default() };
-    let users = vec![("web".into(), reference)];
+    let counts = CopyCounts { users: 12, blocking: 9, ..CopyCounts::default() };
+    let user = |is_harmless, kind| ListedUser {
+        is_harmless,
+        kind,
+        namespace: "web".into(),
+        name: "api".into(),
+        field: "spec.imagePullSecrets",
+    };
+    let users = vec![user(false, ReferenceKind::Pod), user(true, ReferenceKind::CronJob)];
     let desired = DesiredState { removal: keeping(), ..desired() };
     let status = first(&desired, ClusterOutcome { counts, users, ..cluster(0, 0, &[]) });
     assert!(reasons(&status).contains(&"DeletionBlocked=True/InUse".to_owned()));
@@ -256,11 +263,10 @@ fn a_deletion_that_is_held_up_names_its_users() {
     let message = condition(&status, ConditionType::DeletionBlocked);
     assert!(message.contains("Pod web/api and 8 more"), "{message}");
     let references = status.references.unwrap();
-    assert_eq!((references.total, references.blocking, references.items.len()), (9, 9, 1));
-    assert_eq!(
-        (&*references.items[0].cluster, &*references.items[0].field),
-        ("local", "spec.imagePullSecrets")
-    );
+    assert_eq!((references.total, references.blocking, references.items.len()), (12, 9, 2));
+    let told = |n: usize| (&*references.items[n].cluster, &*references.items[n].field);
+    assert_eq!(told(0), ("local", "spec.imagePullSecrets"));
+    assert_eq!(told(1), ("local", "spec.jobTemplate.spec.template.spec.imagePullSecrets"));
 }
 
 #[test]

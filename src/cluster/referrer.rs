@@ -1,0 +1,163 @@
+//! Objects that may use Secrets, as the caches decode them: only what names one, straight from the wire.
+
+use std::{borrow::Cow, fmt};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, api::ApiResource, core::DynamicResourceScope};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+
+use super::object::{SlimPod, slim};
+use crate::domain::{
+    grants::GrantSpec,
+    reference_fields::{NamedSecrets, is_own_attachment},
+    reference_kind::{ApiType, ReferenceKind},
+    workload::{WorkloadSpec, WorkloadStatus, is_made_by_another},
+};
+
+/// Is told of a Secret: the namespace, if the object names one, the name, and the field.
+pub(super) type Visit<'a, 'v> = &'v mut dyn FnMut(Option<&'a str>, &'a str, &'static str);
+
+/// An object that may use Secrets.
+pub(super) trait Refers: Resource {
+    /// Every Secret that an object of this kind uses: none once it has come to its end.
+    fn visit<'a>(&'a self, kind: ReferenceKind, visit: Visit<'a, '_>);
+}
+
+impl Refers for SlimPod {
+    fn visit<'a>(&'a self, _: ReferenceKind, visit: Visit<'a, '_>) {
+        self.visit_secrets(|name, field| visit(None, name, field));
+    }
+}
+
+/// An object that makes Pods.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Workload {
+    #[serde(deserialize_with = "slim")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: WorkloadSpec,
+    #[serde(default)]
+    status: WorkloadStatus,
+}
+
+impl Refers for Workload {
+    fn visit<'a>(&'a self, kind: ReferenceKind, visit: Visit<'a, '_>) {
+        let owners = self.metadata.owner_references.as_deref().unwrap_or_default();
+        let is_over = self.metadata.deletion_timestamp.is_some() || self.status.is_finished(kind);
+        if !is_over && !is_made_by_another(kind, owners) {
+            self.spec.visit(kind, |name, field| visit(None, name, field));
+        }
+    }
+}
+
+/// An object of any other kind that may name Secrets.
+#[derive(Clone, Debug)]
+pub(super) struct Referrer {
+    metadata: ObjectMeta,
+    secrets: NamedSecrets,
+}
+
+impl Refers for Referrer {
+    fn visit<'a>(&'a self, kind: ReferenceKind, visit: Visit<'a, '_>) {
+        if self.metadata.deletion_timestamp.is_some() {
+            return;
+        }
+        self.secrets.visit(kind, |namespace, name, field| {
+            if kind != ReferenceKind::ServiceAccount || !is_own_attachment(&self.metadata, name) {
+                visit(namespace, name, field);
+            }
+        });
+        if let Some(annotations) = &self.metadata.annotations {
+            kind.visit_annotations(annotations, |namespace, name, field| visit(namespace, name, field));
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Referrer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(transparent)]
+        struct Meta(#[serde(deserialize_with = "slim")] ObjectMeta);
+
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Referrer;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Referrer, A::Error> {
+                let (mut metadata, mut secrets) = (Meta::default(), NamedSecrets::default());
+                while let Some(field) = map.next_key::<String>()? {
+                    if field == "metadata" {
+                        metadata = map.next_value()?;
+                    } else if let Some(reader) = secrets.reader(&field) {
+                        map.next_value_seed(reader)?;
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Referrer { metadata: metadata.0, secrets })
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// An object by which a namespace lets others use its Secrets.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct GrantObject {
+    #[serde(deserialize_with = "slim")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    pub spec: GrantSpec,
+}
+
+macro_rules! resources {
+    ($($object:ty),*) => {$(
+        impl Resource for $object {
+            type DynamicType = ApiResource;
+            type Scope = DynamicResourceScope;
+
+            fn kind(dynamic: &ApiResource) -> Cow<'_, str> {
+                dynamic.kind.as_str().into()
+            }
+            fn group(dynamic: &ApiResource) -> Cow<'_, str> {
+                dynamic.group.as_str().into()
+            }
+            fn version(dynamic: &ApiResource) -> Cow<'_, str> {
+                dynamic.version.as_str().into()
+            }
+            fn plural(dynamic: &ApiResource) -> Cow<'_, str> {
+                dynamic.plural.as_str().into()
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    )*};
+}
+
+resources!(Workload, Referrer, GrantObject);
+
+/// Where objects of a type are, in one of its versions.
+pub(super) fn resource(api: &ApiType, version: &str) -> ApiResource {
+    let api_version =
+        if api.group.is_empty() { version.to_owned() } else { format!("{}/{version}", api.group) };
+    ApiResource {
+        group: api.group.to_owned(),
+        version: version.to_owned(),
+        api_version,
+        kind: api.kind.to_owned(),
+        plural: api.plural.to_owned(),
+    }
+}
