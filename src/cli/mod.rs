@@ -14,6 +14,7 @@ mod yaml;
 
 use clap::{Parser, Subcommand};
 
+pub use crate::domain::reference_kind::{Family, Kinds};
 pub use settings::{LeaderElection, RunArgs, Settings, SettingsError};
 pub use yaml::ManifestError;
 

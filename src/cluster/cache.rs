@@ -12,7 +12,6 @@ use super::{
     handler::Touched,
     interner::Interner,
     object::{MarkedSecret, SlimNamespace},
-    referrer::{GrantObject, Refers},
     reflector::name_of,
 };
 use crate::{
@@ -23,13 +22,12 @@ use crate::{
         content::{LAST_APPLIED, produced_type},
         fingerprint::{Fingerprint, FingerprintKey},
         identity::{NamespacedName, OwnerId},
-        labels::{is_dns_label, is_dns_subdomain},
         marks::Marks,
         meta::{ResourceVersion, Uid},
         namespace::{Labels, Namespace},
         ownership::{Hub, Metadata},
-        reference_kind::{GrantKind, Kinds, ReferenceKind},
-        references::{References, Use, User},
+        reference_kind::Kinds,
+        references::{References, User},
         schedule::MAX_SWEEP_ALLOWANCE,
         snapshot::{ExistingCopy, Snapshot},
     },
@@ -40,7 +38,7 @@ pub(crate) struct Cache {
     /// Who we are: copies of another hub are not ours.
     hub: Arc<Hub>,
     fingerprints: Arc<FingerprintKey>,
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
     /// Who waits for a name to become free.
     waiters: HashMap<NamespacedName, HashSet<OwnerId>>,
     /// Writes of ours in flight: an event about such a copy is most likely our own echo. With each, the uid of the last
@@ -49,7 +47,7 @@ pub(crate) struct Cache {
     /// While copies are listed: those with a write of ours in flight at any time since the list began. The list may
     /// show them as they were before or after it.
     exempt: Option<HashSet<NamespacedName>>,
-    texts: Interner<str>,
+    pub(super) texts: Interner<str>,
     labels: Interner<Labels>,
     marks: Interner<Marks>,
     /// The uid of `kube-system`, by which a cluster is known.
@@ -390,43 +388,6 @@ impl Cache {
         let touched = waiters
             .into_iter()
             .flat_map(|(name, owners)| owners.into_iter().map(move |owner| (owner, name.namespace.clone())));
-        Changes { touched: touched.collect(), ..Changes::default() }
-    }
-
-    /// Puts in what an object uses.
-    pub(super) fn set_user(&mut self, kind: ReferenceKind, object: &impl Refers) -> Changes {
-        let namespace = self.texts.text(object.meta().namespace.as_deref().unwrap_or_default());
-        let mut uses = Vec::new();
-        object.visit(kind, &mut |of, name, field| {
-            // There can be no Secret, and no namespace, of any other name.
-            if is_dns_subdomain(name) && of.is_none_or(is_dns_label) {
-                let of = of.filter(|of| **of != *namespace).map(|of| self.texts.text(of));
-                uses.push(Use { namespace: of, name: self.texts.text(name), field });
-            }
-        });
-        let name = object.meta().name.as_deref().unwrap_or_default().into();
-        self.set_uses(&User { kind, name: NamespacedName { namespace, name } }, uses)
-    }
-
-    fn set_uses(&mut self, user: &User, uses: Vec<Use>) -> Changes {
-        let Snapshot { references, copies, .. } = &mut self.snapshot;
-        let secrets = references.set(user, uses, |secret| copies.get(secret).is_some());
-        self.touched(secrets)
-    }
-
-    /// Puts in what an object lets those of other namespaces use.
-    pub(super) fn set_grants(&mut self, kind: GrantKind, object: &GrantObject) -> Changes {
-        let secrets =
-            self.snapshot.references.set_grants(kind, &name_of(object.meta()), object.spec.grants(kind));
-        self.touched(secrets)
-    }
-
-    /// The users of these Secrets have changed.
-    fn touched(&self, secrets: Vec<NamespacedName>) -> Changes {
-        let copies = &self.snapshot.copies;
-        let touched = secrets
-            .into_iter()
-            .filter_map(|secret| copies.get(&secret).map(|copy| (copy.owner, secret.namespace)));
         Changes { touched: touched.collect(), ..Changes::default() }
     }
 }

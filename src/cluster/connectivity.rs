@@ -57,6 +57,11 @@ impl Connectivity {
         self.wait(State::is_filled).await;
     }
 
+    /// Waits until a kind is listed.
+    pub(super) async fn listed(&self, kind: WatchedKind) {
+        self.wait(|state| state.has_listed(kind)).await;
+    }
+
     /// Waits until every cache is filled, or it is plain that this will take longer.
     pub async fn settled(&self) {
         self.wait(|state| !matches!(state.reach(), Reach::Connecting(None))).await;
@@ -80,6 +85,13 @@ impl Connectivity {
     /// Changes what is known. Those who wait look at it when the change is news.
     pub(super) fn change(&self, change: impl FnOnce(&mut State) -> bool) -> bool {
         self.state.send_if_modified(change)
+    }
+
+    /// A watch listed everything, as some wait for. Returns whether that was the last one that was missing.
+    pub(super) fn completed(&self, kind: WatchedKind) -> bool {
+        let mut is_last = false;
+        self.state.send_modify(|state| is_last = state.listed(kind));
+        is_last
     }
 
     /// The watches begin anew.

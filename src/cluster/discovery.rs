@@ -4,65 +4,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use kube::{Client, api::ApiResource};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use tokio::sync::watch;
 use tracing::warn;
 
 use super::{error::describe, referrer::resource, shared::Shared};
-use crate::{
-    domain::{
-        bounded,
-        connectivity::WatchedKind,
-        reference_kind::{ApiType, Kinds},
-        schedule::{DISCOVERY_INTERVAL, MAX_PARTS},
-    },
-    lock::Lock,
+use crate::domain::{
+    bounded,
+    connectivity::WatchedKind,
+    reference_kind::Kinds,
+    schedule::{DISCOVERY_INTERVAL, MAX_PARTS},
 };
-
-/// Which optional types a cluster has, and which of them may not be read.
-#[derive(Default)]
-pub(super) struct Types {
-    discovered: watch::Sender<Discovered>,
-    denied: Lock<HashSet<WatchedKind>>,
-}
-
-/// What a cluster has.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Discovered {
-    /// How often it was asked.
-    pub rounds: u64,
-    served: HashMap<WatchedKind, ApiResource>,
-}
-
-impl Discovered {
-    /// Where objects of a kind are, if the cluster has such a type.
-    pub fn get(&self, kind: WatchedKind) -> Option<ApiResource> {
-        let built_in = kind.api().filter(ApiType::is_built_in).map(|api| resource(&api, api.versions[0]));
-        built_in.or_else(|| self.served.get(&kind).cloned())
-    }
-}
-
-impl Types {
-    /// What is known, and what will be.
-    pub fn subscribe(&self) -> watch::Receiver<Discovered> {
-        self.discovered.subscribe()
-    }
-
-    /// Where objects of a kind are, if the cluster has such a type.
-    pub fn get(&self, kind: WatchedKind) -> Option<ApiResource> {
-        self.discovered.borrow().get(kind)
-    }
-
-    /// Whether objects of a kind may not be read, as its watch has found.
-    pub fn is_denied(&self, kind: WatchedKind) -> bool {
-        self.denied.read().contains(&kind)
-    }
-
-    /// Notes whether objects of a kind may be read. Returns whether that is news.
-    pub fn set_denied(&self, kind: WatchedKind, denied: bool) -> bool {
-        let mut all = self.denied.write();
-        if denied { all.insert(kind) } else { all.remove(&kind) }
-    }
-}
 
 /// Asks a cluster which types it has, for as long as it is polled.
 pub(super) async fn discover(shared: &Shared, kinds: Kinds) {
@@ -75,12 +25,7 @@ pub(super) async fn discover(shared: &Shared, kinds: Kinds) {
             warn!(cluster = &*shared.name, "which types there are is not known: {}", describe(error));
         }
         told &= served.is_err();
-        shared.types.discovered.send_modify(|discovered| {
-            discovered.rounds += 1;
-            if let Ok(served) = served {
-                discovered.served = served;
-            }
-        });
+        shared.types.asked(served.ok());
         tokio::time::sleep(DISCOVERY_INTERVAL.mul_f64(0.9 + 0.2 * rand::random::<f64>())).await;
     }
 }

@@ -25,6 +25,8 @@ pub(crate) mod reflector;
 mod service_account;
 mod shared;
 mod splitter;
+mod types;
+mod users;
 mod writer;
 mod writes;
 
@@ -36,6 +38,7 @@ pub(crate) use handler::{EventHandler, Touched};
 pub(crate) use object::SecretMetadata;
 pub(crate) use shared::ClusterOptions;
 pub(crate) use writer::{Applied, Job, Writer};
+pub(crate) use writes::Unseen;
 
 use std::{
     ops::Deref,

@@ -7,7 +7,7 @@ use kube::{
     api::{ApiResource, ListParams},
 };
 use serde::de::DeserializeOwned;
-use tokio::task::AbortHandle;
+use tokio::{sync::Semaphore, task::AbortHandle};
 use tracing::{debug, info, warn};
 
 use super::{
@@ -68,6 +68,8 @@ fn watch<K: Watched + Resource<DynamicType = ()>>(
 async fn follow(shared: Arc<Shared>, writer: Arc<Writer>, kind: WatchedKind) {
     let mut discovered = shared.types.subscribe();
     loop {
+        // What is a copy decides what is kept.
+        shared.connectivity.listed(WatchedKind::Copies).await;
         let (rounds, resource) = {
             let now = discovered.borrow_and_update();
             (now.rounds, now.get(kind))
@@ -211,8 +213,16 @@ impl<K: Watched> Feed<K> {
     /// A first try has told what there is of a kind that a cluster may lack.
     fn settled(&self) {
         if self.shared.connectivity.change(|state| state.settled(self.kind)) {
-            self.shared.tell_connectivity();
+            self.filled();
         }
+    }
+
+    /// All is known from here on.
+    fn filled(&self) {
+        if !self.shared.is_local() {
+            info!(cluster = &*self.shared.name, "connected");
+        }
+        self.shared.tell_connectivity();
     }
 
     /// Tells of a Secret that may be a source; sources are all in `local`.
@@ -243,6 +253,10 @@ impl<K: Watched> Feed<K> {
 
 impl<K: Watched> Store for Feed<K> {
     type Object = Guarded<K>;
+
+    fn turns(&self) -> Option<Arc<Semaphore>> {
+        (!self.kind.is_required()).then(|| self.shared.turns.clone())
+    }
 
     fn begin(&mut self) {
         (self.is_full, self.told) = (false, false);
@@ -310,11 +324,8 @@ impl<K: Watched> Store for Feed<K> {
             info!(cluster = &*shared.name, watch = self.kind.name(), "may be read now");
         }
         let again = shared.connectivity.is_filled();
-        if shared.connectivity.change(|state| state.listed(self.kind)) {
-            if !shared.is_local() {
-                info!(cluster = &*shared.name, "connected");
-            }
-            shared.tell_connectivity();
+        if shared.connectivity.completed(self.kind) {
+            self.filled();
         } else if again {
             handler.relisted(&shared.name);
         }

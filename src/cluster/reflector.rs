@@ -6,6 +6,7 @@ use std::{
     fmt::Debug,
     hash::{BuildHasher, RandomState},
     io,
+    sync::Arc,
     time::Instant,
 };
 
@@ -17,6 +18,7 @@ use kube::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 use tracing::warn;
 
 pub(crate) use super::pages::name_of;
@@ -38,6 +40,11 @@ use crate::domain::{
 /// What is fed by a list and a watch.
 pub(crate) trait Store: Send + 'static {
     type Object: Resource + Clone + DeserializeOwned + Debug + Send + 'static;
+
+    /// Where a list waits for its turn.
+    fn turns(&self) -> Option<Arc<Semaphore>> {
+        None
+    }
 
     /// A list begins.
     fn begin(&mut self) {}
@@ -98,7 +105,14 @@ pub(crate) fn reflect<S: Store, A: FnOnce(Client) -> Api<S::Object>>(
     Ok(async move {
         let (mut failures, mut failed, mut page) = (0_u32, Instant::now(), PAGE);
         loop {
-            let fault = match list(&api, selected.clone().limit(page), &mut store).await {
+            let turns = store.turns();
+            let turn = match turns {
+                Some(turns) => turns.acquire_owned().await.ok(),
+                None => None,
+            };
+            let listed = list(&api, selected.clone().limit(page), &mut store).await;
+            drop(turn);
+            let fault = match listed {
                 Ok(version) => follow(&api, &selected, timeout, version, &mut store).await,
                 Err(fault) => fault,
             };

@@ -5,17 +5,20 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Semaphore;
+
 use super::{
     cache::{Cache, Changes},
     connection::Connection,
     connectivity::Connectivity,
     connector::Connector,
-    discovery::Types,
     handler::EventHandler,
+    types::Types,
 };
 use crate::{
     domain::{
-        fingerprint::FingerprintKey, ownership::Hub, reference_kind::ReferencePolicy, selection::LOCAL,
+        fingerprint::FingerprintKey, ownership::Hub, reference_kind::ReferencePolicy,
+        schedule::OPTIONAL_LISTS, selection::LOCAL,
     },
     lock::Lock,
     supervisor::Supervisor,
@@ -52,6 +55,8 @@ pub(crate) struct Shared {
     pub connectivity: Connectivity,
     pub(super) options: ClusterOptions,
     pub(super) types: Types,
+    /// Of lists of optional kinds.
+    pub(super) turns: Arc<Semaphore>,
     cache: Lock<Cache>,
 }
 
@@ -68,6 +73,7 @@ impl Shared {
             connection: Connection::new(connector)?,
             connectivity: Connectivity::new(options.references.kinds),
             types: Types::default(),
+            turns: Arc::new(Semaphore::new(OPTIONAL_LISTS)),
             cache: Lock::new(Cache::new(
                 options.hub.clone(),
                 options.fingerprints.clone(),

@@ -15,7 +15,7 @@ use super::{
     sweep,
 };
 use crate::{
-    cluster::{Applied, Cluster, Job},
+    cluster::{Applied, Cluster, Job, Unseen},
     domain::{
         cluster_condition::ClusterCondition,
         desired::SourceState,
@@ -53,6 +53,8 @@ pub(super) struct Memory {
     stale: u32,
     /// Whether a deletion has to wait until it is known who uses the copies.
     users_unknown: bool,
+    /// Why it is not, where objects of a kind cannot be listed.
+    unlisted: Option<String>,
     /// The last request for a sync for which the copies were read anew.
     refreshed: Option<String>,
     /// What the sweep knows, while there is no credential.
@@ -121,7 +123,9 @@ impl Sync<'_> {
         }
         let (mut changes, wait) = self.plan(&cluster, &dirty);
         let mut next = Next::Done.or_after(wait);
-        self.memory.users_unknown = self.has_unseen_users(&cluster, condition.as_ref()).await;
+        let unseen = self.unseen_users(&cluster, condition.as_ref()).await;
+        self.memory.users_unknown = !matches!(unseen, Unseen::None);
+        self.memory.unlisted = if let Unseen::Unknown(why) = unseen { Some(why) } else { None };
         if self.memory.users_unknown {
             next = next.or_after(Some(UNSEEN_USERS_AGE));
         }
@@ -163,19 +167,19 @@ impl Sync<'_> {
 
     /// Whether a deletion has to wait until it is known who uses the copies. The API server says so also where nothing
     /// may be written.
-    async fn has_unseen_users(&self, cluster: &Cluster, condition: Option<&ClusterCondition>) -> bool {
+    async fn unseen_users(&self, cluster: &Cluster, condition: Option<&ClusterCondition>) -> Unseen {
         let published = self.published;
         let asks = |removal: &Removal| removal.asks_for_users(self.memory.state.counts());
         if !published.removal.as_ref().is_some_and(asks) {
-            return false;
+            return Unseen::None;
         }
         if condition.is_some_and(|condition| *condition != ClusterCondition::Paused) {
-            return true;
+            return Unseen::Some;
         }
         let stop = || self.is_stopped();
         let since =
             Instant::now().checked_sub(UNSEEN_USERS_AGE).unwrap_or(published.since).max(published.since);
-        cluster.writer.has_unseen_users(&self.key.owner, since, &stop).await
+        cluster.writer.unseen_users(&self.key.owner, since, &stop).await
     }
 
     /// What prevents writing, as a whole.
@@ -335,6 +339,7 @@ impl Sync<'_> {
             has_copies: snapshot.copies.has(owner),
             in_progress: condition.is_none() && !memory.outstanding.is_empty(),
             users_unknown: memory.users_unknown,
+            unlisted: memory.unlisted.clone(),
             users: memory.state.users(snapshot, owner, &self.published.secret_name),
             condition,
             missing_namespaces: memory.state.missing().cloned().collect(),

@@ -154,6 +154,11 @@ impl Connectivity {
         Reach::Connecting(self.silent.as_ref().or(worst).or(self.fault.as_ref()).cloned())
     }
 
+    /// Whether a kind was listed since the watches last began.
+    pub fn has_listed(&self, kind: WatchedKind) -> bool {
+        self.listed.contains(&kind)
+    }
+
     /// Whether everything was listed since the watches last began.
     pub fn is_filled(&self) -> bool {
         self.are_all(&self.listed)

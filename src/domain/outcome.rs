@@ -28,6 +28,8 @@ pub(crate) struct ClusterOutcome {
     pub in_progress: bool,
     /// Whether copies may have users that the watches have not shown yet, so that nothing is to be taken away.
     pub users_unknown: bool,
+    /// Why the API server does not tell who uses them, where that is not for the cluster as a whole.
+    pub unlisted: Option<String>,
     /// The first users of the copies: those before all others that hold a deletion.
     pub users: Vec<ListedUser>,
     /// What is wrong with the cluster as a whole, when something is.

@@ -107,6 +107,7 @@ words! {
         CloudUnreachable,
         // Of a deletion.
         InUse,
+        UsersUnknown,
         NotInUse,
         NamespaceTerminating,
         Orphaning,

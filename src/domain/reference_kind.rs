@@ -281,11 +281,11 @@ impl Kinds {
     }
 
     pub(crate) fn contains(self, kind: ReferenceKind) -> bool {
-        self.0 & 1 << kind as u8 != 0
+        self.0 & (1 << kind as u8) != 0
     }
 
     pub(crate) fn with(self, kind: ReferenceKind) -> Self {
-        Self(self.0 | 1 << kind as u8)
+        Self(self.0 | (1 << kind as u8))
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = ReferenceKind> {

@@ -110,7 +110,8 @@ impl References {
 
     /// Replaces the references of a user; returns the Secrets for which something changed.
     ///
-    /// Of a namespace whose objects name very many Secrets, further references are kept only to what `is_copy` of.
+    /// Of a namespace whose objects name very many Secrets, further references are kept only to what `is_copy`, but for those of
+    /// Pods, which quotas bound.
     pub fn set(
         &mut self,
         user: &User,
@@ -145,8 +146,10 @@ impl References {
                 continue;
             }
             let secret = NamespacedName { namespace: of.unwrap_or_else(|| namespace.clone()), name };
-            let has_room = kept.len() < MAX_SECRETS_OF_USER
-                && (others + kept.len() < MAX_SECRETS_OF_NAMESPACE || is_own && is_copy(&secret));
+            let is_wanted = user.kind == ReferenceKind::Pod
+                || others + kept.len() < MAX_SECRETS_OF_NAMESPACE
+                || is_own && is_copy(&secret);
+            let has_room = kept.len() < MAX_SECRETS_OF_USER && is_wanted;
             if has_room || kept.contains_key(&secret) {
                 kept.entry(secret).or_insert(field);
             }
@@ -258,7 +261,9 @@ impl References {
     /// The objects of a kind that are known to use Secrets.
     pub fn names(&self, kind: ReferenceKind) -> impl Iterator<Item = &NamespacedName> {
         let foreign = self.foreign_by_user.keys().filter(|user| !self.by_user.contains_key(*user));
-        self.by_user.keys().chain(foreign).filter(move |user| user.kind == kind).map(|user| &user.name)
+        let all = self.by_user.keys().chain(foreign).filter(move |user| user.kind == kind);
+        // Mostly there is none, of kinds that a cluster lacks.
+        all.take(self.users(kind)).map(|user| &user.name)
     }
 }
 

@@ -167,10 +167,12 @@ pub(crate) const MAX_REFERENCES: usize = 50;
 /// Of how many Secrets it is kept that one Pod names them. Whoever makes Pods could name a hundred thousand in one; before
 /// a copy goes the API server itself is asked, which knows of all.
 pub(crate) const MAX_SECRETS_OF_USER: usize = 256;
-/// How many references the objects of one namespace may make before only those to copies are kept of further ones.
+/// How many references the objects of one namespace may make before only those to copies are kept of further ones, but for Pods.
 pub(crate) const MAX_SECRETS_OF_NAMESPACE: usize = 4_096;
 /// How many objects of one namespace let others use its Secrets, and how much one of them lets them.
 pub(crate) const MAX_GRANTS: usize = 256;
+/// How many lists of optional kinds are read from one cluster at once, as each may hold an object of the largest size.
+pub(crate) const OPTIONAL_LISTS: usize = 2;
 /// How often a cluster is asked which optional types it has, and kinds are tried again that may not be read.
 pub(crate) const DISCOVERY_INTERVAL: Duration = secs(30);
 /// How many names a sentence lists.

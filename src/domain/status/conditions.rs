@@ -276,6 +276,16 @@ fn certificate_valid(validity: Validity, now: Timestamp) -> Verdict {
 
 fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
     let users = users(&seen.references);
+    let is_waiting = removal.disposition == Disposition::Keep && seen.references.blocking == 0;
+    if let Some((cluster, why)) = seen.unlisted().filter(|_| is_waiting) {
+        return Verdict::new(
+            True,
+            Reason::UsersUnknown,
+            format!(
+                "deletion waits until it is known who uses the Secrets in cluster '{cluster}': {why}; to delete them all the same, set annotation claviger.dev/force-delete to 'true'"
+            ),
+        );
+    }
     match removal.disposition {
         Disposition::Keep if seen.references.blocking > 0 => Verdict::new(
             True,

@@ -54,6 +54,11 @@ impl<'a> Observation<'a> {
         self.clusters.iter().map(|(name, outcome)| (name, &**outcome)).filter(|(_, outcome)| counts(outcome))
     }
 
+    /// A cluster that does not tell who uses the copies, and why not.
+    pub fn unlisted(&self) -> Option<(&Arc<str>, &str)> {
+        self.clusters.iter().find_map(|(name, outcome)| Some((name, outcome.unlisted.as_deref()?)))
+    }
+
     pub fn is_pending(&self) -> bool {
         self.desired.awaits().is_some() || self.counted().any(|(_, outcome)| outcome.is_pending())
     }

@@ -255,15 +255,30 @@ fn a_deletion_that_is_held_up_names_its_users() {
         name: "api".into(),
         field: "spec.imagePullSecrets",
     };
-    let users = vec![user(false, ReferenceKind::Pod), user(true, ReferenceKind::CronJob)];
+    let users = vec![user(false, ReferenceKind::Pod)];
     let desired = DesiredState { removal: keeping(), ..desired() };
     let status = first(&desired, ClusterOutcome { counts, users, ..cluster(0, 0, &[]) });
     assert!(reasons(&status).contains(&"DeletionBlocked=True/InUse".to_owned()));
     assert_eq!(reasons(&status)[0], "Ready=False/DeletionBlocked");
     let message = condition(&status, ConditionType::DeletionBlocked);
     assert!(message.contains("Pod web/api and 8 more"), "{message}");
+    let unlisted = Some("the gateways that may use it cannot be listed".to_owned());
+    let unknown = first(&desired, ClusterOutcome { unlisted, users_unknown: true, ..cluster(0, 0, &[]) });
+    assert!(reasons(&unknown).contains(&"DeletionBlocked=True/UsersUnknown".to_owned()));
+    let message = condition(&unknown, ConditionType::DeletionBlocked);
+    assert!(
+        message.contains("in cluster 'local': the gateways") && message.contains("force-delete"),
+        "{message}"
+    );
     let references = status.references.unwrap();
-    assert_eq!((references.total, references.blocking, references.items.len()), (12, 9, 2));
+    assert_eq!((references.total, references.blocking, references.items.len()), (12, 9, 1));
+    // Who does not hold it is listed, and not waited for.
+    let counts = CopyCounts { users: 2, blocking: 1, ..CopyCounts::default() };
+    let users = vec![user(false, ReferenceKind::Pod), user(true, ReferenceKind::CronJob)];
+    let status = first(&desired, ClusterOutcome { counts, users, ..cluster(0, 0, &[]) });
+    let message = condition(&status, ConditionType::DeletionBlocked);
+    assert!(message.contains("waits for Pod web/api, and then"), "{message}");
+    let references = status.references.unwrap();
     let told = |n: usize| (&*references.items[n].cluster, &*references.items[n].field);
     assert_eq!(told(0), ("local", "spec.imagePullSecrets"));
     assert_eq!(told(1), ("local", "spec.jobTemplate.spec.template.spec.imagePullSecrets"));

@@ -21,7 +21,10 @@ use super::{
 use crate::{
     scenario::Scenario,
     scraper::{Scraper, scrape},
-    support::{ControlPlane, Error, Operator, Result, pki::Authority, wait::DEADLINE, wait_for},
+    support::{
+        ControlPlane, Error, Operator, Result, pki::Authority, reference_types::GROUPS, wait::DEADLINE,
+        wait_for,
+    },
 };
 
 /// Short times, so that a crash costs the test seconds.
@@ -40,6 +43,10 @@ const VALUES: [&str; 6] = [
 #[tokio::test]
 async fn a_credential_lives_and_dies_under_the_charts_rights() -> Result<()> {
     let control_plane = ControlPlane::builder().audit(true).start().await?;
+    // With all types that it is given rights to.
+    for group in GROUPS {
+        group.install(&control_plane.client().await?).await?;
+    }
     let release = Release::install(control_plane, &VALUES).await?;
     let lived = live(&release).await;
     // First: it may be why the rest went wrong.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     member_rbac::token_in_member,
     scenario::Scenario,
-    support::{ControlPlane, Error, Result, apply_yaml, wait::DEADLINE, wait_for},
+    support::{ControlPlane, Error, Result, apply_yaml, reference_types::GROUPS, wait::DEADLINE, wait_for},
 };
 
 /// A member that an admin declares, and one that Argo CD knows, under the rights of the chart and those of
@@ -27,6 +27,9 @@ use crate::{
 pub async fn comes_and_goes(release: &Release, test: &Scenario) -> Result<()> {
     let member = ControlPlane::builder().audit(true).start().await?;
     let there = member.client().await?;
+    for group in GROUPS {
+        group.install(&there).await?;
+    }
     apply_yaml(&there, &manifests(&MemberRbacArgs::default())?).await?;
     let token = token_in_member(&there, &MemberRbacArgs::default()).await?;
     let kubeconfig = member.kubeconfig_text(member.server_url(), &token);

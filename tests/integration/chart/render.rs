@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::Parser;
 use claviger::cli::{
-    Cli, Command, Settings,
+    Cli, Command, Family, Kinds, Settings,
     member_rbac::{MemberRbacArgs, manifests},
 };
 use serde_json::{Value, json};
@@ -142,6 +142,9 @@ async fn flags_are_those_of_the_operator() -> Result<()> {
     let adopt = format!("{:?}", full.adopt);
     assert!(adopt.contains("gitops") && adopt.contains("All"), "{adopt}");
     assert!(full.allow_insecure_members);
+    let (usual, full_policy) = (bare.references.policy(), full.references.policy());
+    assert_eq!(usual.blocking, Kinds::of(&[Family::Pods, Family::Ingresses, Family::Gateways]));
+    assert_eq!((usual.kinds, full_policy.kinds), (Kinds::of(&Family::ALL), full_policy.blocking));
     let asked = &full.verification;
     let patterns = |text: &str| text.parse().map_err(Error::new);
     let allowed = "quay.io,*.example.com,registry.internal:5000,[fd00::1]:5000";
@@ -154,6 +157,49 @@ async fn flags_are_those_of_the_operator() -> Result<()> {
     assert_eq!((bare.metrics_authentication, full.metrics_authentication), (false, true));
     assert_eq!((bare.hub_id, bare.allow_insecure_members), (None, false));
     assert_eq!(full.leader_election.map(|election| election.timing.lease_duration.as_secs()), Some(30));
+    Ok(())
+}
+
+/// What may be listed and watched besides Secrets, Namespaces and our own kinds, as group and resource.
+fn users(objects: &[Value]) -> BTreeSet<(String, String)> {
+    let roles = objects
+        .iter()
+        .filter(|object| object["kind"] == "ClusterRole" && object["aggregationRule"].is_null());
+    let rules = roles.flat_map(|role| role["rules"].as_array().cloned().unwrap_or_default());
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let watched = rules.filter(|rule| rule["verbs"] == json!(["list", "watch"]));
+    let all = watched.flat_map(|rule| {
+        let resources = texts(&rule["resources"]);
+        let groups = texts(&rule["apiGroups"]);
+        groups.into_iter().flat_map(move |group| {
+            resources.clone().into_iter().map(move |resource| (group.clone(), resource))
+        })
+    });
+    all.filter(|(group, resource)| group != "claviger.dev" && resource != "namespaces").collect()
+}
+
+/// The chart and `claviger member-rbac` know the same kinds, and give no right that is not switched on.
+#[tokio::test]
+async fn rights_to_look_at_users_grow_with_what_is_switched_on() -> Result<()> {
+    let pods = BTreeSet::from([(String::new(), "pods".to_owned())]);
+    let mut all = pods.clone();
+    for family in Family::ALL {
+        let printed =
+            manifests(&MemberRbacArgs { references: Kinds::of(&[family]), ..MemberRbacArgs::default() })?;
+        let expected = users(&serde_saphyr::from_multiple::<Value>(&printed)?);
+        assert_eq!(expected == pods, family == Family::Pods, "{expected:?}");
+        let name = family.name();
+        for (kinds, block_on) in
+            [(json!([name]), json!([])), (json!([]), json!([name])), (json!([name]), json!([name]))]
+        {
+            let set = format!("references={}", json!({"kinds": kinds, "blockOn": block_on}));
+            assert_eq!(users(&template(&["--set-json", &set]).await?), expected, "{set}");
+        }
+        all.extend(expected);
+    }
+    assert_eq!(users(&template(&[]).await?), all, "all by default");
     Ok(())
 }
 
