@@ -30,7 +30,7 @@ pub enum Part {
 }
 
 impl Part {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::FanOut,
         Self::Events,
         Self::Members,

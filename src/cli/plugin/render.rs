@@ -1,6 +1,6 @@
 //! `kubectl claviger render`: the Secrets that credentials would make, without their values.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -138,19 +138,11 @@ fn secret(
     declared: &Declared,
 ) -> Result<(Value, Vec<String>), String> {
     let told = |error: &dyn std::fmt::Display| foreign_text(&error.to_string(), MAX_MESSAGE);
-    // No value is shown, so salts need not be random.
-    let (entropy, minted, hashes) = ([0; 32], BTreeMap::new(), Data::new());
-    let inputs = Inputs {
-        sources,
-        existing: None,
-        hashes: &hashes,
-        minted: &minted,
-        now: Timestamp::now(),
-        entropy: &entropy,
-    };
+    let inputs = Inputs::new(sources, Timestamp::now());
     let passwords = spec.passwords(inputs).map_err(|error| told(&error))?;
+    // No value is shown, so salts need not be random.
     let hashes: Data =
-        passwords.iter().map(|password| (password.user.to_owned(), password.hashed(&entropy))).collect();
+        passwords.iter().map(|password| (password.user.to_owned(), password.hashed(inputs.entropy))).collect();
     let content = spec.render(Inputs { hashes: &hashes, ..inputs }).map_err(|error| told(&error))?;
     let Metadata { labels, annotations } =
         Metadata::desired(id, HUB, 1, spec.target(), declared.deletion_policy);
