@@ -17,6 +17,7 @@ use super::{
     words,
 };
 use crate::domain::adoption::{Adopt, Scope};
+use crate::domain::schedule::WATCHES_UNTIL_STALE;
 use crate::leader;
 use crate::telemetry::{LogFormat, logs};
 
@@ -224,12 +225,10 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// How old the last good answer of a watch of `local` may grow before liveness fails. A watch
-    /// is renewed, which is an answer, at least once per watch timeout; twice more is for
-    /// reconnecting with back-off to an API server that restarts.
+    /// How old the last good answer of a watch of `local` may grow before liveness fails.
     #[must_use]
     pub fn stale_after(&self) -> Duration {
-        self.watch_timeout * 3
+        self.watch_timeout * WATCHES_UNTIL_STALE
     }
 
     /// Where the cluster `local` is: the kubeconfig or context that was named, else as kube
@@ -298,6 +297,7 @@ mod tests {
     use super::super::{Cli, Command};
     use super::*;
     use crate::domain::reference_kind::ReferencePolicy;
+    use crate::domain::schedule::WATCH_TIMEOUT;
 
     fn settings(flags: &[&str]) -> Result<Settings, String> {
         let line = ["claviger", "run"].iter().chain(flags);
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(election.identity, "pod-1");
         assert_eq!(election.timing, leader::Timing::default());
         assert_eq!(settings.concurrency, 32);
-        assert_eq!(settings.watch_timeout, Duration::from_secs(60));
+        assert_eq!(settings.watch_timeout, WATCH_TIMEOUT);
         assert_eq!(settings.stale_after(), Duration::from_secs(180));
         assert_eq!(settings.resync_interval, Duration::from_secs(600));
         assert_eq!(settings.sweep_interval, settings.resync_interval);

@@ -18,7 +18,7 @@ use crate::domain::{
 pub(super) async fn discover(shared: &Shared, kinds: Kinds) {
     let mut told = false;
     loop {
-        let served = ask(&shared.connection.client(), kinds).await;
+        let served = served_types(&shared.connection.client(), kinds).await;
         if let Err(error) = &served
             && !std::mem::replace(&mut told, true)
         {
@@ -31,7 +31,10 @@ pub(super) async fn discover(shared: &Shared, kinds: Kinds) {
 }
 
 /// Of the types that not every cluster has, those that this one has, each in the best version.
-async fn ask(client: &Client, kinds: Kinds) -> Result<HashMap<WatchedKind, ApiResource>, kube::Error> {
+pub(crate) async fn served_types(
+    client: &Client,
+    kinds: Kinds,
+) -> Result<HashMap<WatchedKind, ApiResource>, kube::Error> {
     let optional = WatchedKind::optional(kinds).filter_map(|kind| Some((kind, kind.api()?)));
     let wanted: Vec<_> = optional.filter(|(_, api)| !api.is_built_in()).collect();
     let mut served = HashMap::new();

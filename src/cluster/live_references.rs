@@ -24,7 +24,7 @@ use crate::domain::{
 };
 
 /// Pods that have come to their end are of no interest, and may be most of them.
-const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
+pub(crate) const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
 /// The copies that something in a cluster holds, as its API server said last. All who ask share one answer.
 #[derive(Default)]

@@ -32,10 +32,13 @@ mod writes;
 
 pub(crate) use access::configuration;
 pub(crate) use connector::{Connector, Timeouts};
+pub(crate) use discovery::served_types;
 pub(crate) use error::{WriteError, describe};
 pub(crate) use guard::{Guarded, Unreadable};
 pub(crate) use handler::{EventHandler, Touched};
-pub(crate) use object::SecretMetadata;
+pub(crate) use live_references::UNFINISHED;
+pub(crate) use object::{SecretMetadata, SlimPod};
+pub(crate) use referrer::{GrantObject, Referrer, Refers, Workload, resource};
 pub(crate) use shared::ClusterOptions;
 pub(crate) use writer::{Applied, Job, Writer};
 pub(crate) use writes::Unseen;

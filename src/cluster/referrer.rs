@@ -18,10 +18,10 @@ use crate::domain::{
 };
 
 /// Is told of a Secret: the namespace, if the object names one, the name, and the field.
-pub(super) type Visit<'a, 'v> = &'v mut dyn FnMut(Option<&'a str>, &'a str, &'static str);
+pub(crate) type Visit<'a, 'v> = &'v mut dyn FnMut(Option<&'a str>, &'a str, &'static str);
 
 /// An object that may use Secrets.
-pub(super) trait Refers: Resource {
+pub(crate) trait Refers: Resource {
     /// Every Secret that an object of this kind uses: none once it has come to its end.
     fn visit<'a>(&'a self, kind: ReferenceKind, visit: Visit<'a, '_>);
 }
@@ -34,7 +34,7 @@ impl Refers for SlimPod {
 
 /// An object that makes Pods.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Workload {
+pub(crate) struct Workload {
     #[serde(deserialize_with = "slim")]
     metadata: ObjectMeta,
     #[serde(default)]
@@ -55,7 +55,7 @@ impl Refers for Workload {
 
 /// An object of any other kind that may name Secrets.
 #[derive(Clone, Debug)]
-pub(super) struct Referrer {
+pub(crate) struct Referrer {
     metadata: ObjectMeta,
     secrets: NamedSecrets,
 }
@@ -112,7 +112,7 @@ impl<'de> Deserialize<'de> for Referrer {
 
 /// An object by which a namespace lets others use its Secrets.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct GrantObject {
+pub(crate) struct GrantObject {
     #[serde(deserialize_with = "slim")]
     metadata: ObjectMeta,
     #[serde(default)]
@@ -150,7 +150,7 @@ macro_rules! resources {
 resources!(Workload, Referrer, GrantObject);
 
 /// Where objects of a type are, in one of its versions.
-pub(super) fn resource(api: &ApiType, version: &str) -> ApiResource {
+pub(crate) fn resource(api: &ApiType, version: &str) -> ApiResource {
     let api_version =
         if api.group.is_empty() { version.to_owned() } else { format!("{}/{version}", api.group) };
     ApiResource {

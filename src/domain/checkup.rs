@@ -1,14 +1,12 @@
 //! What `kubectl claviger doctor` makes of what it sees.
 
-use std::time::Duration;
-
 use k8s_openapi::{api::coordination::v1::LeaseSpec, jiff::Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{
     foreign_text::foreign_text,
-    schedule::{MAX_MESSAGE, WATCH_TOO_OLD},
+    schedule::{MAX_MESSAGE, WATCH_TIMEOUT, WATCHES_UNTIL_STALE},
 };
 
 /// How a check ended.
@@ -94,8 +92,9 @@ pub(crate) fn definition(name: &str, found: Option<&Value>, ours: &Value) -> Fin
     }
 }
 
-/// How old the oldest watch of the local cluster is, by the operator's metrics; `None` where they do not tell.
-pub(crate) fn watches(pod: &str, metrics: &str) -> Option<Finding> {
+/// How old the oldest watch of the local cluster is, by the operator's metrics; `None` where they do not tell. Whether that
+/// is too old is said by its own liveness, as far as that could be asked, and else by its default.
+pub(crate) fn watches(pod: &str, metrics: &str, is_alive: Option<bool>) -> Option<Finding> {
     let ages = metrics.lines().filter_map(|line| {
         let (labels, age) = line.strip_prefix("claviger_watch_age_seconds{")?.rsplit_once("} ")?;
         let local = labels.contains(r#"cluster="local""#);
@@ -103,9 +102,8 @@ pub(crate) fn watches(pod: &str, metrics: &str) -> Option<Finding> {
         local.then_some((age.trim().parse::<f64>().ok()?, kind))
     });
     let (age, kind) = ages.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
-    let limit = WATCH_TOO_OLD;
-    let is_old = Duration::try_from_secs_f64(age).is_ok_and(|age| age > limit);
-    let result = if is_old { Health::Problem } else { Health::Ok };
+    let is_young = age <= (WATCH_TIMEOUT * WATCHES_UNTIL_STALE).as_secs_f64();
+    let result = if is_alive.unwrap_or(is_young) { Health::Ok } else { Health::Problem };
     let message = format!("the oldest watch, of {kind}, had its last good answer {age:.0} s ago");
     Some(Finding::new("watches", pod, result, &message))
 }
@@ -144,11 +142,14 @@ mod tests {
                     claviger_watch_age_seconds{cluster=\"east\",kind=\"Pod\"} 900\n\
                     claviger_watch_age_seconds{cluster=\"local\",kind=\"Pod\"} 3.5\n\
                     claviger_watch_age_seconds{cluster=\"local\",kind=\"Secret\"} 12.2\n";
-        let found = watches("p", text).unwrap();
+        let found = watches("p", text, None).unwrap();
         assert!(
             found.result == Health::Ok && found.message.contains("Secret") && found.message.contains("12 s")
         );
-        assert_eq!(watches("p", &text.replace("12.2", "5000")).unwrap().result, Health::Problem);
-        assert_eq!(watches("p", "x 1\n"), None);
+        let old = text.replace("12.2", "181");
+        assert_eq!(watches("p", &old, None).unwrap().result, Health::Problem);
+        assert_eq!(watches("p", &old, Some(true)).unwrap().result, Health::Ok, "it watches for longer");
+        assert_eq!(watches("p", text, Some(false)).unwrap().result, Health::Problem);
+        assert_eq!(watches("p", "x 1\n", None), None);
     }
 }

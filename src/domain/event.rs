@@ -90,6 +90,8 @@ pub(crate) fn transitions(previous: Option<&CredentialStatus>, next: &Credential
             let reason = if rotated { Reason::Rotated } else { Reason::Synced };
             let text = format!("revision {}: {}", next.revision.unwrap_or_default(), synced.message);
             notes.push(Note::normal(reason, Action::Sync, text));
+        } else if changed && is(synced, Reason::Paused) {
+            notes.push(Note::normal(Reason::Paused, Action::Sync, synced.message.clone()));
         } else if changed {
             notes.push(Note::of(synced, Action::Sync));
         }

@@ -228,6 +228,11 @@ impl ReferenceKind {
         }
     }
 
+    /// A field of an object of this kind, from its root on.
+    pub fn whole_field(self, field: &str) -> String {
+        format!("{}{field}", self.template().unwrap_or_default())
+    }
+
     /// The kind that stands for an object of this one that it controls: a Deployment for its ReplicaSets, those of earlier
     /// revisions among them.
     pub fn maker(self) -> Option<Self> {

@@ -127,6 +127,11 @@ pub(crate) const MAX_ENTRIES: usize = 200_000;
 pub(crate) const MAX_PARTS: usize = 20_000;
 /// How often in a row a member's objects of one kind cannot be listed or watched before it counts as failing.
 pub(crate) const PERSISTENT_FAULTS: u32 = 3;
+/// How long one watch lasts, unless a flag says otherwise.
+pub(crate) const WATCH_TIMEOUT: Duration = secs(60);
+/// How many times as old the last good answer of a watch of `local` may grow before liveness fails. A watch is renewed,
+/// which is an answer, at least once in its time; twice more is for reconnecting with back-off to an API server that restarts.
+pub(crate) const WATCHES_UNTIL_STALE: u32 = 3;
 /// The least time between two watches.
 pub(crate) const WATCH_PAUSE: Duration = millis(500);
 /// How long reading a copy back from a member may take.
@@ -255,5 +260,5 @@ pub(crate) const PLUGIN_WAIT: Duration = secs(60);
 pub(crate) const PLUGIN_PROBE: Duration = secs(15);
 /// How many references it lists.
 pub(crate) const PLUGIN_REFERENCES: usize = 1_000;
-/// How old a watch of the operator may be before it counts as a problem: by then its own liveness should have failed.
-pub(crate) const WATCH_TOO_OLD: Duration = secs(600);
+/// How many namespaces it asks one by one where the whole cluster may not be listed.
+pub(crate) const PLUGIN_NAMESPACES: usize = 50;

@@ -55,8 +55,9 @@ impl Subject {
         for (what, change, expected) in cases {
             let mut spec = self.spec.clone();
             json_patch::merge(&mut spec, change);
-            let offline =
-                claviger::cli::plugin::faults(&self.object(json!({"name": "dry-run"}), spec.clone()));
+            let offline = claviger::cli::plugin::manifest_errors(
+                &self.object(json!({"name": "dry-run"}), spec.clone()),
+            );
             let answer = self.dry_run(&client, json!({"name": "dry-run"}), spec).await;
             // `kubectl claviger verify` says the same without a server.
             if answer.is_ok() != offline.is_empty() {

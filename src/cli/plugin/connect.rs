@@ -4,10 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Config,
     api::{ListParams, ObjectList},
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use serde::de::DeserializeOwned;
 
@@ -77,21 +78,33 @@ pub(super) struct Cluster {
     timeout: Option<Duration>,
 }
 
+fn wrong(error: &dyn std::error::Error) -> PluginError {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    PluginError::Kubeconfig(foreign_text(&text, MAX_MESSAGE))
+}
+
+/// Refuses a user that the kubeconfig does not have, as kubectl does: nobody means to be anonymous.
+fn known_user(kubeconfig: &Kubeconfig, args: &ConnectionArgs) -> Result<(), PluginError> {
+    let current = args.context.as_ref().or(kubeconfig.current_context.as_ref());
+    let mut contexts = kubeconfig.contexts.iter();
+    let context =
+        contexts.find(|named| Some(&named.name) == current).and_then(|named| named.context.as_ref());
+    let user = args.user.as_ref().or_else(|| context.and_then(|context| context.user.as_ref()));
+    match user.filter(|user| !user.is_empty()) {
+        Some(user) if !kubeconfig.auth_infos.iter().any(|named| named.name == *user) => {
+            let user = foreign_text(user, MAX_MESSAGE);
+            Err(PluginError::Kubeconfig(format!("it has no user '{user}'")))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Cluster {
     pub async fn connect(args: &ConnectionArgs) -> Result<Self, PluginError> {
-        let wrong = |error: &dyn std::error::Error| {
-            let causes = std::iter::successors(Some(error), |error| error.source());
-            let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-            PluginError::Kubeconfig(foreign_text(&text, MAX_MESSAGE))
-        };
-        let mut config = match Self::kubeconfig(args) {
-            Ok(mut kubeconfig) => {
-                for user in kubeconfig.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
-                    user.impersonate = args.impersonate.clone().or(user.impersonate.take());
-                    if !args.impersonate_groups.is_empty() {
-                        user.impersonate_groups = Some(args.impersonate_groups.clone());
-                    }
-                }
+        let config = match Self::kubeconfig(args) {
+            Ok(kubeconfig) => {
+                known_user(&kubeconfig, args)?;
                 let options = KubeConfigOptions {
                     context: args.context.clone(),
                     cluster: args.cluster.clone(),
@@ -105,6 +118,32 @@ impl Cluster {
             }
             Err(error) => return Err(wrong(&error)),
         };
+        Self::of(config, args)
+    }
+
+    /// The cluster at an address, as the first context of the kubeconfig that is for it.
+    pub async fn at(server: &str, args: &ConnectionArgs) -> Result<Option<Self>, PluginError> {
+        let Ok(kubeconfig) = Self::kubeconfig(args) else { return Ok(None) };
+        let plain = |server: &str| server.trim_end_matches('/').to_owned();
+        let is_there = |name: &str| {
+            let mut clusters = kubeconfig.clusters.iter().filter(|cluster| cluster.name == name);
+            clusters.any(|named| {
+                let address = named.cluster.as_ref().and_then(|cluster| cluster.server.as_deref());
+                address.is_some_and(|address| plain(address) == plain(server))
+            })
+        };
+        let mut contexts = kubeconfig.contexts.iter();
+        let found = contexts
+            .find(|named| named.context.as_ref().is_some_and(|context| is_there(&context.cluster)))
+            .map(|named| named.name.clone());
+        let Some(context) = found else { return Ok(None) };
+        let options = KubeConfigOptions { context: Some(context), ..KubeConfigOptions::default() };
+        let config =
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| wrong(&error))?;
+        Self::of(config, args).map(Some)
+    }
+
+    fn of(mut config: Config, args: &ConnectionArgs) -> Result<Self, PluginError> {
         let timeout = args.request_timeout.unwrap_or(PLUGIN_REQUEST_TIMEOUT);
         let timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
         config.connect_timeout = timeout;
@@ -115,8 +154,15 @@ impl Cluster {
         Ok(Self { client, namespace, timeout })
     }
 
-    fn kubeconfig(args: &ConnectionArgs) -> Result<Kubeconfig, kube::config::KubeconfigError> {
-        args.kubeconfig.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from)
+    fn kubeconfig(args: &ConnectionArgs) -> Result<Kubeconfig, KubeconfigError> {
+        let mut kubeconfig = args.kubeconfig.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from)?;
+        for user in kubeconfig.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
+            user.impersonate = args.impersonate.clone().or(user.impersonate.take());
+            if !args.impersonate_groups.is_empty() {
+                user.impersonate_groups = Some(args.impersonate_groups.clone());
+            }
+        }
+        Ok(kubeconfig)
     }
 
     /// Sends a request, which needs a right.
@@ -132,6 +178,13 @@ impl Cluster {
             None => request.await,
         };
         answer.map_err(|error| PluginError::of(&error, &right))
+    }
+
+    /// The uid of its namespace `kube-system`, by which clusters are told apart.
+    pub async fn id(&self) -> Result<Option<String>, PluginError> {
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        let right = Right::new("get", "namespaces", None);
+        Ok(self.ask(right, namespaces.get_metadata("kube-system")).await?.metadata.uid)
     }
 
     /// Lists all objects.

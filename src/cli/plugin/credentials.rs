@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::{CredentialKind, CredentialStatus, crds},
-    domain::foreign_text::foreign_text,
+    domain::{foreign_text::foreign_text, identity::CredentialId},
 };
 
 /// Which credential.
@@ -106,6 +106,11 @@ impl Credential {
         self.object.metadata.namespace.clone().unwrap_or_default()
     }
 
+    /// What identifies it.
+    pub fn id(&self) -> CredentialId {
+        CredentialId { kind: self.kind, namespace: self.namespace().into(), name: self.name().into() }
+    }
+
     /// Kind, namespace and name.
     pub fn title(&self) -> String {
         format!("{} {}/{}", self.kind.name(), self.namespace(), self.name())
@@ -153,7 +158,7 @@ fn named(text: &str) -> Result<(Vec<CredentialKind>, &str), PluginError> {
     let kinds: Vec<CredentialKind> = CredentialKind::ALL.iter().filter(is_meant).copied().collect();
     if kinds.is_empty() {
         let kind = foreign_text(kind, 64);
-        return Err(PluginError::Usage(format!("'{kind}' is no kind of credential")));
+        return Err(PluginError::Usage(format!("'{kind}' is not a kind of credential")));
     }
     Ok((kinds, checked(name)?))
 }

@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     api::{MemberCluster, crds},
-    domain::checkup::{Finding, Health, definition, leader, version, watches},
+    domain::{
+        checkup::{Finding, Health, definition, leader, version, watches},
+        condition::{self, ConditionStatus, ConditionType},
+    },
 };
 
 /// The label of everything that the chart makes.
@@ -193,15 +196,17 @@ impl Doctor<'_> {
                 let right = Right::new("get", "pods/proxy", namespace.to_owned());
                 cluster.ask(right, cluster.client.request_text(request)).await
             };
-            if let Some(finding) = ask("metrics").await.ok().and_then(|metrics| watches(&name, &metrics)) {
-                self.checks.push(finding);
-                continue;
-            }
             let alive = ask("healthz").await;
             if let Err(PluginError::Refused(told)) = &alive
-                && told.starts_with("watch of")
+                && told.contains("watch of")
             {
                 self.add("watches", &name, Health::Problem, told);
+                continue;
+            }
+            let metrics = ask("metrics").await.ok();
+            let is_alive = alive.as_ref().ok().map(|_| true);
+            if let Some(finding) = metrics.and_then(|metrics| watches(&name, &metrics, is_alive)) {
+                self.checks.push(finding);
                 continue;
             }
             if self.read("watches", &name, alive)?.is_some() {
@@ -238,11 +243,8 @@ impl Doctor<'_> {
         for member in self.read("member", "all", listed)?.unwrap_or_default() {
             let name = member.name_any();
             let conditions = member.status.map(|status| status.conditions).unwrap_or_default();
-            match conditions.iter().find(|condition| condition.type_ == "Ready") {
-                Some(ready) if ready.status == "True" => {
-                    self.add("member", &name, Health::Ok, &ready.message)
-                }
-                Some(ready) if ready.reason == "Paused" => {
+            match condition::find(&conditions, ConditionType::Ready) {
+                Some(ready) if ConditionStatus::of(ready) == ConditionStatus::True => {
                     self.add("member", &name, Health::Ok, &ready.message)
                 }
                 Some(ready) => {

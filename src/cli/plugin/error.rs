@@ -1,6 +1,6 @@
 //! Why a command of the plugin has no answer, and the exit code that says so.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use thiserror::Error;
 
@@ -13,13 +13,17 @@ const LONGEST: usize = 600;
 #[derive(Clone, Debug)]
 pub(crate) struct Right {
     pub verb: &'static str,
-    pub resource: &'static str,
+    pub resource: Cow<'static, str>,
     pub namespace: Option<String>,
 }
 
 impl Right {
-    pub fn new(verb: &'static str, resource: &'static str, namespace: impl Into<Option<String>>) -> Self {
-        Self { verb, resource, namespace: namespace.into() }
+    pub fn new(
+        verb: &'static str,
+        resource: impl Into<Cow<'static, str>>,
+        namespace: impl Into<Option<String>>,
+    ) -> Self {
+        Self { verb, resource: resource.into(), namespace: namespace.into() }
     }
 
     fn place(&self) -> String {
@@ -40,7 +44,7 @@ pub enum PluginError {
         /// The verb of the right.
         verb: &'static str,
         /// The resource of the right.
-        resource: &'static str,
+        resource: Cow<'static, str>,
         /// Where it is needed.
         place: String,
         /// What the API server says.
@@ -123,7 +127,8 @@ impl PluginError {
         match status.code {
             401 => Self::Unauthorized(message),
             403 => {
-                Self::Forbidden { verb: right.verb, resource: right.resource, place: right.place(), message }
+                let resource = right.resource.clone();
+                Self::Forbidden { verb: right.verb, resource, place: right.place(), message }
             }
             404 => Self::NotFound(message),
             _ => Self::Refused(format!("{message} ({} {})", status.code, foreign_text(&status.reason, 64))),

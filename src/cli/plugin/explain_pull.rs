@@ -29,7 +29,7 @@ use crate::{
         labels::is_dns_subdomain,
         namespace::Namespace,
         pull::{
-            Container, Declaration, Explanation, Facts, PullSecret, State, Surroundings, Waiting, explain,
+            ConsentInputs, Container, Declaration, Explanation, Facts, PullSecret, State, Waiting, explain,
             offers,
         },
         registry::keyring::{Given, PULL_TYPES, given, judge, repository},
@@ -50,7 +50,7 @@ pub(super) async fn run(
     cluster: &Cluster,
     output: OutputArgs,
 ) -> Result<News, PluginError> {
-    let name = args.pod.trim_start_matches("pods/").trim_start_matches("pod/");
+    let name = pod_name(&args.pod)?;
     let (facts, missing) = facts(cluster, name).await?;
     let explanation = explain(&facts, Timestamp::now());
     output.write(&explanation, || in_words(&explanation))?;
@@ -58,6 +58,18 @@ pub(super) async fn run(
         return Err(error);
     }
     Ok(News::good(explanation.images.iter().all(|image| image.verdict.is_fine())))
+}
+
+/// The name of a Pod, which may have its kind before a slash.
+fn pod_name(text: &str) -> Result<&str, PluginError> {
+    let name = text.split_once('/').map_or(text, |(kind, name)| {
+        if ["po", "pod", "pods"].contains(&kind.to_lowercase().as_str()) { name } else { text }
+    });
+    if is_dns_subdomain(name) {
+        return Ok(name);
+    }
+    let text = foreign_text(text, MAX_NAME_EXPLAINED);
+    Err(PluginError::Usage(format!("'{text}' is not the name of a Pod; write POD or pod/POD")))
 }
 
 /// Everything about a Pod that the caller may read, and why a pull Secret of it could not be.
@@ -91,7 +103,7 @@ async fn facts(cluster: &Cluster, name: &str) -> Result<(Facts, Option<PluginErr
     let others = others.into_iter().map(|secret| (today.contains(&secret.name), secret));
 
     let declarations = declarations(cluster).await;
-    let surroundings = surroundings(cluster, &declarations).await;
+    let inputs = consent_inputs(cluster, &declarations).await;
     let statuses = pod.status.unwrap_or_default();
     let facts = Facts {
         namespace: namespace.clone(),
@@ -99,7 +111,7 @@ async fn facts(cluster: &Cluster, name: &str) -> Result<(Facts, Option<PluginErr
         service_account: account,
         attached,
         others: others.map(|(on_account, secret)| (secret, on_account)).collect(),
-        offers: offers(&declarations, &surroundings, namespace),
+        offers: offers(&declarations, &inputs, namespace),
         images: images([
             ("init", of(spec.init_containers), statuses.init_container_statuses),
             ("container", of(Some(spec.containers)), statuses.container_statuses),
@@ -234,7 +246,7 @@ async fn objects(
     }
 }
 
-async fn surroundings(cluster: &Cluster, declarations: &[Declaration]) -> Surroundings {
+async fn consent_inputs(cluster: &Cluster, declarations: &[Declaration]) -> ConsentInputs {
     let policies = Api::<DynamicObject>::all_with(
         cluster.client.clone(),
         &ApiResource::erase::<DistributionPolicy>(&()),
@@ -262,7 +274,7 @@ async fn surroundings(cluster: &Cluster, declarations: &[Declaration]) -> Surrou
     // Without the labels of the namespace itself nobody can say which policy covers it.
     let namespaces: BTreeMap<String, Namespace> = namespaces.into_iter().flatten().collect();
     let policies = policies.filter(|_| namespaces.contains_key(&cluster.namespace));
-    Surroundings { policies, namespaces }
+    ConsentInputs { policies, namespaces }
 }
 
 fn in_words(explanation: &Explanation) -> String {

@@ -13,6 +13,7 @@ mod references;
 mod render;
 mod status;
 mod sync;
+mod users;
 mod verify;
 
 use std::{ffi::OsStr, path::Path, process::ExitCode};
@@ -28,12 +29,12 @@ use self::{
 pub use self::{
     error::PluginError,
     explain_pull::{Lookup, lookup},
-    verify::faults,
+    verify::manifest_errors,
 };
 
 /// The name under which kubectl asks for completions.
 const COMPLETE: &str = "kubectl_complete-claviger";
-/// The exit code of a command that did what it should and has no good news.
+/// The exit code of a command that did what it should and has bad news.
 const BAD_NEWS: u8 = 3;
 
 /// Answers what the person on call asks of Claviger's credentials.
@@ -42,9 +43,8 @@ const BAD_NEWS: u8 = 3;
     name = NAME,
     bin_name = "kubectl claviger",
     version,
-    about,
     max_term_width = 100,
-    after_help = "Exit codes: 0 all is well, 1 an error, 2 wrong usage, 3 an answer that is no good news, \
+    after_help = "Exit codes: 0 all is well, 1 an error, 2 wrong usage, 3 bad news, \
                   4 a right is missing, 5 no such object, 6 the API server does not answer"
 )]
 pub struct Plugin {
@@ -119,7 +119,9 @@ async fn carry_out(args: &PluginArgs) -> Result<News, PluginError> {
     match &args.command {
         Command::ExplainPull(command) => explain_pull::run(command, &connect().await?, args.output).await,
         Command::Status(command) => status::run(command, &connect().await?, args.output).await,
-        Command::References(command) => references::run(command, &connect().await?, args.output).await,
+        Command::References(command) => {
+            references::run(command, &args.connection, &connect().await?, args.output).await
+        }
         Command::Sync(command) => sync::sync(command, &connect().await?, args.output).await,
         Command::Rotate(command) => sync::rotate(command, &connect().await?, args.output).await,
         Command::Doctor(command) => doctor::run(command, &connect().await?, args.output).await,

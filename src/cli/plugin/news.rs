@@ -13,7 +13,7 @@ impl News {
     }
 }
 
-/// Says something that is no answer.
+/// Says something besides the answer.
 #[allow(clippy::print_stderr, reason = "a command of a person, not the operator")]
 pub(super) fn tell(text: &str) {
     eprintln!("{text}");

@@ -1,30 +1,24 @@
-//! `kubectl claviger references`: who uses the Secrets of a credential, as its status tells and as it is now.
+//! `kubectl claviger references`: who uses the Secrets of a credential, as it is now, and as its status tells.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
-use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api,
-    api::{DynamicObject, ListParams},
-    core::{ApiResource, PartialObjectMeta},
-};
+use kube::Api;
 use serde::Serialize;
 
 use super::{
-    connect::Cluster,
+    connect::{Cluster, ConnectionArgs},
     credentials::{Credential, CredentialArgs},
     error::{PluginError, Right},
     news::{News, tell},
     output::{OutputArgs, table},
+    users::Users,
 };
 use crate::{
-    api::{LABEL_OWNER, Reference},
+    api::{MemberCluster, Reference},
     domain::{
         foreign_text::foreign_text,
-        identity::CredentialId,
-        pod_secrets::{PodSecrets, is_finished},
-        schedule::{MAX_WORD, PLUGIN_REFERENCES},
+        schedule::{MAX_MESSAGE, MAX_WORD, PLUGIN_REFERENCES},
         selection::LOCAL,
     },
 };
@@ -47,6 +41,7 @@ struct Answer {
     items: Vec<Item>,
     /// How many more there are than are listed.
     omitted: usize,
+    clusters: Vec<Asked>,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -57,33 +52,98 @@ struct Item {
     live: bool,
 }
 
+/// Whether a cluster could be asked.
+#[derive(Serialize)]
+struct Asked {
+    name: String,
+    live: bool,
+    /// Why not, or what could not be listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
 pub(super) async fn run(
     args: &ReferencesArgs,
+    connection: &ConnectionArgs,
     cluster: &Cluster,
     output: OutputArgs,
 ) -> Result<News, PluginError> {
     let credential = Credential::find(cluster, &args.credential).await?;
-    let told = credential.status().references.unwrap_or_default();
-    let secret = credential.secret();
-    let (pods, refused) = match pods(cluster, &credential, &secret).await {
-        Ok(pods) => (Some(pods), None),
-        Err(error) if error.is_forbidden() => (None, Some(error)),
-        Err(error) => return Err(error),
-    };
+    let status = credential.status();
+    let told = status.references.unwrap_or_default();
+    let owner = credential.id();
+    let mut members = BTreeSet::new();
+    members.extend(status.clusters.iter().map(|row| row.name.as_str()).filter(|name| *name != LOCAL));
+    members.extend(told.items.iter().map(|item| item.cluster.as_str()).filter(|name| *name != LOCAL));
+
+    let mut asked = BTreeMap::from([(LOCAL, Users::ask(cluster, LOCAL, &owner).await)]);
+    for name in members {
+        let users = match member(cluster, connection, name).await {
+            Ok(member) => Users::ask(&member, name, &owner).await,
+            Err(error) => Err(error),
+        };
+        asked.insert(name, users);
+    }
     // What was seen now is newer than the status.
-    let is_known =
-        |reference: &Reference| pods.is_some() && reference.cluster == LOCAL && reference.kind == "Pod";
+    let is_known = |reference: &Reference| matches!(asked.get(reference.cluster.as_str()), Some(Ok(users)) if users.cover(reference));
     let others = told.items.iter().filter(|reference| !is_known(reference));
     let mut items: BTreeSet<Item> =
         others.map(|reference| Item { reference: cleaned(reference), live: false }).collect();
-    items.extend(pods.into_iter().flatten().map(|reference| Item { reference, live: true }));
+    let (mut clusters, mut refused) = (Vec::new(), None);
+    for (name, users) in asked {
+        let error = match users {
+            Ok(users) => {
+                let found = users.found.iter();
+                items.extend(found.map(|reference| Item { reference: cleaned(reference), live: true }));
+                clusters.push(Asked {
+                    name: name.to_owned(),
+                    live: true,
+                    message: users.missing.as_ref().map(ToString::to_string),
+                });
+                users.missing
+            }
+            // One member that cannot be asked is told, and hides nothing of the others.
+            Err(error) if name == LOCAL => return Err(error),
+            Err(error) => {
+                let message = Some(foreign_text(&error.to_string(), MAX_MESSAGE));
+                clusters.push(Asked { name: foreign_text(name, 253), live: false, message });
+                None
+            }
+        };
+        refused = refused.or(error);
+    }
     let omitted = items.len().saturating_sub(PLUGIN_REFERENCES);
     let items = items.into_iter().take(PLUGIN_REFERENCES).collect();
-    let title = credential.title();
-    let answer =
-        Answer { credential: title, secret, total: told.total, blocking: told.blocking, items, omitted };
+    let answer = Answer {
+        credential: credential.title(),
+        secret: foreign_text(&credential.secret(), 253),
+        total: told.total,
+        blocking: told.blocking,
+        items,
+        omitted,
+        clusters,
+    };
     output.write(&answer, || in_words(&answer))?;
     refused.map_or(Ok(News::Good), Err)
+}
+
+/// A member, by a context of the caller's own.
+async fn member(hub: &Cluster, connection: &ConnectionArgs, name: &str) -> Result<Cluster, PluginError> {
+    let api = Api::<MemberCluster>::all(hub.client.clone());
+    let right = Right::new("get", "memberclusters.claviger.dev", None);
+    let status = hub.ask(right, api.get(name)).await?.status.unwrap_or_default();
+    let server = status.server.unwrap_or_default();
+    let found = Cluster::at(&server, connection).await?;
+    let member = found.ok_or_else(|| {
+        PluginError::Kubeconfig(format!(
+            "no context is for its address {server}, so only its status is known"
+        ))
+    })?;
+    // At an address like that of a tunnel may be another cluster.
+    if status.cluster_id.is_none() || member.id().await? != status.cluster_id {
+        return Err(PluginError::Kubeconfig(format!("another cluster answers at its address {server}")));
+    }
+    Ok(member)
 }
 
 fn cleaned(reference: &Reference) -> Reference {
@@ -97,71 +157,11 @@ fn cleaned(reference: &Reference) -> Reference {
     }
 }
 
-/// Pods of this cluster that name the Secret now, in the namespaces that have a copy.
-async fn pods(
-    cluster: &Cluster,
-    credential: &Credential,
-    secret: &str,
-) -> Result<Vec<Reference>, PluginError> {
-    let places = copies(cluster, credential, secret).await?;
-    let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&());
-    let api = Api::<DynamicObject>::all_with(cluster.client.clone(), &resource);
-    let right = Right::new("list", "pods", None);
-    let mut found = Vec::new();
-    let visit = |mut pod: DynamicObject| {
-        let namespace = pod.metadata.namespace.unwrap_or_default();
-        let phase = pod.data.pointer("/status/phase").and_then(|phase| phase.as_str());
-        if !places.contains(&namespace) || is_finished(phase, pod.metadata.deletion_timestamp.is_some()) {
-            return;
-        }
-        let spec = pod.data.get_mut("spec").and_then(|spec| serde_json::from_value(spec.take()).ok());
-        let spec: PodSecrets = spec.unwrap_or_default();
-        let mut field = None;
-        spec.visit(|named, place| field = field.or((named == secret).then_some(place)));
-        found.extend(field.map(|field| Reference {
-            cluster: LOCAL.to_owned(),
-            kind: "Pod".to_owned(),
-            namespace,
-            name: pod.metadata.name.unwrap_or_default(),
-            field: field.to_owned(),
-        }));
-    };
-    let fetch = async |params: ListParams| api.list(&params).await;
-    cluster.pages(&right, ListParams::default(), fetch, visit).await?;
-    Ok(found)
-}
-
-/// The namespaces of this cluster that have a copy.
-async fn copies(
-    cluster: &Cluster,
-    credential: &Credential,
-    secret: &str,
-) -> Result<BTreeSet<String>, PluginError> {
-    let id = CredentialId {
-        kind: credential.kind,
-        namespace: credential.namespace().into(),
-        name: credential.name().into(),
-    };
-    let api = Api::<Secret>::all(cluster.client.clone());
-    let right = Right::new("list", "secrets", None);
-    let params = ListParams::default().labels(&format!("{LABEL_OWNER}={}", id.owner()));
-    let mut places = BTreeSet::new();
-    let visit = |PartialObjectMeta { metadata, .. }: PartialObjectMeta<Secret>| {
-        places.extend(metadata.namespace.filter(|_| metadata.name.as_deref() == Some(secret)));
-    };
-    // Without their values.
-    cluster.pages(&right, params, async |params: ListParams| api.list_metadata(&params).await, visit).await?;
-    Ok(places)
-}
-
 fn in_words(answer: &Answer) -> String {
-    let Answer { credential, secret, total, blocking, items, omitted } = answer;
+    let Answer { credential, secret, total, blocking, items, omitted, clusters } = answer;
     let mut text = format!(
         "{credential}, Secret {secret}: {total} users in all clusters by its status, of which {blocking} hold back a deletion\n"
     );
-    if items.is_empty() {
-        return text;
-    }
     let row = |Item { reference, live }: &Item| {
         let Reference { cluster, kind, namespace, name, field } = reference;
         let seen = if *live { "now" } else { "by status" };
@@ -172,9 +172,14 @@ fn in_words(answer: &Answer) -> String {
             .collect()
     };
     let rows: Vec<Vec<String>> = items.iter().map(row).collect();
-    text += &table(&["CLUSTER", "KIND", "NAMESPACE", "NAME", "FIELD", "SEEN"], &rows);
+    if !rows.is_empty() {
+        text += &table(&["CLUSTER", "KIND", "NAMESPACE", "NAME", "FIELD", "SEEN"], &rows);
+    }
     if *omitted > 0 {
         tell(&format!("and {omitted} more"));
+    }
+    for Asked { name, message, .. } in clusters.iter().filter(|asked| !asked.live) {
+        tell(&format!("cluster {name} was not asked: {}", message.as_deref().unwrap_or_default()));
     }
     text
 }

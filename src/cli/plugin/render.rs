@@ -52,7 +52,7 @@ struct Rendered {
     secret: Option<Value>,
     /// Why there is none, or what is missing in it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    faults: Vec<String>,
+    errors: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -72,10 +72,10 @@ pub(super) fn run(args: &RenderArgs, namespace: &str, output: OutputArgs) -> Res
     if items.is_empty() {
         return Err(PluginError::Manifest("there is no credential in what was given".to_owned()));
     }
-    let is_good = items.iter().all(|item| item.faults.is_empty());
+    let is_good = items.iter().all(|item| item.errors.is_empty());
     if output.output.is_none() {
         for item in &items {
-            item.faults.iter().for_each(|fault| tell(&format!("{}: {fault}", item.credential)));
+            item.errors.iter().for_each(|error| tell(&format!("{}: {error}", item.credential)));
         }
     }
     let output = OutputArgs { output: output.output.or(Some(Format::Yaml)) };
@@ -99,7 +99,7 @@ fn source(mut manifest: Manifest, namespace: &str) -> Result<(String, SourceSecr
     Ok((place, SourceSecret { name, type_: secret.type_().to_owned(), data, version: None }))
 }
 
-/// `None` for what is no credential.
+/// `None` for what is not a credential.
 fn rendered(manifest: &Manifest, namespace: &str, sources: &[(String, SourceSecret)]) -> Option<Rendered> {
     let (judged, mut full) = judged(manifest, namespace, &[]);
     let kind = manifest.object["kind"].as_str()?;
@@ -108,7 +108,7 @@ fn rendered(manifest: &Manifest, namespace: &str, sources: &[(String, SourceSecr
     }
     let credential = judged.title();
     let without =
-        |faults| Some(Rendered { credential: credential.clone(), namespaces: None, secret: None, faults });
+        |errors| Some(Rendered { credential: credential.clone(), namespaces: None, secret: None, errors });
     if !judged.is_valid() {
         return without(judged.told().lines().map(str::to_owned).collect());
     }
@@ -123,11 +123,11 @@ fn rendered(manifest: &Manifest, namespace: &str, sources: &[(String, SourceSecr
     let own = sources.iter().filter(|(place, _)| *place == *declared.id.namespace);
     let own: Vec<SourceSecret> = own.map(|(_, secret)| secret.clone()).collect();
     match secret(&declared.id, spec, &own, &declared) {
-        Ok((secret, faults)) => {
+        Ok((secret, errors)) => {
             let namespaces = spec.target().namespaces.clone();
-            Some(Rendered { credential, namespaces, secret: Some(secret), faults })
+            Some(Rendered { credential, namespaces, secret: Some(secret), errors })
         }
-        Err(fault) => without(vec![fault]),
+        Err(error) => without(vec![error]),
     }
 }
 
@@ -141,8 +141,10 @@ fn secret(
     let inputs = Inputs::new(sources, Timestamp::now());
     let passwords = spec.passwords(inputs).map_err(|error| told(&error))?;
     // No value is shown, so salts need not be random.
-    let hashes: Data =
-        passwords.iter().map(|password| (password.user.to_owned(), password.hashed(inputs.entropy))).collect();
+    let hashes: Data = passwords
+        .iter()
+        .map(|password| (password.user.to_owned(), password.hashed(inputs.entropy)))
+        .collect();
     let content = spec.render(Inputs { hashes: &hashes, ..inputs }).map_err(|error| told(&error))?;
     let Metadata { labels, annotations } =
         Metadata::desired(id, HUB, 1, spec.target(), declared.deletion_policy);

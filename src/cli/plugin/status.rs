@@ -2,7 +2,7 @@
 
 use clap::Args;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde::Serialize;
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     api::{ClusterState, ClusterStatus, CredentialStatus},
     domain::{
+        condition::{self, ConditionStatus, ConditionType},
         foreign_text::foreign_text,
         schedule::{MAX_MESSAGE, MAX_WORD},
     },
@@ -51,14 +52,14 @@ struct Told {
     since: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<i64>,
-    /// Conditions besides `Ready` that are no good news.
+    /// Those besides `Ready` that are bad news.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    troubles: Vec<Trouble>,
+    conditions: Vec<Abnormal>,
     clusters: Vec<ClusterStatus>,
 }
 
 #[derive(Serialize)]
-struct Trouble {
+struct Abnormal {
     #[serde(rename = "type")]
     type_: String,
     status: String,
@@ -67,8 +68,9 @@ struct Trouble {
     since: Time,
 }
 
-/// Conditions that are no good news when they are true.
-const ABNORMAL: [&str; 3] = ["Stalled", "Reconciling", "DeletionBlocked"];
+/// Conditions that are bad news when they are true.
+const ABNORMAL: [ConditionType; 3] =
+    [ConditionType::Stalled, ConditionType::Reconciling, ConditionType::DeletionBlocked];
 
 pub(super) async fn run(
     args: &StatusArgs,
@@ -94,12 +96,13 @@ fn told(credential: &Credential) -> Told {
     let CredentialStatus { conditions, clusters, revision, .. } = credential.status();
     let word = |text: &str| foreign_text(text, MAX_WORD);
     let sentence = |text: &str| foreign_text(text, MAX_MESSAGE);
-    let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
-    let troubles = conditions.iter().filter(|condition| {
-        let bad = if ABNORMAL.contains(&condition.type_.as_str()) { "True" } else { "False" };
-        condition.type_ != "Ready" && condition.status == bad
-    });
-    let troubles = troubles.map(|condition| Trouble {
+    let ready = condition::find(&conditions, ConditionType::Ready);
+    let is_abnormal = |condition: &&Condition| {
+        let is_true_bad = ABNORMAL.iter().any(|type_| type_.as_str() == condition.type_);
+        let bad = if is_true_bad { ConditionStatus::True } else { ConditionStatus::False };
+        condition.type_ != ConditionType::Ready.as_str() && ConditionStatus::of(condition) == bad
+    };
+    let abnormal = conditions.iter().filter(is_abnormal).map(|condition| Abnormal {
         type_: word(&condition.type_),
         status: word(&condition.status),
         reason: word(&condition.reason),
@@ -128,7 +131,7 @@ fn told(credential: &Credential) -> Told {
             .unwrap_or_else(|| "the operator has not looked at it yet".to_owned()),
         since: ready.map(|ready| ready.last_transition_time.clone()),
         revision,
-        troubles: troubles.collect(),
+        conditions: abnormal.collect(),
         clusters: clusters.into_iter().map(cleaned).collect(),
     }
 }
@@ -143,9 +146,11 @@ fn tree(item: &Told, now: Timestamp) -> String {
     let for_ =
         |since: Option<&Time>| since.map(|since| format!(", for {}", age(since.0, now))).unwrap_or_default();
     let leaf = |line: String| Node { line, below: Vec::new() };
-    let troubles = item.troubles.iter().map(|trouble| {
-        let Trouble { type_, status, reason, message, since } = trouble;
-        leaf(format!("{type_}={status} {reason}{}: {message}", for_(Some(since))))
+    let conditions = item.conditions.iter().map(|abnormal| {
+        let Abnormal { type_, status, reason, message, since } = abnormal;
+        // Mostly it is what `Ready` says, too.
+        let why = if *message == item.message { String::new() } else { format!(": {message}") };
+        leaf(format!("{type_}={status} {reason}{}{why}", for_(Some(since))))
     });
     let clusters = item.clusters.iter().map(|row| {
         let state = match row.state {
@@ -170,7 +175,7 @@ fn tree(item: &Told, now: Timestamp) -> String {
         let line = format!("{} {state} {}/{}{since}{why}", row.name, counts.synced, counts.desired);
         Node { line, below }
     });
-    let below: Vec<Node> = troubles.chain(clusters).collect();
+    let below: Vec<Node> = conditions.chain(clusters).collect();
     let revision = item.revision.map(|revision| format!(", revision {revision}")).unwrap_or_default();
     let line = format!(
         "{} {}/{} Ready={} {}{}{revision}: {}",
@@ -210,11 +215,18 @@ mod tests {
             {"name": "local", "state": "Synced", "namespaces": {"desired": 1, "synced": 1, "failed": 0}},
         ]);
         let since: Time = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
-        let trouble = Trouble {
+        let abnormal = Abnormal {
             type_: "Synced".into(),
             status: "False".into(),
             reason: "PartiallySynced".into(),
             message: "no".into(),
+            since: since.clone(),
+        };
+        let same = Abnormal {
+            type_: "Stalled".into(),
+            status: "True".into(),
+            reason: "PartiallySynced".into(),
+            message: "2 fail".into(),
             since: since.clone(),
         };
         let told = Told {
@@ -226,7 +238,7 @@ mod tests {
             message: "2 fail".into(),
             since: Some(since),
             revision: Some(7),
-            troubles: vec![trouble],
+            conditions: vec![abnormal, same],
             clusters: serde_json::from_value(rows).unwrap(),
         };
         let text = tree(&told, "2026-01-01T02:00:00Z".parse().unwrap());
@@ -234,6 +246,7 @@ mod tests {
             text,
             "TlsCredential a/b Ready=False PartiallySynced, for 2h, revision 7: 2 fail\n\
              ├─ Synced=False PartiallySynced, for 2h: no\n\
+             ├─ Stalled=True PartiallySynced, for 2h\n\
              ├─ east Error 3/5, for 2h\n\
              │  ├─ web SecretNameConflict: taken\n\
              │  └─ and 1 more\n\

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use clap::Args;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use serde::Serialize;
 use serde_json::json;
@@ -20,8 +20,9 @@ use crate::{
     api::{ANNOTATION_SYNC, CredentialStatus},
     cli::duration::at_least,
     domain::{
+        condition::{self, ConditionStatus, ConditionType},
         foreign_text::foreign_text,
-        schedule::{MAX_MESSAGE, PLUGIN_POLL, PLUGIN_PROBE, PLUGIN_WAIT},
+        schedule::{MAX_MESSAGE, MAX_WORD, PLUGIN_POLL, PLUGIN_PROBE, PLUGIN_WAIT},
     },
 };
 
@@ -91,7 +92,7 @@ struct Revisions {
 #[derive(Serialize)]
 struct Told {
     #[serde(rename = "type")]
-    type_: &'static str,
+    type_: String,
     status: String,
     reason: String,
     message: String,
@@ -135,11 +136,12 @@ pub(super) async fn rotate(
     };
     tokio::time::timeout(PLUGIN_PROBE, tried).await.unwrap_or(Ok(()))?;
     let after = credential.status();
-    let conditions: Vec<Told> = ["SourceResolved", "Verified", "Refreshed", "Synced"]
-        .into_iter()
-        .filter_map(|type_| told(&after, type_))
-        .collect();
-    let is_good = conditions.iter().all(|told| told.status != "False");
+    use ConditionType::{Refreshed, SourceResolved, Synced, Verified};
+    let shown = [SourceResolved, Verified, Refreshed, Synced];
+    let is_bad = |condition: &Condition| ConditionStatus::of(condition) == ConditionStatus::False;
+    let found = shown.iter().filter_map(|type_| condition::find(&after.conditions, *type_));
+    let is_good = !found.clone().any(is_bad);
+    let conditions: Vec<Told> = found.map(told).collect();
     let number = |status: &CredentialStatus| status.revision.unwrap_or_default();
     let revision = Revisions { before: number(&before), after: number(&after) };
     let answer = Rotated { credential: credential.title(), revision, conditions, counts };
@@ -147,7 +149,7 @@ pub(super) async fn rotate(
         let Revisions { before, after } = answer.revision;
         let change = if before == after { "as before".to_owned() } else { format!("before: {before}") };
         let row = |told: &Told| {
-            vec![told.type_.to_owned(), told.status.clone(), told.reason.clone(), told.message.clone()]
+            vec![told.type_.clone(), told.status.clone(), told.reason.clone(), told.message.clone()]
         };
         let rows: Vec<_> = answer.conditions.iter().map(row).collect();
         let conditions = table(&["CONDITION", "STATUS", "REASON", "MESSAGE"], &rows);
@@ -162,10 +164,14 @@ fn counts_table(credential: &str, counts: Counts) -> String {
     table(&["CREDENTIAL", "ATTEMPTED", "OK", "FAILED"], &[row])
 }
 
-fn told(status: &CredentialStatus, type_: &'static str) -> Option<Told> {
-    let found = status.conditions.iter().find(|condition| condition.type_ == type_)?;
-    let (status, reason) = (foreign_text(&found.status, 16), foreign_text(&found.reason, 64));
-    Some(Told { type_, status, reason, message: foreign_text(&found.message, MAX_MESSAGE) })
+fn told(condition: &Condition) -> Told {
+    let word = |text: &str| foreign_text(text, MAX_WORD);
+    Told {
+        type_: word(&condition.type_),
+        status: word(&condition.status),
+        reason: word(&condition.reason),
+        message: foreign_text(&condition.message, MAX_MESSAGE),
+    }
 }
 
 fn probes(status: &CredentialStatus) -> BTreeMap<&str, &Time> {

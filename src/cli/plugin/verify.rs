@@ -14,7 +14,7 @@ use crate::{
     api::crds,
     domain::{
         foreign_text::foreign_text,
-        manifest::{Fault, Outlook, RegistryOutlook, judge, outlook},
+        manifest::{FieldError, Preview, RegistryPreview, judge, preview},
         schedule::{MAX_MESSAGE, MAX_WORD},
     },
 };
@@ -43,9 +43,9 @@ pub(super) struct Judged {
     name: String,
     valid: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    faults: Vec<Fault>,
+    errors: Vec<FieldError>,
     #[serde(flatten)]
-    outlook: Option<Outlook>,
+    preview: Option<Preview>,
 }
 
 #[derive(Serialize)]
@@ -61,7 +61,7 @@ pub(super) fn run(args: &VerifyArgs, namespace: &str, output: OutputArgs) -> Res
         return Err(PluginError::Manifest("there is no object of claviger.dev in what was given".to_owned()));
     }
     let answer = Answer { objects };
-    output.write(&answer, || in_words(&answer.objects))?;
+    output.write(&answer, || in_words(&answer.objects, !args.image.is_empty()))?;
     Ok(News::good(answer.objects.iter().all(|object| object.valid)))
 }
 
@@ -85,32 +85,37 @@ pub(super) fn judged(manifest: &Manifest, namespace: &str, images: &[String]) ->
         let version = definition.spec.versions.into_iter().next()?;
         serde_json::to_value(version.schema?.open_api_v3_schema?).ok()
     });
-    let (full, mut faults) = match &schema {
+    let (full, mut errors) = match &schema {
         Some(schema) => judge(schema, object),
-        None => (object.clone(), vec![Fault::new("kind", format!("'{kind}' is no kind of claviger.dev"))]),
+        None => {
+            (object.clone(), vec![FieldError::new("kind", format!("'{kind}' is not a kind of claviger.dev"))])
+        }
     };
     if object["apiVersion"] != VERSION {
-        faults.push(Fault::new("apiVersion", format!("must be {VERSION}")));
+        errors.push(FieldError::new("apiVersion", format!("must be {VERSION}")));
     }
     if !is_namespaced && own.is_some() {
-        faults.push(Fault::new("metadata.namespace", format!("may not be given: {kind} is cluster-scoped")));
+        errors.push(FieldError::new(
+            "metadata.namespace",
+            format!("may not be given: {kind} is cluster-scoped"),
+        ));
     }
-    for fault in &mut faults {
-        fault.field = foreign_text(&fault.field, MAX_MESSAGE);
-        fault.message = foreign_text(&fault.message, 2 * MAX_MESSAGE);
+    for error in &mut errors {
+        error.field = foreign_text(&error.field, MAX_MESSAGE);
+        error.message = foreign_text(&error.message, 2 * MAX_MESSAGE);
     }
     let namespace = is_namespaced.then(|| own.unwrap_or_else(|| namespace.to_owned()));
-    let spec = (kind == "RegistryCredential" && faults.is_empty())
+    let spec = (kind == "RegistryCredential" && errors.is_empty())
         .then(|| serde_json::from_value(full["spec"].clone()).ok())
         .flatten();
-    let outlook = spec.map(|spec| outlook(&spec, namespace.as_deref().unwrap_or_default(), &name, images));
-    let valid = faults.is_empty();
-    (Judged { file: manifest.file.clone(), kind, namespace, name, valid, faults, outlook }, full)
+    let preview = spec.map(|spec| preview(&spec, namespace.as_deref().unwrap_or_default(), &name, images));
+    let valid = errors.is_empty();
+    (Judged { file: manifest.file.clone(), kind, namespace, name, valid, errors, preview }, full)
 }
 
 /// What is wrong with an object, in lines; tests compare it with what a real API server says.
 #[must_use]
-pub fn faults(object: &Value) -> Vec<String> {
+pub fn manifest_errors(object: &Value) -> Vec<String> {
     let manifest = Manifest { file: String::new(), object: object.clone() };
     judged(&manifest, "default", &[]).0.told().lines().map(str::to_owned).collect()
 }
@@ -128,32 +133,32 @@ impl Judged {
 
     /// What is wrong with it, in lines.
     pub fn told(&self) -> String {
-        self.faults.iter().map(|fault| format!("{}: {}\n", fault.field, fault.message)).collect()
+        self.errors.iter().map(|error| format!("{}: {}\n", error.field, error.message)).collect()
     }
 }
 
-fn in_words(objects: &[Judged]) -> String {
+fn in_words(objects: &[Judged], is_asked: bool) -> String {
     let mut text = String::new();
     for object in objects {
         let verdict = if object.valid { "valid" } else { "not valid" };
         text += &format!("{} ({}): {verdict}\n{}", object.title(), object.file, indented(&object.told(), 2));
-        let Some(outlook) = &object.outlook else { continue };
-        let namespaces = if outlook.namespaces.is_empty() {
+        let Some(preview) = &object.preview else { continue };
+        let namespaces = if preview.namespaces.is_empty() {
             "those that the selector means".to_owned()
         } else {
-            outlook.namespaces.join(", ")
+            preview.namespaces.join(", ")
         };
-        text += &format!("  Secret {} in: {namespaces}\n", outlook.secret);
-        let row = |registry: &RegistryOutlook| {
-            vec![
-                registry.endpoint.clone(),
-                registry.key.clone(),
-                registry.images.clone(),
-                registry.matching.join(", "),
-            ]
+        text += &format!("  Secret {} in: {namespaces}\n", preview.secret);
+        let columns = if is_asked { 4 } else { 3 };
+        let row = |registry: &RegistryPreview| {
+            let RegistryPreview { endpoint, key, images, matching } = registry;
+            let mut row = vec![endpoint.clone(), key.clone(), images.clone(), matching.join(", ")];
+            row.truncate(columns);
+            row
         };
-        let rows: Vec<_> = outlook.registries.iter().map(row).collect();
-        text += &indented(&table(&["REGISTRY", "KEY", "IMAGES", "OF THOSE ASKED ABOUT"], &rows), 2);
+        let rows: Vec<_> = preview.registries.iter().map(row).collect();
+        let head = ["REGISTRY", "KEY", "IMAGES", "OF THOSE ASKED ABOUT"];
+        text += &indented(&table(head.get(..columns).unwrap_or(&head), &rows), 2);
     }
     text
 }

@@ -3,25 +3,25 @@
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::fault::Fault;
+use super::field_error::FieldError;
 
 /// What stands in `metadata` is checked by the API server's own types.
 const METADATA: &str = "metadata";
 
 /// What a value breaks of a schema.
-pub(super) fn faults(schema: &Value, value: &Value) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    Walk { faults: &mut faults }.value(schema, value, "");
-    faults
+pub(super) fn errors(schema: &Value, value: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    Walk { errors: &mut errors }.value(schema, value, "");
+    errors
 }
 
 struct Walk<'a> {
-    faults: &'a mut Vec<Fault>,
+    errors: &'a mut Vec<FieldError>,
 }
 
 impl Walk<'_> {
-    fn fault(&mut self, path: &str, message: impl Into<String>) {
-        self.faults.push(Fault::new(path, message));
+    fn error(&mut self, path: &str, message: impl Into<String>) {
+        self.errors.push(FieldError::new(path, message));
     }
 
     fn value(&mut self, schema: &Value, value: &Value, path: &str) {
@@ -36,14 +36,14 @@ impl Walk<'_> {
             _ => true,
         };
         if !fits {
-            self.fault(path, format!("must be of type {type_}, not {}", kind_of(value)));
+            self.error(path, format!("must be of type {type_}, not {}", kind_of(value)));
             return;
         }
         if let Some(allowed) = schema["enum"].as_array()
             && !allowed.contains(value)
         {
             let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
-            self.fault(path, format!("must be one of {}", allowed.join(", ")));
+            self.error(path, format!("must be one of {}", allowed.join(", ")));
         }
         match value {
             Value::String(text) => self.text(schema, text, path),
@@ -59,29 +59,29 @@ impl Walk<'_> {
         if let Some(pattern) = schema["pattern"].as_str()
             && !Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
         {
-            self.fault(path, format!("must match {pattern}"));
+            self.error(path, format!("must match {pattern}"));
         }
         if schema["format"] == "date-time" && text.parse::<k8s_openapi::jiff::Timestamp>().is_err() {
-            self.fault(path, "must be a time as 2026-01-31T12:00:00Z");
+            self.error(path, "must be a time as 2026-01-31T12:00:00Z");
         }
     }
 
     fn number(&mut self, schema: &Value, number: f64, path: &str) {
         if schema["minimum"].as_f64().is_some_and(|least| number < least) {
-            self.fault(path, format!("must be at least {}", schema["minimum"]));
+            self.error(path, format!("must be at least {}", schema["minimum"]));
         }
         if schema["maximum"].as_f64().is_some_and(|most| number > most) {
-            self.fault(path, format!("must be at most {}", schema["maximum"]));
+            self.error(path, format!("must be at most {}", schema["maximum"]));
         }
     }
 
     fn size(&mut self, schema: &Value, [least, most]: [&str; 2], size: usize, what: &str, path: &str) {
         let limit = |name: &str| schema[name].as_u64().and_then(|limit| usize::try_from(limit).ok());
         if let Some(limit) = limit(least).filter(|limit| size < *limit) {
-            self.fault(path, format!("must have at least {limit} {what}"));
+            self.error(path, format!("must have at least {limit} {what}"));
         }
         if let Some(limit) = limit(most).filter(|limit| size > *limit) {
-            self.fault(path, format!("may have at most {limit} {what}"));
+            self.error(path, format!("may have at most {limit} {what}"));
         }
     }
 
@@ -104,7 +104,7 @@ impl Walk<'_> {
         let mut seen = std::collections::BTreeSet::new();
         for (n, item) in items.iter().enumerate() {
             if identity(item).is_some_and(|identity| !seen.insert(identity)) {
-                self.fault(&format!("{path}[{n}]"), "is there already");
+                self.error(&format!("{path}[{n}]"), "is there already");
             }
         }
     }
@@ -114,7 +114,7 @@ impl Walk<'_> {
         let below = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
         for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if !fields.contains_key(required) {
-                self.fault(&below(required), "is required");
+                self.error(&below(required), "is required");
             }
         }
         for (field, value) in fields {
@@ -125,7 +125,7 @@ impl Walk<'_> {
                 Some(own) => self.value(own, value, &below(field)),
                 None if at_root || schema["x-kubernetes-preserve-unknown-fields"] == true => {}
                 // kubectl refuses it too, unless it is told not to look.
-                None => self.fault(&below(field), "is not a known field"),
+                None => self.error(&below(field), "is not a known field"),
             }
         }
     }

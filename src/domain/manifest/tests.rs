@@ -8,20 +8,20 @@ fn schema(kind: &str) -> Value {
     serde_json::to_value(&crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema).unwrap()
 }
 
-fn faults(kind: &str, spec: Value) -> Vec<String> {
+fn errors(kind: &str, spec: Value) -> Vec<String> {
     let object =
         json!({"apiVersion": "claviger.dev/v1alpha1", "kind": kind, "metadata": {"name": "a"}, "spec": spec});
     judge(&schema(kind), &object)
         .1
         .into_iter()
-        .map(|fault| format!("{}: {}", fault.field, fault.message))
+        .map(|error| format!("{}: {}", error.field, error.message))
         .collect()
 }
 
 #[test]
 fn schema_and_rules_are_judged() {
     let good = json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}});
-    assert_eq!(faults("RegistryCredential", good.clone()), Vec::<String>::new());
+    assert_eq!(errors("RegistryCredential", good.clone()), Vec::<String>::new());
     for (change, says) in [
         (json!({"provider": "Moon"}), "spec.provider: must be one of"),
         (json!({"colour": 1}), "spec.colour: is not a known field"),
@@ -44,9 +44,9 @@ fn schema_and_rules_are_judged() {
     ] {
         let mut spec = good.clone();
         spec.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        let found = faults("RegistryCredential", spec);
-        assert!(found.iter().any(|fault| fault.contains(says)), "{change}: {found:?}");
-        assert!(!found.iter().any(|fault| fault.contains("cannot be judged")), "{found:?}");
+        let found = errors("RegistryCredential", spec);
+        assert!(found.iter().any(|error| error.contains(says)), "{change}: {found:?}");
+        assert!(!found.iter().any(|error| error.contains("cannot be judged")), "{found:?}");
     }
 }
 
@@ -54,7 +54,7 @@ fn schema_and_rules_are_judged() {
 fn names_are_judged_too() {
     let object = json!({"metadata": {"name": "A", "namespace": "a.b"}, "spec": {"provider": "DockerHub", "secretRef": {"name": "s"}}});
     let fields: Vec<_> =
-        judge(&schema("RegistryCredential"), &object).1.into_iter().map(|fault| fault.field).collect();
+        judge(&schema("RegistryCredential"), &object).1.into_iter().map(|error| error.field).collect();
     assert_eq!(fields, ["metadata.name", "metadata.namespace"]);
 }
 
@@ -62,7 +62,7 @@ fn names_are_judged_too() {
 fn what_would_come_of_it_is_told() {
     let spec = json!({"provider": "Quay", "quay": {"namespace": "acme"}, "keyScope": "Path", "secretRef": {"name": "src"}});
     let images = ["quay.io/acme/api:1".to_owned(), "nginx".to_owned()];
-    let told = outlook(&serde_json::from_value(spec).unwrap(), "web", "reg", &images);
+    let told = preview(&serde_json::from_value(spec).unwrap(), "web", "reg", &images);
     assert_eq!((told.secret.as_str(), told.namespaces.as_slice()), ("reg", &["web".to_owned()][..]));
     assert_eq!(told.registries[0].key, "quay.io/acme");
     assert_eq!(told.registries[0].matching, images[..1]);

@@ -80,7 +80,7 @@ impl Case<'_> {
         if tried == expired || (tried == 1 && offer.is_some_and(is_expired)) {
             let renew = offer.map_or_else(
                 || "put a new token into the Secret".to_owned(),
-                |offer| format!("{} mints it anew{}", offer.credential, trouble(offer)),
+                |offer| format!("{} mints it anew{}", offer.credential, status_message(offer)),
             );
             return Some((
                 Verdict::Expired,
@@ -94,7 +94,7 @@ impl Case<'_> {
             return Some((Verdict::Ok, tries));
         };
         let told = if waiting.message.is_empty() { &waiting.reason } else { &waiting.message };
-        let known = offer.map(trouble).unwrap_or_default();
+        let known = offer.map(status_message).unwrap_or_default();
         Some((
             Verdict::PullFails,
             format!(
@@ -151,7 +151,7 @@ impl Case<'_> {
             let message = format!(
                 "{credential} is for this image and may not put its Secret '{secret}' into namespace '{namespace}': no \
                  DistributionPolicy allows it{}",
-                trouble(offer)
+                status_message(offer)
             );
             return Some((Verdict::NoConsent, message));
         }
@@ -162,21 +162,21 @@ impl Case<'_> {
                     "{credential} is for this image and keeps its Secret '{secret}' in namespace '{namespace}'{}; this Pod does \
                      not name it: name it in `imagePullSecrets` of ServiceAccount '{account}' or of the Pod's template, and \
                      create the Pod anew",
-                    trouble(offer)
+                    status_message(offer)
                 );
                 Some((Verdict::NotAttached, message))
             }
             Some(State::Missing) => {
                 let message = format!(
                     "the Pod names Secret '{secret}', which is not there; {credential} should put it there{}",
-                    trouble(offer)
+                    status_message(offer)
                 );
                 Some((Verdict::SecretMissing, message))
             }
             Some(State::Unknown) => {
                 let message = format!(
                     "you may not read Secret '{secret}', which {credential} keeps for this image{}",
-                    trouble(offer)
+                    status_message(offer)
                 );
                 Some((Verdict::Unknown, message))
             }
@@ -218,8 +218,10 @@ impl Case<'_> {
 }
 
 /// What the status of a credential says, as the end of a sentence.
-fn trouble(offer: &Offer) -> String {
-    let told =
-        offer.trouble.as_ref().map(|told| format!(" (its status says: {})", foreign_text(told, MAX_MESSAGE)));
+fn status_message(offer: &Offer) -> String {
+    let told = offer
+        .status_message
+        .as_ref()
+        .map(|told| format!(" (its status says: {})", foreign_text(told, MAX_MESSAGE)));
     told.unwrap_or_default()
 }

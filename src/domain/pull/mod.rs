@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::registry::keyring::Given;
 
 pub(crate) use explain::explain;
-pub(crate) use offer::{Declaration, Offer, Surroundings, offers};
+pub(crate) use offer::{ConsentInputs, Declaration, Offer, offers};
 
 /// A Secret, as far as pulling is concerned.
 #[derive(Clone, Debug)]

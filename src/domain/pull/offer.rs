@@ -7,15 +7,15 @@ use k8s_openapi::jiff::Timestamp;
 use crate::{
     api::{CredentialKind, DistributionPolicySpec, RegistryCredentialSpec, RegistryCredentialStatus},
     domain::{
+        condition::{self, ConditionStatus, ConditionType},
         consent::Policy,
         namespace::Namespace,
+        reason::Reason,
         registry::{kubelet, registry},
         selection::{LOCAL, NamespaceMatcher, lists_cluster, selects_cluster},
         targets::{ClusterTargets, Verdict},
     },
 };
-
-const NOT_PERMITTED: &str = "NotPermitted";
 
 /// A RegistryCredential as it was read.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub(crate) struct Declaration {
 
 /// What decides who may push where. `None` for what could not be read.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Surroundings {
+pub(crate) struct ConsentInputs {
     pub policies: Option<Vec<DistributionPolicySpec>>,
     pub namespaces: BTreeMap<String, Namespace>,
 }
@@ -44,8 +44,8 @@ pub(crate) struct Offer {
     pub keys: Vec<String>,
     pub is_permitted: bool,
     pub expires: Option<Timestamp>,
-    /// What its status says of the namespace, or else of itself, where that is no good news.
-    pub trouble: Option<String>,
+    /// What its status says of the namespace, or else of itself, where that is bad news.
+    pub status_message: Option<String>,
 }
 
 impl Offer {
@@ -56,19 +56,13 @@ impl Offer {
 }
 
 /// What the credentials have for a namespace.
-pub(crate) fn offers(
-    declarations: &[Declaration],
-    surroundings: &Surroundings,
-    namespace: &str,
-) -> Vec<Offer> {
+pub(crate) fn offers(declarations: &[Declaration], inputs: &ConsentInputs, namespace: &str) -> Vec<Offer> {
     let unknown = Namespace::default();
-    let seen = |name: &str| surroundings.namespaces.get(name).unwrap_or(&unknown);
+    let seen = |name: &str| inputs.namespaces.get(name).unwrap_or(&unknown);
     // Which namespace is the operator's is not known here; it has no Pods with images of users.
     let operator: Arc<str> = "".into();
-    let policies: Option<Vec<Policy>> = surroundings
-        .policies
-        .as_ref()
-        .map(|specs| specs.iter().map(|spec| Policy::new(spec, &operator)).collect());
+    let policies: Option<Vec<Policy>> =
+        inputs.policies.as_ref().map(|specs| specs.iter().map(|spec| Policy::new(spec, &operator)).collect());
     let offer = |declared: &Declaration| {
         let target = &declared.spec.target;
         let labels = BTreeMap::new();
@@ -89,19 +83,20 @@ pub(crate) fn offers(
         let failure = failures.find(|failure| failure.namespace == namespace);
         let is_permitted = match (verdict, &policies) {
             (Verdict::NotTargeted, _) => return None,
-            (_, None) => failure.is_none_or(|failure| failure.reason != NOT_PERMITTED),
+            (_, None) => failure.is_none_or(|failure| failure.reason != Reason::NotPermitted.as_str()),
             (verdict, Some(_)) => verdict == Verdict::Permitted,
         };
-        let mut conditions = declared.status.common.conditions.iter();
-        let ready = conditions.find(|condition| condition.type_ == "Ready" && condition.status != "True");
-        let trouble = failure.map(|failure| &failure.message).or(ready.map(|ready| &ready.message));
+        let conditions = &declared.status.common.conditions;
+        let ready = condition::find(conditions, ConditionType::Ready);
+        let ready = ready.filter(|ready| ConditionStatus::of(ready) != ConditionStatus::True);
+        let status_message = failure.map(|failure| &failure.message).or(ready.map(|ready| &ready.message));
         Some(Offer {
             credential: format!("{} {}/{}", kind.name(), declared.namespace, declared.name),
             secret: target.secret_name.clone().unwrap_or_else(|| declared.name.clone()),
             keys: declared.spec.entries().iter().map(|login| registry(login).key).collect(),
             is_permitted,
             expires: declared.status.common.expiration_time.as_ref().map(|time| time.0),
-            trouble: trouble.cloned(),
+            status_message: status_message.cloned(),
         })
     };
     declarations.iter().filter_map(offer).collect()

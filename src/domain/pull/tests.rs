@@ -33,7 +33,7 @@ fn offer(secret: &str, key: &str) -> Offer {
         keys: vec![key.to_owned()],
         is_permitted: true,
         expires: None,
-        trouble: None,
+        status_message: None,
     }
 }
 
@@ -119,7 +119,7 @@ fn a_missing_secret_is_told_with_who_should_make_it() {
     let mut facts = one(IMAGE, vec![missing("quay")]);
     assert_eq!(verdict(&facts), Verdict::SecretMissing);
     facts.offers =
-        vec![Offer { trouble: Some("source \u{1b}[2Jgone".to_owned()), ..offer("quay", "quay.io") }];
+        vec![Offer { status_message: Some("source \u{1b}[2Jgone".to_owned()), ..offer("quay", "quay.io") }];
     let told = answer(&facts);
     assert_eq!(told.verdict, Verdict::SecretMissing);
     assert!(

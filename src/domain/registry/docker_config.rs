@@ -39,14 +39,33 @@ pub(super) fn dockercfg(bytes: &[u8]) -> Result<BTreeMap<String, Login>, Unreada
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
-    // Go takes what is not UTF-8, too.
-    let text = Zeroizing::new(String::from_utf8_lossy(bytes).into_owned());
+    // Go takes what is not UTF-8, too: each byte of it for one unknown character.
+    let text = lossy(bytes, 1);
     serde_json::from_str::<IgnoredAny>(&text).map_err(|_| Unreadable)?;
     serde_json::from_str(&text).map_err(|_| Unreadable)
 }
 
 fn logins(Auths(entries): Auths) -> BTreeMap<String, Login> {
     entries.into_iter().map(|(key, Entry(login))| (key, login)).collect()
+}
+
+/// A text, with one unknown character for so many bytes that are not UTF-8.
+fn lossy(bytes: &[u8], each: usize) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(3 * bytes.len()));
+    let mut unknown = 0;
+    for chunk in bytes.utf8_chunks() {
+        if !chunk.valid().is_empty() {
+            unknown = 0;
+        }
+        text.push_str(chunk.valid());
+        for _ in chunk.invalid() {
+            if unknown % each == 0 {
+                text.push(char::REPLACEMENT_CHARACTER);
+            }
+            unknown += 1;
+        }
+    }
+    text
 }
 
 /// A text; an escape that is half of a character is taken, as by Go.
@@ -63,7 +82,8 @@ impl<'de> Deserialize<'de> for Text {
             }
 
             fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
-                Ok(Text(Zeroizing::new(String::from_utf8_lossy(bytes).into_owned())))
+                // Half of a character is three bytes here, and one unknown character to Go.
+                Ok(Text(lossy(bytes, 3)))
             }
         }
         deserializer.deserialize_bytes(Bytes)
@@ -244,8 +264,7 @@ mod tests {
 
     #[test]
     fn a_config_is_read_as_go_reads_it() {
-        let half = "\u{fffd}".repeat(3);
-        let halves = format!("{half} {half}:");
+        let halves = "\u{fffd}\u{fffd} x\u{fffd}y:";
         for (text, wanted) in [
             (
                 r#"{"auths":{"a":{"auth":"dTpw"},"b":{"username":"u","password":"p"}}}"#,
@@ -258,7 +277,7 @@ mod tests {
             (r#"{"auths":{"a":{}},"auths":{"b":{}}}"#, Some(vec!["a :", "b :"])),
             (r#"{"auths":{"a":{}},"auths":null}"#, Some(vec![])),
             (r#"{"auths":{"a":{"auth":"dT\npw\r"}}}"#, Some(vec!["a u:p"])),
-            (r#"{"auths":{"\ud800":{"username":"\udfff"}}}"#, Some(vec![halves.as_str()])),
+            (r#"{"auths":{"\ud800\ud801":{"username":"x\udfffy"}}}"#, Some(vec![halves])),
             ("null", Some(vec![])),
             ("{}", Some(vec![])),
             (r#"{"HttpHeaders":{"a":null,"b":"c"},"credsStore":1}"#, Some(vec![])),

@@ -108,11 +108,11 @@ fn synced(seen: &Observation<'_>) -> Verdict {
     if let (SourceState::UnreadableSpec(error), None) = (&seen.desired.source, &seen.desired.removal) {
         return unreadable(error);
     }
-    if clusters.is_empty()
-        && let [(name, outcome), ..] = seen.clusters.as_slice()
-        && let Some(condition) = &outcome.condition
-    {
-        return Verdict::new(Unknown, condition.reason(), condition.message(name));
+    if clusters.is_empty() && !seen.clusters.is_empty() && seen.concealed == 0 && !seen.is_pending() {
+        let paused = quoted(&paused(seen));
+        let message =
+            format!("all clusters that it goes to are paused, and nothing is written there: {paused}");
+        return Verdict::new(Unknown, Reason::Paused, message);
     }
     let conditions: Vec<(&str, &ClusterCondition)> =
         clusters.iter().filter_map(|(name, outcome)| Some((&***name, outcome.condition.as_ref()?))).collect();
@@ -187,12 +187,16 @@ fn rest(seen: &Observation<'_>) -> String {
         0 => {}
         n => rest.push_str(&format!("; {n} Secrets without consent stay until policies have settled")),
     }
-    let paused: Vec<&str> =
-        seen.clusters.iter().filter(|(_, outcome)| !counts(outcome)).map(|(name, _)| &**name).collect();
+    let paused = paused(seen);
     if !paused.is_empty() {
         rest.push_str(&format!("; paused: {}", quoted(&paused)));
     }
     rest
+}
+
+/// Clusters that do not count, as somebody has paused them.
+fn paused<'a>(seen: &'a Observation<'_>) -> Vec<&'a str> {
+    seen.clusters.iter().filter(|(_, outcome)| !counts(outcome)).map(|(name, _)| &**name).collect()
 }
 
 /// Namespaces that fail for one reason, over all clusters.
@@ -354,6 +358,8 @@ fn ready(
         (_, Some(refused)) => refused.clone(),
         // Unknown is not ready. A source that was not read does not count, as there is nothing to write to.
         _ if synced.status == True => synced.clone(),
+        // A paused cluster does not count, and there is no other.
+        _ if synced.reason == Reason::Paused => Verdict { status: True, ..synced.clone() },
         _ => Verdict { status: False, ..synced.clone() },
     }
 }

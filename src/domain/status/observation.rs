@@ -96,7 +96,7 @@ fn references(clusters: &[(Arc<str>, Arc<ClusterOutcome>)]) -> References {
                 kind: user.kind.name().to_owned(),
                 namespace: user.namespace.to_string(),
                 name: user.name.to_string(),
-                field: format!("{}{}", user.kind.template().unwrap_or_default(), user.field),
+                field: user.kind.whole_field(user.field),
             })
         })
     };

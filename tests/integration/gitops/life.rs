@@ -293,8 +293,8 @@ impl Stage {
         };
         let credential = |state: &str| format!("{}-{state}", FORMS[0].short);
         paused(true).await?;
-        self.see(KIND, "paused", "east", &["Ready=False (Paused)"]).await?;
-        self.see(FORMS[0].kind, "paused", &credential("paused"), &["Ready=False (Paused)"]).await?;
+        self.see(KIND, "paused", "east", &["Ready=True (Paused)"]).await?;
+        self.see(FORMS[0].kind, "paused", &credential("paused"), &["Ready=True (Paused)"]).await?;
         paused(false).await?;
         told(&client, KIND, "east", &["Ready=True (Connected)"]).await?;
         let lost = credential("member-lost");

@@ -16,6 +16,8 @@ async fn wrong_calls_are_told_by_their_exit_codes() -> Result<()> {
         (&["explain-pull", "x", "--user", "nobody"], 1, "InvalidKubeconfig"),
         (&["explain-pull", "x", "--kubeconfig", "/nowhere/config"], 1, "InvalidKubeconfig"),
         (&["explain-pull"], 2, "<POD>"),
+        (&["explain-pull", "deploy/x"], 2, "'deploy/x' is not the name of a Pod"),
+        (&["explain-pull", "../secrets/x"], 2, "is not the name of a Pod"),
         (&["explode"], 2, "unrecognized subcommand"),
         (&["explain-pull", "x", "-o", "table"], 2, "possible values"),
         (&["explain-pull", "x", "--request-timeout", "soon"], 2, "request-timeout"),

@@ -5,6 +5,7 @@ mod explain_pull;
 mod hostile;
 mod keyring;
 mod offline;
+mod references;
 
 use std::{
     os::unix::fs::symlink,

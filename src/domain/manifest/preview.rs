@@ -10,17 +10,17 @@ use crate::{
 /// What would come of a credential for registries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Outlook {
+pub(crate) struct Preview {
     pub secret: String,
     /// Namespaces by the name that they have to have; the others of a target are not known offline.
     pub namespaces: Vec<String>,
-    pub registries: Vec<RegistryOutlook>,
+    pub registries: Vec<RegistryPreview>,
 }
 
 /// One registry of a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct RegistryOutlook {
+pub(crate) struct RegistryPreview {
     pub endpoint: String,
     /// The key in `auths`.
     pub key: String,
@@ -32,19 +32,19 @@ pub(crate) struct RegistryOutlook {
 }
 
 /// What would come of a credential of this namespace and name; `images` are asked about.
-pub(crate) fn outlook(
+pub(crate) fn preview(
     spec: &RegistryCredentialSpec,
     namespace: &str,
     name: &str,
     images: &[String],
-) -> Outlook {
+) -> Preview {
     let registries = spec.entries().iter().map(|login| {
         let registry = registry(login);
         let is_for = |image: &&String| {
             repository(image).is_some_and(|repository| kubelet::matches(&registry.key, &repository))
         };
         let matching = images.iter().filter(is_for).cloned().collect();
-        RegistryOutlook {
+        RegistryPreview {
             images: in_words(&registry.key),
             endpoint: registry.endpoint,
             key: registry.key,
@@ -52,7 +52,7 @@ pub(crate) fn outlook(
         }
     });
     let listed = |selector: &NamespaceSelector| selector.names.clone();
-    Outlook {
+    Preview {
         secret: spec.target.secret_name.clone().unwrap_or_else(|| name.to_owned()),
         namespaces: spec.target.namespaces.as_ref().map_or_else(|| vec![namespace.to_owned()], listed),
         registries: registries.collect(),
