@@ -183,8 +183,16 @@ impl Cluster {
     /// The uid of its namespace `kube-system`, by which clusters are told apart.
     pub async fn id(&self) -> Result<Option<String>, PluginError> {
         let namespaces = Api::<Namespace>::all(self.client.clone());
-        let right = Right::new("get", "namespaces", None);
-        Ok(self.ask(right, namespaces.get_metadata("kube-system")).await?.metadata.uid)
+        let right = |verb| Right::new(verb, "namespaces", None);
+        let found = match self.ask(right("get"), namespaces.get_metadata("kube-system")).await {
+            // Some may list them and not get one, as what is pushed with.
+            Err(error) if error.is_forbidden() => {
+                let params = ListParams::default().fields("metadata.name=kube-system");
+                self.ask(right("list"), namespaces.list_metadata(&params)).await?.items.into_iter().next()
+            }
+            found => Some(found?),
+        };
+        Ok(found.and_then(|namespace| namespace.metadata.uid))
     }
 
     /// Lists all objects.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::domain::content::Content;
+use crate::domain::{content::Content, registry::keyring::CONFIG_JSON};
 
 /// The data of a Secret without its values: of a docker config, its keys and the names of fields are left.
 pub(crate) fn redacted(content: &Content) -> BTreeMap<String, Value> {
     let value = |(key, value): (&String, &crate::domain::SecretBytes)| {
-        let config = key == ".dockerconfigjson";
+        let config = key == CONFIG_JSON.1;
         let parsed = config.then(|| serde_json::from_slice(value.expose()).ok()).flatten();
         (key.clone(), parsed.map_or_else(|| hidden(value.expose().len()), without_values))
     };

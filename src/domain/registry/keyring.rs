@@ -13,7 +13,8 @@ use crate::domain::content::Data;
 
 pub(crate) use super::{docker_config::Login, image::repository};
 
-const CONFIG_JSON: (&str, &str) = ("kubernetes.io/dockerconfigjson", ".dockerconfigjson");
+/// Type and key of a Secret that holds a docker config.
+pub(crate) const CONFIG_JSON: (&str, &str) = ("kubernetes.io/dockerconfigjson", ".dockerconfigjson");
 const DOCKERCFG: (&str, &str) = ("kubernetes.io/dockercfg", ".dockercfg");
 
 /// The types of Secrets that kubelet takes logins from.

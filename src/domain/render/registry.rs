@@ -16,7 +16,7 @@ use crate::{
         content::{Content, Grants, Inputs, SourceError, SourceSecret, Warning},
         credential::{CredentialSpec, Source},
         fingerprint::encode,
-        registry::{default_username, kubelet, registry, sample_image},
+        registry::{default_username, keyring::CONFIG_JSON, kubelet, registry, sample_image},
         token::Grant,
         verification::{self, Verification},
     },
@@ -27,8 +27,8 @@ mod grant;
 #[path = "registry_probe.rs"]
 mod probe;
 
-const OUTPUT_TYPE: &str = "kubernetes.io/dockerconfigjson";
-const OUTPUT_KEY: &str = ".dockerconfigjson";
+const OUTPUT_TYPE: &str = CONFIG_JSON.0;
+const OUTPUT_KEY: &str = CONFIG_JSON.1;
 
 /// The longest email of a docker config, as that of a spec: every copy has it.
 const MAX_EMAIL_CHARS: usize = 254;

@@ -81,7 +81,7 @@ impl Case {
 /// Asks kubelet's code about all cases at once.
 fn upstream(cases: &[Case]) -> Result<Vec<Upstream>> {
     let mut command = Command::new(go_tool("keyring", "keyring")?);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let table: Vec<_> =
         cases.iter().map(|case| json!({"secrets": case.secrets(), "image": case.image})).collect();
     let table = serde_json::to_vec(&table)?;
@@ -89,6 +89,10 @@ fn upstream(cases: &[Case]) -> Result<Vec<Upstream>> {
     let writing = std::thread::spawn(move || stdin.write_all(&table));
     let output = child.wait_with_output()?;
     writing.join().map_err(|_| Error::new("the writer panicked"))??;
+    // It complains of each bad key there.
+    if !output.status.success() {
+        return Err(Error::new(format!("keyring: {}", String::from_utf8_lossy(&output.stderr))));
+    }
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
@@ -181,7 +185,7 @@ const TABLE: &[(&[&str], &str, usize)] = &[
     (&["index.docker.io", "localhost"], "localhost/x", 1),
     (&["index.docker.io"], "[1]/x", 0),
     (&["index.docker.io/v1/", "https://index.docker.io/v2/", "http://index.docker.io"], "nginx:1.29", 3),
-    (&["index.docker.io/v2", "https://index.docker.io/v1//", "https://index.docker.io/"], "nginx", 2),
+    (&["index.docker.io/v2", "https://index.docker.io/v1//", "https://index.docker.io/"], "nginx", 1),
     (&["docker.io/library/nginx", "docker.io/library", "docker.io/nginx"], "nginx", 2),
     (&["docker.io"], "index.docker.io/me/app", 1),
     (&["*.dkr.ecr.*.amazonaws.com"], "123456789012.dkr.ecr.eu-west-1.amazonaws.com/a/b:1", 1),
