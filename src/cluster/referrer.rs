@@ -71,7 +71,7 @@ impl Refers for Referrer {
             }
         });
         if let Some(annotations) = &self.metadata.annotations {
-            kind.visit_annotations(annotations, |namespace, name, field| visit(namespace, name, field));
+            kind.visit_annotations(annotations, visit);
         }
     }
 }

@@ -111,7 +111,10 @@ impl From {
 
 /// All grants of a cluster, by the namespace that gives.
 #[derive(Debug, Default)]
-pub(crate) struct Grants(HashMap<Arc<str>, BTreeMap<(GrantKind, Arc<str>), Vec<Grant>>>);
+pub(crate) struct Grants(HashMap<Arc<str>, GrantsOfNamespace>);
+
+/// By kind and name of the object.
+type GrantsOfNamespace = BTreeMap<(GrantKind, Arc<str>), Vec<Grant>>;
 
 impl Grants {
     /// Replaces what one object lets others use. Returns whether that is news.

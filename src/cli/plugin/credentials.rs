@@ -53,7 +53,7 @@ impl Credential {
             match cluster.ask(right, api.get(name)).await {
                 Ok(object) => found.push(Self { kind, api, object }),
                 Err(PluginError::NotFound(_)) => {}
-                Err(error) if error.is_forbidden() && kinds.len() > 1 => refused = Some(error),
+                Err(error) if error.is_forbidden() && kinds.len() > 1 => refused = refused.or(Some(error)),
                 Err(error) => return Err(error),
             }
         }

@@ -343,7 +343,8 @@ pub fn lookup(secrets: Vec<Secret>, image: &str) -> Lookup {
     let repository = repository(image);
     let read = |secret| {
         let mut secret = ReadSecret(secret);
-        given(&secret.type_().to_owned(), &secret.take_data())
+        let data = secret.take_data();
+        given(secret.type_(), &data)
     };
     let all: Vec<Given> = secrets.into_iter().map(read).collect();
     let unreadable = all.iter().any(|given| matches!(given, Given::Unreadable));

@@ -87,11 +87,11 @@ fn read(path: &Path, manifests: &mut Vec<Manifest>) -> Result<(), PluginError> {
         PluginError::Manifest(format!("{file} is not valid YAML or JSON (line {line})"))
     })?;
     for mut object in documents {
-        match object["kind"].as_str() {
+        match object.get("kind").and_then(Value::as_str) {
             _ if object.is_null() => {}
             Some("List") => {
-                let items = object["items"].take();
-                let items = items.as_array().cloned().unwrap_or_default();
+                let items = object.get_mut("items").and_then(Value::as_array_mut);
+                let items = items.map(std::mem::take).unwrap_or_default();
                 manifests.extend(items.into_iter().map(|object| Manifest { file: file.clone(), object }));
             }
             Some(_) => manifests.push(Manifest { file: file.clone(), object }),

@@ -135,13 +135,11 @@ async fn member(hub: &Cluster, connection: &ConnectionArgs, name: &str) -> Resul
     let server = status.server.unwrap_or_default();
     let found = Cluster::at(&server, connection).await?;
     let member = found.ok_or_else(|| {
-        PluginError::Kubeconfig(format!(
-            "no context is for its address {server}, so only its status is known"
-        ))
+        PluginError::NotFound(format!("no context of the kubeconfig is for its address {server}"))
     })?;
     // At an address like that of a tunnel may be another cluster.
     if status.cluster_id.is_none() || member.id().await? != status.cluster_id {
-        return Err(PluginError::Kubeconfig(format!("another cluster answers at its address {server}")));
+        return Err(PluginError::NotFound(format!("another cluster answers at its address {server}")));
     }
     Ok(member)
 }
@@ -160,7 +158,7 @@ fn cleaned(reference: &Reference) -> Reference {
 fn in_words(answer: &Answer) -> String {
     let Answer { credential, secret, total, blocking, items, omitted, clusters } = answer;
     let mut text = format!(
-        "{credential}, Secret {secret}: {total} users in all clusters by its status, of which {blocking} hold back a deletion\n"
+        "{credential}, Secret {secret}. Its status counts {total} users in all clusters; holding back a deletion: {blocking}\n"
     );
     let row = |Item { reference, live }: &Item| {
         let Reference { cluster, kind, namespace, name, field } = reference;

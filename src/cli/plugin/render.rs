@@ -6,7 +6,7 @@ use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     error::PluginError,
@@ -64,7 +64,7 @@ pub(super) fn run(args: &RenderArgs, namespace: &str, output: OutputArgs) -> Res
     let (ours, others): (Vec<_>, Vec<_>) =
         args.manifests.read()?.into_iter().partition(|manifest| is_ours(&manifest.object));
     let mut sources = Vec::new();
-    for manifest in others.into_iter().filter(|manifest| manifest.object["kind"] == "Secret") {
+    for manifest in others.into_iter().filter(|manifest| kind(manifest) == Some("Secret")) {
         sources.push(source(manifest, namespace)?);
     }
     let items: Vec<Rendered> =
@@ -99,11 +99,14 @@ fn source(mut manifest: Manifest, namespace: &str) -> Result<(String, SourceSecr
     Ok((place, SourceSecret { name, type_: secret.type_().to_owned(), data, version: None }))
 }
 
+fn kind(manifest: &Manifest) -> Option<&str> {
+    manifest.object.get("kind")?.as_str()
+}
+
 /// `None` for what is not a credential.
 fn rendered(manifest: &Manifest, namespace: &str, sources: &[(String, SourceSecret)]) -> Option<Rendered> {
     let (judged, mut full) = judged(manifest, namespace, &[]);
-    let kind = manifest.object["kind"].as_str()?;
-    if CredentialKind::parse(kind).is_none() && judged.is_valid() {
+    if CredentialKind::parse(kind(manifest)?).is_none() && judged.is_valid() {
         return None;
     }
     let credential = judged.title();
@@ -112,8 +115,8 @@ fn rendered(manifest: &Manifest, namespace: &str, sources: &[(String, SourceSecr
     if !judged.is_valid() {
         return without(judged.told().lines().map(str::to_owned).collect());
     }
-    if full["metadata"]["namespace"].is_null() {
-        full["metadata"]["namespace"] = namespace.into();
+    if let Some(metadata) = full.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.entry("namespace").or_insert_with(|| namespace.into());
     }
     let declared: Declared = serde_json::from_str(&full.to_string()).ok()?;
     let spec = match &declared.spec {
@@ -149,11 +152,12 @@ fn secret(
     let Metadata { labels, annotations } =
         Metadata::desired(id, HUB, 1, spec.target(), declared.deletion_policy);
     let namespace = spec.target().namespaces.is_none().then(|| id.namespace.to_string());
-    let mut metadata =
-        json!({"name": &*declared.secret_name(), "labels": labels, "annotations": annotations});
-    if let Some(namespace) = namespace {
-        metadata["namespace"] = namespace.into();
-    }
+    let mut metadata = Map::from_iter([
+        ("name".to_owned(), json!(&*declared.secret_name())),
+        ("labels".to_owned(), json!(labels)),
+        ("annotations".to_owned(), json!(annotations)),
+    ]);
+    metadata.extend(namespace.map(|namespace| ("namespace".to_owned(), namespace.into())));
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": content.type_, "data": redacted(&content)});
     let missing = content.missing.iter().map(|(part, error)| format!("{part}: {}", told(error)));
     Ok((secret, missing.collect()))

@@ -169,8 +169,11 @@ fn tree(item: &Told, now: Timestamp) -> String {
             .map(|failure| leaf(format!("{} {}: {}", failure.namespace, failure.reason, failure.message)))
             .collect();
         let more = usize::try_from(counts.failed).unwrap_or_default().saturating_sub(row.failures.len());
-        if more > 0 {
-            below.push(leaf(format!("and {more} more")));
+        match (more, below.is_empty()) {
+            (0, _) => {}
+            // The status does not name what the spec does not.
+            (_, true) => below.push(leaf(format!("{more} namespaces"))),
+            (_, false) => below.push(leaf(format!("and {more} more"))),
         }
         let line = format!("{} {state} {}/{}{since}{why}", row.name, counts.synced, counts.desired);
         Node { line, below }

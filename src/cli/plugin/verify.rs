@@ -106,7 +106,7 @@ pub(super) fn judged(manifest: &Manifest, namespace: &str, images: &[String]) ->
     }
     let namespace = is_namespaced.then(|| own.unwrap_or_else(|| namespace.to_owned()));
     let spec = (kind == "RegistryCredential" && errors.is_empty())
-        .then(|| serde_json::from_value(full["spec"].clone()).ok())
+        .then(|| serde_json::from_value(full.get("spec")?.clone()).ok())
         .flatten();
     let preview = spec.map(|spec| preview(&spec, namespace.as_deref().unwrap_or_default(), &name, images));
     let valid = errors.is_empty();

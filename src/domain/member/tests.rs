@@ -163,7 +163,7 @@ fn never_both_reconciling_and_stalled_and_ready_only_when_it_can_be_used() {
     }
     let paused = status(&Observation { paused: true, ..seen(MemberState::Up) }, None, at(0));
     for (type_, wanted) in [("Ready", "True"), ("Reconciling", "False"), ("Stalled", "False")] {
-        let (status, reason) = condition(&paused, type_);
+        let (status, reason, _) = condition(&paused, type_);
         assert_eq!((&*status, &*reason), (wanted, "Paused"), "{type_}");
     }
     let lost = Observation { paused: true, ..seen(MemberState::Down("gone".into())) };

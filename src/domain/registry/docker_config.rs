@@ -140,7 +140,9 @@ impl Members for Config {
                 Some(more) => self.auths.0.extend(more.0),
                 None => self.auths.0.clear(),
             },
-            "HTTPHEADERS" => drop(map.next_value::<Nullable<Headers>>()?),
+            "HTTPHEADERS" => {
+                map.next_value::<Nullable<Headers>>()?;
+            }
             _ => drop(map.next_value::<IgnoredAny>()?),
         }
         Ok(())

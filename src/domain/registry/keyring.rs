@@ -3,10 +3,10 @@
 //! Follows `MakeDockerKeyring` and `BasicDockerKeyring` of `k8s.io/kubernetes/pkg/credentialprovider` v1.36. What a node
 //! has of its own (a credential provider, a file) comes after all of these, and nobody else can see it.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::cmp::Reverse;
 
 use super::{
-    docker_config::{self, Unreadable},
+    docker_config,
     kubelet::{Key, Match},
 };
 use crate::domain::content::Data;
@@ -41,20 +41,16 @@ pub(crate) struct Entry {
 
 /// What kubelet takes from a Secret.
 pub(crate) fn given(type_: &str, data: &Data) -> Given {
-    let read: fn(&[u8]) -> Result<BTreeMap<String, Login>, Unreadable>;
-    let field = if type_ == CONFIG_JSON.0 {
-        read = docker_config::config_json;
-        CONFIG_JSON.1
+    let value = |key: &str| data.get(key).map(AsRef::as_ref).filter(|value| !value.is_empty());
+    let read = if type_ == CONFIG_JSON.0 {
+        value(CONFIG_JSON.1).map(docker_config::config_json)
     } else if type_ == DOCKERCFG.0 {
-        read = docker_config::dockercfg;
-        DOCKERCFG.1
+        value(DOCKERCFG.1).map(docker_config::dockercfg)
     } else {
-        return Given::Nothing;
+        None
     };
-    let Some(value) = data.get(field).map(AsRef::as_ref).filter(|value| !value.is_empty()) else {
-        return Given::Nothing;
-    };
-    read(value).map_or(Given::Unreadable, |entries| {
+    let Some(read) = read else { return Given::Nothing };
+    read.map_or(Given::Unreadable, |entries| {
         let entry = |(text, login): (String, Login)| Entry { key: Key::new(&text), text, login };
         Given::Logins(entries.into_iter().map(entry).collect())
     })
