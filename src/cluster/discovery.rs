@@ -25,7 +25,8 @@ pub(super) async fn discover(shared: &Shared, kinds: Kinds) {
             warn!(cluster = &*shared.name, "which types there are is not known: {}", describe(error));
         }
         told &= served.is_err();
-        shared.types.asked(served.ok());
+        let is_denied = matches!(&served, Err(kube::Error::Api(status)) if status.code == 403);
+        shared.types.asked(served.ok(), is_denied);
         tokio::time::sleep(DISCOVERY_INTERVAL.mul_f64(0.9 + 0.2 * rand::random::<f64>())).await;
     }
 }

@@ -1,7 +1,7 @@
 //! Asking the API server itself who uses a Secret, in the moment in which one is deleted: watches know nothing of each
 //! other, and one of users may lag behind. kube-controller-manager asks likewise before it lets a PersistentVolumeClaim go.
 
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{collections::HashSet, fmt::Display, sync::Arc, time::Instant};
 
 use kube::{
     Api, Resource,
@@ -93,7 +93,12 @@ async fn used(
     let client = || shared.connection.client();
     for kind in shared.options.references.blocking.iter() {
         let watched = WatchedKind::Users(kind);
-        let Some(resource) = shared.types.get(watched) else { continue };
+        let Some(resource) = shared.types.get(watched) else {
+            if shared.types.is_known(watched) {
+                continue;
+            }
+            return Err(unlisted(kind, "it is not known whether the cluster has such a type"));
+        };
         // Where a namespace lets others use its Secrets, they may be in any.
         let is_open = |within: &&str| {
             kind.grant().is_some() && shared.read().snapshot().references.grants().has(within)
@@ -131,6 +136,12 @@ fn api<K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>>(
         Some(namespace) => Api::namespaced_with(client, namespace, resource),
         None => Api::all_with(client, resource),
     }
+}
+
+/// Nobody can say which objects of a kind use a Secret.
+fn unlisted(kind: ReferenceKind, why: impl Display) -> WriteError {
+    let message = format!("the {} that may use it cannot be listed: {why}", kind.api().plural);
+    WriteError::Refused(Failure::Write { reason: Reason::WriteFailed, message })
 }
 
 /// Why a list has not come to its end.
@@ -184,16 +195,12 @@ impl List<'_> {
     /// What it means that a list failed: nothing, where the watch has found too that there is none to be had. That of one
     /// type, whose definition may be broken, says nothing of the cluster.
     fn fault(&self, error: &kube::Error) -> Option<WriteError> {
-        let (kind, api) = (WatchedKind::Users(self.kind), self.kind.api());
+        let kind = WatchedKind::Users(self.kind);
         match error {
             _ if kind.is_required() => Some(WriteError::of_list(error)),
             kube::Error::Api(status) if status.code == 404 => None,
             kube::Error::Api(status) if status.code == 403 && self.shared.types.is_denied(kind) => None,
-            kube::Error::Api(status) if status.code != 429 => {
-                let message =
-                    format!("the {} that may use it cannot be listed: {}", api.plural, describe(error));
-                Some(WriteError::Refused(Failure::Write { reason: Reason::WriteFailed, message }))
-            }
+            kube::Error::Api(status) if status.code != 429 => Some(unlisted(self.kind, describe(error))),
             _ => Some(WriteError::of_list(error)),
         }
     }

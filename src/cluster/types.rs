@@ -23,6 +23,8 @@ pub(super) struct Types {
 pub(super) struct Discovered {
     /// How often it was asked.
     pub rounds: u64,
+    /// Whether it ever said what it has, or that this is not for us to know.
+    is_known: bool,
     served: HashMap<WatchedKind, ApiResource>,
 }
 
@@ -46,10 +48,17 @@ impl Types {
         self.discovered.borrow().get(kind)
     }
 
-    /// The cluster was asked; `None` when it did not say.
-    pub fn asked(&self, served: Option<HashMap<WatchedKind, ApiResource>>) {
+    /// Whether it is known if the cluster has such a type.
+    pub fn is_known(&self, kind: WatchedKind) -> bool {
+        let discovered = self.discovered.borrow();
+        discovered.is_known || discovered.get(kind).is_some()
+    }
+
+    /// The cluster was asked; `None` when it did not say, as it must not where it `is_denied`.
+    pub fn asked(&self, served: Option<HashMap<WatchedKind, ApiResource>>, is_denied: bool) {
         self.discovered.send_modify(|discovered| {
             discovered.rounds += 1;
+            discovered.is_known |= is_denied || served.is_some();
             if let Some(served) = served {
                 discovered.served = served;
             }

@@ -7,6 +7,7 @@ mod consent;
 mod examples;
 mod fence;
 mod guard;
+mod guard_kinds;
 mod helm;
 mod life;
 mod member;

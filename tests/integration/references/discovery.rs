@@ -88,6 +88,29 @@ async fn a_type_that_cannot_be_listed_holds_deletions_and_nothing_else() -> Resu
     stage.operator.check_running()
 }
 
+/// What is not known to be missing may be there, and hold.
+#[tokio::test]
+async fn a_cluster_that_does_not_say_which_types_it_has_holds_deletions() -> Result<()> {
+    let lab = Lab::start().await?;
+    GATEWAY_API.install(&lab.control_plane.client().await?).await?;
+    let proxy = lab.control_plane.http_proxy().await?;
+    proxy.rule(|request| if request.path == "/apis" { Action::Answer(503) } else { Action::Pass });
+    let stage = Kinds::on(lab, 1, |lab| lab.operator_at(&proxy.url())).await?;
+    let (namespace, test) = (&stage.targets[0], &stage.test);
+    assert_eq!(stage.operator.readyz().await?, 200, "everything else goes on");
+    stage.make(namespace, &gateway(&GATEWAY_API)).await?;
+    delete(test, "reg").await?;
+    test.wait_told("reg", "DeletionBlocked", "True", "UsersUnknown", &["the gateways", "not known"]).await?;
+    exact(test, namespace, "reg").await?;
+    proxy.pass();
+    let items = stage.wait_users(1, 1).await?;
+    assert_eq!(items[0].kind, "Gateway");
+    exact(test, namespace, "reg").await?;
+    stage.unmake(namespace, &gateway(&GATEWAY_API)).await?;
+    wait_no_credential(test, "reg").await?;
+    stage.operator.check_running()
+}
+
 /// The watch is behind: the server itself is asked about each kind that holds.
 #[tokio::test]
 async fn a_deletion_takes_nothing_while_the_watch_has_not_shown_an_ingress() -> Result<()> {

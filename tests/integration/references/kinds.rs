@@ -1,7 +1,7 @@
 //! All that may use a Secret besides Pods: what is listed, and what holds.
 
 use kube::{
-    Api,
+    Api, Client,
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams},
 };
 use serde_json::{Value, json};
@@ -43,26 +43,13 @@ impl Kinds {
         Ok(Self { lab, test, operator, targets })
     }
 
-    fn api(&self, object: &Value, namespace: &str) -> Api<DynamicObject> {
-        let text = |key: &str| object[key].as_str().unwrap_or_default();
-        let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, text("kind")));
-        Api::namespaced_with(self.test.client.clone(), namespace, &resource)
-    }
-
     pub async fn make(&self, namespace: &str, object: &Value) -> Result<()> {
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        let params = PatchParams::apply("test").force();
-        // A new definition takes a moment to be served.
-        wait_for(LONG, &format!("{} {name} to be made", object["kind"]), async || {
-            self.api(object, namespace).patch(name, &params, &Patch::Apply(object)).await.map(drop)
-        })
-        .await
+        make(&self.test.client, namespace, object).await
     }
 
     pub async fn unmake(&self, namespace: &str, object: &Value) -> Result<()> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        self.api(object, namespace).delete(name, &DeleteParams::default()).await?;
+        api(&self.test.client, object, namespace).delete(name, &DeleteParams::default()).await?;
         Ok(())
     }
 
@@ -80,6 +67,24 @@ impl Kinds {
         })
         .await
     }
+}
+
+fn api(client: &Client, object: &Value, namespace: &str) -> Api<DynamicObject> {
+    let text = |key: &str| object[key].as_str().unwrap_or_default();
+    let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, text("kind")));
+    Api::namespaced_with(client.clone(), namespace, &resource)
+}
+
+/// Makes an object of any kind.
+pub async fn make(client: &Client, namespace: &str, object: &Value) -> Result<()> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let params = PatchParams::apply("test").force();
+    // A new definition takes a moment to be served.
+    wait_for(LONG, &format!("{} {name} to be made", object["kind"]), async || {
+        api(client, object, namespace).patch(name, &params, &Patch::Apply(object)).await.map(drop)
+    })
+    .await
 }
 
 pub fn template(secret: &str) -> Value {

@@ -93,7 +93,11 @@ async fn a_member_that_shows_no_ingresses_is_ready_and_they_count_once_it_does()
     world.wait_member("east", "Ready", "True").await?;
     take_ingress(&east, "web").await?;
     allow(&east, &[Family::Ingresses]).await?;
-    wait_no_credential(test, "reg").await?;
+    // It is tried again once in 30 s.
+    wait_for(LONG, "the credential to go", async || {
+        test.credentials().get_opt("reg").await.is_ok_and(|left| left.is_none())
+    })
+    .await?;
     world.operator.check_running()
 }
 

@@ -26,6 +26,7 @@ mod report;
 mod sabotage;
 mod selector;
 mod state;
+mod users;
 mod world;
 
 #[cfg(test)]
