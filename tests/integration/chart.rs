@@ -4,6 +4,7 @@
 mod breakout;
 mod cluster_api;
 mod consent;
+mod default_admission;
 mod examples;
 mod fence;
 mod guard;

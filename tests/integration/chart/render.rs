@@ -69,9 +69,14 @@ async fn everything_can_be_switched_off_and_on() -> Result<()> {
 
     let full = template(&["--values", &values("full")]).await?;
     let all: BTreeSet<_> = kinds(&full).into_iter().collect();
-    for kind in
-        ["DistributionPolicy", "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "ServiceMonitor"]
-    {
+    for kind in [
+        "DistributionPolicy",
+        "MutatingAdmissionPolicy",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "PrometheusRule",
+        "ServiceMonitor",
+    ] {
         assert!(all.contains(kind), "no {kind}");
     }
     for object in &full {
@@ -88,6 +93,8 @@ async fn everything_can_be_switched_off_and_on() -> Result<()> {
             "ClusterRoleBinding",
             "CustomResourceDefinition",
             "DistributionPolicy",
+            "MutatingAdmissionPolicy",
+            "MutatingAdmissionPolicyBinding",
             "ValidatingAdmissionPolicy",
             "ValidatingAdmissionPolicyBinding",
         ]
