@@ -26,7 +26,7 @@ use crate::{
         meta::{ResourceVersion, Uid},
         namespace::{Labels, Namespace},
         ownership::{Hub, Metadata},
-        reference_kind::Kinds,
+        reference_kind::{Kinds, ReferenceKind},
         references::{References, User},
         schedule::MAX_SWEEP_ALLOWANCE,
         snapshot::{ExistingCopy, Snapshot},
@@ -65,6 +65,8 @@ pub(crate) struct Changes {
     /// How many copies were edited or deleted by another hand.
     pub drift: usize,
     pub namespaces: Vec<NamespaceChange>,
+    /// Namespaces in which another Pod is stuck, or one no more.
+    pub stuck: Vec<Arc<str>>,
 }
 
 /// A Namespace that changed: its name, and how it was before and is now.
@@ -214,7 +216,12 @@ impl Cache {
                 self.snapshot.namespaces.keys().map(cluster_wide).collect()
             }
             WatchedKind::Copies => self.snapshot.copies.names().cloned().collect(),
-            WatchedKind::Users(kind) => self.snapshot.references.names(kind).cloned().collect(),
+            WatchedKind::Users(kind) => {
+                let references = &self.snapshot.references;
+                let is_new = |name: &NamespacedName| !references.has(&User { kind, name: name.clone() });
+                let stuck = (kind == ReferenceKind::Pod).then(|| self.snapshot.stuck.names().filter(is_new));
+                references.names(kind).cloned().chain(stuck.into_iter().flatten()).collect()
+            }
             WatchedKind::Grants(kind) => self.snapshot.references.grants().objects(kind).collect(),
             WatchedKind::Secrets => Vec::new(),
         }
@@ -225,7 +232,13 @@ impl Cache {
         match kind {
             WatchedKind::Namespaces => self.remove_namespace(&name.name),
             WatchedKind::Copies => self.remove_copy(name, uid),
-            WatchedKind::Users(kind) => self.set_uses(&User { kind, name: name.clone() }, Vec::new()),
+            WatchedKind::Users(kind) => {
+                let mut changes = self.set_uses(&User { kind, name: name.clone() }, Vec::new());
+                if kind == ReferenceKind::Pod {
+                    changes.add(self.change_stuck(name, None));
+                }
+                changes
+            }
             WatchedKind::Grants(kind) => {
                 let secrets = self.snapshot.references.set_grants(kind, name, Vec::new());
                 self.touched(secrets)
@@ -397,6 +410,7 @@ impl Changes {
         self.touched.extend(other.touched);
         self.drift += other.drift;
         self.namespaces.extend(other.namespaces);
+        self.stuck.extend(other.stuck);
     }
 }
 

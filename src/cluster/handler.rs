@@ -25,6 +25,9 @@ pub(crate) trait EventHandler: Send + Sync {
         after: Option<&Namespace>,
     );
 
+    /// Another Pod of a namespace cannot pull an image, or one can, or is gone.
+    fn stuck_changed(&self, cluster: &Arc<str>, namespace: &Arc<str>);
+
     /// Everything was listed anew, so that anything may have changed.
     fn relisted(&self, cluster: &Arc<str>);
 

@@ -39,5 +39,6 @@ impl Cache {
             + self.snapshot().references.all_users() * USER_BYTES
             + self.namespace_texts
             + self.snapshot().references.bytes()
+            + self.snapshot().stuck.bytes()
     }
 }

@@ -25,6 +25,7 @@ pub(crate) mod reflector;
 mod service_account;
 mod shared;
 mod splitter;
+mod stuck;
 mod types;
 mod users;
 mod writer;

@@ -27,6 +27,7 @@ use crate::{
         cluster_condition::ConnectionError,
         connectivity::{Stage, WatchedKind},
         identity::NamespacedName,
+        reference_kind::ReferenceKind,
         schedule::{MAX_KEPT, MAX_KEPT_FOR_OPTIONAL, MAX_OBJECTS},
     },
 };
@@ -143,7 +144,15 @@ macro_rules! users {
     )*};
 }
 
-users!(SlimPod, Workload, Referrer);
+users!(Workload, Referrer);
+
+impl Watched for SlimPod {
+    fn put(self, _: WatchedKind, cache: &mut Cache, _: bool) -> Changes {
+        let mut changes = cache.set_user(ReferenceKind::Pod, &self);
+        changes.add(cache.set_stuck(&self));
+        changes
+    }
+}
 
 impl Watched for GrantObject {
     fn put(self, kind: WatchedKind, cache: &mut Cache, _: bool) -> Changes {

@@ -113,6 +113,9 @@ impl Shared {
         for (name, before, after) in changes.namespaces {
             handler.namespace_changed(&self.name, &name, before.as_ref(), after.as_ref());
         }
+        for namespace in changes.stuck {
+            handler.stuck_changed(&self.name, &namespace);
+        }
     }
 
     /// Tells that it may be possible to work with the cluster, or not any more.

@@ -171,6 +171,26 @@ pub(crate) const MAX_SECRETS_OF_USER: usize = 256;
 pub(crate) const MAX_SECRETS_OF_NAMESPACE: usize = 4_096;
 /// How many objects of one namespace let others use its Secrets, and how much one of them lets them.
 pub(crate) const MAX_GRANTS: usize = 256;
+/// How many Pods that cannot pull an image are kept of one namespace, and of a cluster. What is beyond is neither counted nor evicted.
+pub(crate) const MAX_STUCK_OF_NAMESPACE: usize = 5_000;
+pub(crate) const MAX_STUCK: usize = 20_000;
+/// How many images, and pull Secrets, are kept of one of them. A Pod that names more Secrets is left alone.
+pub(crate) const MAX_IMAGES_OF_POD: usize = 8;
+pub(crate) const MAX_PULL_SECRETS_OF_POD: usize = 64;
+/// The longest registry and repository of such an image, in bytes.
+pub(crate) const MAX_IMAGE: usize = 512;
+/// How many stuck Pods a status lists.
+pub(crate) const MAX_LISTED_STUCK: usize = 10;
+/// How long the Pods of a controller are known to be stuck before the first is evicted, also after a restart: so no Pod is evicted
+/// sooner, however often the operator starts.
+pub(crate) const EVICTION_PATIENCE: Duration = secs(10);
+/// For so long no more Pods of a controller are evicted than were stuck at once: where others get stuck in their place,
+/// evicting does not help.
+pub(crate) const EVICTION_PERIOD: Duration = secs(3_600);
+/// How many Pods of one namespace are evicted at once, and then how often.
+pub(crate) const EVICTIONS_AT_ONCE: u32 = 10;
+pub(crate) const EVICTION_PAUSE: Duration = secs(1);
+
 /// How many lists of optional kinds are read from one cluster at once, as each may hold an object of the largest size.
 pub(crate) const OPTIONAL_LISTS: usize = 2;
 /// How often a cluster is asked which optional types it has, and kinds are tried again that may not be read.

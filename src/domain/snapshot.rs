@@ -12,6 +12,7 @@ use super::{
     meta::{ResourceVersion, Uid},
     namespace::Namespace,
     references::References,
+    stuck::StuckPods,
 };
 
 /// What matters of a Secret that carries our marks.
@@ -122,6 +123,8 @@ pub(crate) struct Snapshot {
     pub namespaces: BTreeMap<Arc<str>, Namespace>,
     pub copies: Copies,
     pub references: References,
+    /// Pods that cannot pull an image.
+    pub stuck: StuckPods,
     /// Names where a Secret that is not ours is in the way, and whose it is, as a phrase.
     pub conflicts: HashMap<NamespacedName, String>,
 }

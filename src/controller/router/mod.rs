@@ -87,6 +87,14 @@ impl EventHandler for Router {
         }
     }
 
+    fn stuck_changed(&self, cluster: &Arc<str>, namespace: &Arc<str>) {
+        self.stores.desired.each(|owner, published| {
+            if published.clusters.contains_key(cluster) {
+                self.queues.sync(owner, cluster, Dirty::namespace(namespace.clone()));
+            }
+        });
+    }
+
     fn relisted(&self, cluster: &Arc<str>) {
         for owner in self.owners_in(cluster) {
             self.queues.sync(&owner, cluster, Dirty::all());

@@ -79,7 +79,8 @@ impl Stage {
     }
 
     async fn namespace(&self, name: &str, labels: Value) -> Result<()> {
-        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}}))?;
+        let namespace: Namespace =
+            serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}}))?;
         Api::all(self.test.client.clone()).create(&PostParams::default(), &namespace).await?;
         Ok(())
     }
@@ -114,8 +115,10 @@ async fn pod_right_behind(test: &Scenario, namespace: &str) -> Result<Pod> {
         "metadata": {"generateName": "early-"}, "spec": {"containers": [{"name": "app", "image": "quay.io/acme/app"}]},
     }))?;
     let pods = test.pods(namespace);
-    wait_for(DEADLINE, "a ServiceAccount for the Pod", async || pods.create(&PostParams::default(), &pod).await)
-        .await
+    wait_for(DEADLINE, "a ServiceAccount for the Pod", async || {
+        pods.create(&PostParams::default(), &pod).await
+    })
+    .await
 }
 
 #[tokio::test]
@@ -170,14 +173,20 @@ fn rules(home: &str) -> Vec<(&'static str, Value, Option<Value>, Vec<&str>)> {
         }
         by(json!({"matchLabels": {"team": "billing"}, "matchExpressions": [requirement]}))
     };
-    let clusters = |clusters: Value| json!({"target": {"namespaces": {"names": ["web"]}, "clusters": clusters}});
+    let clusters =
+        |clusters: Value| json!({"target": {"namespaces": {"names": ["web"]}, "clusters": clusters}});
     let home_and_web = || to(json!({"names": [home, "web"]}));
     let with = |default: Value| json!({"target": {"namespaces": {"names": ["web"]}}, "default": default});
     vec![
         ("all", by(json!({})), good(), vec!["web", "db", home]),
         ("own", json!({}), good(), vec![home]),
         ("nobody", to(json!({})), good(), vec![]),
-        ("named", to(json!({"names": ["web", "out", "kube-system", NAMESPACE]})), good(), vec!["web", "kube-system", NAMESPACE]),
+        (
+            "named",
+            to(json!({"names": ["web", "out", "kube-system", NAMESPACE]})),
+            good(),
+            vec!["web", "kube-system", NAMESPACE],
+        ),
         ("labels", by(json!({"matchLabels": {"team": "billing"}})), good(), vec!["web", "db"]),
         ("other-label", by(json!({"matchLabels": {"team": "other"}})), good(), vec![]),
         ("both", by(json!({"matchLabels": {"team": "billing", "env": "prod"}})), good(), vec!["web"]),
@@ -185,8 +194,18 @@ fn rules(home: &str) -> Vec<(&'static str, Value, Option<Value>, Vec<&str>)> {
         ("not-in", env("NotIn", json!(["stage", "prod"])), good(), vec!["db"]),
         ("exists", env("Exists", Value::Null), good(), vec!["web"]),
         ("missing", env("DoesNotExist", Value::Null), good(), vec!["db"]),
-        ("name-label", by(json!({"matchLabels": {"kubernetes.io/metadata.name": "web"}})), good(), vec!["web"]),
-        ("union", to(json!({"names": ["db"], "selector": {"matchLabels": {"env": "prod"}}})), good(), vec!["web", "db"]),
+        (
+            "name-label",
+            by(json!({"matchLabels": {"kubernetes.io/metadata.name": "web"}})),
+            good(),
+            vec!["web"],
+        ),
+        (
+            "union",
+            to(json!({"names": ["db"], "selector": {"matchLabels": {"env": "prod"}}})),
+            good(),
+            vec!["web", "db"],
+        ),
         ("excluded", to(json!({"selector": {}, "exclude": ["web"]})), good(), vec!["db", home]),
         ("excluded-name", to(json!({"names": ["web"], "exclude": ["web"]})), good(), vec![]),
         ("local", clusters(json!({"names": ["east", "local"]})), good(), vec!["web"]),
@@ -202,10 +221,30 @@ fn rules(home: &str) -> Vec<(&'static str, Value, Option<Value>, Vec<&str>)> {
         // Without a word of the operator about this very spec, only its own namespace may have it.
         ("unjudged", home_and_web(), None, vec![home]),
         ("judged-before", home_and_web(), Some(json!({"observedGeneration": 0})), vec![home]),
-        ("not-permitted", home_and_web(), Some(json!({"status": "False", "reason": "DefaultNotPermitted"})), vec![home]),
-        ("conflict", home_and_web(), Some(json!({"status": "False", "reason": "DefaultConflict"})), vec![home]),
-        ("failing", home_and_web(), Some(json!({"status": "False", "reason": "Forbidden"})), vec![home, "web"]),
-        ("unknown", home_and_web(), Some(json!({"status": "Unknown", "reason": "ClusterUnreachable"})), vec![home, "web"]),
+        (
+            "not-permitted",
+            home_and_web(),
+            Some(json!({"status": "False", "reason": "DefaultNotPermitted"})),
+            vec![home],
+        ),
+        (
+            "conflict",
+            home_and_web(),
+            Some(json!({"status": "False", "reason": "DefaultConflict"})),
+            vec![home],
+        ),
+        (
+            "failing",
+            home_and_web(),
+            Some(json!({"status": "False", "reason": "Forbidden"})),
+            vec![home, "web"],
+        ),
+        (
+            "unknown",
+            home_and_web(),
+            Some(json!({"status": "Unknown", "reason": "ClusterUnreachable"})),
+            vec![home, "web"],
+        ),
         ("other-condition", home_and_web(), Some(json!({"type": "Ready"})), vec![home]),
     ]
 }
@@ -267,9 +306,14 @@ async fn each_rule_of_a_default_holds_at_creation() -> Result<()> {
     });
     let made = stage.dry_run("db", own).await?;
     assert_eq!(listed(&made)[..2], ["mine", "all"]);
-    assert!(listed(&made).contains(&"labels") && listed(&made).iter().filter(|name| **name == "all").count() == 1);
+    assert!(
+        listed(&made).contains(&"labels") && listed(&made).iter().filter(|name| **name == "all").count() == 1
+    );
     assert!(noted(&made).starts_with("x=hub/team/y,") && !noted(&made).contains("all="), "{}", noted(&made));
-    assert_eq!(made.metadata.annotations.as_ref().and_then(|notes| notes.get("a")).map(String::as_str), Some("b"));
+    assert_eq!(
+        made.metadata.annotations.as_ref().and_then(|notes| notes.get("a")).map(String::as_str),
+        Some("b")
+    );
     // Only creation is looked at: what a person takes away stays away until the operator comes.
     let accounts = stage.accounts("web");
     wait_for(DEADLINE, "the default ServiceAccount", async || accounts.get("default").await).await?;
@@ -336,7 +380,8 @@ async fn no_credential_keeps_a_service_account_from_being_created() -> Result<()
 #[tokio::test]
 async fn a_server_without_such_policies_is_told_apart() -> Result<()> {
     let chart = chart().display().to_string();
-    let all = ["template", NAME, &chart, "--namespace", NAMESPACE, "--set=defaults.admissionPolicy.enabled=true"];
+    let all =
+        ["template", NAME, &chart, "--namespace", NAMESPACE, "--set=defaults.admissionPolicy.enabled=true"];
     let refused = helm(None, &all).await.err().map(|error| error.to_string()).unwrap_or_default();
     assert!(refused.contains("needs an API server that has MutatingAdmissionPolicy"), "{refused}");
 
