@@ -57,6 +57,13 @@ pub struct MemberRbacArgs {
     #[arg(default_value = ALL, hide_default_value = true)]
     pub references: Kinds,
 
+    /// Let the operator evict Pods there that were created before a default was attached, where `spec.default.restartStuckPods` of
+    /// a credential asks for it
+    #[arg(long, env = "CLAVIGER_MEMBER_RESTART_STUCK_PODS", value_name = "BOOL")]
+    #[arg(action = ArgAction::Set, default_value_t = false)]
+    #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    pub restart_stuck_pods: bool,
+
     /// Print the fence too, a ValidatingAdmissionPolicy; `false` for members older than Kubernetes 1.30
     #[arg(long, env = "CLAVIGER_MEMBER_FENCE", value_name = "BOOL")]
     #[arg(action = ArgAction::Set, default_value_t = true)]
@@ -68,7 +75,7 @@ impl Default for MemberRbacArgs {
     fn default() -> Self {
         let (namespace, service_account) = (NAMESPACE.to_owned(), SERVICE_ACCOUNT.to_owned());
         let references = Kinds::of(&Family::ALL);
-        Self { namespace, service_account, user: None, references, fence: true }
+        Self { namespace, service_account, user: None, references, restart_stuck_pods: false, fence: true }
     }
 }
 
@@ -171,6 +178,9 @@ fn cluster_role(args: &MemberRbacArgs) -> ClusterRole {
         users.entry(api.group).or_default().push(api.plural);
     }
     rules.extend(users.iter().map(|(group, resources)| rule(group, resources, &["list", "watch"])));
+    if args.restart_stuck_pods {
+        rules.push(rule("", &["pods/eviction"], &["create"]));
+    }
     ClusterRole { metadata: metadata(&role_name(args), None), rules: Some(rules), ..ClusterRole::default() }
 }
 
@@ -276,6 +286,17 @@ mod tests {
         }
         let all = only(&printed(&[]).unwrap(), "ClusterRole")["rules"].clone();
         assert!(all.as_array().unwrap().iter().skip(1).all(|rule| rule["verbs"] == json!(["list", "watch"])));
+    }
+
+    #[test]
+    fn pods_are_evicted_only_where_that_is_switched_on() {
+        let may_evict = |flags: &[&str]| {
+            let rules = only(&printed(flags).unwrap(), "ClusterRole")["rules"].clone();
+            let rule = json!({"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]});
+            rules.as_array().unwrap().contains(&rule)
+        };
+        assert!(may_evict(&["--restart-stuck-pods"]) && may_evict(&["--restart-stuck-pods=true"]));
+        assert!(!may_evict(&[]) && !may_evict(&["--restart-stuck-pods=false"]));
     }
 
     #[test]

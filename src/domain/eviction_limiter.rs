@@ -4,7 +4,11 @@
 //! or from its Pods, evicting it again would go on for ever: so of each controller no more Pods are evicted in a period than
 //! were stuck at once.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     identity::NamespacedName,
@@ -36,8 +40,8 @@ struct Owner {
     last: Duration,
     /// How many were, at most, at once.
     most: usize,
-    /// How many were evicted in this period, and when it began.
-    evicted: usize,
+    /// Which were evicted in this period, and when it began. They may be seen for a moment more.
+    evicted: HashSet<Uid>,
     since: Duration,
 }
 
@@ -55,10 +59,10 @@ impl EvictionLimiter {
             *counts.entry(candidate.owner()).or_default() += 1;
         }
         for (key, count) in &counts {
-            let new = Owner { first: now, last: now, most: 0, evicted: 0, since: now };
+            let new = Owner { first: now, last: now, most: 0, evicted: HashSet::new(), since: now };
             let owner = self.owners.entry(key.clone()).or_insert(new);
             if is_late(owner.since) {
-                (owner.most, owner.evicted, owner.since) = (0, 0, now);
+                (owner.most, owner.evicted, owner.since) = (0, HashSet::new(), now);
             }
             (owner.last, owner.most) = (now, owner.most.max(*count));
         }
@@ -66,9 +70,12 @@ impl EvictionLimiter {
         let mut taken: HashMap<(Arc<str>, Uid), usize> = HashMap::new();
         for candidate in candidates {
             let key = candidate.owner();
-            let Some(owner) = self.owners.get(&key) else { continue };
+            let Some(owner) = self.owners.get(&key).filter(|owner| !owner.evicted.contains(&candidate.uid))
+            else {
+                continue;
+            };
             let taken = taken.entry(key).or_default();
-            let left = if owner.evicted + *taken >= owner.most {
+            let left = if owner.evicted.len() + *taken >= owner.most {
                 (owner.since + EVICTION_PERIOD).saturating_sub(now)
             } else {
                 (owner.first + EVICTION_PATIENCE).saturating_sub(now).max(self.pace(&candidate, now))
@@ -88,7 +95,7 @@ impl EvictionLimiter {
     /// Notes that a Pod was evicted.
     pub fn evicted(&mut self, candidate: &Candidate) {
         if let Some(owner) = self.owners.get_mut(&candidate.owner()) {
-            owner.evicted += 1;
+            owner.evicted.insert(candidate.uid.clone());
         }
     }
 
@@ -174,6 +181,14 @@ mod tests {
         assert_eq!(evict(&mut limiter, pods("web", "rs", 0..1), EVICTION_PATIENCE), 1);
         assert_eq!(evict(&mut limiter, pods("web", "rs", 1..6), EVICTION_PATIENCE), 4);
         assert_eq!(evict(&mut limiter, pods("web", "other", 0..1), EVICTION_PATIENCE * 2), 0);
+    }
+
+    #[test]
+    fn a_pod_is_evicted_once_although_it_is_seen_for_a_moment_more() {
+        let mut limiter = EvictionLimiter::default();
+        limiter.admit(pods("web", "rs", 0..2), Duration::ZERO);
+        assert_eq!(evict(&mut limiter, pods("web", "rs", 0..1), EVICTION_PATIENCE), 1);
+        assert_eq!(limiter.admit(pods("web", "rs", 0..1), EVICTION_PATIENCE * 2), (Vec::new(), None));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
+    failure::Failure,
     identity::NamespacedName,
     meta::Uid,
     pod_status::PullFailure,
@@ -31,24 +32,14 @@ pub(crate) struct StuckPod {
     pub reason: PullFailure,
 }
 
-/// What a Pod lacks that was created before a default was attached.
-#[derive(Debug)]
-pub(crate) struct Missing<'a> {
-    /// The name of the Secret.
-    pub secret: &'a str,
-    /// The ServiceAccounts that it is a default of.
-    pub service_accounts: &'a [String],
-    /// The keys of its `auths`.
-    pub keys: &'a [Key],
-}
-
 impl StuckPod {
     /// Whether the Pod would have the Secret had it been created later, and kubelet would try it for an image that cannot be
-    /// pulled now.
-    pub fn lacks(&self, missing: &Missing<'_>) -> bool {
-        missing.service_accounts.iter().any(|account| **account == *self.service_account)
-            && !self.pull_secrets.iter().any(|name| **name == *missing.secret)
-            && self.images.iter().any(|image| missing.keys.iter().any(|key| key.is_used_for(image)))
+    /// pulled now. `entries` are the pull Secrets of its ServiceAccount: a Pod that names others has a list of its own, and
+    /// gets none from there.
+    pub fn lacks(&self, secret: &str, entries: &[Arc<str>], keys: &[Key]) -> bool {
+        !self.pull_secrets.iter().any(|name| **name == *secret)
+            && self.pull_secrets.iter().all(|name| entries.contains(name))
+            && self.images.iter().any(|image| keys.iter().any(|key| key.is_used_for(image)))
     }
 }
 
@@ -130,6 +121,8 @@ pub(crate) struct Stuck {
     pub total: usize,
     /// The oldest.
     pub oldest: Vec<ListedPod>,
+    /// Why one that was to be evicted could not be.
+    pub refused: Option<Failure>,
 }
 
 impl Stuck {
@@ -155,9 +148,10 @@ impl Stuck {
     /// Those of several namespaces together.
     pub fn sum<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut sum = Self::default();
-        for Self { total, oldest } in all {
+        for Self { total, oldest, refused } in all {
             sum.total += total;
             sum.oldest.extend_from_slice(oldest);
+            sum.refused = sum.refused.or_else(|| refused.clone());
         }
         sum.cut();
         sum

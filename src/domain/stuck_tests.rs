@@ -12,10 +12,9 @@ fn pod(uid: &str, since: i64) -> StuckPod {
     }
 }
 
-fn lacks(pod: &StuckPod, secret: &str, accounts: &[&str], keys: &[&str]) -> bool {
-    let accounts: Vec<String> = accounts.iter().map(|&name| name.to_owned()).collect();
+fn lacks(pod: &StuckPod, secret: &str, keys: &[&str]) -> bool {
     let keys: Vec<Key> = keys.iter().map(|key| Key::new(key)).collect();
-    pod.lacks(&Missing { secret, service_accounts: &accounts, keys: &keys })
+    pod.lacks(secret, &["quay".into(), "another".into()], &keys)
 }
 
 #[test]
@@ -25,22 +24,24 @@ fn only_what_the_secret_would_have_helped_lacks_it() {
     let hub = StuckPod { images: Box::new(["docker.io/library/nginx".into()]), ..stuck.clone() };
     let both =
         StuckPod { images: Box::new(["ghcr.io/a/b".into(), "quay.io/acme/app".into()]), ..stuck.clone() };
-    for (pod, accounts, keys, expected) in [
-        (&stuck, &["default"][..], &["quay.io"][..], true),
-        (&stuck, &["builder", "default"], &["ghcr.io", "quay.io/acme"], true),
-        (&stuck, &["builder"], &["quay.io"], false),
-        (&stuck, &["default"], &["quay.io/other"], false),
-        (&stuck, &["default"], &["quay.io:443"], false),
-        (&stuck, &["default"], &[], false),
+    let own = StuckPod { pull_secrets: Box::new(["another".into(), "own".into()]), ..stuck.clone() };
+    for (pod, keys, expected) in [
+        (&stuck, &["quay.io"][..], true),
+        (&stuck, &["ghcr.io", "quay.io/acme"], true),
+        (&stuck, &["quay.io/other"], false),
+        (&stuck, &["quay.io:443"], false),
+        (&stuck, &[], false),
         // It has the Secret, and fails for another reason.
-        (&named, &["default"], &["quay.io"], false),
-        (&hub, &["default"], &["https://index.docker.io/v1/"], true),
-        (&hub, &["default"], &["https://index.docker.io/v1"], false),
-        (&both, &["default"], &["quay.io"], true),
+        (&named, &["quay.io"], false),
+        // It names what its ServiceAccount does not: another one would not get the Secret either.
+        (&own, &["quay.io"], false),
+        (&hub, &["https://index.docker.io/v1/"], true),
+        (&hub, &["https://index.docker.io/v1"], false),
+        (&both, &["quay.io"], true),
     ] {
-        assert_eq!(lacks(pod, "quay", accounts, keys), expected, "{pod:?} {accounts:?} {keys:?}");
+        assert_eq!(lacks(pod, "quay", keys), expected, "{pod:?} {keys:?}");
     }
-    assert!(lacks(&named, "another", &["default"], &["quay.io"]));
+    assert!(lacks(&named, "another", &["quay.io"]), "older than this entry of its ServiceAccount");
 }
 
 #[test]

@@ -59,6 +59,9 @@ impl Stage {
         for (field, value) in spec.as_object().into_iter().flatten() {
             usual[field] = value.clone();
         }
+        if let Some(fields) = usual.as_object_mut() {
+            fields.retain(|_, value| !value.is_null());
+        }
         self.test.credential(name, usual).await.map(drop)
     }
 
