@@ -4,7 +4,10 @@
 //! `local`, where the operator runs, is one of them and nothing more.
 
 mod access;
+mod account;
+mod accounts;
 mod answer;
+mod attach;
 mod cache;
 mod connection;
 mod connectivity;
@@ -34,7 +37,7 @@ pub(crate) use access::configuration;
 pub(crate) use connector::{Connector, Timeouts};
 pub(crate) use error::{WriteError, describe};
 pub(crate) use guard::{Guarded, Unreadable};
-pub(crate) use handler::{EventHandler, Touched};
+pub(crate) use handler::{AccountChange, EventHandler, Touched};
 pub(crate) use object::SecretMetadata;
 pub(crate) use shared::ClusterOptions;
 pub(crate) use writer::{Applied, Job, Writer};

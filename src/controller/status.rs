@@ -27,8 +27,8 @@ use crate::{
         outcome::{ClusterOutcome, Outcomes},
         reason::Reason,
         removal::{Disposition, Removal},
-        schedule::{STATUS_ECHO, STATUS_REFUSED_PAUSE},
-        status::{Detail, Writing, compute, when_to_write},
+        schedule::{STATUS_ECHO, STATUS_PAUSE, STATUS_REFUSED_PAUSE},
+        status::{Detail, Writing, compute, default_status, when_to_write},
         verification::Verification,
     },
     queue::Next,
@@ -154,7 +154,7 @@ impl Turn<'_> {
         let next = compute(previous, self.published, &outcomes, Timestamp::now());
         let detail = memory.detail.filter(|(_, since)| since.elapsed() < STATUS_REFUSED_PAUSE);
         let (next, details) =
-            detail.map_or(Detail::Full, |(detail, _)| detail).of(next, self.details(recorded));
+            detail.map_or(Detail::Full, |(detail, _)| detail).of(next, self.details(recorded, &outcomes));
         let next = Arc::new(next);
         self.gauge(next.clone());
         let in_progress = self.published.awaits().is_some()
@@ -166,8 +166,10 @@ impl Turn<'_> {
             in_progress,
             since_news: memory.since_news.map_or(Duration::ZERO, |since| since.elapsed()),
         };
-        let wait = when_to_write(previous, &next, writing)
-            .or_else(|| (details != *recorded).then_some(Duration::ZERO));
+        // Counts of what is attached change with each of many namespaces.
+        let pause = STATUS_PAUSE.saturating_sub(writing.since_written.unwrap_or(STATUS_PAUSE));
+        let wait =
+            when_to_write(previous, &next, writing).or_else(|| (details != *recorded).then_some(pause));
         let Some(wait) = wait else {
             memory.since_news = None;
             return Ok(Next::Done);
@@ -225,11 +227,13 @@ impl Turn<'_> {
         }
     }
 
-    fn details(&self, recorded: &Map<String, Value>) -> Map<String, Value> {
-        match &self.declared.spec {
-            Ok(spec) => spec.details(self.content(), self.published.verification.as_ref(), recorded),
-            Err(_) => recorded.clone(),
-        }
+    fn details(&self, recorded: &Map<String, Value>, outcomes: &Outcomes) -> Map<String, Value> {
+        let Ok(spec) = &self.declared.spec else { return recorded.clone() };
+        let mut details = spec.details(self.content(), self.published.verification.as_ref(), recorded);
+        let default = default_status(self.published, outcomes);
+        let default = default.and_then(|default| serde_json::to_value(default).ok());
+        details.extend(default.map(|default| ("default".to_owned(), default)));
+        details
     }
 
     /// The content that was accepted last.

@@ -45,6 +45,15 @@ words! {
         NotPermitted,
         MetadataNotPermitted,
         NamespaceNotFound,
+        // Of a default.
+        DefaultConflict,
+        DefaultNotPermitted,
+        Reverted,
+        TooManyPullSecrets,
+        ServiceAccountsForbidden,
+        DefaultsDisabled,
+        Outranked,
+        Attached,
         // Of a cluster.
         Unreachable,
         Connecting,

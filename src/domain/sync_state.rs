@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    account_state::AccountStates,
     failure::Failure,
     identity::OwnerId,
     outcome::{CopyCounts, FailureGroup, ListedUser},
@@ -32,6 +33,7 @@ pub(crate) struct SyncState {
     /// Of the namespaces where any of them is not zero.
     counts: BTreeMap<Arc<str>, CopyCounts>,
     sum: CopyCounts,
+    pub accounts: AccountStates,
 }
 
 impl SyncState {
@@ -57,6 +59,7 @@ impl SyncState {
         self.pending.remove(namespace);
         self.missing.remove(namespace);
         self.concealed.remove(namespace);
+        self.accounts.clear(namespace);
         self.failures.retain(|_, namespaces| {
             if namespaces.remove(namespace).is_some() {
                 self.failed_targets -= usize::from(was_target);
@@ -69,6 +72,7 @@ impl SyncState {
     }
 
     fn set(&mut self, namespace: Arc<str>, state: NamespaceState) {
+        self.accounts.set(&namespace, state.accounts);
         if state.counts != CopyCounts::default() {
             self.sum = self.sum.zip(state.counts, Add::add);
             self.counts.insert(namespace.clone(), state.counts);
@@ -204,7 +208,7 @@ mod tests {
         };
         let n = usize::from(kind / 6 % 3);
         let counts = CopyCounts { held: n, users: n, blocking: n, ..CopyCounts::default() };
-        NamespaceState { target, counts, refused: None }
+        NamespaceState { target, counts, ..NamespaceState::default() }
     }
 
     fn plan(namespaces: &[(u8, u8)]) -> Plan {

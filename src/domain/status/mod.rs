@@ -1,5 +1,6 @@
 //! From what was desired and done to the status.
 
+mod attached;
 mod conditions;
 mod detail;
 mod observation;
@@ -7,6 +8,7 @@ mod refreshed;
 mod verified;
 mod write;
 
+pub(crate) use attached::default_status;
 pub(crate) use detail::Detail;
 use observation::{Observation, count};
 pub(crate) use write::{Writing, when_to_write};
