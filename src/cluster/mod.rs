@@ -4,13 +4,17 @@
 //! `local`, where the operator runs, is one of them and nothing more.
 
 mod access;
+mod account;
+mod accounts;
 mod answer;
+mod attach;
 mod cache;
 mod connection;
 mod connectivity;
 mod connector;
 mod discovery;
 mod error;
+mod evictions;
 mod guard;
 mod handler;
 mod interner;
@@ -35,7 +39,7 @@ pub(crate) use access::configuration;
 pub(crate) use connector::{Connector, Timeouts};
 pub(crate) use error::{WriteError, describe};
 pub(crate) use guard::{Guarded, Unreadable};
-pub(crate) use handler::{EventHandler, Touched};
+pub(crate) use handler::{AccountChange, EventHandler, Touched};
 pub(crate) use object::SecretMetadata;
 pub(crate) use shared::ClusterOptions;
 pub(crate) use writer::{Applied, Job, Writer};

@@ -9,7 +9,10 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 
-use super::object::{SlimPod, slim};
+use super::{
+    account::Account,
+    object::{SlimPod, slim},
+};
 use crate::domain::{
     grants::GrantSpec,
     reference_fields::{NamedSecrets, is_own_attachment},
@@ -110,6 +113,22 @@ impl<'de> Deserialize<'de> for Referrer {
     }
 }
 
+impl Refers for Account {
+    fn visit<'a>(&'a self, _: ReferenceKind, visit: Visit<'a, '_>) {
+        if self.metadata.deletion_timestamp.is_some() {
+            return;
+        }
+        for entry in
+            self.image_pull_secrets.iter().filter(|entry| !is_own_attachment(&self.metadata, &entry.name))
+        {
+            visit(None, &entry.name, "imagePullSecrets[].name");
+        }
+        for entry in &self.secrets {
+            visit(None, &entry.name, "secrets[].name");
+        }
+    }
+}
+
 /// An object by which a namespace lets others use its Secrets.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct GrantObject {
@@ -147,7 +166,7 @@ macro_rules! resources {
     )*};
 }
 
-resources!(Workload, Referrer, GrantObject);
+resources!(Workload, Referrer, GrantObject, Account);
 
 /// Where objects of a type are, in one of its versions.
 pub(super) fn resource(api: &ApiType, version: &str) -> ApiResource {

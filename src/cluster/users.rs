@@ -31,6 +31,14 @@ impl Cache {
         self.set_uses(&User { kind, name: NamespacedName { namespace, name } }, uses)
     }
 
+    /// All objects of a kind of which something is known.
+    pub(super) fn known_users(&self, kind: ReferenceKind) -> Vec<NamespacedName> {
+        let Snapshot { references, stuck, .. } = &self.snapshot;
+        let is_new = |name: &NamespacedName| !references.has(&User { kind, name: name.clone() });
+        let stuck = (kind == ReferenceKind::Pod).then(|| stuck.names().filter(is_new));
+        references.names(kind).cloned().chain(stuck.into_iter().flatten()).collect()
+    }
+
     pub(super) fn set_uses(&mut self, user: &User, uses: Vec<Use>) -> Changes {
         let Snapshot { references, copies, .. } = &mut self.snapshot;
         let secrets = references.set(user, uses, |secret| copies.get(secret).is_some());

@@ -5,7 +5,11 @@
 //! [`outcome`].
 
 pub(crate) mod access;
+pub(crate) mod account_failure;
+pub(crate) mod account_plan;
+pub(crate) mod account_state;
 pub(crate) mod adoption;
+pub(crate) mod attachment;
 pub(crate) mod backoff;
 pub(crate) mod bounded;
 pub(crate) mod certificate;
@@ -17,6 +21,7 @@ pub(crate) mod consent;
 pub(crate) mod content;
 pub(crate) mod credential;
 pub(crate) mod declared;
+pub(crate) mod default;
 pub(crate) mod desired;
 pub(crate) mod event;
 pub(crate) mod eviction_limiter;
@@ -50,6 +55,7 @@ pub(crate) mod removal;
 pub(crate) mod render;
 pub(crate) mod rendered;
 pub(crate) mod repair_limiter;
+pub(crate) mod repair_pace;
 pub(crate) mod review;
 pub(crate) mod revision;
 pub(crate) mod schedule;
@@ -58,6 +64,7 @@ pub(crate) mod sensitive;
 pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod stuck;
+pub(crate) mod stuck_plan;
 pub(crate) mod sync_state;
 pub(crate) mod targets;
 pub(crate) mod token;

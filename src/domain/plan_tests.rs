@@ -198,6 +198,7 @@ impl World {
             withdraw: self.withdraw,
             refusals: &self.refusals,
             repairs: &self.repairs,
+            defaults: None,
             now: self.now,
         };
         plan(inputs, scope)
@@ -267,6 +268,6 @@ fn failures(plan: &Plan) -> Vec<(&str, Failure)> {
 }
 
 fn secret(change: &Change) -> &NamespacedName {
-    let Object::Secret(name) = &change.object;
+    let (Object::Secret(name) | Object::ServiceAccount(name)) = &change.object;
     name
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::backoff::Backoff;
+use super::{backoff::Backoff, repair_pace::RepairPace};
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -151,6 +151,25 @@ pub(crate) const REPAIR_BURST: u32 = 10;
 pub(crate) const REPAIR_PAUSE: Duration = secs(1);
 /// A copy that was left alone for so long is repaired at once again.
 pub(crate) const REPAIR_CALM: Duration = secs(60);
+/// The same as one. After the first repairs one a second is enough to be right most of the time, and too few to be a storm.
+pub(crate) const COPY_REPAIRS: RepairPace = RepairPace {
+    burst: REPAIR_BURST,
+    pause: Backoff { first: REPAIR_PAUSE, limit: REPAIR_PAUSE },
+    calm: REPAIR_CALM,
+};
+/// Of what somebody takes off a ServiceAccount. Tools that apply manifests come back every few minutes, for ever: what is
+/// reverted that often has to stay known as such from one time to the next.
+pub(crate) const ACCOUNT_REPAIRS: RepairPace =
+    RepairPace { burst: 3, pause: Backoff { first: secs(10), limit: secs(600) }, calm: secs(1_200) };
+/// Up to so many repairs are remembered before those are looked for that are calm.
+pub(crate) const LEAST_REPAIRS: usize = 1_024;
+/// How many ServiceAccounts can have writers of their own that wait for each other.
+pub(crate) const ACCOUNT_TURNS: usize = 64;
+/// How many entries of one ServiceAccount's `imagePullSecrets` are kept track of. One with more gets no further one.
+pub(crate) const MAX_PULL_SECRETS: usize = 64;
+/// How many of them may be ours, or another hub's, and how long the annotation that says so may be, in bytes.
+pub(crate) const MAX_MARKS: usize = 64;
+pub(crate) const MAX_MARKS_BYTES: usize = 16 << 10;
 
 /// How many failures of a cluster a status lists.
 pub(crate) const MAX_FAILURES: usize = 10;
@@ -181,6 +200,8 @@ pub(crate) const MAX_PULL_SECRETS_OF_POD: usize = 64;
 pub(crate) const MAX_IMAGE: usize = 512;
 /// How many stuck Pods a status lists.
 pub(crate) const MAX_LISTED_STUCK: usize = 10;
+/// The least time between two Events that tell of a first stuck Pod.
+pub(crate) const STUCK_EVENT_PAUSE: Duration = secs(600);
 /// How long the Pods of a controller are known to be stuck before the first is evicted, also after a restart: so no Pod is evicted
 /// sooner, however often the operator starts.
 pub(crate) const EVICTION_PATIENCE: Duration = secs(10);
