@@ -61,6 +61,7 @@ pub(crate) mod selection;
 pub(crate) mod sensitive;
 pub(crate) mod snapshot;
 pub(crate) mod status;
+pub(crate) mod sweep_plan;
 pub(crate) mod sync_state;
 pub(crate) mod targets;
 pub(crate) mod token;

@@ -17,6 +17,7 @@ use crate::{
         rendered::RenderedSecret,
         schedule::{REPAIR_BURST, REPAIR_PAUSE},
         selection::NamespaceMatcher,
+        sweep_plan::plan_sweep,
     },
 };
 

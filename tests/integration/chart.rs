@@ -6,6 +6,7 @@ mod cluster_api;
 mod consent;
 mod examples;
 mod fence;
+mod fence_accounts;
 mod guard;
 mod helm;
 mod life;
