@@ -19,10 +19,10 @@ use crate::{
     domain::{
         event::{Action, Note},
         identity::{CredentialId, OwnerId},
-        plan::{plan_sweep, plan_sweep_accounts},
         reason::Reason,
         schedule::{STALE_RETRY, SWEEP_HELD_RETRY},
         snapshot::Snapshot,
+        sweep_plan::{plan_sweep, plan_sweep_accounts},
         withdrawal::{Missing, Sweep, is_braked},
     },
     queue::Next,

@@ -65,6 +65,7 @@ pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod stuck;
 pub(crate) mod stuck_plan;
+pub(crate) mod sweep_plan;
 pub(crate) mod sync_state;
 pub(crate) mod targets;
 pub(crate) mod token;

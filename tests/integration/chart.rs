@@ -7,6 +7,7 @@ mod consent;
 mod default_admission;
 mod examples;
 mod fence;
+mod fence_accounts;
 mod guard;
 mod helm;
 mod life;

@@ -364,8 +364,7 @@ impl CredentialLoop {
             context.stores.credentials.forget_finalized(&owner);
         }
         let desired = &context.stores.desired;
-        let before = desired.get(&owner);
-        let claim = Claim::of(&state);
+        let (before, claim) = (desired.get(&owner), Claim::of(&state));
         let is_news = desired.publish(state);
         self.claim(&owner, claim);
         if !is_news && !all {

@@ -242,6 +242,7 @@ fn rules(home: &str) -> Vec<(&'static str, Value, Option<Value>, Vec<&str>)> {
             Some(json!({"status": "False", "reason": "Forbidden"})),
             vec![home, "web"],
         ),
+        ("at-it", home_and_web(), Some(json!({"status": "False", "reason": "Progressing"})), vec![home]),
         (
             "unknown",
             home_and_web(),
