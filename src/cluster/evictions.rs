@@ -1,5 +1,7 @@
 //! Evictions of stuck Pods: by the subresource, so that PodDisruptionBudgets hold.
 
+use std::time::Duration;
+
 use http::Request;
 use hyper::body::Bytes;
 use serde::de::IgnoredAny;
@@ -10,16 +12,22 @@ use super::{
     writer::{Job, Writer},
 };
 use crate::domain::{
-    eviction_limiter::Candidate, failure::Failure, identity::NamespacedName, reason::Reason,
+    eviction_limiter::Candidate,
+    failure::Failure,
+    identity::NamespacedName,
+    plan::{Action, Change, Object},
+    reason::Reason,
 };
 
 impl Writer {
-    /// Which of the stuck Pods may be evicted now, and how long the first of the others has to wait.
-    pub fn admit_evictions(
-        &self,
-        candidates: Vec<Candidate>,
-    ) -> (Vec<Candidate>, Option<std::time::Duration>) {
-        self.evictions.write().admit(candidates, self.began.elapsed())
+    /// Changes that evict those of the stuck Pods whose turn it is, and how long the first of the others has to wait.
+    pub fn evictions(&self, candidates: Vec<Candidate>) -> (Vec<Change>, Option<Duration>) {
+        let (admitted, wait) = self.evicted.write().admit(candidates, self.began.elapsed());
+        let change = |candidate: Candidate| Change {
+            object: Object::Pod(candidate.pod.clone()),
+            action: Action::Evict(candidate),
+        };
+        (admitted.into_iter().map(change).collect(), wait)
     }
 
     /// Evicts a Pod, and no other of its name. Returns whether that was done.
@@ -29,7 +37,7 @@ impl Writer {
         }
         match self.send_eviction(candidate).await {
             Ok(()) => {
-                self.evictions.write().evicted(candidate);
+                self.evicted.write().evicted(candidate);
                 let changes = self.shared.write().change_stuck(&candidate.pod, None);
                 self.shared.tell(changes);
                 Ok(true)

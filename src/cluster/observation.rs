@@ -32,7 +32,6 @@ use crate::{
         cluster_condition::ConnectionError,
         connectivity::{Stage, WatchedKind},
         identity::NamespacedName,
-        reference_kind::ReferenceKind,
         schedule::{MAX_KEPT, MAX_KEPT_FOR_OPTIONAL, MAX_OBJECTS},
     },
 };
@@ -188,15 +187,7 @@ macro_rules! users {
     )*};
 }
 
-users!(Workload, Referrer);
-
-impl Watched for SlimPod {
-    fn put(self, _: WatchedKind, cache: &mut Cache, _: bool) -> Changes {
-        let mut changes = cache.set_user(ReferenceKind::Pod, &self);
-        changes.add(cache.set_stuck(&self));
-        changes
-    }
-}
+users!(SlimPod, Workload, Referrer);
 
 impl Watched for Account {
     fn put(self, kind: WatchedKind, cache: &mut Cache, listed: bool) -> Changes {

@@ -27,11 +27,20 @@ pub(super) type Visit<'a, 'v> = &'v mut dyn FnMut(Option<&'a str>, &'a str, &'st
 pub(super) trait Refers: Resource {
     /// Every Secret that an object of this kind uses: none once it has come to its end.
     fn visit<'a>(&'a self, kind: ReferenceKind, visit: Visit<'a, '_>);
+
+    /// The Pod that it is, if it is one.
+    fn pod(&self) -> Option<&SlimPod> {
+        None
+    }
 }
 
 impl Refers for SlimPod {
     fn visit<'a>(&'a self, _: ReferenceKind, visit: Visit<'a, '_>) {
         self.visit_secrets(|name, field| visit(None, name, field));
+    }
+
+    fn pod(&self) -> Option<&SlimPod> {
+        Some(self)
     }
 }
 

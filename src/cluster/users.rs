@@ -28,7 +28,11 @@ impl Cache {
             }
         });
         let name = object.meta().name.as_deref().unwrap_or_default().into();
-        self.set_uses(&User { kind, name: NamespacedName { namespace, name } }, uses)
+        let mut changes = self.set_uses(&User { kind, name: NamespacedName { namespace, name } }, uses);
+        if let Some(pod) = object.pod() {
+            changes.add(self.set_stuck(pod));
+        }
+        changes
     }
 
     /// All objects of a kind of which something is known.

@@ -49,7 +49,7 @@ pub(crate) struct Writer {
     /// One clone for each job that writes.
     jobs: Arc<()>,
     pub(super) began: Instant,
-    pub(super) evictions: Lock<EvictionLimiter>,
+    pub(super) evicted: Lock<EvictionLimiter>,
     repairs: Lock<RepairLimiter>,
 }
 
@@ -93,7 +93,7 @@ impl Writer {
             turns: Turns::default(),
             jobs: Arc::default(),
             began: Instant::now(),
-            evictions: Lock::default(),
+            evicted: Lock::default(),
             repairs: Lock::default(),
         }
     }

@@ -13,11 +13,14 @@ use tokio::sync::watch;
 
 use crate::{
     domain::{
-        attachment::AccountNames,
+        attachment::{AccountNames, Accounts},
         default::{DefaultWish, Rival},
         desired::DesiredState,
         identity::{CredentialId, OwnerId},
         namespace::Namespace,
+        outcome::DefaultOutcome,
+        reason::Reason,
+        sync_state::SyncState,
         targets::ClusterTargets,
     },
     lock::Lock,
@@ -146,6 +149,26 @@ impl Defaults {
     /// Whether it is known which defaults there are.
     pub fn is_known(&self) -> bool {
         self.is_known.load(Ordering::Relaxed)
+    }
+
+    /// How the ServiceAccounts of a cluster stand for a default. `hides_accounts` tells that they may not be read there.
+    pub fn outcome(
+        &self,
+        wish: &DefaultWish,
+        state: &SyncState,
+        accounts: &Accounts,
+        hides_accounts: bool,
+    ) -> DefaultOutcome {
+        let hidden = || hides_accounts.then_some(Reason::ServiceAccountsForbidden);
+        let unavailable = if self.enabled { hidden() } else { Some(Reason::DefaultsDisabled) };
+        DefaultOutcome {
+            counts: state.accounts.counts(),
+            failures: state.accounts.failures(),
+            is_unknown: unavailable.is_none()
+                && (!wish.accounts.is_subset(&accounts.listed) || !self.is_known()),
+            unavailable,
+            stuck: state.stuck(),
+        }
     }
 
     /// All that claim anything, with the clusters in which they do.

@@ -22,13 +22,11 @@ use crate::{
         desired::SourceState,
         eviction_limiter::Candidate,
         failure::Failure,
-        outcome::{ClusterOutcome, DefaultOutcome},
+        outcome::ClusterOutcome,
         plan::{Action, Change, Inputs, Object, Plan, Scope, plan},
-        reason::Reason,
         removal::Removal,
         rendered::RenderedSecret,
         schedule::{EVICTION_PAUSE, REFUSAL_RETRY, STALE_RETRY, UNSEEN_USERS_AGE},
-        snapshot::Snapshot,
         sync_state::SyncState,
         targets::ClusterTargets,
         withdrawal::Consent,
@@ -135,7 +133,9 @@ impl Sync<'_> {
         }
         let (mut changes, wait) = self.plan(&cluster, &dirty);
         if condition.is_none() {
-            changes.extend(self.evictions(&cluster));
+            let (evictions, wait) = cluster.writer.evictions(std::mem::take(&mut self.candidates));
+            changes.extend(evictions);
+            self.look_at_stuck_after(wait);
         }
         let mut next = Next::Done.or_after(wait);
         let unseen = self.unseen_users(&cluster, condition.as_ref()).await;
@@ -246,18 +246,6 @@ impl Sync<'_> {
         dirty.namespaces.extend(memory.outstanding.drain());
         dirty.namespaces.extend(memory.postponed.drain());
         dirty
-    }
-
-    /// The stuck Pods that are to be evicted now; the others are looked at again.
-    fn evictions(&mut self, cluster: &Cluster) -> Vec<Change> {
-        let candidates = std::mem::take(&mut self.candidates);
-        let (admitted, wait) = cluster.writer.admit_evictions(candidates);
-        self.look_at_stuck_after(wait);
-        let change = |candidate: Candidate| Change {
-            object: Object::Pod(candidate.pod.clone()),
-            action: Action::Evict(candidate),
-        };
-        admitted.into_iter().map(change).collect()
     }
 
     fn look_at_stuck_after(&mut self, wait: Option<Duration>) {
@@ -397,6 +385,7 @@ impl Sync<'_> {
         let (memory, owner) = (&*self.memory, &self.key.owner);
         let cache = cluster.read();
         let snapshot = cache.snapshot();
+        let wish = self.published.default.as_deref().filter(|_| self.published.removal.is_none());
         ClusterOutcome {
             version: self.published.version,
             desired: memory.state.desired(),
@@ -411,25 +400,11 @@ impl Sync<'_> {
             condition,
             missing_namespaces: memory.state.missing().cloned().collect(),
             refreshed: memory.refreshed.clone(),
-            default: self.default(cluster, snapshot),
+            default: wish.map(|wish| {
+                let defaults = &self.context.stores.defaults;
+                defaults.outcome(wish, &memory.state, &snapshot.accounts, cluster.hides_accounts())
+            }),
         }
-    }
-
-    /// How the ServiceAccounts of the cluster stand, where the credential is to be a default.
-    fn default(&self, cluster: &Cluster, snapshot: &Snapshot) -> Option<DefaultOutcome> {
-        let wish = self.published.default.as_deref().filter(|_| self.published.removal.is_none())?;
-        let states = &self.memory.state.accounts;
-        let defaults = &self.context.stores.defaults;
-        let unavailable = if !defaults.enabled {
-            Some(Reason::DefaultsDisabled)
-        } else {
-            cluster.hides_accounts().then_some(Reason::ServiceAccountsForbidden)
-        };
-        let is_unknown = unavailable.is_none()
-            && (!wish.accounts.is_subset(&snapshot.accounts.listed) || !defaults.is_known());
-        let stuck = self.memory.state.stuck();
-        let (counts, failures) = (states.counts(), states.failures());
-        Some(DefaultOutcome { counts, failures, unavailable, is_unknown, stuck })
     }
 
     fn leave_unseen(&self, member: &Member) {

@@ -5,6 +5,7 @@ mod contention;
 mod life;
 mod members;
 mod rivals;
+mod stuck;
 
 use std::time::Duration;
 

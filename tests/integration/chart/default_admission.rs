@@ -19,6 +19,7 @@ use super::{
     release::{FULL_NAME, NAME, NAMESPACE, Release},
 };
 use crate::{
+    checks::{good_source, wait_copy},
     scenario::Scenario,
     support::{ControlPlane, Error, Result, wait::DEADLINE, wait_for},
 };
@@ -378,6 +379,55 @@ async fn no_credential_keeps_a_service_account_from_being_created() -> Result<()
     })
     .await?;
     stage.dry_run("web", json!({"metadata": {"name": ROBOT}})).await.map(drop)
+}
+
+/// The operator is away when a namespace comes; then it completes the note, which it can take away again.
+#[tokio::test]
+async fn the_operator_completes_what_the_policy_has_noted() -> Result<()> {
+    let stage = Stage::new().await?;
+    let test = &stage.test;
+    good_source(test, "src", "the-password").await?;
+    let consent = json!({
+        "apiVersion": "claviger.dev/v1alpha1", "kind": "DistributionPolicy", "metadata": {"name": "defaults"},
+        "spec": {
+            "from": {"namespaces": {"names": [test.home.name]}},
+            "to": {"namespaces": {"selector": {"matchLabels": {"test": test.mark}}}},
+            "allowDefault": true,
+        },
+    });
+    test.apply_cluster("DistributionPolicy", "defaults", consent).await?;
+    let operator = stage.release.operator("keys-1").await?;
+    test.targets(1).await?;
+    stage.declare("reg", json!({"target": test.selector(), "verification": {"mode": "Off"}})).await?;
+    test.wait_condition("reg", "Default", "True", "Attached").await?;
+    let hub = noted(&stage.accounts(&format!("{}-0", test.mark)).get("default").await?).to_owned();
+    stage.namespace("seen", json!({"test": test.mark})).await?;
+    stage.wait_seen("reg", "seen").await?;
+    operator.terminate(DEADLINE).await?;
+
+    let late = format!("{}-late", test.mark);
+    test.target(&late).await?;
+    let pod = pod_right_behind(test, &late).await?;
+    let secrets = pod.spec.and_then(|spec| spec.image_pull_secrets).unwrap_or_default();
+    assert_eq!(secrets.len(), 1);
+    let accounts = stage.accounts(&late);
+    assert_eq!(noted(&accounts.get("default").await?), format!("reg=/{}/reg", test.home.name));
+
+    let _operator = stage.release.operator("keys-2").await?;
+    wait_copy(test, &late, "reg").await?;
+    let wait_noted = async |expected: &str| {
+        wait_for(DEADLINE, &format!("the note '{expected}'"), async || {
+            let account = accounts.get("default").await.map_err(|error| error.to_string())?;
+            let found = (noted(&account).to_owned(), listed(&account).len());
+            let names = usize::from(!expected.is_empty());
+            if found == (expected.to_owned(), names) { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await
+    };
+    assert!(hub.starts_with("reg=") && !hub.starts_with("reg=/"), "{hub}");
+    wait_noted(&hub).await?;
+    stage.declare("reg", json!({"target": test.selector(), "default": {"enabled": false}})).await?;
+    wait_noted("").await
 }
 
 /// Where the API server does not have such policies, that is said, and nothing is installed that it would refuse.

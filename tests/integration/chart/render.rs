@@ -210,6 +210,20 @@ async fn rights_to_look_at_users_grow_with_what_is_switched_on() -> Result<()> {
     Ok(())
 }
 
+/// An eviction takes a Pod away: nobody gets the right who has not asked for it.
+#[tokio::test]
+async fn pods_may_be_evicted_only_where_that_is_switched_on() -> Result<()> {
+    let may_evict = async |args: &[&str]| {
+        let objects = template(args).await?;
+        let roles = objects.iter().filter(|object| object["kind"] == "ClusterRole");
+        let mut rules = roles.flat_map(|role| role["rules"].as_array().into_iter().flatten());
+        let right = json!({"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]});
+        Ok::<_, Error>(rules.any(|rule| *rule == right))
+    };
+    assert!(!may_evict(&[]).await? && may_evict(&["--set=defaults.restartStuckPods=true"]).await?);
+    Ok(())
+}
+
 /// A flag that names a file which is not there would keep the operator from starting.
 #[tokio::test]
 async fn authorities_of_registries_are_mounted_where_the_flag_says() -> Result<()> {
