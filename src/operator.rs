@@ -27,6 +27,7 @@ use crate::{
         context::Stores,
         credential::CredentialLoop,
         credentials::Credentials,
+        defaults::Defaults,
         desired::DesiredStates,
         events::Events,
         hashing::Hashing,
@@ -296,6 +297,7 @@ impl Process {
             verifications,
             minting,
             desired: DesiredStates::default(),
+            defaults: Defaults::new(settings.defaults.defaults),
             outcomes: Outcomes::default(),
         });
         let router = Arc::new(Router::new(stores.clone(), queues.clone()));
@@ -306,6 +308,7 @@ impl Process {
             probe_interval: settings.member_probe_interval,
             fingerprints: fingerprints.clone(),
             references: settings.references.policy(),
+            accounts: stores.defaults.names(),
             handler: router.clone(),
             metrics: self.metrics.clone(),
             freshness: self.freshness.clone(),

@@ -18,6 +18,9 @@ use crate::domain::{
     reference_kind::{Family, Kinds},
 };
 
+/// The resource that defaults are attached to.
+const ACCOUNTS: &str = "serviceaccounts";
+
 /// The default of `--namespace`.
 const NAMESPACE: &str = "claviger-system";
 
@@ -27,6 +30,9 @@ const SERVICE_ACCOUNT: &str = "claviger-member";
 /// What the fence says, as the spec of a ValidatingAdmissionPolicy; the user is in the place of [`OPERATOR`]. It is the
 /// chart's file, so that the fence is the same in the hub and in members.
 const FENCE: &str = include_str!("../../charts/claviger/files/fence.yaml");
+
+/// The same for ServiceAccounts.
+const ACCOUNTS_FENCE: &str = include_str!("../../charts/claviger/files/fence-serviceaccounts.yaml");
 
 /// Where the user belongs in [`FENCE`], as a string of CEL.
 const OPERATOR: &str = "OPERATOR";
@@ -57,6 +63,20 @@ pub struct MemberRbacArgs {
     #[arg(default_value = ALL, hide_default_value = true)]
     pub references: Kinds,
 
+    /// Let the operator attach Secrets to ServiceAccounts there, as its own flag --defaults has it; `false` takes the
+    /// right away
+    #[arg(long, env = "CLAVIGER_MEMBER_DEFAULTS", value_name = "BOOL")]
+    #[arg(action = ArgAction::Set, default_value_t = true)]
+    #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    pub defaults: bool,
+
+    /// Let the operator evict Pods there that were created before a default was attached, where `spec.default.restartStuckPods` of
+    /// a credential asks for it
+    #[arg(long, env = "CLAVIGER_MEMBER_RESTART_STUCK_PODS", value_name = "BOOL")]
+    #[arg(action = ArgAction::Set, default_value_t = false)]
+    #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    pub restart_stuck_pods: bool,
+
     /// Print the fence too, a ValidatingAdmissionPolicy; `false` for members older than Kubernetes 1.30
     #[arg(long, env = "CLAVIGER_MEMBER_FENCE", value_name = "BOOL")]
     #[arg(action = ArgAction::Set, default_value_t = true)]
@@ -68,7 +88,16 @@ impl Default for MemberRbacArgs {
     fn default() -> Self {
         let (namespace, service_account) = (NAMESPACE.to_owned(), SERVICE_ACCOUNT.to_owned());
         let references = Kinds::of(&Family::ALL);
-        Self { namespace, service_account, user: None, references, fence: true }
+        let restart_stuck_pods = false;
+        Self {
+            namespace,
+            service_account,
+            user: None,
+            references,
+            defaults: true,
+            restart_stuck_pods,
+            fence: true,
+        }
     }
 }
 
@@ -93,7 +122,10 @@ pub fn manifests(args: &MemberRbacArgs) -> Result<String, ManifestError> {
     documents.push(to_yaml(what, &cluster_role(args))?);
     documents.push(to_yaml(what, &cluster_role_binding(args))?);
     if args.fence {
-        documents.push(fence(args));
+        documents.push(fence(args, "claviger-fence", FENCE));
+        if args.defaults {
+            documents.push(fence(args, "claviger-fence-serviceaccounts", ACCOUNTS_FENCE));
+        }
     }
     if args.user.is_none() {
         documents.push(to_yaml(what, &token(args))?);
@@ -127,11 +159,11 @@ fn role_name(args: &MemberRbacArgs) -> String {
 }
 
 /// As text, so that the reasons which stand in it are printed too. A policy must be called as a DNS name.
-fn fence(args: &MemberRbacArgs) -> String {
-    let name = format!("claviger-fence.{}", global_name(args, '.'));
+fn fence(args: &MemberRbacArgs, name: &str, spec: &str) -> String {
+    let name = format!("{name}.{}", global_name(args, '.'));
     let MemberRbacArgs { namespace, service_account, user, .. } = args;
     let user = user.clone().unwrap_or_else(|| format!("system:serviceaccount:{namespace}:{service_account}"));
-    let spec = FENCE.replace(OPERATOR, &Value::from(user).to_string());
+    let spec = spec.replace(OPERATOR, &Value::from(user).to_string());
     let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
     let head = |kind: &str| {
         let labels = "  labels:\n    app.kubernetes.io/part-of: claviger\n";
@@ -167,10 +199,16 @@ fn cluster_role(args: &MemberRbacArgs) -> ClusterRole {
         rule("", &["namespaces"], &["list", "watch"]),
     ];
     let mut users: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for api in args.references.types() {
+    for api in args.references.types().filter(|api| !args.defaults || api.plural != ACCOUNTS) {
         users.entry(api.group).or_default().push(api.plural);
     }
+    if args.defaults {
+        rules.push(rule("", &[ACCOUNTS], &["list", "watch", "patch"]));
+    }
     rules.extend(users.iter().map(|(group, resources)| rule(group, resources, &["list", "watch"])));
+    if args.restart_stuck_pods {
+        rules.push(rule("", &["pods/eviction"], &["create"]));
+    }
     ClusterRole { metadata: metadata(&role_name(args), None), rules: Some(rules), ..ClusterRole::default() }
 }
 
@@ -257,6 +295,7 @@ mod tests {
             rule("", json!(["secrets"]), &["get", "list", "watch", "create", "update", "delete"]),
             watched("", json!(["namespaces"])),
         ];
+        let accounts = rule("", json!(["serviceaccounts"]), &["list", "watch", "patch"]);
         for (flag, users) in [
             ("--references=", vec![watched("", json!(["pods"]))]),
             (
@@ -271,11 +310,26 @@ mod tests {
                 ],
             ),
         ] {
-            let rules = only(&printed(&[flag]).unwrap(), "ClusterRole")["rules"].clone();
+            let printed = printed(&[flag, "--defaults=false"]).unwrap();
+            let rules = only(&printed, "ClusterRole")["rules"].clone();
             assert_eq!(rules, json!([&base[..], &users].concat()), "{flag}");
         }
+        let with = only(&printed(&["--references=serviceaccounts"]).unwrap(), "ClusterRole")["rules"].clone();
+        let once = [&base[..], &[accounts, watched("", json!(["pods"]))]].concat();
+        assert_eq!(with, json!(once), "each resource once");
         let all = only(&printed(&[]).unwrap(), "ClusterRole")["rules"].clone();
-        assert!(all.as_array().unwrap().iter().skip(1).all(|rule| rule["verbs"] == json!(["list", "watch"])));
+        assert!(all.as_array().unwrap().iter().skip(3).all(|rule| rule["verbs"] == json!(["list", "watch"])));
+    }
+
+    #[test]
+    fn pods_are_evicted_only_where_that_is_switched_on() {
+        let may_evict = |flags: &[&str]| {
+            let rules = only(&printed(flags).unwrap(), "ClusterRole")["rules"].clone();
+            let rule = json!({"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]});
+            rules.as_array().unwrap().contains(&rule)
+        };
+        assert!(may_evict(&["--restart-stuck-pods"]) && may_evict(&["--restart-stuck-pods=true"]));
+        assert!(!may_evict(&[]) && !may_evict(&["--restart-stuck-pods=false"]));
     }
 
     #[test]
@@ -287,6 +341,8 @@ mod tests {
             "ServiceAccount",
             "ClusterRole",
             "ClusterRoleBinding",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
             "ValidatingAdmissionPolicy",
             "ValidatingAdmissionPolicyBinding",
             "Secret",
@@ -352,7 +408,7 @@ mod tests {
     #[test]
     fn a_user_that_there_is_gets_no_account_and_no_token() {
         let objects = printed(&["--user=oidc:eve@example.com"]).unwrap();
-        assert_eq!(objects.len(), 4, "{objects:?}");
+        assert_eq!(objects.len(), 6, "{objects:?}");
         let subject = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "oidc:eve@example.com"}]);
         assert_eq!(only(&objects, "ClusterRoleBinding")["subjects"], subject);
         assert!(printed(&["--user=eve", "--service-account=hub"]).is_err());

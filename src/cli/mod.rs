@@ -2,6 +2,7 @@
 
 pub mod argocd;
 pub mod crds;
+mod defaults;
 mod duration;
 mod files;
 pub mod member_rbac;

@@ -11,6 +11,7 @@ use clap::{ArgAction, Args};
 use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use super::{
+    defaults::DefaultSettings,
     duration::at_least,
     references::ReferenceSettings,
     verification::{RegistryCaError, VerificationSettings},
@@ -181,6 +182,10 @@ pub struct Settings {
     #[command(flatten)]
     pub references: ReferenceSettings,
 
+    /// Whether Secrets are attached to ServiceAccounts.
+    #[command(flatten)]
+    pub defaults: DefaultSettings,
+
     /// Which registries are asked whether they take a credential.
     #[command(flatten)]
     pub verification: VerificationSettings,
@@ -326,7 +331,7 @@ mod tests {
         assert_eq!(settings.member_probe_interval, Duration::from_secs(10));
         assert_eq!(settings.adopt, Adopt::default());
         assert!(!settings.allow_insecure_members);
-        assert_eq!(settings.references.policy(), ReferencePolicy::default());
+        assert!(settings.references.policy() == ReferencePolicy::default() && settings.defaults.defaults);
         assert!(settings.verification.outbound().is_ok() && !settings.verification.no_verification);
     }
 

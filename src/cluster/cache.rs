@@ -3,13 +3,14 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
 use super::{
-    handler::Touched,
+    handler::{AccountChange, Touched},
     interner::Interner,
     object::{MarkedSecret, SlimNamespace},
     reflector::name_of,
@@ -18,6 +19,7 @@ use crate::{
     api::ANNOTATION_ALLOW_SWEEP,
     domain::{
         SecretBytes,
+        attachment::Mark,
         connectivity::WatchedKind,
         content::{LAST_APPLIED, produced_type},
         fingerprint::{Fingerprint, FingerprintKey},
@@ -26,7 +28,7 @@ use crate::{
         meta::{ResourceVersion, Uid},
         namespace::{Labels, Namespace},
         ownership::{Hub, Metadata},
-        reference_kind::Kinds,
+        reference_kind::{Kinds, ReferenceKind},
         references::{References, User},
         schedule::MAX_SWEEP_ALLOWANCE,
         snapshot::{ExistingCopy, Snapshot},
@@ -35,8 +37,9 @@ use crate::{
 
 /// The caches of one cluster.
 pub(crate) struct Cache {
+    began: Instant,
     /// Who we are: copies of another hub are not ours.
-    hub: Arc<Hub>,
+    pub(super) hub: Arc<Hub>,
     fingerprints: Arc<FingerprintKey>,
     pub(super) snapshot: Snapshot,
     /// Who waits for a name to become free.
@@ -44,12 +47,17 @@ pub(crate) struct Cache {
     /// Writes of ours in flight: an event about such a copy is most likely our own echo. With each, the uid of the last
     /// object that a watch has shown to go meanwhile.
     in_flight: HashMap<NamespacedName, Option<Uid>>,
-    /// While copies are listed: those with a write of ours in flight at any time since the list began. The list may
-    /// show them as they were before or after it.
+    /// While copies are listed: those with a write of ours in flight since the list began, before or after which it shows them.
     exempt: Option<HashSet<NamespacedName>>,
     pub(super) texts: Interner<str>,
     labels: Interner<Labels>,
     marks: Interner<Marks>,
+    pub(super) entries: Interner<[Arc<str>]>,
+    pub(super) attached: Interner<[Mark]>,
+    /// Writes of ours to ServiceAccounts in flight, and whose.
+    pub(super) account_writes: HashMap<NamespacedName, OwnerId>,
+    /// Whether ServiceAccounts count as users of Secrets.
+    pub(super) accounts_are_users: bool,
     /// The uid of `kube-system`, by which a cluster is known.
     pub cluster_id: Option<Arc<str>>,
     /// Namespaces with an annotation by which an administrator lets a sweep go on.
@@ -65,6 +73,9 @@ pub(crate) struct Changes {
     /// How many copies were edited or deleted by another hand.
     pub drift: usize,
     pub namespaces: Vec<NamespaceChange>,
+    /// Namespaces in which another Pod is stuck, or one no more.
+    pub stuck: Vec<Arc<str>>,
+    pub accounts: Vec<AccountChange>,
 }
 
 /// A Namespace that changed: its name, and how it was before and is now.
@@ -74,6 +85,7 @@ impl Cache {
     /// `blocking` are the kinds whose objects hold the Secrets that they use.
     pub fn new(hub: Arc<Hub>, fingerprints: Arc<FingerprintKey>, blocking: Kinds) -> Self {
         Self {
+            began: Instant::now(),
             hub,
             fingerprints,
             snapshot: Snapshot { references: References::new(blocking), ..Snapshot::default() },
@@ -83,10 +95,19 @@ impl Cache {
             texts: Interner::default(),
             labels: Interner::default(),
             marks: Interner::default(),
+            entries: Interner::default(),
+            attached: Interner::default(),
+            account_writes: HashMap::new(),
+            accounts_are_users: true,
             cluster_id: None,
             sweep_allowances: HashMap::new(),
             namespace_texts: 0,
         }
+    }
+
+    /// The time on the clock of what is kept.
+    pub fn clock(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// What a plan looks at.
@@ -214,7 +235,8 @@ impl Cache {
                 self.snapshot.namespaces.keys().map(cluster_wide).collect()
             }
             WatchedKind::Copies => self.snapshot.copies.names().cloned().collect(),
-            WatchedKind::Users(kind) => self.snapshot.references.names(kind).cloned().collect(),
+            WatchedKind::ACCOUNTS => self.known_accounts(),
+            WatchedKind::Users(kind) => self.known_users(kind),
             WatchedKind::Grants(kind) => self.snapshot.references.grants().objects(kind).collect(),
             WatchedKind::Secrets => Vec::new(),
         }
@@ -225,7 +247,15 @@ impl Cache {
         match kind {
             WatchedKind::Namespaces => self.remove_namespace(&name.name),
             WatchedKind::Copies => self.remove_copy(name, uid),
-            WatchedKind::Users(kind) => self.set_uses(&User { kind, name: name.clone() }, Vec::new()),
+            WatchedKind::Users(kind) => {
+                let mut changes = self.set_uses(&User { kind, name: name.clone() }, Vec::new());
+                match kind {
+                    ReferenceKind::Pod => changes.add(self.change_stuck(name, None)),
+                    ReferenceKind::ServiceAccount => changes.add(self.remove_account(name)),
+                    _ => {}
+                }
+                changes
+            }
             WatchedKind::Grants(kind) => {
                 let secrets = self.snapshot.references.set_grants(kind, name, Vec::new());
                 self.touched(secrets)
@@ -397,6 +427,8 @@ impl Changes {
         self.touched.extend(other.touched);
         self.drift += other.drift;
         self.namespaces.extend(other.namespaces);
+        self.stuck.extend(other.stuck);
+        self.accounts.extend(other.accounts);
     }
 }
 

@@ -4,13 +4,17 @@
 //! `local`, where the operator runs, is one of them and nothing more.
 
 mod access;
+mod account;
+mod accounts;
 mod answer;
+mod attach;
 mod cache;
 mod connection;
 mod connectivity;
 mod connector;
 mod discovery;
 mod error;
+mod evictions;
 mod guard;
 mod handler;
 mod interner;
@@ -25,6 +29,7 @@ pub(crate) mod reflector;
 mod service_account;
 mod shared;
 mod splitter;
+mod stuck;
 mod types;
 mod users;
 mod writer;
@@ -35,7 +40,7 @@ pub(crate) use connector::{Connector, Timeouts};
 pub(crate) use discovery::served_types;
 pub(crate) use error::{WriteError, describe};
 pub(crate) use guard::{Guarded, Unreadable};
-pub(crate) use handler::{EventHandler, Touched};
+pub(crate) use handler::{AccountChange, EventHandler, Touched};
 pub(crate) use live_references::UNFINISHED;
 pub(crate) use object::{SecretMetadata, SlimPod};
 pub(crate) use referrer::{GrantObject, Referrer, Refers, Workload, resource};

@@ -7,10 +7,14 @@ use kube::{
     api::{ApiResource, ListParams},
 };
 use serde::de::DeserializeOwned;
-use tokio::{sync::Semaphore, task::AbortHandle};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::AbortHandle,
+};
 use tracing::{debug, info, warn};
 
 use super::{
+    account::Account,
     cache::{Cache, Changes},
     discovery::discover,
     error::connection_error,
@@ -24,6 +28,7 @@ use super::{
 use crate::{
     api::{LABEL_MANAGED_BY, MANAGER},
     domain::{
+        attachment::AccountNames,
         cluster_condition::ConnectionError,
         connectivity::{Stage, WatchedKind},
         identity::NamespacedName,
@@ -43,10 +48,14 @@ pub(super) fn start(shared: &Arc<Shared>, writer: &Arc<Writer>) -> Result<Vec<Ab
         watch::<SecretMetadata>(shared, writer, WatchedKind::Secrets)?,
     ];
     let supervisor = &shared.options.supervisor;
-    let kinds = shared.options.references.kinds;
+    let kinds = shared.options.kinds();
     for kind in WatchedKind::optional(kinds) {
         let name = format!("watch of {} in cluster {}", kind.name(), shared.name);
-        tasks.push(supervisor.spawn_endless(name, follow(shared.clone(), writer.clone(), kind)));
+        let (shared, writer) = (shared.clone(), writer.clone());
+        tasks.push(match shared.options.accounts.clone().filter(|_| kind == WatchedKind::ACCOUNTS) {
+            Some(names) => supervisor.spawn_endless(name, follow_accounts(shared, writer, names)),
+            None => supervisor.spawn_endless(name, follow(shared, writer, kind)),
+        });
     }
     let (name, shared) = (format!("discovery in cluster {}", shared.name), shared.clone());
     tasks.push(supervisor.spawn_endless(name, async move { discover(&shared, kinds).await }));
@@ -98,6 +107,38 @@ async fn follow(shared: Arc<Shared>, writer: Arc<Writer>, kind: WatchedKind) {
     }
 }
 
+/// Watches ServiceAccounts, from where it is known on which of them are asked for. When others are, all are listed anew.
+async fn follow_accounts(
+    shared: Arc<Shared>,
+    writer: Arc<Writer>,
+    mut names: watch::Receiver<Option<Arc<AccountNames>>>,
+) {
+    let kind = WatchedKind::ACCOUNTS;
+    let mut discovered = shared.types.subscribe();
+    loop {
+        shared.connectivity.listed(WatchedKind::Copies).await;
+        discovered.mark_unchanged();
+        // The senders live as long as the operator does.
+        let Ok(wanted) = names.wait_for(Option::is_some).await.map(|names| names.clone()) else {
+            return std::future::pending().await;
+        };
+        shared.write().want_accounts(wanted.unwrap_or_default());
+        let Some(resource) = shared.types.get(kind) else { return std::future::pending().await };
+        let watched = tokio::select! {
+            watched = feed::<Account>(&shared, &writer, kind, resource) => watched,
+            _ = names.changed() => continue,
+        };
+        if let Err(error) = watched {
+            shared.connectivity.unconnected(connection_error(&error));
+        }
+        // It may not be read. It is tried again when the cluster was asked again what there is.
+        tokio::select! {
+            _ = discovered.changed() => {}
+            _ = names.changed() => {}
+        }
+    }
+}
+
 /// Feeds the cache until the kind is given up.
 async fn feed<K: Watched + Resource<DynamicType = ApiResource>>(
     shared: &Arc<Shared>,
@@ -107,7 +148,10 @@ async fn feed<K: Watched + Resource<DynamicType = ApiResource>>(
 ) -> Result<(), kube::Error> {
     let api = |client: Client| Api::all_with(client, &resource);
     let feed = Feed::<K>::new(shared, writer, kind);
-    let connector = shared.connection.connector().optional();
+    // Where defaults depend on it, a watch that is silent for ever would be told of by nobody else.
+    let is_vital = kind == WatchedKind::ACCOUNTS && shared.options.accounts.is_some();
+    let connector = shared.connection.connector();
+    let connector = if is_vital { connector } else { connector.optional() };
     reflect(&connector, kind.name(), api, ListParams::default(), feed)?.await;
     Ok(())
 }
@@ -144,6 +188,18 @@ macro_rules! users {
 }
 
 users!(SlimPod, Workload, Referrer);
+
+impl Watched for Account {
+    fn put(self, kind: WatchedKind, cache: &mut Cache, listed: bool) -> Changes {
+        let mut changes = cache.set_account(&self, listed);
+        if let WatchedKind::Users(kind) = kind
+            && cache.accounts_are_users
+        {
+            changes.add(cache.set_user(kind, &self));
+        }
+        changes
+    }
+}
 
 impl Watched for GrantObject {
     fn put(self, kind: WatchedKind, cache: &mut Cache, _: bool) -> Changes {
@@ -312,7 +368,13 @@ impl<K: Watched> Store for Feed<K> {
 
     fn complete(&mut self, vanished: Vec<NamespacedName>) {
         self.new = Vec::new();
-        let (unsure, changes) = self.shared.write().end_list(self.kind, vanished);
+        let (unsure, changes) = {
+            let mut cache = self.shared.write();
+            if self.kind == WatchedKind::ACCOUNTS {
+                cache.listed_accounts();
+            }
+            cache.end_list(self.kind, vanished)
+        };
         self.shared.tell(changes);
         self.writer.read_again(unsure);
         let (shared, handler) = (&self.shared, &self.shared.options.handler);

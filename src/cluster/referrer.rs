@@ -9,7 +9,10 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 
-use super::object::{SlimPod, slim};
+use super::{
+    account::Account,
+    object::{SlimPod, slim},
+};
 use crate::domain::{
     grants::GrantSpec,
     reference_fields::{NamedSecrets, is_own_attachment},
@@ -24,11 +27,20 @@ pub(crate) type Visit<'a, 'v> = &'v mut dyn FnMut(Option<&'a str>, &'a str, &'st
 pub(crate) trait Refers: Resource {
     /// Every Secret that an object of this kind uses: none once it has come to its end.
     fn visit<'a>(&'a self, kind: ReferenceKind, visit: Visit<'a, '_>);
+
+    /// The Pod that it is, if it is one.
+    fn pod(&self) -> Option<&SlimPod> {
+        None
+    }
 }
 
 impl Refers for SlimPod {
     fn visit<'a>(&'a self, _: ReferenceKind, visit: Visit<'a, '_>) {
         self.visit_secrets(|name, field| visit(None, name, field));
+    }
+
+    fn pod(&self) -> Option<&SlimPod> {
+        Some(self)
     }
 }
 
@@ -110,6 +122,22 @@ impl<'de> Deserialize<'de> for Referrer {
     }
 }
 
+impl Refers for Account {
+    fn visit<'a>(&'a self, _: ReferenceKind, visit: Visit<'a, '_>) {
+        if self.metadata.deletion_timestamp.is_some() {
+            return;
+        }
+        for entry in
+            self.image_pull_secrets.iter().filter(|entry| !is_own_attachment(&self.metadata, &entry.name))
+        {
+            visit(None, &entry.name, "imagePullSecrets[].name");
+        }
+        for entry in &self.secrets {
+            visit(None, &entry.name, "secrets[].name");
+        }
+    }
+}
+
 /// An object by which a namespace lets others use its Secrets.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct GrantObject {
@@ -147,7 +175,7 @@ macro_rules! resources {
     )*};
 }
 
-resources!(Workload, Referrer, GrantObject);
+resources!(Workload, Referrer, GrantObject, Account);
 
 /// Where objects of a type are, in one of its versions.
 pub(crate) fn resource(api: &ApiType, version: &str) -> ApiResource {

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
     cache::{Cache, Changes},
@@ -17,8 +17,13 @@ use super::{
 };
 use crate::{
     domain::{
-        fingerprint::FingerprintKey, ownership::Hub, reference_kind::ReferencePolicy,
-        schedule::OPTIONAL_LISTS, selection::LOCAL,
+        attachment::AccountNames,
+        connectivity::WatchedKind,
+        fingerprint::FingerprintKey,
+        ownership::Hub,
+        reference_kind::{Kinds, ReferenceKind, ReferencePolicy},
+        schedule::OPTIONAL_LISTS,
+        selection::LOCAL,
     },
     lock::Lock,
     supervisor::Supervisor,
@@ -39,6 +44,8 @@ pub(crate) struct ClusterOptions {
     pub fingerprints: Arc<FingerprintKey>,
     /// What is looked at for users of Secrets, and which of them hold one.
     pub references: ReferencePolicy,
+    /// The names of ServiceAccounts that defaults ask for, once they are known; `None` where nothing is attached to any.
+    pub accounts: Option<watch::Receiver<Option<Arc<AccountNames>>>>,
     /// Is told what changed.
     pub handler: Arc<dyn EventHandler>,
     pub metrics: Arc<Metrics>,
@@ -46,6 +53,14 @@ pub(crate) struct ClusterOptions {
     /// How old the last good answer to a watch may be.
     pub stale_after: Duration,
     pub supervisor: Supervisor,
+}
+
+impl ClusterOptions {
+    /// The kinds that are watched: those that may use Secrets, and ServiceAccounts where something is attached to them.
+    pub(super) fn kinds(&self) -> Kinds {
+        let kinds = self.references.kinds;
+        if self.accounts.is_some() { kinds.with(ReferenceKind::ServiceAccount) } else { kinds }
+    }
 }
 
 /// What the watches, the probe and the writer of one cluster work with.
@@ -68,17 +83,16 @@ impl Shared {
         connector: Connector,
         options: ClusterOptions,
     ) -> Result<Self, kube::Error> {
+        let mut cache =
+            Cache::new(options.hub.clone(), options.fingerprints.clone(), options.references.blocking);
+        cache.accounts_are_users = options.references.kinds.contains(ReferenceKind::ServiceAccount);
         Ok(Self {
             name: name.into(),
             connection: Connection::new(connector)?,
-            connectivity: Connectivity::new(options.references.kinds),
+            connectivity: Connectivity::new(options.kinds()),
             types: Types::default(),
             turns: Arc::new(Semaphore::new(OPTIONAL_LISTS)),
-            cache: Lock::new(Cache::new(
-                options.hub.clone(),
-                options.fingerprints.clone(),
-                options.references.blocking,
-            )),
+            cache: Lock::new(cache),
             options,
         })
     }
@@ -86,6 +100,11 @@ impl Shared {
     /// Whether the operator runs there.
     pub fn is_local(&self) -> bool {
         &*self.name == LOCAL
+    }
+
+    /// Whether ServiceAccounts may not be read, as their watch has found.
+    pub fn hides_accounts(&self) -> bool {
+        self.types.is_denied(WatchedKind::ACCOUNTS)
     }
 
     /// The cache, to plan with. Must not be held over an await.
@@ -110,8 +129,14 @@ impl Shared {
         if !changes.touched.is_empty() {
             handler.touched(&self.name, changes.touched);
         }
+        for change in changes.accounts {
+            handler.account_changed(&self.name, change);
+        }
         for (name, before, after) in changes.namespaces {
             handler.namespace_changed(&self.name, &name, before.as_ref(), after.as_ref());
+        }
+        for namespace in changes.stuck {
+            handler.stuck_changed(&self.name, &namespace);
         }
     }
 

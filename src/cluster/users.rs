@@ -28,7 +28,19 @@ impl Cache {
             }
         });
         let name = object.meta().name.as_deref().unwrap_or_default().into();
-        self.set_uses(&User { kind, name: NamespacedName { namespace, name } }, uses)
+        let mut changes = self.set_uses(&User { kind, name: NamespacedName { namespace, name } }, uses);
+        if let Some(pod) = object.pod() {
+            changes.add(self.set_stuck(pod));
+        }
+        changes
+    }
+
+    /// All objects of a kind of which something is known.
+    pub(super) fn known_users(&self, kind: ReferenceKind) -> Vec<NamespacedName> {
+        let Snapshot { references, stuck, .. } = &self.snapshot;
+        let is_new = |name: &NamespacedName| !references.has(&User { kind, name: name.clone() });
+        let stuck = (kind == ReferenceKind::Pod).then(|| stuck.names().filter(is_new));
+        references.names(kind).cloned().chain(stuck.into_iter().flatten()).collect()
     }
 
     pub(super) fn set_uses(&mut self, user: &User, uses: Vec<Use>) -> Changes {

@@ -30,6 +30,8 @@ pub(crate) enum WatchedKind {
 impl WatchedKind {
     pub const PODS: Self = Self::Users(ReferenceKind::Pod);
 
+    pub const ACCOUNTS: Self = Self::Users(ReferenceKind::ServiceAccount);
+
     /// Those without which a cluster cannot be worked with.
     pub const REQUIRED: [Self; 4] = [Self::Namespaces, Self::Copies, Self::PODS, Self::Secrets];
 

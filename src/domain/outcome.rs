@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    cluster_condition::ClusterCondition, failure::Failure, reason::Reason, reference_kind::ReferenceKind,
+    account_failure::AccountFailure, account_plan::AccountCounts, cluster_condition::ClusterCondition,
+    failure::Failure, reason::Reason, reference_kind::ReferenceKind, stuck::Stuck,
 };
 use crate::api::ClusterStatus;
 
@@ -38,6 +39,31 @@ pub(crate) struct ClusterOutcome {
     pub missing_namespaces: Vec<Arc<str>>,
     /// The request for a sync for which the copies were read anew.
     pub refreshed: Option<String>,
+    /// How its ServiceAccounts stand, where the credential is to be a default.
+    pub default: Option<DefaultOutcome>,
+}
+
+/// How the ServiceAccounts of a cluster stand for a default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DefaultOutcome {
+    pub counts: AccountCounts,
+    /// Those that cannot name the Secret, the worst reason first.
+    pub failures: Vec<AccountFailureGroup>,
+    /// Why nothing is attached in the cluster at all.
+    pub unavailable: Option<Reason>,
+    /// Whether it is not known yet which ServiceAccounts and which other defaults there are.
+    pub is_unknown: bool,
+    /// Pods that were created too early.
+    pub stuck: Stuck,
+}
+
+/// ServiceAccounts that fail for the same reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AccountFailureGroup {
+    pub reason: Reason,
+    pub count: usize,
+    /// The first of them, by namespace and name.
+    pub examples: Vec<(Arc<str>, Arc<str>, AccountFailure)>,
 }
 
 /// A user of a copy.

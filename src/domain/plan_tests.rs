@@ -17,6 +17,7 @@ use crate::{
         rendered::RenderedSecret,
         schedule::{REPAIR_BURST, REPAIR_PAUSE},
         selection::NamespaceMatcher,
+        sweep_plan::plan_sweep,
     },
 };
 
@@ -198,6 +199,7 @@ impl World {
             withdraw: self.withdraw,
             refusals: &self.refusals,
             repairs: &self.repairs,
+            defaults: None,
             now: self.now,
         };
         plan(inputs, scope)
@@ -267,6 +269,6 @@ fn failures(plan: &Plan) -> Vec<(&str, Failure)> {
 }
 
 fn secret(change: &Change) -> &NamespacedName {
-    let Object::Secret(name) = &change.object;
+    let (Object::Secret(name) | Object::ServiceAccount(name) | Object::Pod(name)) = &change.object;
     name
 }

@@ -11,7 +11,8 @@ use serde::{
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{reference_kind::ReferenceKind, schedule::MAX_PARTS};
+use super::{attachment::is_marked, reference_kind::ReferenceKind, schedule::MAX_PARTS};
+use crate::api::ANNOTATION_ATTACHED;
 
 impl ReferenceKind {
     /// The fields of an object that name Secrets: a name, `namespace/name`, or an object that has them.
@@ -126,9 +127,9 @@ impl ReferenceKind {
 }
 
 /// Whether an entry in the list of a ServiceAccount is one that we attached: it is no use by anybody, and goes before the Secret.
-pub(crate) fn is_own_attachment(_account: &ObjectMeta, _secret: &str) -> bool {
-    // Nothing is attached by this version.
-    false
+pub(crate) fn is_own_attachment(account: &ObjectMeta, secret: &str) -> bool {
+    let annotation = account.annotations.as_ref().and_then(|all| all.get(ANNOTATION_ATTACHED));
+    annotation.is_some_and(|annotation| is_marked(annotation, secret))
 }
 
 fn split(text: &str) -> (Option<&str>, &str) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::backoff::Backoff;
+use super::{backoff::Backoff, repair_pace::RepairPace};
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -156,6 +156,25 @@ pub(crate) const REPAIR_BURST: u32 = 10;
 pub(crate) const REPAIR_PAUSE: Duration = secs(1);
 /// A copy that was left alone for so long is repaired at once again.
 pub(crate) const REPAIR_CALM: Duration = secs(60);
+/// The same as one. After the first repairs one a second is enough to be right most of the time, and too few to be a storm.
+pub(crate) const COPY_REPAIRS: RepairPace = RepairPace {
+    burst: REPAIR_BURST,
+    pause: Backoff { first: REPAIR_PAUSE, limit: REPAIR_PAUSE },
+    calm: REPAIR_CALM,
+};
+/// Of what somebody takes off a ServiceAccount. Tools that apply manifests come back every few minutes, for ever: what is
+/// reverted that often has to stay known as such from one time to the next.
+pub(crate) const ACCOUNT_REPAIRS: RepairPace =
+    RepairPace { burst: 3, pause: Backoff { first: secs(10), limit: secs(600) }, calm: secs(1_200) };
+/// Up to so many repairs are remembered before those are looked for that are calm.
+pub(crate) const LEAST_REPAIRS: usize = 1_024;
+/// How many ServiceAccounts can have writers of their own that wait for each other.
+pub(crate) const ACCOUNT_TURNS: usize = 64;
+/// How many entries of one ServiceAccount's `imagePullSecrets` are kept track of. One with more gets no further one.
+pub(crate) const MAX_PULL_SECRETS: usize = 64;
+/// How many of them may be ours, or another hub's, and how long the annotation that says so may be, in bytes.
+pub(crate) const MAX_MARKS: usize = 64;
+pub(crate) const MAX_MARKS_BYTES: usize = 16 << 10;
 
 /// How many failures of a cluster a status lists.
 pub(crate) const MAX_FAILURES: usize = 10;
@@ -176,6 +195,28 @@ pub(crate) const MAX_SECRETS_OF_USER: usize = 256;
 pub(crate) const MAX_SECRETS_OF_NAMESPACE: usize = 4_096;
 /// How many objects of one namespace let others use its Secrets, and how much one of them lets them.
 pub(crate) const MAX_GRANTS: usize = 256;
+/// How many Pods that cannot pull an image are kept of one namespace, and of a cluster. What is beyond is neither counted nor evicted.
+pub(crate) const MAX_STUCK_OF_NAMESPACE: usize = 5_000;
+pub(crate) const MAX_STUCK: usize = 20_000;
+/// How many images, and pull Secrets, are kept of one of them. A Pod that names more Secrets is left alone.
+pub(crate) const MAX_IMAGES_OF_POD: usize = 8;
+pub(crate) const MAX_PULL_SECRETS_OF_POD: usize = 64;
+/// The longest registry and repository of such an image, in bytes.
+pub(crate) const MAX_IMAGE: usize = 512;
+/// How many stuck Pods a status lists.
+pub(crate) const MAX_LISTED_STUCK: usize = 10;
+/// The least time between two Events that tell of a first stuck Pod.
+pub(crate) const STUCK_EVENT_PAUSE: Duration = secs(600);
+/// How long the Pods of a controller are known to be stuck before the first is evicted, also after a restart: so no Pod is evicted
+/// sooner, however often the operator starts.
+pub(crate) const EVICTION_PATIENCE: Duration = secs(10);
+/// For so long no more Pods of a controller are evicted than were stuck at once: where others get stuck in their place,
+/// evicting does not help.
+pub(crate) const EVICTION_PERIOD: Duration = secs(3_600);
+/// How many Pods of one namespace are evicted at once, and then how often.
+pub(crate) const EVICTIONS_AT_ONCE: u32 = 10;
+pub(crate) const EVICTION_PAUSE: Duration = secs(1);
+
 /// How many lists of optional kinds are read from one cluster at once, as each may hold an object of the largest size.
 pub(crate) const OPTIONAL_LISTS: usize = 2;
 /// How often a cluster is asked which optional types it has, and kinds are tried again that may not be read.

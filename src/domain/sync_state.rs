@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    account_state::AccountStates,
     failure::Failure,
     identity::OwnerId,
     outcome::{CopyCounts, FailureGroup, ListedUser},
@@ -15,6 +16,7 @@ use super::{
     reason::Reason,
     schedule::{MAX_FAILURES, MAX_REFERENCES},
     snapshot::Snapshot,
+    stuck::Stuck,
 };
 
 /// How one credential stands in one cluster. Counts are kept, not computed.
@@ -32,6 +34,9 @@ pub(crate) struct SyncState {
     /// Of the namespaces where any of them is not zero.
     counts: BTreeMap<Arc<str>, CopyCounts>,
     sum: CopyCounts,
+    pub accounts: AccountStates,
+    /// Pods that lack the Secret, of namespaces where there are any.
+    stuck: BTreeMap<Arc<str>, Stuck>,
 }
 
 impl SyncState {
@@ -57,6 +62,8 @@ impl SyncState {
         self.pending.remove(namespace);
         self.missing.remove(namespace);
         self.concealed.remove(namespace);
+        self.accounts.clear(namespace);
+        self.stuck.remove(namespace);
         self.failures.retain(|_, namespaces| {
             if namespaces.remove(namespace).is_some() {
                 self.failed_targets -= usize::from(was_target);
@@ -69,6 +76,10 @@ impl SyncState {
     }
 
     fn set(&mut self, namespace: Arc<str>, state: NamespaceState) {
+        self.accounts.set(&namespace, state.accounts);
+        if state.stuck.total > 0 {
+            self.stuck.insert(namespace.clone(), state.stuck);
+        }
         if state.counts != CopyCounts::default() {
             self.sum = self.sum.zip(state.counts, Add::add);
             self.counts.insert(namespace.clone(), state.counts);
@@ -124,6 +135,16 @@ impl SyncState {
     /// Namespaces where the name of the copy is taken.
     pub fn conflicts(&self) -> impl Iterator<Item = &Arc<str>> {
         self.failures.get(&Reason::SecretNameConflict).into_iter().flat_map(BTreeMap::keys)
+    }
+
+    /// Pods that lack the Secret.
+    pub fn stuck(&self) -> Stuck {
+        Stuck::sum(self.stuck.values())
+    }
+
+    /// Namespaces with such Pods.
+    pub fn stuck_namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.stuck.keys()
     }
 
     /// Counts over all namespaces.
@@ -204,7 +225,7 @@ mod tests {
         };
         let n = usize::from(kind / 6 % 3);
         let counts = CopyCounts { held: n, users: n, blocking: n, ..CopyCounts::default() };
-        NamespaceState { target, counts, refused: None }
+        NamespaceState { target, counts, ..NamespaceState::default() }
     }
 
     fn plan(namespaces: &[(u8, u8)]) -> Plan {

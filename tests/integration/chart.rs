@@ -4,8 +4,10 @@
 mod breakout;
 mod cluster_api;
 mod consent;
+mod default_admission;
 mod examples;
 mod fence;
+mod fence_accounts;
 mod guard;
 mod guard_kinds;
 mod helm;

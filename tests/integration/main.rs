@@ -19,6 +19,7 @@ mod binaries;
 mod chart;
 mod consent;
 mod control_plane;
+mod defaults;
 mod deletion;
 mod demo;
 mod distribution;

@@ -70,7 +70,7 @@ async fn the_token_of_a_member_is_good_for_the_work_there_and_nothing_else() -> 
         ("", "namespaces", "", &["list", "watch"]),
         ("", "pods", "", &["list", "watch"]),
         ("", "pods", "exec", &[]),
-        ("", "serviceaccounts", "", &["list", "watch"]),
+        ("", "serviceaccounts", "", &["list", "watch", "patch"]),
         ("", "serviceaccounts", "token", &[]),
         ("", "events", "", &[]),
         ("", "nodes", "", &[]),

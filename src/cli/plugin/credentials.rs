@@ -11,7 +11,7 @@ use super::{
     error::{PluginError, Right},
 };
 use crate::{
-    api::{CredentialKind, CredentialStatus, crds},
+    api::{CredentialKind, CredentialStatus, StuckPods, crds},
     domain::{foreign_text::foreign_text, identity::CredentialId},
 };
 
@@ -120,6 +120,12 @@ impl Credential {
     pub fn secret(&self) -> String {
         let chosen = self.object.data.pointer("/spec/target/secretName").and_then(|name| name.as_str());
         chosen.map_or_else(|| self.name(), str::to_owned)
+    }
+
+    /// Pods that were created before it was a default, and cannot pull.
+    pub fn stuck(&self) -> Option<StuckPods> {
+        let stuck = self.object.data.pointer("/status/default/stuck")?;
+        serde_json::from_value(stuck.clone()).ok()
     }
 
     /// What could be read of its status.

@@ -13,11 +13,12 @@ use super::{
     output::{OutputArgs, age},
 };
 use crate::{
-    api::{ClusterState, ClusterStatus, CredentialStatus},
+    api::{ClusterState, ClusterStatus, CredentialStatus, StuckPods},
     domain::{
         condition::{self, ConditionStatus, ConditionType},
         foreign_text::foreign_text,
         schedule::{MAX_MESSAGE, MAX_WORD},
+        selection::LOCAL,
     },
 };
 
@@ -56,6 +57,9 @@ struct Told {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     conditions: Vec<Abnormal>,
     clusters: Vec<ClusterStatus>,
+    /// Pods that were created before it was a default, and cannot pull.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stuck: Option<StuckPods>,
 }
 
 #[derive(Serialize)]
@@ -133,6 +137,14 @@ fn told(credential: &Credential) -> Told {
         revision,
         conditions: abnormal.collect(),
         clusters: clusters.into_iter().map(cleaned).collect(),
+        stuck: credential.stuck().map(|mut stuck| {
+            for pod in &mut stuck.items {
+                for text in [&mut pod.cluster, &mut pod.namespace, &mut pod.name, &mut pod.reason] {
+                    *text = foreign_text(text, 253);
+                }
+            }
+            stuck
+        }),
     }
 }
 
@@ -178,7 +190,28 @@ fn tree(item: &Told, now: Timestamp) -> String {
         let line = format!("{} {state} {}/{}{since}{why}", row.name, counts.synced, counts.desired);
         Node { line, below }
     });
-    let below: Vec<Node> = conditions.chain(clusters).collect();
+    let stuck = item.stuck.iter().map(|stuck| {
+        let mut below: Vec<Node> = stuck
+            .items
+            .iter()
+            .map(|pod| {
+                let place = if pod.cluster == LOCAL { String::new() } else { format!(" of {}", pod.cluster) };
+                leaf(format!(
+                    "{}/{}{place} {}{}",
+                    pod.namespace,
+                    pod.name,
+                    pod.reason,
+                    for_(Some(&pod.since))
+                ))
+            })
+            .collect();
+        let more = usize::try_from(stuck.total).unwrap_or_default().saturating_sub(stuck.items.len());
+        if more > 0 {
+            below.push(leaf(format!("and {more} more")));
+        }
+        Node { line: format!("{} Pods cannot pull, as they were created too early", stuck.total), below }
+    });
+    let below: Vec<Node> = conditions.chain(clusters).chain(stuck).collect();
     let revision = item.revision.map(|revision| format!(", revision {revision}")).unwrap_or_default();
     let line = format!(
         "{} {}/{} Ready={} {}{}{revision}: {}",
@@ -217,6 +250,10 @@ mod tests {
                 "failures": [{"namespace": "web", "reason": "SecretNameConflict", "message": "taken"}]},
             {"name": "local", "state": "Synced", "namespaces": {"desired": 1, "synced": 1, "failed": 0}},
         ]);
+        let stuck = json!({"total": 3, "items": [
+            {"cluster": "local", "namespace": "web", "name": "app", "since": "2026-01-01T00:00:00Z", "reason": "ErrImagePull"},
+            {"cluster": "east", "namespace": "db", "name": "x", "since": "2026-01-01T00:00:00Z", "reason": "ImagePullBackOff"},
+        ]});
         let since: Time = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
         let abnormal = Abnormal {
             type_: "Synced".into(),
@@ -243,6 +280,7 @@ mod tests {
             revision: Some(7),
             conditions: vec![abnormal, same],
             clusters: serde_json::from_value(rows).unwrap(),
+            stuck: Some(serde_json::from_value(stuck).unwrap()),
         };
         let text = tree(&told, "2026-01-01T02:00:00Z".parse().unwrap());
         assert_eq!(
@@ -253,7 +291,11 @@ mod tests {
              ├─ east Error 3/5, for 2h\n\
              │  ├─ web SecretNameConflict: taken\n\
              │  └─ and 1 more\n\
-             └─ local Synced 1/1\n"
+             ├─ local Synced 1/1\n\
+             └─ 3 Pods cannot pull, as they were created too early\n\
+             \x20  ├─ web/app ErrImagePull, for 2h\n\
+             \x20  ├─ db/x of east ImagePullBackOff, for 2h\n\
+             \x20  └─ and 1 more\n"
         );
     }
 }

@@ -79,11 +79,16 @@ impl Key {
         let lower = name.to_ascii_lowercase();
         if same_port && names_match(&lower, image_name) { Match::UpperCase } else { Match::OtherHost }
     }
+
+    /// Whether kubelet would try the entry of this key for an image, given in normalised form.
+    pub fn is_used_for(&self, image: &str) -> bool {
+        matches!(self.judge(image), Match::Matches | Match::Fallback)
+    }
 }
 
 /// Whether kubelet would try the entry `key` for `image`, given in normalised form.
 pub fn matches(key: &str, image: &str) -> bool {
-    matches!(Key::new(key).judge(image), Match::Matches | Match::Fallback)
+    Key::new(key).is_used_for(image)
 }
 
 /// Of several keys, the one that kubelet tries first for `image`: keys in reverse order, so that

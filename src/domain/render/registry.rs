@@ -15,6 +15,7 @@ use crate::{
         SecretBytes,
         content::{Content, Grants, Inputs, SourceError, SourceSecret, Warning},
         credential::{CredentialSpec, Source},
+        default::DefaultWish,
         fingerprint::encode,
         registry::{default_username, keyring::CONFIG_JSON, kubelet, registry, sample_image},
         token::Grant,
@@ -117,6 +118,16 @@ impl CredentialSpec for RegistryCredentialSpec {
             details.insert("registries".to_owned(), serde_json::json!(all));
         }
         details
+    }
+
+    fn default(&self) -> Option<DefaultWish> {
+        let default = self.default.as_ref().filter(|default| default.enabled)?;
+        Some(DefaultWish {
+            accounts: default.service_accounts.iter().map(|name| name.as_str().into()).collect(),
+            priority: default.priority,
+            keys: self.entries().iter().map(|login| registry(login).key.as_str().into()).collect(),
+            restart_stuck_pods: default.restart_stuck_pods,
+        })
     }
 
     fn provider(&self) -> String {

@@ -8,7 +8,8 @@ use std::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
 use super::{
-    observation::{Observation, counts},
+    attached::{attached, needs_person},
+    observation::{Observation, counts, list},
     refreshed::refreshed,
     verified::{is_refused, verified},
 };
@@ -36,8 +37,16 @@ pub(super) fn conditions(previous: &[Condition], seen: &Observation<'_>, now: Ti
     let verified = verified(previous, seen.desired);
     let blocked = seen.desired.removal.as_ref().map(|removal| deletion_blocked(seen, removal));
     let refused = verified.as_ref().filter(|_| is_refused(seen.desired));
-    let ready = ready(seen, &source, refused, &synced, blocked.as_ref());
-    let (reconciling, stalled) = progress(seen, &source, refused, &synced);
+    let mut ready = ready(seen, &source, refused, &synced, blocked.as_ref());
+    let (mut reconciling, mut stalled) = progress(seen, &source, refused, &synced);
+    let default = attached(seen);
+    if let Some(default) = default.as_ref().filter(|default| needs_person(default.reason))
+        && ready.status == True
+    {
+        // A fault of some namespaces is not a fault of the credential.
+        ready = default.clone();
+        (reconciling, stalled) = (default.clone(), default.clone());
+    }
     let mut verdicts = vec![
         (ConditionType::Ready, ready),
         (ConditionType::Reconciling, reconciling),
@@ -45,6 +54,7 @@ pub(super) fn conditions(previous: &[Condition], seen: &Observation<'_>, now: Ti
         (ConditionType::SourceResolved, source),
         (ConditionType::Synced, synced),
     ];
+    verdicts.extend(default.map(|verdict| (ConditionType::Default, verdict)));
     verdicts.extend(verified.map(|verdict| (ConditionType::Verified, verdict)));
     let refreshed = refreshed(seen.desired, now);
     verdicts.extend(refreshed.map(|verdict| (ConditionType::Refreshed, verdict)));
@@ -425,13 +435,4 @@ fn clusters_of(n: usize) -> String {
 
 fn quoted(names: &[&str]) -> String {
     list(names.iter().map(|name| format!("'{name}'")), names.len())
-}
-
-/// The first few of so many, and the number of the others.
-fn list(items: impl Iterator<Item = String>, total: usize) -> String {
-    let shown: Vec<String> = items.take(MAX_NAMES).collect();
-    match total.saturating_sub(shown.len()) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }

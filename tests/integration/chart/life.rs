@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::{
-    api::{coordination::v1::Lease, events::v1::Event},
+    api::{coordination::v1::Lease, core::v1::ServiceAccount, events::v1::Event},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -67,12 +67,29 @@ async fn live(release: &Release) -> Result<()> {
     conflict(&test).await?;
     sync_request(&test).await?;
     every_kind(&test).await?;
+    default(&test).await?;
     // Held to the end, as it stops when it is dropped.
     let _leader = change_of_leaders(&test, release, leader, &targets, &token).await?;
     orphans(&test, &targets).await?;
     member::comes_and_goes(release, &test).await?;
     held_deletion(&test, &targets).await?;
     events(&test).await
+}
+
+/// A Secret that is attached to a ServiceAccount, and taken off.
+async fn default(test: &Scenario) -> Result<()> {
+    let mut spec = json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}, "default": {"enabled": true}});
+    test.credential("own-default", spec.clone()).await?;
+    test.wait_told("own-default", "Default", "True", "Attached", &["1 ServiceAccount"]).await?;
+    spec["default"]["enabled"] = json!(false);
+    test.credential("own-default", spec).await?;
+    let accounts = Api::<ServiceAccount>::namespaced(test.client.clone(), &test.home.name);
+    wait_for(DEADLINE, "nothing to be attached", async || {
+        accounts.get("default").await.is_ok_and(|one| one.image_pull_secrets.unwrap_or_default().is_empty())
+    })
+    .await?;
+    test.credentials().delete("own-default", &DeleteParams::default()).await?;
+    Ok(())
 }
 
 /// A token by which the metrics may be read.

@@ -68,14 +68,15 @@ async fn copy_in_member(test: &Scenario, there: &Client) -> Result<()> {
     let to = json!({"namespaces": {"names": ["web"]}, "clusters": {"names": ["east"]}});
     let policy: DistributionPolicy = serde_json::from_value(json!({
         "apiVersion": "claviger.dev/v1alpha1", "kind": "DistributionPolicy", "metadata": {"name": "east"},
-        "spec": {"from": {"namespaces": {"names": [test.home.name]}}, "to": to},
+        "spec": {"from": {"namespaces": {"names": [test.home.name]}}, "to": to, "allowDefault": true},
     }))?;
     Api::all(test.client.clone()).create(&PostParams::default(), &policy).await?;
-    test.credential("far", json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}, "target": to})).await?;
+    test.credential("far", json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}, "target": to, "default": {"enabled": true}})).await?;
     let copies = Api::<Secret>::namespaced(there.clone(), "web");
     // The hub may be shown the credential before the namespace in the member.
     let made = wait_for(DEADLINE, "the copy in the member", async || copies.get("far").await).await?;
     test.wait_ready("far", 1).await?;
+    test.wait_told("far", "Default", "True", "Attached", &["1 ServiceAccount"]).await?;
     for patch in [json!({"data": {".dockerconfigjson": "e30="}}), json!({"metadata": {"labels": null}})] {
         let what = patch.to_string();
         copies.patch("far", &PatchParams::default(), &Patch::Merge(patch)).await?;

@@ -69,9 +69,14 @@ async fn everything_can_be_switched_off_and_on() -> Result<()> {
 
     let full = template(&["--values", &values("full")]).await?;
     let all: BTreeSet<_> = kinds(&full).into_iter().collect();
-    for kind in
-        ["DistributionPolicy", "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "ServiceMonitor"]
-    {
+    for kind in [
+        "DistributionPolicy",
+        "MutatingAdmissionPolicy",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "PrometheusRule",
+        "ServiceMonitor",
+    ] {
         assert!(all.contains(kind), "no {kind}");
     }
     for object in &full {
@@ -88,6 +93,8 @@ async fn everything_can_be_switched_off_and_on() -> Result<()> {
             "ClusterRoleBinding",
             "CustomResourceDefinition",
             "DistributionPolicy",
+            "MutatingAdmissionPolicy",
+            "MutatingAdmissionPolicyBinding",
             "ValidatingAdmissionPolicy",
             "ValidatingAdmissionPolicyBinding",
         ]
@@ -200,6 +207,20 @@ async fn rights_to_look_at_users_grow_with_what_is_switched_on() -> Result<()> {
         all.extend(expected);
     }
     assert_eq!(users(&template(&[]).await?), all, "all by default");
+    Ok(())
+}
+
+/// An eviction takes a Pod away: nobody gets the right who has not asked for it.
+#[tokio::test]
+async fn pods_may_be_evicted_only_where_that_is_switched_on() -> Result<()> {
+    let may_evict = async |args: &[&str]| {
+        let objects = template(args).await?;
+        let roles = objects.iter().filter(|object| object["kind"] == "ClusterRole");
+        let mut rules = roles.flat_map(|role| role["rules"].as_array().into_iter().flatten());
+        let right = json!({"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]});
+        Ok::<_, Error>(rules.any(|rule| *rule == right))
+    };
+    assert!(!may_evict(&[]).await? && may_evict(&["--set=defaults.restartStuckPods=true"]).await?);
     Ok(())
 }
 
