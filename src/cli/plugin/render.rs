@@ -141,8 +141,10 @@ fn secret(
     let inputs = Inputs::new(sources, Timestamp::now());
     let passwords = spec.passwords(inputs).map_err(|error| told(&error))?;
     // No value is shown, so salts need not be random.
-    let hashes: Data =
-        passwords.iter().map(|password| (password.user.to_owned(), password.hashed(inputs.entropy))).collect();
+    let hashes: Data = passwords
+        .iter()
+        .map(|password| (password.user.to_owned(), password.hashed(inputs.entropy)))
+        .collect();
     let content = spec.render(Inputs { hashes: &hashes, ..inputs }).map_err(|error| told(&error))?;
     let Metadata { labels, annotations } =
         Metadata::desired(id, HUB, 1, spec.target(), declared.deletion_policy);

@@ -3,8 +3,10 @@
 mod credentials;
 mod explain_pull;
 mod hostile;
+mod import;
 mod keyring;
 mod offline;
+mod set_default;
 
 use std::{
     os::unix::fs::symlink,
