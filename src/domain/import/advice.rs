@@ -27,12 +27,25 @@ pub(crate) fn advice(planned: &[Planned]) -> Advice {
             owners.entry(owner).or_default().insert(&copy.place.namespace);
         }
     }
+    for planned in planned {
+        for owner in &planned.source_owners {
+            owners.entry(owner).or_default().insert(&planned.source.namespace);
+        }
+    }
     let mut advice = Advice::default();
-    for tool in tools {
-        advice.tool(tool);
+    let running = tools.iter().filter(|tool| **tool != Tool::ExternalSecrets).map(|tool| tool.name());
+    let running: Vec<&str> = running.collect();
+    if !running.is_empty() {
+        advice.before.push(format!(
+            "Stop {} (scale the Deployment to 0): a tool that runs writes the copies too, and takes them away when its source changes",
+            running.join(", ")
+        ));
     }
     for (owner, namespaces) in owners {
         advice.owner(owner, &namespaces);
+    }
+    for tool in tools {
+        advice.tool(tool);
     }
     advice
 }
@@ -40,16 +53,6 @@ pub(crate) fn advice(planned: &[Planned]) -> Advice {
 impl Advice {
     fn tool(&mut self, tool: Tool) {
         let name = tool.name();
-        match tool {
-            Tool::ExternalSecrets => self.before.push(format!(
-                "{name}: it writes its Secrets again at each refresh, and they go with their ExternalSecret. In the ExternalSecrets of the copies, or in the \
-                 ClusterExternalSecret that makes them, set `creationPolicy: Orphan` and `deletionPolicy: Retain`, wait until the Secrets have no ownerReferences, then delete all but \
-                 the one of the source"
-            )),
-            _ => self.before.push(format!(
-                "{name}: stop it (scale its Deployment to 0). While it runs it writes the copies too, and takes them away when its source changes"
-            )),
-        }
         match tool {
             Tool::Reflector => self.after.push(format!(
                 "{name}: `kubectl annotate secrets {COPIES} {}`; the same for its annotations on the source (reflection-*). Only then start it again, if it has other work",
@@ -62,40 +65,37 @@ impl Advice {
                     &["replicate-from", "replicated-at", "replicated-from-version", "replicated-keys"]
                 )
             )),
-            Tool::Imps => self.after.push(format!("{name}: remove it, once its ImagePullSecrets are gone as said below")),
-            Tool::RegistryCreds | Tool::ImagePullSecretPatcher => {
+            Tool::Imps | Tool::RegistryCreds | Tool::ImagePullSecretPatcher => {
                 self.after.push(format!("{name}: remove it"));
             }
-            Tool::ExternalSecrets => {}
+            Tool::ExternalSecrets => self.before.push(format!(
+                "{name}: it writes its Secrets again at each refresh, and they go with their ExternalSecret. In the ExternalSecrets of the copies, or in the \
+                 ClusterExternalSecret that makes them, set `creationPolicy: Orphan` and `deletionPolicy: Retain`, wait until the Secrets have no ownerReferences, then delete all but \
+                 the one of the source"
+            )),
         }
     }
 
     /// The garbage collector deletes a Secret when its last owner is gone, unless that was deleted with `--cascade=orphan`.
     fn owner(&mut self, owner: &Owner, namespaces: &BTreeSet<&str>) {
         let Owner { kind, name } = owner;
-        let (command, when) = match kind.as_str() {
-            "ImagePullSecret" => (
-                format!("kubectl delete imagepullsecrets.images.banzaicloud.io {name} --cascade=orphan"),
-                &mut self.after,
-            ),
-            "ClusterPullSecret" => (
-                format!("kubectl delete clusterpullsecrets.ops.alexellis.io {name} --cascade=orphan"),
-                &mut self.after,
-            ),
+        let resource = match kind.as_str() {
+            "ImagePullSecret" => "imagepullsecrets.images.banzaicloud.io",
+            "ClusterPullSecret" => "clusterpullsecrets.ops.alexellis.io",
             // Told for all of them, as there is one in each namespace.
             "ExternalSecret" => return,
             _ => {
                 let first = namespaces.first().copied().unwrap_or_default();
                 let text = format!(
-                    "{kind} '{name}' owns the copies in {} namespaces ('{first}', ...): they go when it is deleted, unless with `--cascade=orphan`",
+                    "{kind} '{name}' owns Secrets in {} namespaces ('{first}', ...): they go when it is deleted, unless with `--cascade=orphan`",
                     namespaces.len()
                 );
                 self.before.push(text);
                 return;
             }
         };
-        when.push(format!(
-            "{kind} '{name}', as the ownerReferences of copies in {} namespaces say: `{command}`; without `--cascade=orphan` the copies go with it, and are made anew",
+        self.after.push(format!(
+            "{kind} '{name}', as the ownerReferences of Secrets in {} namespaces say: `kubectl delete {resource} {name} --cascade=orphan`; without `--cascade=orphan` the Secrets go with it",
             namespaces.len()
         ));
     }

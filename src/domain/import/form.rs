@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
+    json::set,
     login::{filed, logins},
     secret::kind_of_type,
 };
@@ -109,7 +110,7 @@ impl Former {
                 "it has an entry for a registry that no credential can be for, such as one with a wildcard";
             let key = filed(&entry.text).ok_or(unknown)?;
             let login = logins(&key).into_iter().find_map(|mut login| {
-                login["secretRef"] = json!({"name": SOURCE});
+                set(&mut login, &["secretRef", "name"], SOURCE);
                 self.gives(&login, &key).then_some(login)
             });
             found.push(login.ok_or(unknown)?);
@@ -145,7 +146,7 @@ impl Former {
             });
             let (full, faults) = judge(schema, &object);
             match faults.first() {
-                None => Ok(full["spec"].clone()),
+                None => Ok(full.get("spec").cloned().unwrap_or_default()),
                 Some(fault) => {
                     Err(format!("the credential would not be valid: {}: {}", fault.field, fault.message))
                 }
@@ -157,16 +158,13 @@ impl Former {
 
 /// A spec with the name of the Secret.
 fn named(mut spec: Value, name: &str) -> Value {
-    let set = |login: &mut Value| {
-        if login["secretRef"].is_object() {
-            login["secretRef"]["name"] = name.into();
-        }
-    };
-    spec["registries"].as_array_mut().into_iter().flatten().for_each(set);
-    if spec["registries"].is_null() {
-        spec.as_object_mut().map(|fields| fields.remove("registries"));
+    let several = spec.get_mut("registries").and_then(Value::as_array_mut);
+    for login in several.into_iter().flatten() {
+        set(login, &["secretRef", "name"], name);
     }
-    set(&mut spec);
+    if spec.get("secretRef").is_some() {
+        set(&mut spec, &["secretRef", "name"], name);
+    }
     spec
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::json::set;
 use crate::domain::registry::kubelet::Key;
 
 /// A key as kubelet files it; `None` for one that it leaves out.
@@ -18,7 +19,7 @@ pub(super) fn logins(filed: &str) -> Vec<Value> {
     let mut logins: Vec<Value> = known(host, path, filed).into_iter().collect();
     if path.is_some() {
         for login in logins.iter_mut().chain([&mut custom]) {
-            login["keyScope"] = "Path".into();
+            set(login, &["keyScope"], "Path");
         }
     }
     logins.push(custom);
@@ -50,7 +51,7 @@ fn known(host: &str, path: Option<&str>, server: &str) -> Option<Value> {
             let region = host.strip_prefix("rg.")?.strip_suffix(".scw.cloud")?;
             let mut scaleway = json!({ "region": region });
             if let Some(path) = path {
-                scaleway["namespace"] = path.into();
+                set(&mut scaleway, &["namespace"], path);
             }
             json!({"provider": "Scaleway", "scaleway": scaleway})
         }

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::{
     form::Form,
+    json::set,
+    marks::Owner,
     secret::{Listed, kind_of_type},
 };
 use crate::{
@@ -48,6 +50,8 @@ pub(crate) struct Planned {
     /// Whether it is there already.
     pub exists: bool,
     pub source: NamespacedName,
+    /// By which the garbage collector would take the source away.
+    pub source_owners: Vec<Owner>,
     pub secret: String,
     pub is_equal: bool,
     pub registries: Vec<String>,
@@ -163,9 +167,9 @@ impl Move {
         let mut all: BTreeSet<String> = names.iter().cloned().collect();
         all.extend(now.iter().map(|copy| copy.place.namespace.to_string()));
         let is_new = !exists || all.len() > names.len();
-        spec["target"]["namespaces"]["names"] = json!(all);
+        set(&mut spec, &["target", "namespaces", "names"], json!(all));
         if *id.name != *name {
-            spec["target"]["secretName"] = name.into();
+            set(&mut spec, &["target", "secretName"], name);
         }
         let mut accounts = accounts(now, existing);
         accounts.truncate(MAX_SERVICE_ACCOUNTS);
@@ -174,7 +178,7 @@ impl Move {
             && !accounts.is_empty()
             && id.kind == CredentialKind::RegistryCredential
         {
-            spec["default"] = json!({"enabled": true, "serviceAccounts": accounts});
+            set(&mut spec, &["default"], json!({"enabled": true, "serviceAccounts": accounts}));
         }
         let object = json!({
             "apiVersion": "claviger.dev/v1alpha1", "kind": id.kind.name(),
@@ -184,6 +188,7 @@ impl Move {
             id,
             exists,
             source: self.source.place.clone(),
+            source_owners: self.source.marks.owners.clone(),
             secret: name.to_owned(),
             is_equal: self.form.is_equal,
             registries: self.form.registries.clone(),
@@ -268,14 +273,14 @@ fn policies(
         let new: Vec<String> = to.difference(&all).take(room).cloned().collect();
         all.extend(new);
         to = &to - &all;
-        spec["to"]["namespaces"]["names"] = json!(all);
+        set(&mut spec, &["to", "namespaces", "names"], json!(all));
         let mut own: BTreeSet<String> = names(&spec, "/kinds").into_iter().collect();
         if there.is_none() || !own.is_empty() {
             own.extend(kinds.iter().map(|kind| (*kind).to_owned()));
-            spec["kinds"] = json!(own);
+            set(&mut spec, &["kinds"], json!(own));
         }
         if defaults {
-            spec["allowDefault"] = true.into();
+            set(&mut spec, &["allowDefault"], true);
         }
         policies.push(json!({
             "apiVersion": "claviger.dev/v1alpha1", "kind": "DistributionPolicy",

@@ -7,6 +7,7 @@
 mod advice;
 mod form;
 mod group;
+mod json;
 mod login;
 mod manifests;
 mod marks;

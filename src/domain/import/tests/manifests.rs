@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     PULL,
     form::{config, schema},
-    from, hand, reflected, secret,
+    from, hand, reflected, secret, told,
 };
 use crate::domain::{
     identity::{CredentialId, NamespacedName},
@@ -125,7 +125,7 @@ fn people_are_told_what_to_stop_and_never_a_command_of_others() {
         secret("a/reg", "x", owned("pull")),
         secret("b/reg", "x", owned("x; rm -rf ~")),
     ])]);
-    assert!(told.before[0].starts_with("imps: stop it"), "{told:?}");
+    assert!(told.before[0].starts_with("Stop imps ("), "{told:?}");
     let text = told.after.join("\n");
     assert!(
         text.contains("kubectl delete imagepullsecrets.images.banzaicloud.io pull --cascade=orphan"),
