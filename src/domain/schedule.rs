@@ -303,3 +303,11 @@ pub(crate) const PLUGIN_PROBE: Duration = secs(15);
 pub(crate) const PLUGIN_REFERENCES: usize = 1_000;
 /// How many namespaces it asks one by one where the whole cluster may not be listed.
 pub(crate) const PLUGIN_NAMESPACES: usize = 50;
+/// How many namespaces a target or a policy lists; the schema takes no more.
+pub(crate) const MAX_TARGET_NAMES: usize = 1_024;
+/// How many Secrets `kubectl claviger import` reads at once: each may have a megabyte of values.
+pub(crate) const IMPORT_PAGE: u32 = 50;
+/// How many names it tells in one line; the manifests have them all.
+pub(crate) const MAX_NAMES_IMPORTED: usize = 8;
+/// How many ServiceAccounts a default lists; the schema takes no more.
+pub(crate) const MAX_SERVICE_ACCOUNTS: usize = 16;

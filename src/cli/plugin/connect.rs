@@ -56,6 +56,11 @@ pub struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
+    /// The namespace of the command line.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
     /// The namespace of manifests that name none, where no cluster is asked.
     pub(super) fn offline_namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or("default")
@@ -219,7 +224,7 @@ impl Cluster {
         fetch: impl AsyncFn(ListParams) -> Result<ObjectList<K>, kube::Error>,
         mut visit: impl FnMut(K),
     ) -> Result<(), PluginError> {
-        let mut params = params.limit(PAGE);
+        let mut params = if params.limit.is_some() { params } else { params.limit(PAGE) };
         loop {
             let page = self.ask(right.clone(), fetch(params.clone())).await?;
             page.items.into_iter().for_each(&mut visit);

@@ -6,11 +6,14 @@ mod credentials;
 mod doctor;
 mod error;
 mod explain_pull;
+mod import;
+mod import_reader;
 mod manifests;
 mod news;
 mod output;
 mod references;
 mod render;
+mod set_default;
 mod status;
 mod sync;
 mod users;
@@ -75,12 +78,16 @@ enum Command {
     Sync(sync::SyncArgs),
     /// Ask the operator to read the source and try the login now, and say what came of it
     Rotate(sync::RotateArgs),
+    /// Make a credential the one that Pods pull with that name no pull Secret themselves
+    SetDefault(set_default::SetDefaultArgs),
     /// Look whether the operator is up and sees, and whether all is of one version
     Doctor(doctor::DoctorArgs),
     /// Judge manifests without a cluster: schema, rules, keys, and which images they are for
     Verify(verify::VerifyArgs),
     /// Print the Secrets that credentials of manifests would make, without their values
     Render(render::RenderArgs),
+    /// Print manifests by which credentials take over the Secrets that the cluster has, in place
+    Import(import_reader::ImportArgs),
     /// Print a script by which a shell completes the commands
     Completion(completion::CompletionArgs),
 }
@@ -124,7 +131,11 @@ async fn carry_out(args: &PluginArgs) -> Result<News, PluginError> {
         }
         Command::Sync(command) => sync::sync(command, &connect().await?, args.output).await,
         Command::Rotate(command) => sync::rotate(command, &connect().await?, args.output).await,
+        Command::SetDefault(command) => set_default::run(command, &connect().await?, args.output).await,
         Command::Doctor(command) => doctor::run(command, &connect().await?, args.output).await,
+        Command::Import(command) => {
+            import::run(command, args.connection.namespace(), &connect().await?, args.output).await
+        }
         // These two need no cluster.
         Command::Verify(command) => verify::run(command, args.connection.offline_namespace(), args.output),
         Command::Render(command) => render::run(command, args.connection.offline_namespace(), args.output),

@@ -3,9 +3,11 @@
 mod credentials;
 mod explain_pull;
 mod hostile;
+mod import;
 mod keyring;
 mod offline;
 mod references;
+mod set_default;
 
 use std::{
     os::unix::fs::symlink,
