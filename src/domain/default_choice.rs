@@ -78,7 +78,7 @@ mod tests {
         let other = candidate("a/other", &["nvcr.io"], Some(50));
         assert_eq!(own(None).choose(vec![]), choice(0, false, &[]));
         assert_eq!(own(None).choose(vec![off, other]), choice(0, false, &[]));
-        assert_eq!(own(None).choose(vec![low.clone()]), choice(0, false, &[low.clone()]));
+        assert_eq!(own(None).choose(vec![low.clone()]), choice(0, false, std::slice::from_ref(&low)));
         assert_eq!(
             own(Some(7)).choose(vec![low.clone(), high.clone()]),
             choice(8, false, &[high.clone(), low])

@@ -354,7 +354,7 @@ fn reconciling_and_stalled_are_never_both_true_and_ready_means_all() {
                 let settled = !deleting && !hashing;
                 let all = settled && synced == 3 && failures.is_empty() && condition.is_none();
                 let fine = matches!(source, SourceState::NotRead | SourceState::Resolved(_));
-                let paused = settled && fine && condition == Some(ClusterCondition::Paused);
+                let paused = settled && fine && *condition == Some(ClusterCondition::Paused);
                 assert!(!hashing || deleting || reasons[1].starts_with("Reconciling=True"), "{reasons:?}");
                 assert!(!reasons[0].starts_with("Ready=True") || all || paused, "{reasons:?}");
             }
