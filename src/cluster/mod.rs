@@ -28,6 +28,7 @@ pub(crate) mod reflector;
 mod service_account;
 mod shared;
 mod splitter;
+mod turns;
 mod types;
 mod users;
 mod writer;

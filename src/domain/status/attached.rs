@@ -6,7 +6,7 @@ use super::observation::{Observation, count, list};
 use crate::{
     api::{DefaultFailure, DefaultStatus},
     domain::{
-        account_plan::AccountCounts,
+        account_counts::AccountCounts,
         condition::{ConditionStatus, Verdict, shortened},
         desired::DesiredState,
         outcome::{AccountFailureGroup, DefaultOutcome, Outcomes},
