@@ -125,7 +125,11 @@ impl Planner<'_> {
                 self.plan.state.counts.desired += 1;
                 self.fail(name, AccountFailure::Conflict(rival));
             }
-            Standing::Unknown => self.plan.state.counts.desired += 1,
+            Standing::Unknown => {
+                let wanted = Wanted::Attached(self.desired.secret_name.clone());
+                self.plan.state.counts.desired += 1;
+                self.plan.state.counts.attached += u32::from(self.edit(seen, &wanted).is_none());
+            }
             Standing::First => {
                 self.plan.state.counts.desired += 1;
                 self.attach(name, seen);

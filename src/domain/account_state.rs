@@ -18,8 +18,11 @@ pub(crate) struct AccountStates {
     counts: HashMap<Arc<str>, AccountCounts>,
     sum: AccountCounts,
     /// By reason, the worst first.
-    failures: BTreeMap<Reason, BTreeMap<Arc<str>, BTreeMap<Arc<str>, AccountFailure>>>,
+    failures: BTreeMap<Reason, BTreeMap<Arc<str>, Failures>>,
 }
+
+/// Of one namespace, by the name of the ServiceAccount.
+type Failures = BTreeMap<Arc<str>, AccountFailure>;
 
 impl AccountStates {
     /// Forgets a namespace.

@@ -146,6 +146,11 @@ impl ClusterOutcome {
         }
     }
 
+    /// Whether it is not known yet how the ServiceAccounts stand, as for a moment after each start.
+    pub fn has_unknown_default(&self) -> bool {
+        self.default.as_ref().is_some_and(|default| default.is_unknown)
+    }
+
     /// Whether the status has to list the cluster although the credential wants nothing there.
     pub fn is_worth_telling(&self) -> bool {
         self.has_copies
