@@ -115,6 +115,6 @@ fn changed(
 ) -> Changes {
     let touched = owners.filter(|owner| Some(*owner) != writer);
     let touched = touched.map(|owner| (owner, name.namespace.clone())).collect();
-    let accounts = by_name.then(|| AccountChange { name, except: writer }).into_iter().collect();
+    let accounts = by_name.then_some(AccountChange { name, except: writer }).into_iter().collect();
     Changes { touched, accounts, ..Changes::default() }
 }

@@ -131,7 +131,7 @@ async fn follow_accounts(
         if let Err(error) = watched {
             shared.connectivity.unconnected(connection_error(&error));
         }
-        // It may not be read. It is tried again when the cluster was asked again what there is.
+        // It may not be read: it is tried again when the cluster was asked again what there is.
         tokio::select! {
             _ = discovered.changed() => {}
             _ = names.changed() => {}
@@ -415,6 +415,7 @@ impl<K: Watched> Store for Feed<K> {
                 cluster,
                 watch, "the operator may not list and watch these, so it is not known which Secrets they use"
             );
+            self.shared.options.handler.relisted(&self.shared.name);
         }
         self.shared.options.freshness.remove(cluster, watch);
         self.settled();

@@ -161,7 +161,7 @@ impl Turn<'_> {
         self.gauge(next.clone());
         let in_progress = self.published.awaits().is_some()
             || self.published.verification.as_ref().is_some_and(Verification::is_unanswered)
-            || outcomes.values().any(|outcome| outcome.is_pending());
+            || outcomes.values().any(|outcome| outcome.is_pending() || outcome.has_unknown_default());
         let writing = Writing {
             since_written: memory.last.map(|(at, _)| at.elapsed()),
             was_in_progress: memory.last.is_some_and(|(_, in_progress)| in_progress),

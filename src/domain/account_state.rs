@@ -7,12 +7,12 @@ use std::{
 };
 
 use super::{
-    account_failure::AccountFailure,
-    account_plan::{AccountCounts, AccountState},
-    outcome::AccountFailureGroup,
-    reason::Reason,
-    schedule::MAX_FAILURES,
+    account_counts::AccountCounts, account_failure::AccountFailure, account_plan::AccountState,
+    outcome::AccountFailureGroup, reason::Reason, schedule::MAX_FAILURES,
 };
+
+/// Failures by namespace and ServiceAccount.
+type ByNamespace = BTreeMap<Arc<str>, BTreeMap<Arc<str>, AccountFailure>>;
 
 /// How the ServiceAccounts of one cluster stand for one credential. Counts are kept, not computed.
 #[derive(Debug, Default)]
@@ -21,8 +21,11 @@ pub(crate) struct AccountStates {
     counts: HashMap<Arc<str>, AccountCounts>,
     sum: AccountCounts,
     /// By reason, the worst first.
-    failures: BTreeMap<Reason, BTreeMap<Arc<str>, BTreeMap<Arc<str>, AccountFailure>>>,
+    failures: BTreeMap<Reason, ByNamespace>,
 }
+
+/// Of one namespace, by the name of the ServiceAccount.
+type Failures = BTreeMap<Arc<str>, AccountFailure>;
 
 impl AccountStates {
     /// Forgets a namespace.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    account_failure::AccountFailure, account_plan::AccountCounts, cluster_condition::ClusterCondition,
+    account_counts::AccountCounts, account_failure::AccountFailure, cluster_condition::ClusterCondition,
     failure::Failure, reason::Reason, reference_kind::ReferenceKind, stuck::Stuck,
 };
 use crate::api::ClusterStatus;
@@ -146,6 +146,11 @@ impl ClusterOutcome {
             Some(condition) => *condition == ClusterCondition::Connecting,
             None => self.in_progress || self.synced + self.failed() < self.desired,
         }
+    }
+
+    /// Whether it is not known yet how the ServiceAccounts stand, as for a moment after each start.
+    pub fn has_unknown_default(&self) -> bool {
+        self.default.as_ref().is_some_and(|default| default.is_unknown)
     }
 
     /// Whether the status has to list the cluster although the credential wants nothing there.

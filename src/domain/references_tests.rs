@@ -100,11 +100,17 @@ fn who_is_in_another_namespace_counts_while_that_of_the_secret_allows_it() {
     assert_eq!(references.set(&gateway, vec![foreign(), own("tls", "x")], none).len(), 2);
     assert_eq!((references.count(&tls), references.count(&in_web("tls"))), ((0, 0), (1, 1)));
     let object = NamespacedName::new("certs", "allow");
-    assert_eq!(references.set_grants(GrantKind::ReferenceGrant, &object, grant()), std::slice::from_ref(&tls));
+    assert_eq!(
+        references.set_grants(GrantKind::ReferenceGrant, &object, grant()),
+        std::slice::from_ref(&tls)
+    );
     assert_eq!(references.count(&tls), (1, 1));
     let (namespace, user) = references.of(&tls).next().unwrap();
     assert_eq!((&**namespace, &*user.name), ("web", "edge"));
-    assert_eq!(references.set_grants(GrantKind::ReferenceGrant, &object, Vec::new()), std::slice::from_ref(&tls));
+    assert_eq!(
+        references.set_grants(GrantKind::ReferenceGrant, &object, Vec::new()),
+        std::slice::from_ref(&tls)
+    );
     assert!(!references.hold(&tls));
     assert_eq!(references.set(&gateway, Vec::new(), none).len(), 2);
     assert!(

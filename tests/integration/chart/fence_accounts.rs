@@ -71,7 +71,8 @@ async fn of_a_service_account_nothing_changes_but_entries_that_are_marked() -> R
             "may add only those entries",
         ),
         (json!({"imagePullSecrets": list(&["last", "ours", "first"])}), "may not change the order"),
-        // To mark what is somebody else's and to take it off takes two writes; the second is what this is about.
+        // To mark what is somebody else's, and to take it off then or at once.
+        (json!({"metadata": mark("ours=h/a/b,last=h/a/b")}), "may mark only those entries"),
         (
             json!({"metadata": mark("last=h/a/b"), "imagePullSecrets": list(&["first", "ours"])}),
             "may take only those entries off",
@@ -95,12 +96,16 @@ async fn what_the_operator_does_passes() -> Result<()> {
     test.patch("sa", marked(both, &["first", "ours", "last", "more"])).await?;
     test.patch("sa", marked(json!("more=h/a/c"), &["first", "last", "more"])).await?;
     test.patch("sa", marked(Value::Null, &["first", "last"])).await?;
-    // The mark goes and the entry stays, or the other way round, as somebody else took it off.
-    test.patch("sa", marked(json!("last=h/a/c"), &["first", "last"])).await?;
+    // Somebody else took it off: it is put back, and then the mark goes alone.
+    test.patch("sa", marked(json!("again=h/a/c"), &["first", "last", "again"])).await?;
+    let owner = test.namespace.api::<ServiceAccount>();
+    let off = json!({"imagePullSecrets": list(&["first", "last"])});
+    owner.patch("sa", &PatchParams::default(), &Patch::Merge(off.clone())).await?;
+    test.patch("sa", marked(json!("again=hub/a/c"), &["first", "last", "again"])).await?;
+    owner.patch("sa", &PatchParams::default(), &Patch::Merge(off)).await?;
     test.patch("sa", marked(Value::Null, &["first", "last"])).await?;
     // Other users are not concerned.
     let free = json!({"metadata": {"labels": {"team": "b"}}, "imagePullSecrets": []});
-    let owner = test.namespace.api::<ServiceAccount>();
     owner.patch("sa", &PatchParams::default(), &Patch::Merge(free)).await?;
     Ok(())
 }
