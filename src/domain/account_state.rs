@@ -11,9 +11,6 @@ use super::{
     outcome::AccountFailureGroup, reason::Reason, schedule::MAX_FAILURES,
 };
 
-/// Failures by namespace and ServiceAccount.
-type ByNamespace = BTreeMap<Arc<str>, BTreeMap<Arc<str>, AccountFailure>>;
-
 /// How the ServiceAccounts of one cluster stand for one credential. Counts are kept, not computed.
 #[derive(Debug, Default)]
 pub(crate) struct AccountStates {
@@ -21,7 +18,7 @@ pub(crate) struct AccountStates {
     counts: HashMap<Arc<str>, AccountCounts>,
     sum: AccountCounts,
     /// By reason, the worst first.
-    failures: BTreeMap<Reason, ByNamespace>,
+    failures: BTreeMap<Reason, BTreeMap<Arc<str>, Failures>>,
 }
 
 /// Of one namespace, by the name of the ServiceAccount.
