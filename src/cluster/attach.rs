@@ -1,12 +1,9 @@
 //! Writes to ServiceAccounts: a JSON patch that holds for one state of the object alone, so that nobody's entry is lost.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use kube::{
     Api,
     api::{Patch, PatchParams},
 };
-use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
     account::Account,
@@ -16,30 +13,9 @@ use super::{
 };
 use crate::{
     api::MANAGER,
-    domain::{
-        attachment::Wanted, identity::NamespacedName, reference_kind::ReferenceKind, schedule::ACCOUNT_TURNS,
-    },
+    domain::{attachment::Wanted, identity::NamespacedName, reference_kind::ReferenceKind},
     telemetry::{AccountOperation, WriteResult},
 };
-
-/// Turns of those who write to the same ServiceAccount: without them, many credentials for one new namespace would mostly
-/// get in each other's way.
-pub(super) struct Turns(Vec<Mutex<()>>);
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self((0..ACCOUNT_TURNS).map(|_| Mutex::default()).collect())
-    }
-}
-
-impl Turns {
-    async fn of(&self, name: &NamespacedName) -> Option<MutexGuard<'_, ()>> {
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        let at = usize::try_from(hasher.finish() % (self.0.len().max(1) as u64)).unwrap_or_default();
-        Some(self.0.get(at)?.lock().await)
-    }
-}
 
 impl Writer {
     /// Brings a ServiceAccount in line with what a credential wants of it. Returns whether it was changed; if not, it has to

@@ -30,6 +30,7 @@ mod service_account;
 mod shared;
 mod splitter;
 mod stuck;
+mod turns;
 mod types;
 mod users;
 mod writer;

@@ -13,7 +13,6 @@ use tokio::sync::Semaphore;
 use tracing::debug;
 
 use super::{
-    attach::Turns,
     cache::Changes,
     error::{WriteError, describe},
     live_references::LiveReferences,
@@ -21,6 +20,7 @@ use super::{
     pages::Pages,
     reflector::name_of,
     shared::Shared,
+    turns::Turns,
 };
 use crate::{
     api::{LABEL_MANAGED_BY, LABEL_OWNER, MANAGER},

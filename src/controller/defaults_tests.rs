@@ -12,6 +12,7 @@ fn claim(name: &str, priority: i32, keys: &[&str]) -> Claim {
         accounts: AccountNames::from(["default".into()]),
         priority,
         keys: keys.iter().map(|key| Arc::from(*key)).collect(),
+        restart_stuck_pods: false,
     };
     // Each has consent in its own namespace.
     let targets = ClusterTargets::new(&name.into(), None, [], "local", false, &BTreeMap::new());

@@ -40,6 +40,7 @@ fn wish(priority: i32) -> DefaultWish {
         accounts: BTreeSet::from(["default".into()]),
         priority,
         keys: BTreeSet::from(["quay.io".into()]),
+        restart_stuck_pods: false,
     }
 }
 

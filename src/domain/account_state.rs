@@ -7,11 +7,8 @@ use std::{
 };
 
 use super::{
-    account_failure::AccountFailure,
-    account_plan::{AccountCounts, AccountState},
-    outcome::AccountFailureGroup,
-    reason::Reason,
-    schedule::MAX_FAILURES,
+    account_counts::AccountCounts, account_failure::AccountFailure, account_plan::AccountState,
+    outcome::AccountFailureGroup, reason::Reason, schedule::MAX_FAILURES,
 };
 
 /// How the ServiceAccounts of one cluster stand for one credential. Counts are kept, not computed.

@@ -5,6 +5,7 @@
 //! [`outcome`].
 
 pub(crate) mod access;
+pub(crate) mod account_counts;
 pub(crate) mod account_failure;
 pub(crate) mod account_plan;
 pub(crate) mod account_state;

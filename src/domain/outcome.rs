@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    account_failure::AccountFailure, account_plan::AccountCounts, cluster_condition::ClusterCondition,
+    account_counts::AccountCounts, account_failure::AccountFailure, cluster_condition::ClusterCondition,
     failure::Failure, reason::Reason, reference_kind::ReferenceKind, stuck::Stuck,
 };
 use crate::api::ClusterStatus;

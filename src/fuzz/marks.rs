@@ -12,6 +12,7 @@ use crate::{
         LABEL_OWNER, MANAGER, Target,
     },
     domain::{
+        attachment::Mark,
         condition::ConditionType,
         identity::{CredentialId, OwnerId},
         labels::{is_dns_label, is_dns_subdomain, is_key, is_value},
@@ -19,6 +20,7 @@ use crate::{
         meta::{ResourceVersion, Uid},
         ownership::{Hub, Metadata, Ownership},
         reason::Reason,
+        schedule::{MAX_MARKS, MAX_MARKS_BYTES},
     },
 };
 
@@ -48,12 +50,19 @@ fn texts() -> Vec<Vec<u8>> {
         "18446744073709551615",
         "Ready",
         "SecretNameConflict",
+        "quay-pull=hub-eu/platform/quay,x=/a/b",
     ];
     texts.map(|text| text.as_bytes().to_vec()).into()
 }
 
 /// What a text says is bounded, or comes back as it was.
 fn reads(text: &str) -> Result<(), TestCaseError> {
+    let attached = Mark::parse_all(text, &Hub::new("hub-eu", []));
+    prop_assert!(attached.len() <= MAX_MARKS && text.len() <= MAX_MARKS_BYTES || attached.is_empty());
+    for mark in attached {
+        prop_assert!(text.contains(&mark.to_string()) && is_dns_subdomain(&mark.secret));
+        prop_assert_eq!(mark.owner, mark.id.owner());
+    }
     if let Some(id) = CredentialId::parse(text) {
         prop_assert_eq!(id.to_string(), text);
         prop_assert!(is_dns_label(&id.namespace) && is_dns_subdomain(&id.name) && text.len() < 400);

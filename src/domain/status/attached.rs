@@ -9,7 +9,7 @@ use super::{
 use crate::{
     api::{DefaultFailure, DefaultStatus},
     domain::{
-        account_plan::AccountCounts,
+        account_counts::AccountCounts,
         condition::{ConditionStatus, Verdict, shortened},
         desired::DesiredState,
         outcome::{AccountFailureGroup, DefaultOutcome, Outcomes},

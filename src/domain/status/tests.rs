@@ -20,6 +20,7 @@ use crate::{
     },
 };
 
+mod attached;
 mod clusters;
 mod limits;
 mod verified;
