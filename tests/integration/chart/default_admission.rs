@@ -89,6 +89,13 @@ impl Stage {
         Ok(())
     }
 
+    async fn wait_account(&self, namespace: &str) -> Result<()> {
+        let accounts = self.accounts(namespace);
+        wait_for(DEADLINE, "the default ServiceAccount", async || accounts.get("default").await)
+            .await
+            .map(drop)
+    }
+
     /// A ServiceAccount as it would be created.
     async fn dry_run(&self, namespace: &str, account: Value) -> Result<ServiceAccount> {
         let params = PostParams { dry_run: true, ..PostParams::default() };
@@ -265,6 +272,8 @@ async fn each_rule_of_a_default_holds_at_creation() -> Result<()> {
     ] {
         stage.namespace(name, labels).await?;
     }
+    // It is there before the first credential, so that no policy has seen it come.
+    stage.wait_account("web").await?;
     let rules = rules(home);
     for (name, spec, said, _) in &rules {
         stage.declare(name, spec.clone()).await?;
@@ -321,7 +330,6 @@ async fn each_rule_of_a_default_holds_at_creation() -> Result<()> {
     );
     // Only creation is looked at: what a person takes away stays away until the operator comes.
     let accounts = stage.accounts("web");
-    wait_for(DEADLINE, "the default ServiceAccount", async || accounts.get("default").await).await?;
     let label = json!({"metadata": {"labels": {"a": "b"}}});
     let made = accounts.patch("default", &PatchParams::default(), &Patch::Merge(label)).await?;
     assert_eq!(listed(&made), Vec::<&str>::new());
@@ -397,10 +405,12 @@ async fn the_operator_completes_what_the_policy_has_noted() -> Result<()> {
     });
     test.apply_cluster("DistributionPolicy", "defaults", consent).await?;
     let operator = stage.release.operator("keys-1").await?;
-    test.targets(1).await?;
+    let first = test.targets(1).await?.remove(0);
+    stage.wait_account(&first).await?;
     stage.declare("reg", json!({"target": test.selector(), "verification": {"mode": "Off"}})).await?;
     test.wait_condition("reg", "Default", "True", "Attached").await?;
-    let hub = noted(&stage.accounts(&format!("{}-0", test.mark)).get("default").await?).to_owned();
+    test.wait_told("reg", "Default", "True", "Attached", &["attached to"]).await?;
+    let hub = noted(&stage.accounts(&first).get("default").await?).to_owned();
     stage.namespace("seen", json!({"test": test.mark})).await?;
     stage.wait_seen("reg", "seen").await?;
     operator.terminate(DEADLINE).await?;
