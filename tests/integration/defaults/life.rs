@@ -175,8 +175,10 @@ async fn nothing_is_written_at_rest_and_after_a_restart_and_what_was_cut_short_g
     let after = lab.requests()?;
     let operator = lab.operator()?.start().await?;
     // One event of a ServiceAccount costs one write, of that one.
-    stays(std::time::Duration::from_secs(3), "no writes", async || {
-        lab.writes(after).is_ok_and(|writes| writes.is_empty())
+    stays(std::time::Duration::from_secs(3), "no writes", async || match lab.writes(after) {
+        Ok(writes) if writes.is_empty() => Ok(()),
+        Ok(writes) => Err(format!("{} {} {}", writes[0].verb, writes[0].resource, writes[0].name)),
+        Err(error) => Err(error.to_string()),
     })
     .await?;
     accounts.set(&targets[7], &["theirs"]).await?;
