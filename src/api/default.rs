@@ -18,6 +18,7 @@ pub struct DefaultSpec {
     /// Which of several defaults for the same registry wins in a namespace: the one with the highest priority. Of two with the
     /// same priority neither is attached anew.
     #[serde(default)]
+    #[schemars(range(min = -1_000_000_000, max = 1_000_000_000))]
     pub priority: i32,
 
     /// The ServiceAccounts, by name. One that does not exist yet gets it when it is created.
@@ -31,7 +32,8 @@ pub struct DefaultSpec {
     pub service_accounts: Vec<String>,
 
     /// Whether Pods that were created too early, and are stuck because they cannot pull, are evicted once, so that their
-    /// controller makes new ones with the Secret. Only Pods that belong to a controller.
+    /// controller makes new ones with the Secret. Only Pods that a ReplicaSet, StatefulSet, DaemonSet or
+    /// ReplicationController makes, and of which no container has run.
     #[serde(default)]
     pub restart_stuck_pods: bool,
 }

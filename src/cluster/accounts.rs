@@ -91,7 +91,7 @@ impl Cache {
     fn read_account(&mut self, object: &Account) -> ExistingAccount {
         let entries = object.image_pull_secrets.iter().take(MAX_PULL_SECRETS);
         let entries: Arc<[Arc<str>]> = entries.map(|entry| self.texts.text(&entry.name)).collect();
-        let marks: Arc<[Mark]> = Mark::parse_all(object.marks(), &self.hub).into();
+        let marks: Arc<[Mark]> = Mark::parse_all(object.marks(), &self.hub, self.is_local).into();
         let meta = &object.metadata;
         ExistingAccount {
             uid: meta.uid.as_deref().unwrap_or_default().into(),

@@ -58,6 +58,8 @@ pub(crate) struct Cache {
     pub(super) account_writes: HashMap<NamespacedName, OwnerId>,
     /// Whether ServiceAccounts count as users of Secrets.
     pub(super) accounts_are_users: bool,
+    /// Whether the operator runs there.
+    pub(super) is_local: bool,
     /// The uid of `kube-system`, by which a cluster is known.
     pub cluster_id: Option<Arc<str>>,
     /// Namespaces with an annotation by which an administrator lets a sweep go on.
@@ -99,6 +101,7 @@ impl Cache {
             attached: Interner::default(),
             account_writes: HashMap::new(),
             accounts_are_users: true,
+            is_local: true,
             cluster_id: None,
             sweep_allowances: HashMap::new(),
             namespace_texts: 0,

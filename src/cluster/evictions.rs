@@ -30,7 +30,7 @@ impl Writer {
         (admitted.into_iter().map(change).collect(), wait)
     }
 
-    /// Evicts a Pod, and no other of its name. Returns whether that was done.
+    /// Evicts a Pod, in the state in which it was seen, and no other of its name. Returns whether that was done.
     pub(super) async fn evict(&self, candidate: &Candidate, job: Job<'_>) -> Result<bool, WriteError> {
         if (job.stop)() {
             return Ok(false);
@@ -57,7 +57,9 @@ impl Writer {
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/eviction");
         let body = json!({
             "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": **name, "namespace": **namespace},
-            "deleteOptions": {"preconditions": {"uid": candidate.uid.to_string()}},
+            "deleteOptions": {"preconditions": {
+                "uid": candidate.uid.to_string(), "resourceVersion": candidate.resource_version.to_string(),
+            }},
         });
         let request = Request::post(path).header("content-type", "application/json");
         let request = request.body(Bytes::from(body.to_string())).map_err(kube::Error::HttpError)?;

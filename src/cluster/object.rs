@@ -139,6 +139,11 @@ impl SlimPod {
         self.status.failing_images().filter(|_| !self.is_finished())
     }
 
+    /// Whether a container of it has run.
+    pub(super) fn has_run(&self) -> bool {
+        self.status.has_run()
+    }
+
     fn is_finished(&self) -> bool {
         self.status.is_finished(self.metadata.deletion_timestamp.is_some())
     }

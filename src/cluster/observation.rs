@@ -122,11 +122,11 @@ async fn follow_accounts(
         let Ok(wanted) = names.wait_for(Option::is_some).await.map(|names| names.clone()) else {
             return std::future::pending().await;
         };
-        shared.write().want_accounts(wanted.unwrap_or_default());
+        shared.write().want_accounts(wanted.clone().unwrap_or_default());
         let Some(resource) = shared.types.get(kind) else { return std::future::pending().await };
         let watched = tokio::select! {
             watched = feed::<Account>(&shared, &writer, kind, resource) => watched,
-            _ = names.changed() => continue,
+            () = shared.others_wanted(wanted.unwrap_or_default(), &mut names) => continue,
         };
         if let Err(error) = watched {
             shared.connectivity.unconnected(connection_error(&error));
@@ -262,7 +262,8 @@ impl<K: Watched> Feed<K> {
     fn has_room(&self, cache: &Cache) -> bool {
         // Of `local`, tenants have no more than its API server lets them have.
         let kept = if self.shared.is_local() { 0 } else { cache.kept() };
-        let most = if self.kind.is_required() { MAX_KEPT } else { MAX_KEPT_FOR_OPTIONAL };
+        let needed = self.kind.is_required() || self.kind == WatchedKind::ACCOUNTS;
+        let most = if needed { MAX_KEPT } else { MAX_KEPT_FOR_OPTIONAL };
         cache.count(self.kind) < MAX_OBJECTS && kept <= most
     }
 

@@ -22,7 +22,7 @@ use crate::{
         fingerprint::FingerprintKey,
         ownership::Hub,
         reference_kind::{Kinds, ReferenceKind, ReferencePolicy},
-        schedule::OPTIONAL_LISTS,
+        schedule::{ACCOUNT_LIST_PAUSE, OPTIONAL_LISTS},
         selection::LOCAL,
     },
     lock::Lock,
@@ -85,6 +85,7 @@ impl Shared {
     ) -> Result<Self, kube::Error> {
         let mut cache =
             Cache::new(options.hub.clone(), options.fingerprints.clone(), options.references.blocking);
+        cache.is_local = name == LOCAL;
         cache.accounts_are_users = options.references.kinds.contains(ReferenceKind::ServiceAccount);
         Ok(Self {
             name: name.into(),
@@ -105,6 +106,30 @@ impl Shared {
     /// Whether ServiceAccounts may not be read, as their watch has found.
     pub fn hides_accounts(&self) -> bool {
         self.types.is_denied(WatchedKind::ACCOUNTS)
+    }
+
+    /// Returns when ServiceAccounts of other names than these are asked for, the list of these is complete, and it was not begun
+    /// just now: whoever may write credentials could have it begun anew for ever.
+    pub(super) async fn others_wanted(
+        &self,
+        wanted: Arc<AccountNames>,
+        names: &mut watch::Receiver<Option<Arc<AccountNames>>>,
+    ) {
+        tokio::time::sleep(ACCOUNT_LIST_PAUSE).await;
+        loop {
+            let is_listed = self.read().snapshot().accounts.listed == wanted;
+            let has_others =
+                names.borrow_and_update().as_ref().is_some_and(|names| !names.is_subset(&wanted));
+            if is_listed && has_others {
+                return;
+            }
+            // The sender lives as long as the operator does.
+            tokio::select! {
+                Ok(()) = names.changed() => {}
+                () = tokio::time::sleep(ACCOUNT_LIST_PAUSE), if has_others => {}
+                else => return std::future::pending().await,
+            }
+        }
     }
 
     /// The cache, to plan with. Must not be held over an await.

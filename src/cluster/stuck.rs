@@ -17,6 +17,9 @@ use crate::domain::{
     stuck::StuckPod,
 };
 
+/// What makes the same Pod again when one goes. Others may take it for a failure: a Job counts it, and a run of a workflow is over.
+const REMAKERS: [&str; 4] = ["ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController"];
+
 impl Cache {
     /// Puts in whether a Pod is stuck.
     pub(super) fn set_stuck(&mut self, pod: &SlimPod) -> Changes {
@@ -48,12 +51,18 @@ fn read(pod: &SlimPod, texts: &mut Interner<str>) -> Option<StuckPod> {
     }
     let owners = pod.meta().owner_references.iter().flatten();
     let controller = owners.into_iter().find(|owner| owner.controller == Some(true));
+    // A mirror of what a kubelet runs by itself: there is no ServiceAccount whose Secrets it would get.
+    if controller.is_some_and(|owner| owner.kind == "Node") {
+        return None;
+    }
+    let remaker = controller.filter(|owner| REMAKERS.contains(&&*owner.kind) && !pod.has_run());
     Some(StuckPod {
         uid: pod.meta().uid.as_deref()?.into(),
+        resource_version: pod.meta().resource_version.as_deref()?.into(),
         service_account: texts.text(pod.service_account()),
         images: images.into(),
         pull_secrets: secrets.map(|name| texts.text(name)).collect(),
-        controller: controller.map(|owner| owner.uid.as_str().into()),
+        controller: remaker.map(|owner| owner.uid.as_str().into()),
         since: pod.meta().creation_timestamp.as_ref()?.0,
         reason: reason?,
     })
@@ -65,13 +74,13 @@ mod tests {
 
     use super::*;
 
-    fn pod(spec: Value, status: Value) -> SlimPod {
+    fn pod(controller: &str, spec: Value, status: Value) -> SlimPod {
         let pod = json!({
             "metadata": {
-                "namespace": "web", "name": "app-1", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z",
+                "namespace": "web", "name": "app-1", "uid": "u", "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z",
                 "ownerReferences": [
                     {"apiVersion": "v1", "kind": "X", "name": "x", "uid": "other"},
-                    {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app", "uid": "rs", "controller": true},
+                    {"apiVersion": "apps/v1", "kind": controller, "name": "app", "uid": "rs", "controller": true},
                 ],
             },
             "spec": spec, "status": status,
@@ -87,7 +96,7 @@ mod tests {
     }
 
     fn read(spec: Value, status: Value) -> Option<StuckPod> {
-        super::read(&pod(spec, status), &mut Interner::default())
+        super::read(&pod("ReplicaSet", spec, status), &mut Interner::default())
     }
 
     #[test]
@@ -103,6 +112,12 @@ mod tests {
         assert_eq!(found.controller, Some("rs".into()));
         let named = read(json!({"serviceAccountName": "builder"}), failing(&["a"])).unwrap();
         assert_eq!(&*named.service_account, "builder");
+        let mut half = failing(&["a"]);
+        half["containerStatuses"][1] = json!({"image": "b", "state": {"running": {}}});
+        assert_eq!(read(json!({}), half).unwrap().controller, None, "it works, if only in part");
+        let owned = |kind| super::read(&pod(kind, json!({}), failing(&["a"])), &mut Interner::default());
+        assert_eq!(owned("Job").unwrap().controller, None);
+        assert_eq!(owned("Node"), None);
     }
 
     #[test]

@@ -31,6 +31,8 @@ use crate::{
 pub(crate) struct Claim {
     id: CredentialId,
     wish: Arc<DefaultWish>,
+    /// Whether it ever had a content: recorded with the revision, so that a restart knows it.
+    has_content: bool,
     pub clusters: BTreeMap<Arc<str>, Arc<ClusterTargets>>,
 }
 
@@ -38,13 +40,14 @@ impl Claim {
     /// What a credential wants; `None` when it is no default, or not any more.
     pub fn of(state: &DesiredState) -> Option<Self> {
         let wish = state.default.clone().filter(|_| state.removal.is_none())?;
-        Some(Self { id: state.id.clone(), wish, clusters: state.clusters.clone() })
+        let (id, clusters) = (state.id.clone(), state.clusters.clone());
+        Some(Self { id, wish, has_content: state.revision.is_some(), clusters })
     }
 
     /// What it asks for in a namespace, as far as its rivals are concerned.
-    fn asks(&self, cluster: &str, name: &str, seen: &Namespace) -> Option<&DefaultWish> {
+    fn asks(&self, cluster: &str, name: &str, seen: &Namespace) -> Option<(&DefaultWish, bool)> {
         let targets = self.clusters.get(cluster)?;
-        targets.permits_default(name, seen).then_some(&*self.wish)
+        targets.permits_default(name, seen).then_some((&*self.wish, self.has_content))
     }
 }
 
@@ -185,9 +188,9 @@ impl Defaults {
         }
         let inner = self.inner.read();
         let rivals = inner.sharing(owner, &wish.keys).into_iter().filter_map(|rival| {
-            let Claim { id, wish, clusters } = &**inner.claims.get(&rival)?;
+            let Claim { id, wish, has_content, clusters } = &**inner.claims.get(&rival)?;
             let targets = clusters.get(cluster)?.clone();
-            Some(Rival { id: id.clone(), wish: wish.clone(), targets })
+            Some(Rival { id: id.clone(), wish: wish.clone(), targets, has_content: *has_content })
         });
         Some(rivals.collect())
     }
@@ -232,7 +235,8 @@ impl Defaults {
             return (rivals, HashSet::new());
         }
         let asks = |claim: Option<&Claim>, name: &str, seen| {
-            claim.and_then(|claim| claim.asks(cluster, name, seen)).cloned()
+            let asked = claim.and_then(|claim| claim.asks(cluster, name, seen));
+            asked.map(|(wish, has_content)| (wish.clone(), has_content))
         };
         let changed = namespaces.filter(|(name, seen)| asks(before, name, seen) != asks(after, name, seen));
         let changed = changed.map(|(name, _)| name.clone()).collect();

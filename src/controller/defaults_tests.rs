@@ -17,7 +17,7 @@ fn claim(name: &str, priority: i32, keys: &[&str]) -> Claim {
     // Each has consent in its own namespace.
     let targets = ClusterTargets::new(&name.into(), None, [], "local", false, &BTreeMap::new());
     let clusters = BTreeMap::from([("local".into(), Arc::new(targets))]);
-    Claim { id: id(name), wish: Arc::new(wish), clusters }
+    Claim { id: id(name), wish: Arc::new(wish), has_content: true, clusters }
 }
 
 fn known() -> Defaults {

@@ -45,7 +45,7 @@ fn wish(priority: i32) -> DefaultWish {
 }
 
 fn rival(namespace: &str, priority: i32, targets: Arc<ClusterTargets>) -> Rival {
-    Rival { id: id(namespace, "other"), wish: Arc::new(wish(priority)), targets }
+    Rival { id: id(namespace, "other"), wish: Arc::new(wish(priority)), targets, has_content: true }
 }
 
 struct World {
@@ -81,7 +81,7 @@ impl World {
             resource_version: "7".into(),
             entries: entries.iter().map(|entry| Arc::from(*entry)).collect(),
             is_full: false,
-            marks: Mark::parse_all(annotation, &Hub::new("hub", [])).into(),
+            marks: Mark::parse_all(annotation, &Hub::new("hub", []), true).into(),
             annotated: true,
             terminating: false,
         };
@@ -196,6 +196,10 @@ fn the_higher_priority_wins_and_a_tie_changes_nothing() {
     assert_eq!((with(1).attached().plan().state.counts.outranked, with(1).attached().reason()), (1, None));
     assert!(with(0).empty().changes().is_empty() && with(0).attached().changes().is_empty());
     assert_eq!(with(0).attached().reason(), Some(Reason::DefaultConflict));
+    let mut empty = rival("home", 9, everywhere());
+    empty.has_content = false;
+    let empty = World { rivals: Some(vec![empty]), ..world() };
+    assert!(empty.attached().changes().is_empty(), "it would leave Pods with no login at all");
     let unknown = World { rivals: None, ..world() };
     assert!(unknown.empty().changes().is_empty(), "nothing on a guess");
 }

@@ -35,7 +35,7 @@ pub(crate) struct Mark {
 
 impl Mark {
     /// Reads one; `None` for what cannot be a name.
-    fn parse(text: &str, hub: &Hub) -> Option<Self> {
+    fn parse(text: &str, hub: &Hub, is_local: bool) -> Option<Self> {
         let (secret, of) = text.split_once('=')?;
         let mut parts = of.splitn(3, '/');
         let (of, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
@@ -45,7 +45,8 @@ impl Mark {
             && is_dns_subdomain(name);
         let kind = CredentialKind::RegistryCredential;
         let id = || CredentialId { kind, namespace: namespace.into(), name: name.into() };
-        is_valid.then(|| Self::new(secret.into(), of.into(), id(), of.is_empty() || hub.owns(of)))
+        let is_ours = || if of.is_empty() { is_local } else { hub.owns(of) };
+        is_valid.then(|| Self::new(secret.into(), of.into(), id(), is_ours()))
     }
 
     fn new(secret: Arc<str>, hub: Arc<str>, id: CredentialId, is_ours: bool) -> Self {
@@ -61,13 +62,14 @@ impl Mark {
         self.is_ours && self.owner == *owner
     }
 
-    /// All that an annotation holds. One that is too long was not written by us.
-    pub fn parse_all(text: &str, hub: &Hub) -> Vec<Self> {
+    /// All that an annotation holds. One that is too long was not written by us. One without a hub is by the policy of the cluster
+    /// itself, so it is ours only where we run: in a member it is that of another operator.
+    pub fn parse_all(text: &str, hub: &Hub, is_local: bool) -> Vec<Self> {
         if text.len() > MAX_MARKS_BYTES {
             return Vec::new();
         }
         let mut marks: Vec<Self> = Vec::new();
-        for mark in text.split(',').take(MAX_MARKS).filter_map(|text| Self::parse(text, hub)) {
+        for mark in text.split(',').take(MAX_MARKS).filter_map(|text| Self::parse(text, hub, is_local)) {
             if !marks.contains(&mark) {
                 marks.push(mark);
             }

@@ -17,7 +17,7 @@ fn account(entries: &[&str], annotation: &str) -> ExistingAccount {
         resource_version: "7".into(),
         entries: entries.iter().map(|entry| Arc::from(*entry)).collect(),
         is_full: false,
-        marks: Mark::parse_all(annotation, &hub()).into(),
+        marks: Mark::parse_all(annotation, &hub(), true).into(),
         annotated: !annotation.is_empty(),
         terminating: false,
     }
@@ -130,13 +130,15 @@ fn foreign_text_is_no_mark() {
     for text in
         ["", "a", "a=", "a=b", "a=b/c", "A=hub/b/c", "a=hub/b.c/d", "a=h!/b/c", "=hub/b/c", "a=hub/b/c d"]
     {
-        assert!(Mark::parse_all(text, &hub).is_empty(), "{text}");
+        assert!(Mark::parse_all(text, &hub, true).is_empty(), "{text}");
     }
-    assert!(Mark::parse_all(&format!("a=hub/b/c,{}", "x".repeat(MAX_MARKS_BYTES)), &hub).is_empty());
+    assert!(Mark::parse_all(&format!("a=hub/b/c,{}", "x".repeat(MAX_MARKS_BYTES)), &hub, true).is_empty());
     let many: Vec<_> = (0..1_000).map(|n| format!("a{n}=hub/b/c")).collect();
-    assert_eq!(Mark::parse_all(&many.join(","), &hub).len(), MAX_MARKS);
-    let foreign = &Mark::parse_all("a=other/home/quay,a=other/home/quay", &hub)[..];
+    assert_eq!(Mark::parse_all(&many.join(","), &hub, true).len(), MAX_MARKS);
+    let foreign = &Mark::parse_all("a=other/home/quay,a=other/home/quay", &hub, true)[..];
     assert!(matches!(foreign, [mark] if !mark.is_ours && mark.has_hub()));
+    let of_a_policy = |is_local| Mark::parse_all("a=/home/quay", &hub, is_local)[0].is_ours;
+    assert!(of_a_policy(true) && !of_a_policy(false), "a member's policy works for the operator there");
     assert!(is_marked("a=other/home/quay", "a") && !is_marked("a=other/home/quay", "b"));
 }
 

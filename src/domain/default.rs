@@ -23,6 +23,8 @@ pub(crate) struct Rival {
     pub id: CredentialId,
     pub wish: Arc<DefaultWish>,
     pub targets: Arc<ClusterTargets>,
+    /// Whether it ever had a content. One that never had has no Secret to pull with, and takes nobody's place.
+    pub has_content: bool,
 }
 
 /// How a default stands beside its rivals.
@@ -55,7 +57,10 @@ pub(crate) fn standing(
             continue;
         }
         if rival.wish.priority > wish.priority {
-            return Standing::Outranked;
+            if rival.has_content {
+                return Standing::Outranked;
+            }
+            continue;
         }
         if standing == Standing::First {
             standing = Standing::Tied(rival.id.clone());

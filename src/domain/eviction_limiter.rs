@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     identity::NamespacedName,
-    meta::Uid,
+    meta::{ResourceVersion, Uid},
     schedule::{EVICTION_PATIENCE, EVICTION_PAUSE, EVICTION_PERIOD, EVICTIONS_AT_ONCE},
 };
 
@@ -21,6 +21,7 @@ use super::{
 pub(crate) struct Candidate {
     pub pod: NamespacedName,
     pub uid: Uid,
+    pub resource_version: ResourceVersion,
     pub controller: Uid,
 }
 
@@ -121,6 +122,7 @@ mod tests {
         let pod = |n: usize| Candidate {
             pod: NamespacedName::new(namespace, format!("{controller}-{n}").as_str()),
             uid: format!("{n}").as_str().into(),
+            resource_version: "1".into(),
             controller: controller.into(),
         };
         names.map(pod).collect()

@@ -1,6 +1,6 @@
 //! Whether a Pod has come to its end, and whether it waits for an image that cannot be pulled.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use super::{bounded, pod_secrets::is_finished, registry::keyring::repository, schedule::MAX_PARTS};
 
@@ -13,22 +13,32 @@ pub struct PodStatus {
     container_statuses: Vec<ContainerStatus>,
     #[serde(deserialize_with = "list")]
     init_container_statuses: Vec<ContainerStatus>,
-    #[serde(deserialize_with = "list")]
-    ephemeral_container_statuses: Vec<ContainerStatus>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct ContainerStatus {
     /// As the spec has it, for as long as there was no container.
     image: Option<String>,
     state: Option<State>,
+    last_state: Option<State>,
+    restart_count: Option<i64>,
+}
+
+impl ContainerStatus {
+    fn has_run(&self) -> bool {
+        let began = |state: &State| state.running.is_some() || state.terminated.is_some();
+        self.restart_count.is_some_and(|count| count > 0)
+            || [&self.state, &self.last_state].into_iter().flatten().any(began)
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct State {
     waiting: Option<Waiting>,
+    running: Option<IgnoredAny>,
+    terminated: Option<IgnoredAny>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -67,10 +77,16 @@ impl PodStatus {
         is_finished(self.phase.as_deref(), terminating)
     }
 
+    /// Whether a container of it has run, be it for a moment: it does work that another Pod would have to do again. Init
+    /// containers do not count.
+    pub fn has_run(&self) -> bool {
+        self.container_statuses.iter().any(ContainerStatus::has_run)
+    }
+
     /// The images that containers wait for and that cannot be pulled, as registry and repository, with what kubelet says.
+    /// Ephemeral containers do not count: the Pod works without them, and another one would not have them.
     pub fn failing_images(&self) -> impl Iterator<Item = (String, PullFailure)> {
-        let statuses =
-            [&self.init_container_statuses, &self.container_statuses, &self.ephemeral_container_statuses];
+        let statuses = [&self.init_container_statuses, &self.container_statuses];
         statuses.into_iter().flatten().filter_map(|status| {
             let waiting = status.state.as_ref()?.waiting.as_ref()?;
             let failure = PullFailure::parse(waiting.reason.as_deref()?)?;
@@ -106,12 +122,24 @@ mod tests {
         });
         assert_eq!(
             failing(status),
-            [
-                "quay.io/acme/init ErrImagePull",
-                "docker.io/library/app ImagePullBackOff",
-                "ghcr.io/acme/debug ErrImagePull"
-            ]
+            ["quay.io/acme/init ErrImagePull", "docker.io/library/app ImagePullBackOff"],
+            "a container for debugging is none of the Pod's work"
         );
         assert!(failing(json!({"containerStatuses": null})).is_empty());
+    }
+
+    #[test]
+    fn a_container_that_has_run_tells_of_work_that_is_done() {
+        let has_run = |status: Value| serde_json::from_value::<PodStatus>(status).unwrap().has_run();
+        let app = |status: Value| json!({"containerStatuses": [{"state": {"waiting": {}}, "restartCount": 0}, status]});
+        assert!(!has_run(app(json!({}))) && !has_run(json!({})));
+        assert!(has_run(app(json!({"state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}))));
+        assert!(has_run(app(json!({"state": {"terminated": {"exitCode": 0}}}))));
+        assert!(has_run(app(
+            json!({"state": {"waiting": {}}, "lastState": {"terminated": {"exitCode": 1}}})
+        )));
+        assert!(has_run(app(json!({"state": {"waiting": {}}, "lastState": {}, "restartCount": 1}))));
+        let init = json!({"initContainerStatuses": [{"state": {"terminated": {"exitCode": 0}}}]});
+        assert!(!has_run(init));
     }
 }

@@ -162,6 +162,8 @@ pub(crate) const COPY_REPAIRS: RepairPace = RepairPace {
     pause: Backoff { first: REPAIR_PAUSE, limit: REPAIR_PAUSE },
     calm: REPAIR_CALM,
 };
+/// How long after one list of ServiceAccounts the next may begin, because others are asked for.
+pub(crate) const ACCOUNT_LIST_PAUSE: Duration = secs(2);
 /// Of what somebody takes off a ServiceAccount. Tools that apply manifests come back every few minutes, for ever: what is
 /// reverted that often has to stay known as such from one time to the next.
 pub(crate) const ACCOUNT_REPAIRS: RepairPace =

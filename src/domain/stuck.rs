@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{
     failure::Failure,
     identity::NamespacedName,
-    meta::Uid,
+    meta::{ResourceVersion, Uid},
     pod_status::PullFailure,
     registry::kubelet::Key,
     schedule::{MAX_LISTED_STUCK, MAX_STUCK, MAX_STUCK_OF_NAMESPACE},
@@ -20,14 +20,16 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StuckPod {
     pub uid: Uid,
+    /// As it was seen: what has begun to run since is not evicted.
+    pub resource_version: ResourceVersion,
     pub service_account: Arc<str>,
     /// What it cannot pull, as registry and repository.
     pub images: Box<[Arc<str>]>,
     /// The pull Secrets that it names.
     pub pull_secrets: Box<[Arc<str>]>,
-    /// Of what makes another Pod when this one goes.
+    /// Of what makes another Pod when this one goes, as long as that costs nothing: no container has run.
     pub controller: Option<Uid>,
-    /// When it was created: it has not run since.
+    /// When it was created.
     pub since: Timestamp,
     pub reason: PullFailure,
 }
@@ -60,20 +62,23 @@ impl StuckPods {
     /// stuck.
     pub fn set(&mut self, name: &NamespacedName, pod: Option<StuckPod>) -> bool {
         let Some(mut pod) = pod else { return self.remove(name) };
-        let known = self.by_namespace.get(&name.namespace);
-        if let Some(known) = known.and_then(|pods| pods.get(&name.name)) {
+        let known = self.by_namespace.get_mut(&name.namespace);
+        let count = known.as_ref().map_or(0, |pods| pods.len());
+        if let Some(known) = known.and_then(|pods| pods.get_mut(&name.name)) {
             if known.uid == pod.uid {
                 // What kubelet calls it changes with each try.
                 pod.reason = known.reason;
             }
-            if *known == pod {
-                return false;
-            }
-        } else if self.count >= MAX_STUCK || known.map_or(0, BTreeMap::len) >= MAX_STUCK_OF_NAMESPACE {
-            return false;
-        } else {
-            self.count += 1;
+            let version = pod.resource_version.clone();
+            pod.resource_version = known.resource_version.clone();
+            let is_news = *known != pod;
+            *known = StuckPod { resource_version: version, ..pod };
+            return is_news;
         }
+        if self.count >= MAX_STUCK || count >= MAX_STUCK_OF_NAMESPACE {
+            return false;
+        }
+        self.count += 1;
         self.by_namespace.entry(name.namespace.clone()).or_default().insert(name.name.clone(), pod);
         true
     }

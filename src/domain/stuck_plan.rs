@@ -58,7 +58,8 @@ pub(crate) fn plan_stuck(
         let controller = pod.controller.clone().filter(|_| wish.restart_stuck_pods);
         if let Some(controller) = controller.filter(|_| is_synced && account.has(secret)) {
             let pod_name = NamespacedName { namespace: namespace.clone(), name: name.clone() };
-            candidates.push(Candidate { pod: pod_name, uid: pod.uid.clone(), controller });
+            let (uid, resource_version) = (pod.uid.clone(), pod.resource_version.clone());
+            candidates.push(Candidate { pod: pod_name, uid, resource_version, controller });
         }
     }
     StuckPlan { stuck: Stuck::of(namespace, stuck), candidates }

@@ -49,6 +49,7 @@ fn snapshot(namespace: &str, entries: &[&str], change: impl FnOnce(&mut StuckPod
     snapshot.accounts.insert(NamespacedName::new(namespace, "default"), account);
     let mut pod = StuckPod {
         uid: "p".into(),
+        resource_version: "1".into(),
         service_account: "default".into(),
         images: Box::new(["quay.io/acme/app".into()]),
         pull_secrets: Box::default(),

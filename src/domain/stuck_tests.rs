@@ -3,6 +3,7 @@ use super::*;
 fn pod(uid: &str, since: i64) -> StuckPod {
     StuckPod {
         uid: uid.into(),
+        resource_version: "1".into(),
         service_account: "default".into(),
         images: Box::new(["quay.io/acme/app".into()]),
         pull_secrets: Box::default(),
@@ -89,4 +90,15 @@ fn the_total_is_exact_and_the_oldest_are_listed() {
     assert_eq!((sum.total, sum.oldest.len()), (60, MAX_LISTED_STUCK));
     let first: Vec<_> = sum.oldest.iter().take(2).map(|pod| &*pod.namespace).collect();
     assert_eq!(first, ["db", "web"]);
+}
+
+#[test]
+fn a_new_version_alone_is_no_news_and_is_kept() {
+    let mut pods = StuckPods::default();
+    let name = NamespacedName::new("web", "app");
+    assert!(pods.set(&name, Some(pod("a", 1))));
+    assert!(!pods.set(&name, Some(StuckPod { resource_version: "2".into(), ..pod("a", 1) })));
+    let (_, kept) = pods.within("web").next().unwrap();
+    assert_eq!(kept.resource_version.to_string(), "2", "or it could never be evicted");
+    assert!(pods.set(&name, Some(StuckPod { controller: None, ..pod("a", 1) })));
 }

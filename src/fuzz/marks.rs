@@ -61,7 +61,7 @@ fn texts() -> Vec<Vec<u8>> {
 
 /// What a text says is bounded, or comes back as it was.
 fn reads(text: &str) -> Result<(), TestCaseError> {
-    let attached = Mark::parse_all(text, &Hub::new("hub-eu", []));
+    let attached = Mark::parse_all(text, &Hub::new("hub-eu", []), true);
     prop_assert!(attached.len() <= MAX_MARKS && text.len() <= MAX_MARKS_BYTES || attached.is_empty());
     for mark in attached {
         prop_assert!(text.contains(&mark.to_string()) && is_dns_subdomain(&mark.secret));
