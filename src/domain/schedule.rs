@@ -305,9 +305,15 @@ pub(crate) const PLUGIN_PROBE: Duration = secs(15);
 pub(crate) const PLUGIN_REFERENCES: usize = 1_000;
 /// How many namespaces it asks one by one where the whole cluster may not be listed.
 pub(crate) const PLUGIN_NAMESPACES: usize = 50;
+/// In how many namespaces `kubectl claviger doctor` looks for an operator: anybody can label a Deployment.
+pub(crate) const DOCTOR_NAMESPACES: usize = 16;
+/// How many Deployments and Pods it looks at in each, all Pods at once.
+pub(crate) const DOCTOR_PODS: usize = 8;
+/// The longest answer of a Pod that it reads, in bytes; metrics of a large fleet have some megabytes.
+pub(crate) const MAX_POD_ANSWER: usize = 16 << 20;
 /// How many namespaces a target or a policy lists; the schema takes no more.
 pub(crate) const MAX_TARGET_NAMES: usize = 1_024;
-/// How many Secrets `kubectl claviger import` reads at once: each may have a megabyte of values.
+/// How many Secrets `kubectl claviger import` and `explain-pull` read at once: each may have a megabyte of values.
 pub(crate) const IMPORT_PAGE: u32 = 50;
 /// How many names it tells in one line; the manifests have them all.
 pub(crate) const MAX_NAMES_IMPORTED: usize = 8;

@@ -3,12 +3,16 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Limited};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Config,
     api::{ListParams, ObjectList},
+    client::Body,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+    core::Status,
 };
 use serde::de::DeserializeOwned;
 
@@ -65,6 +69,19 @@ impl ConnectionArgs {
     pub(super) fn offline_namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or("default")
     }
+}
+
+/// An answer as a text.
+async fn text(answer: Response<Body>, longest: usize) -> Result<String, kube::Error> {
+    let code = answer.status();
+    let body = Limited::new(answer.into_body(), longest).collect().await.map_err(kube::Error::Service)?;
+    let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    if !code.is_client_error() && !code.is_server_error() {
+        return Ok(text);
+    }
+    let status = serde_json::from_str::<Status>(&text);
+    let status = status.unwrap_or_else(|_| Status::failure(text.trim(), "NoStatus"));
+    Err(kube::Error::Api(status.with_code(code.as_u16()).boxed()))
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
@@ -185,6 +202,13 @@ impl Cluster {
         answer.map_err(|error| PluginError::of(&error, &right))
     }
 
+    /// Gets a text, which may be of anybody, of at most so many bytes.
+    pub async fn text(&self, right: Right, url: &str, longest: usize) -> Result<String, PluginError> {
+        let request =
+            Request::get(url).body(Body::empty()).map_err(|error| PluginError::Refused(error.to_string()))?;
+        self.ask(right, async { text(self.client.send(request).await?, longest).await }).await
+    }
+
     /// The uid of its namespace `kube-system`, by which clusters are told apart.
     pub async fn id(&self) -> Result<Option<String>, PluginError> {
         let namespaces = Api::<Namespace>::all(self.client.clone());
@@ -246,5 +270,25 @@ mod tests {
         assert_eq!(timeout("5"), Ok(Duration::from_secs(5)));
         assert_eq!(timeout("1m30s"), Ok(Duration::from_secs(90)));
         assert!(timeout("soon").is_err() && timeout("-1s").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_text_of_anybody_is_read_up_to_a_limit() {
+        let answer = |code: u16, body: &str| {
+            Response::builder().status(code).body(Body::from(body.as_bytes().to_vec())).unwrap()
+        };
+        assert_eq!(text(answer(200, "0123456789"), 10).await.unwrap(), "0123456789");
+        for code in [200, 500] {
+            let error = text(answer(code, "0123456789"), 9).await.unwrap_err();
+            assert!(matches!(error, kube::Error::Service(_)), "{error:?}");
+        }
+        // What answers may claim another code than it has.
+        for body in
+            [" watch of x is old ", r#"{"status": "Failure", "message": "watch of x is old", "code": 404}"#]
+        {
+            let error = text(answer(500, body), 100).await.unwrap_err();
+            let kube::Error::Api(status) = error else { panic!("{error:?}") };
+            assert_eq!((status.code, status.message.as_str()), (500, "watch of x is old"));
+        }
     }
 }

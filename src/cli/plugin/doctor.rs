@@ -1,6 +1,9 @@
 //! `kubectl claviger doctor`: whether the operator is up, leads and sees, and whether all is of one version.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
+use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
@@ -24,6 +27,7 @@ use crate::{
     domain::{
         checkup::{Finding, Health, definition, leader, version, watches},
         condition::{self, ConditionStatus, ConditionType},
+        schedule::{DOCTOR_NAMESPACES, DOCTOR_PODS, MAX_POD_ANSWER},
     },
 };
 
@@ -31,6 +35,8 @@ use crate::{
 const PART: &str = "app.kubernetes.io/part-of=claviger";
 const VERSION: &str = "app.kubernetes.io/version";
 const OURS: &str = env!("CARGO_PKG_VERSION");
+/// Where the chart is installed by its documentation.
+const HOME: &str = "claviger-system";
 /// The name of the Lease.
 const LEASE: &str = "claviger";
 
@@ -55,9 +61,11 @@ pub(super) async fn run(
 ) -> Result<News, PluginError> {
     let mut doctor = Doctor { cluster, checks: Vec::new(), refused: None };
     doctor.definitions().await?;
-    let namespace = doctor.operators(args).await?;
-    doctor.leader(&namespace).await?;
-    doctor.watches(&namespace).await?;
+    let namespaces = doctor.operators(args).await?;
+    for namespace in &namespaces {
+        doctor.leader(namespace).await?;
+    }
+    doctor.watches(&namespaces).await?;
     doctor.policies().await?;
     doctor.members().await?;
     let Doctor { checks, refused, .. } = doctor;
@@ -124,8 +132,8 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    /// The Deployments; returns the namespace of the operator.
-    async fn operators(&mut self, args: &DoctorArgs) -> Result<String, PluginError> {
+    /// The Deployments; returns the namespaces in which the operator may be.
+    async fn operators(&mut self, args: &DoctorArgs) -> Result<Vec<String>, PluginError> {
         let client = self.cluster.client.clone();
         let api = args.operator_namespace.as_ref().map_or_else(
             || Api::<Deployment>::all(client.clone()),
@@ -133,25 +141,34 @@ impl Doctor<'_> {
         );
         let right = Right::new("list", "deployments.apps", args.operator_namespace.clone());
         let listed = self.cluster.list(&right, &api, ListParams::default().labels(PART)).await;
-        let fallback = args.operator_namespace.clone().unwrap_or_else(|| "claviger-system".to_owned());
-        let Some(listed) = self.read("operator", &fallback, listed)? else { return Ok(fallback) };
+        let fallback = args.operator_namespace.clone().unwrap_or_else(|| HOME.to_owned());
+        let Some(listed) = self.read("operator", &fallback, listed)? else { return Ok(vec![fallback]) };
         if listed.is_empty() {
             let message = format!(
                 "no Deployment has label {PART}: the operator is not installed by its chart, or is elsewhere"
             );
             self.add("operator", &fallback, Health::Unknown, &message);
         }
-        for deployment in &listed {
-            let subject = format!("{}/{}", deployment.namespace().unwrap_or_default(), deployment.name_any());
-            let status = deployment.status.as_ref();
-            let ready = status.and_then(|status| status.ready_replicas).unwrap_or_default();
-            let wanted = deployment.spec.replicas.unwrap_or(1);
-            let result = if ready > 0 && ready >= wanted { Health::Ok } else { Health::Problem };
-            self.add("operator", &subject, result, &format!("{ready} of {wanted} Pods are ready"));
-            let found = deployment.labels().get(VERSION).map(String::as_str);
-            self.checks.push(version("operator", &subject, found, OURS));
+        let (places, all) = places(listed.iter().filter_map(ResourceExt::namespace));
+        self.left_out("operator", "all", "namespaces with Deployments", all, DOCTOR_NAMESPACES);
+        for place in &places {
+            let here: Vec<&Deployment> =
+                listed.iter().filter(|one| one.metadata.namespace.as_ref() == Some(place)).collect();
+            self.left_out("operator", place, "Deployments", here.len(), DOCTOR_PODS);
+            here.into_iter().take(DOCTOR_PODS).for_each(|deployment| self.operator(deployment));
         }
-        Ok(listed.first().and_then(ResourceExt::namespace).unwrap_or(fallback))
+        Ok(if places.is_empty() { vec![fallback] } else { places })
+    }
+
+    fn operator(&mut self, deployment: &Deployment) {
+        let subject = format!("{}/{}", deployment.namespace().unwrap_or_default(), deployment.name_any());
+        let status = deployment.status.as_ref();
+        let ready = status.and_then(|status| status.ready_replicas).unwrap_or_default();
+        let wanted = deployment.spec.replicas.unwrap_or(1);
+        let result = if ready > 0 && ready >= wanted { Health::Ok } else { Health::Problem };
+        self.add("operator", &subject, result, &format!("{ready} of {wanted} Pods are ready"));
+        let found = deployment.labels().get(VERSION).map(String::as_str);
+        self.checks.push(version("operator", &subject, found, OURS));
     }
 
     async fn leader(&mut self, namespace: &str) -> Result<(), PluginError> {
@@ -177,33 +194,22 @@ impl Doctor<'_> {
     }
 
     /// How old the watches are: by the metrics of the Pods, else by whether they call themselves alive.
-    async fn watches(&mut self, namespace: &str) -> Result<(), PluginError> {
+    async fn watches(&mut self, namespaces: &[String]) -> Result<(), PluginError> {
         let cluster = self.cluster;
-        let api = Api::<Pod>::namespaced(cluster.client.clone(), namespace);
-        let right = Right::new("list", "pods", namespace.to_owned());
-        let listed = cluster.list(&right, &api, ListParams::default().labels(PART)).await;
-        for pod in self.read("watches", namespace, listed)?.unwrap_or_default() {
-            let name = pod.name_any();
-            let spec = pod.spec.unwrap_or_default();
-            let ports = spec.containers.into_iter().flat_map(|container| container.ports.unwrap_or_default());
-            let port = ports.into_iter().find(|port| port.name.as_deref() == Some("http"));
-            let port = port.map_or(8080, |port| port.container_port);
-            let ask = async |path: &str| {
-                let url = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/{path}");
-                let request = http::Request::get(url)
-                    .body(Vec::new())
-                    .map_err(|error| PluginError::Refused(error.to_string()))?;
-                let right = Right::new("get", "pods/proxy", namespace.to_owned());
-                cluster.ask(right, cluster.client.request_text(request)).await
-            };
-            let alive = ask("healthz").await;
-            if let Err(PluginError::Refused(told)) = &alive
-                && told.contains("watch of")
-            {
-                self.add("watches", &name, Health::Problem, told);
+        let mut asked = Vec::new();
+        for namespace in namespaces {
+            let api = Api::<Pod>::namespaced(cluster.client.clone(), namespace);
+            let right = Right::new("list", "pods", namespace.clone());
+            let listed = cluster.list(&right, &api, ListParams::default().labels(PART)).await;
+            let pods = self.read("watches", namespace, listed)?.unwrap_or_default();
+            self.left_out("watches", namespace, "Pods", pods.len(), DOCTOR_PODS);
+            asked.extend(pods.into_iter().take(DOCTOR_PODS).map(|pod| ask(cluster, namespace, pod)));
+        }
+        for (name, alive, metrics) in join_all(asked).await {
+            if let Some((result, message)) = alive.as_ref().err().and_then(unheard) {
+                self.add("watches", &name, result, &message);
                 continue;
             }
-            let metrics = ask("metrics").await.ok();
             let is_alive = alive.as_ref().ok().map(|_| true);
             if let Some(finding) = metrics.and_then(|metrics| watches(&name, &metrics, is_alive)) {
                 self.checks.push(finding);
@@ -219,6 +225,14 @@ impl Doctor<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Says how many were too many.
+    fn left_out(&mut self, check: &'static str, subject: &str, what: &str, all: usize, most: usize) {
+        if let Some(more @ 1..) = all.checked_sub(most) {
+            let message = format!("{more} more {what} have label {PART} and are not looked at");
+            self.add(check, subject, Health::Unknown, &message);
+        }
     }
 
     async fn policies(&mut self) -> Result<(), PluginError> {
@@ -259,8 +273,82 @@ impl Doctor<'_> {
     }
 }
 
+/// The namespaces that are looked at, and how many there are: a Deployment that anybody labelled hides none.
+fn places(namespaces: impl Iterator<Item = String>) -> (Vec<String>, usize) {
+    let all: BTreeSet<String> = namespaces.collect();
+    let count = all.len();
+    let mut places: Vec<String> = all.into_iter().collect();
+    places.sort_by_key(|place| place != HOME);
+    places.truncate(DOCTOR_NAMESPACES);
+    (places, count)
+}
+
+/// Asks a Pod whether it is alive, and for its metrics.
+async fn ask(
+    cluster: &Cluster,
+    namespace: &str,
+    pod: Pod,
+) -> (String, Result<String, PluginError>, Option<String>) {
+    let name = pod.name_any();
+    let spec = pod.spec.unwrap_or_default();
+    let ports = spec.containers.into_iter().flat_map(|container| container.ports.unwrap_or_default());
+    let port = ports.into_iter().find(|port| port.name.as_deref() == Some("http"));
+    let port = port.map_or(8080, |port| port.container_port);
+    let get = async |path: &str| {
+        let url = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/{path}");
+        let right = Right::new("get", "pods/proxy", namespace.to_owned());
+        cluster.text(right, &url, MAX_POD_ANSWER).await
+    };
+    let alive = get("healthz").await;
+    let metrics = match alive.as_ref().err().and_then(unheard) {
+        None => get("metrics").await.ok(),
+        Some(_) => None,
+    };
+    (name, alive, metrics)
+}
+
+/// What is told of a Pod that is not asked further. It may be anybody's, so no answer of it ends the other checks.
+fn unheard(error: &PluginError) -> Option<(Health, String)> {
+    match error {
+        PluginError::Timeout(_) => Some((Health::Problem, "does not answer".to_owned())),
+        PluginError::Unreachable(why) => Some((Health::Problem, format!("does not answer: {why}"))),
+        PluginError::Refused(told) if told.contains("watch of") => Some((Health::Problem, told.clone())),
+        // Which rights are missing is told with the others.
+        PluginError::Forbidden { .. } | PluginError::Refused(_) => None,
+        error => Some((Health::Unknown, error.to_string())),
+    }
+}
+
 /// The schema of a definition, as a value that can be compared.
 fn schema(definition: &CustomResourceDefinition) -> Option<Value> {
     let version = definition.spec.versions.iter().find(|version| version.name == "v1alpha1")?;
     serde_json::to_value(&version.schema).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_deployment_that_anybody_labelled_hides_none() {
+        let found = |names: &[&str]| places(names.iter().map(|&name| name.to_owned()));
+        assert_eq!(found(&["x", "a", "x"]), (vec!["a".to_owned(), "x".to_owned()], 2));
+        let many = (0..100).map(|n| format!("a{n:03}")).chain([HOME.to_owned()]);
+        let (looked_at, all) = places(many);
+        assert_eq!((looked_at.len(), looked_at[0].as_str(), all), (DOCTOR_NAMESPACES, HOME, 101));
+    }
+
+    #[test]
+    fn a_pod_that_hangs_or_went_away_is_told_and_ends_nothing() {
+        let told = |error| unheard(&error).map(|(result, _)| result);
+        assert_eq!(told(PluginError::Timeout(Duration::from_secs(1))), Some(Health::Problem));
+        assert_eq!(told(PluginError::Unreachable("x".to_owned())), Some(Health::Problem));
+        assert_eq!(told(PluginError::NotFound("x".to_owned())), Some(Health::Unknown));
+        assert_eq!(told(PluginError::Unauthorized("x".to_owned())), Some(Health::Unknown));
+        assert_eq!(told(PluginError::Refused("watch of Pod is old".to_owned())), Some(Health::Problem));
+        // With these its metrics may still tell.
+        assert_eq!(told(PluginError::Refused("x".to_owned())), None);
+    }
 }

@@ -30,10 +30,10 @@ use crate::{
         namespace::Namespace,
         pull::{
             ConsentInputs, Container, Declaration, Explanation, Facts, PullSecret, State, Waiting, explain,
-            offers,
+            names_its_own, offers,
         },
         registry::keyring::{Given, PULL_TYPES, given, judge, repository},
-        schedule::{MAX_MESSAGE, MAX_NAME_EXPLAINED, MAX_WORD},
+        schedule::{IMPORT_PAGE, MAX_MESSAGE, MAX_NAME_EXPLAINED, MAX_WORD},
     },
 };
 
@@ -91,8 +91,11 @@ async fn facts(cluster: &Cluster, name: &str) -> Result<(Facts, Option<PluginErr
 
     let accounts = Api::<ServiceAccount>::namespaced(client(), namespace);
     // What follows is read where it may be; the answer says less without it.
-    let today = cluster.ask(right("serviceaccounts"), accounts.get(&account)).await.unwrap_or_default();
-    let today: BTreeSet<String> = self::names(today.image_pull_secrets.as_deref()).into_iter().collect();
+    let today = cluster.ask(right("serviceaccounts"), accounts.get(&account)).await.ok();
+    let of_account = |account: ServiceAccount| self::names(account.image_pull_secrets.as_deref());
+    let today: Option<BTreeSet<String>> = today.map(|account| of_account(account).into_iter().collect());
+    let names_its_own = names_its_own(&names, today.as_ref());
+    let today = today.unwrap_or_default();
     let has = |name: &String| names.contains(name);
     let mut others = secrets.list().await;
     let listed: BTreeSet<&String> = others.iter().map(|secret| &secret.name).collect();
@@ -110,6 +113,7 @@ async fn facts(cluster: &Cluster, name: &str) -> Result<(Facts, Option<PluginErr
         pod: name.to_owned(),
         service_account: account,
         attached,
+        names_its_own,
         others: others.map(|(on_account, secret)| (secret, on_account)).collect(),
         offers: offers(&declarations, &inputs, namespace),
         images: images([
@@ -193,15 +197,24 @@ impl Secrets<'_> {
         let mut all = Vec::new();
         for type_ in PULL_TYPES {
             let right = Right::new("list", "secrets", self.cluster.namespace.clone());
-            let params = ListParams::default().fields(&format!("type={type_}"));
-            let Ok(listed) = self.cluster.list(&right, &self.api, params).await else { break };
-            all.extend(listed.into_iter().map(ReadSecret).map(|secret| PullSecret {
-                name: secret.0.metadata.name.clone().unwrap_or_default(),
-                state: known(secret),
-            }));
+            // Of a Secret with megabytes only what it gives is kept.
+            let visit = |secret| {
+                let secret = ReadSecret(secret);
+                let name = secret.0.metadata.name.clone().unwrap_or_default();
+                all.push(PullSecret { name, state: known(secret) });
+            };
+            let fetch = async |params: ListParams| self.api.list(&params).await;
+            if self.cluster.pages(&right, of_type(type_), fetch, visit).await.is_err() {
+                break;
+            }
         }
         all
     }
+}
+
+/// The Secrets of a type, in pages that are small, as they come with their values.
+fn of_type(type_: &str) -> ListParams {
+    ListParams::default().fields(&format!("type={type_}")).limit(IMPORT_PAGE)
 }
 
 fn known(mut secret: ReadSecret) -> State {
@@ -362,4 +375,16 @@ pub fn lookup(secrets: Vec<Secret>, image: &str) -> Lookup {
     });
     let logins = logins.collect();
     Lookup { repository, unreadable, logins }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_secrets_are_small() {
+        let params = of_type("a/b");
+        assert!(params.limit == Some(IMPORT_PAGE) && IMPORT_PAGE <= 50);
+        assert_eq!(params.field_selector.as_deref(), Some("type=a/b"));
+    }
 }

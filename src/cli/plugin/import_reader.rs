@@ -23,7 +23,7 @@ use crate::{
         fingerprint::FingerprintKey,
         foreign_text::foreign_text,
         identity::{CredentialId, NamespacedName},
-        import::{Chosen, Existing, Former, Groups, Left, Listed, Move, groups, kind_of_type},
+        import::{Chosen, Existing, Former, Groups, Left, Listed, Move, Standing, groups, kind_of_type},
         labels::{is_dns_label, is_dns_subdomain},
         schedule::{IMPORT_PAGE, MAX_MESSAGE},
     },
@@ -222,9 +222,9 @@ impl Reader<'_> {
             let api: Api<DynamicObject> = Api::namespaced_with(client(), &namespace, &kind.resource());
             let right = Right::new("list", plural(kind), namespace.to_string());
             for object in self.installed(self.cluster.list(&right, &api, ListParams::default()).await)? {
-                let name = object.metadata.name.unwrap_or_default().into();
+                let name = object.metadata.name.clone().unwrap_or_default().into();
                 let id = CredentialId { kind, namespace: namespace.clone(), name };
-                existing.credentials.insert(id, object.data.get("spec").cloned().unwrap_or_default());
+                existing.credentials.insert(id, standing(&object));
             }
         }
         if moves.is_empty() {
@@ -234,8 +234,8 @@ impl Reader<'_> {
         let resource = kube::core::ApiResource::erase::<DistributionPolicy>(&());
         let policies: Api<DynamicObject> = Api::all_with(client(), &resource);
         for object in self.installed(self.cluster.list(&right, &policies, ListParams::default()).await)? {
-            let spec = object.data.get("spec").cloned().unwrap_or_default();
-            existing.policies.insert(object.metadata.name.unwrap_or_default(), spec);
+            let name = object.metadata.name.clone().unwrap_or_default();
+            existing.policies.insert(name, standing(&object));
         }
         existing.accounts = self.accounts().await?;
         Ok(existing)
@@ -286,6 +286,10 @@ impl Reader<'_> {
         }
         Ok(named)
     }
+}
+
+fn standing(object: &DynamicObject) -> Standing {
+    Standing::new(&object.metadata, object.data.get("spec").cloned().unwrap_or_default())
 }
 
 /// A namespace, and why it takes no copies.

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     api::{CredentialKind, RegistryCredentialSpec},
     domain::{
-        default_choice::{Candidate, Choice},
+        default_choice::{Candidate, Choice, Kept},
         foreign_text::foreign_text,
         gitops::keeper,
         schedule::{MAX_MESSAGE, MAX_NAME_EXPLAINED},
@@ -61,6 +61,9 @@ struct Answer {
     default: Setting,
     /// Defaults for the same registries, which come after it.
     loses: Vec<Loser>,
+    /// Those that it does not come before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keeps: Vec<Keeper>,
     #[serde(skip_serializing_if = "Option::is_none")]
     managed_by: Option<&'static str>,
 }
@@ -75,6 +78,13 @@ struct Setting {
 struct Loser {
     credential: String,
     priority: i32,
+}
+
+#[derive(Serialize)]
+struct Keeper {
+    credential: String,
+    priority: i32,
+    reason: Kept,
 }
 
 pub(super) async fn run(
@@ -93,12 +103,7 @@ pub(super) async fn run(
     let own = candidate(&credential.object).ok_or_else(|| {
         PluginError::Refused(format!("the spec of {} is not one that this version reads", credential.title()))
     })?;
-    let choice = own.choose(others(cluster).await?).map_err(|winner| {
-        PluginError::Usage(format!(
-            "RegistryCredential {winner} has the highest priority that there is, {}: lower that one first",
-            i32::MAX
-        ))
-    })?;
+    let choice = own.choose(others(cluster).await?);
     let managed_by = keeper(&credential.object.metadata, true).map(|tool| tool.name());
     if !choice.is_made && args.dry_run != DryRun::Client {
         patch(&credential, &choice, args.dry_run, cluster).await?;
@@ -113,6 +118,11 @@ pub(super) async fn run(
             .loses
             .into_iter()
             .map(|one| Loser { credential: one.title, priority: one.priority })
+            .collect(),
+        keeps: choice
+            .keeps
+            .into_iter()
+            .map(|(one, reason)| Keeper { credential: one.title, priority: one.priority, reason })
             .collect(),
         managed_by,
     };
@@ -131,7 +141,7 @@ fn candidate(object: &DynamicObject) -> Option<Candidate> {
     let spec: RegistryCredentialSpec = serde_json::from_value(spec.clone()).ok()?;
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     let name = object.metadata.name.as_deref().unwrap_or_default();
-    Some(Candidate::new(format!("{namespace}/{name}"), &spec))
+    Some(Candidate::new(namespace, name, &spec))
 }
 
 /// All credentials for registries that the caller may see.
@@ -170,7 +180,7 @@ async fn patch(
 }
 
 fn in_words(answer: &Answer, dry_run: DryRun) -> String {
-    let Answer { credential, changed, registries, before, default, loses, .. } = answer;
+    let Answer { credential, changed, registries, before, default, loses, keeps, .. } = answer;
     let (is, how) = match (changed, dry_run) {
         (false, _) => ("is already", ""),
         (true, DryRun::None) => ("is now", ""),
@@ -189,6 +199,13 @@ fn in_words(answer: &Answer, dry_run: DryRun) -> String {
     );
     for Loser { credential, priority } in loses {
         text += &format!("  before RegistryCredential {credential}, with priority {priority}\n");
+    }
+    for Keeper { credential, priority, reason } in keeps {
+        let how = match reason {
+            Kept::OwnNamespace => "keeps its place in its own namespace",
+            Kept::HighestPriority => "cannot be outranked: lower that one first",
+        };
+        text += &format!("  RegistryCredential {credential}, with priority {priority}, {how}\n");
     }
     text
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::{
@@ -13,6 +14,8 @@ use super::{
 use crate::{
     api::{ANNOTATION_ADOPT, CredentialKind},
     domain::{
+        content::LAST_APPLIED,
+        gitops::keeper,
         identity::{CredentialId, NamespacedName},
         schedule::{MAX_SERVICE_ACCOUNTS, MAX_TARGET_NAMES},
     },
@@ -33,14 +36,50 @@ pub(crate) struct Move {
 /// What stands already: applied again with fewer namespaces, it would take copies away.
 #[derive(Debug, Default)]
 pub(crate) struct Existing {
-    /// Specs of the credentials.
-    pub credentials: BTreeMap<CredentialId, Value>,
-    /// Specs of the policies, by name.
-    pub policies: BTreeMap<String, Value>,
+    pub credentials: BTreeMap<CredentialId, Standing>,
+    /// The policies, by name.
+    pub policies: BTreeMap<String, Standing>,
     /// The ServiceAccounts that name a Secret.
     pub accounts: BTreeMap<NamespacedName, BTreeSet<String>>,
     /// Whether credentials become defaults for those ServiceAccounts.
     pub defaults: bool,
+}
+
+/// A credential or a policy that stands already.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    pub spec: Value,
+    /// Labels and annotations: applied without them, it would lose those that were applied before.
+    metadata: BTreeMap<&'static str, BTreeMap<String, String>>,
+    /// Whether Argo CD, Flux or Helm keeps it, which would undo what is applied.
+    is_kept: bool,
+}
+
+impl Standing {
+    pub fn new(meta: &ObjectMeta, spec: Value) -> Self {
+        let mut annotations = meta.annotations.clone().unwrap_or_default();
+        annotations.remove(LAST_APPLIED);
+        let labels = meta.labels.clone().unwrap_or_default();
+        let mut metadata = BTreeMap::from([("labels", labels), ("annotations", annotations)]);
+        metadata.retain(|_, values| !values.is_empty());
+        Self { spec, metadata, is_kept: keeper(meta, true).is_some() }
+    }
+
+    /// Whether these namespaces can be added to what it lists below a field, and are all that this changes.
+    fn takes<'n>(&self, field: &str, mut namespaces: impl Iterator<Item = &'n str>) -> bool {
+        let excluded = names(&self.spec, &format!("/{field}/namespaces/exclude"));
+        !self.is_kept
+            && self.spec.pointer(&format!("/{field}/clusters")).is_none()
+            && !namespaces.any(|namespace| excluded.iter().any(|name| name == namespace))
+    }
+
+    /// An object that is printed, with what stands there already beside its name.
+    fn described(&self, mut object: Value) -> Value {
+        for (field, values) in &self.metadata {
+            set(&mut object, &["metadata", field], json!(values));
+        }
+        object
+    }
 }
 
 /// A credential of an import.
@@ -141,15 +180,18 @@ impl Move {
             name: name.into(),
         };
         let room = |names: usize| MAX_TARGET_NAMES.saturating_sub(names).min(copies.len());
-        let suitable = existing.credentials.iter().find(|(there, spec)| {
+        let added = || copies.iter().map(|copy| &*copy.place.namespace);
+        let suitable = existing.credentials.iter().find(|(there, standing)| {
+            let spec = &standing.spec;
             let same_place = there.kind == self.source.kind && there.namespace == self.source.place.namespace;
             same_place
                 && !taken.contains(*there)
                 && secret_name(there, spec) == name
                 && self.is_made_alike(spec)
+                && standing.takes("target", added())
                 && (room(listed(spec).len()) == copies.len())
         });
-        let (id, exists, mut spec, names) = if let Some((there, spec)) = suitable {
+        let (id, exists, mut spec, names) = if let Some((there, Standing { spec, .. })) = suitable {
             let mut names = listed(spec);
             if spec.pointer("/target/namespaces").is_none() {
                 names.push(there.namespace.to_string());
@@ -184,6 +226,10 @@ impl Move {
             "apiVersion": "claviger.dev/v1alpha1", "kind": id.kind.name(),
             "metadata": {"namespace": &*id.namespace, "name": &*id.name}, "spec": spec,
         });
+        let object = match suitable {
+            Some((_, standing)) => standing.described(object),
+            None => object,
+        };
         let planned = Planned {
             id,
             exists,
@@ -253,7 +299,7 @@ fn policies(
     to: &BTreeSet<String>,
     kinds: &BTreeSet<&str>,
     defaults: bool,
-    existing: &BTreeMap<String, Value>,
+    existing: &BTreeMap<String, Standing>,
 ) -> Vec<Value> {
     let (mut policies, mut to) = (Vec::new(), to.clone());
     for n in 0.. {
@@ -262,11 +308,15 @@ fn policies(
         }
         let name = policy_name(from, n);
         let there = existing.get(&name);
-        let mut spec = there.cloned().unwrap_or_else(|| json!({"from": {"namespaces": {"names": [from]}}}));
-        if names(&spec, "/from/namespaces/names") != [from] {
-            // Somebody's own, of the same name.
+        let whose = json!({"namespaces": {"names": [from]}});
+        // One of the same name that is somebody's own, or would allow more than what is added.
+        let is_other = |there: &Standing| {
+            there.spec.get("from") != Some(&whose) || !there.takes("to", to.iter().map(String::as_str))
+        };
+        if there.is_some_and(is_other) {
             continue;
         }
+        let mut spec = there.map_or_else(|| json!({"from": whose}), |there| there.spec.clone());
         let before = names(&spec, "/to/namespaces/names");
         let room = MAX_TARGET_NAMES.saturating_sub(before.len());
         let mut all: BTreeSet<String> = before.into_iter().collect();
@@ -282,10 +332,14 @@ fn policies(
         if defaults {
             set(&mut spec, &["allowDefault"], true);
         }
-        policies.push(json!({
+        let policy = json!({
             "apiVersion": "claviger.dev/v1alpha1", "kind": "DistributionPolicy",
             "metadata": {"name": name}, "spec": spec,
-        }));
+        });
+        policies.push(match there {
+            Some(there) => there.described(policy),
+            None => policy,
+        });
     }
     policies
 }

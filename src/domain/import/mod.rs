@@ -16,7 +16,7 @@ mod secret;
 pub(crate) use advice::advice;
 pub(crate) use form::Former;
 pub(crate) use group::{Chosen, Groups, groups};
-pub(crate) use manifests::{Existing, Manifests, Move, Planned, manifests};
+pub(crate) use manifests::{Existing, Manifests, Move, Planned, Standing, manifests};
 #[cfg(test)]
 pub(crate) use marks::Claim;
 pub(crate) use secret::{Left, LeftOut, Listed, kind_of_type};

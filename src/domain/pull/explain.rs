@@ -89,11 +89,9 @@ impl Case<'_> {
         }
         let order = if tried > 1 { format!(", and {} more after it", tried - 1) } else { String::new() };
         let tries = format!("kubelet tries Secret '{}' first{order}", first.secret);
-        let failing = self.used_by.iter().find(|container| container.is_failing());
-        let Some(waiting) = failing.and_then(|container| container.waiting.as_ref()) else {
+        let Some(told) = self.failure() else {
             return Some((Verdict::Ok, tries));
         };
-        let told = if waiting.message.is_empty() { &waiting.reason } else { &waiting.message };
         let known = offer.map(status_message).unwrap_or_default();
         Some((
             Verdict::PullFails,
@@ -104,9 +102,28 @@ impl Case<'_> {
         ))
     }
 
+    /// What kubelet says of a pull that failed.
+    fn failure(&self) -> Option<&str> {
+        let failing = self.used_by.iter().find(|container| container.is_failing())?;
+        let waiting = failing.waiting.as_ref()?;
+        Some(if waiting.message.is_empty() { &waiting.reason } else { &waiting.message })
+    }
+
+    /// Where a Secret has to be named so that a Pod takes it.
+    fn where_to_name(&self) -> String {
+        if self.facts.names_its_own {
+            return "the Pod names pull Secrets itself and so takes none of its ServiceAccount: name it in `imagePullSecrets` of \
+                    the Pod's template"
+                .to_owned();
+        }
+        let account = &self.facts.service_account;
+        format!("name it in `imagePullSecrets` of ServiceAccount '{account}' or of the Pod's template")
+    }
+
     /// Whether the image is there although no entry matches.
     fn not_needed(&self) -> Option<(Verdict, String)> {
-        let is_there = !self.used_by.is_empty() && self.used_by.iter().all(|container| container.pulled);
+        let is_there = |container: &Container| container.pulled && !container.is_failing();
+        let is_there = !self.used_by.is_empty() && self.used_by.iter().all(is_there);
         let message = "no entry matches, and the image is on the node: it is public, or the node has a credential of its own";
         is_there.then(|| (Verdict::NoCredential, message.to_owned()))
     }
@@ -119,16 +136,13 @@ impl Case<'_> {
         });
         let (secret, on_account) = matching.max_by_key(|(_, on_account)| *on_account)?;
         let (name, account) = (&secret.name, &self.facts.service_account);
-        let remedy = if *on_account {
+        let remedy = if *on_account && !self.facts.names_its_own {
             format!(
                 "ServiceAccount '{account}' names it today and did not when the Pod was created; delete the Pod, so that its \
                  controller makes a new one"
             )
         } else {
-            format!(
-                "name it in `imagePullSecrets` of ServiceAccount '{account}' or of the Pod's template; a Pod takes it when it \
-                 is created, and never later"
-            )
+            format!("{}; a Pod takes it when it is created, and never later", self.where_to_name())
         };
         Some((
             Verdict::NotAttached,
@@ -157,12 +171,11 @@ impl Case<'_> {
         }
         match state(offer) {
             None => {
-                let account = &self.facts.service_account;
                 let message = format!(
                     "{credential} is for this image and keeps its Secret '{secret}' in namespace '{namespace}'{}; this Pod does \
-                     not name it: name it in `imagePullSecrets` of ServiceAccount '{account}' or of the Pod's template, and \
-                     create the Pod anew",
-                    status_message(offer)
+                     not name it: {}, and create the Pod anew",
+                    status_message(offer),
+                    self.where_to_name()
                 );
                 Some((Verdict::NotAttached, message))
             }
@@ -205,6 +218,13 @@ impl Case<'_> {
 
     fn unmatched(&self) -> (Verdict, String) {
         if self.facts.attached.is_empty() {
+            if let Some(told) = self.failure() {
+                let message = format!(
+                    "the Pod names no pull Secret, none that is known is for this image, and without a credential it cannot be \
+                     pulled: {told}; the registry wants a login, has no such image, or does not answer"
+                );
+                return (Verdict::PullFails, message);
+            }
             let message = "the Pod names no pull Secret, and none that is known is for this image: kubelet pulls without a \
                            credential, which is enough for a public image";
             return (Verdict::NoCredential, message.to_owned());

@@ -5,6 +5,8 @@ mod explain;
 mod judge;
 mod offer;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::registry::keyring::Given;
@@ -70,10 +72,17 @@ pub(crate) struct Facts {
     pub images: Vec<(String, Vec<Container>)>,
     /// The Secrets that the Pod names, in its order.
     pub attached: Vec<PullSecret>,
+    /// Whether they come from its template, so that it takes none of its ServiceAccount.
+    pub names_its_own: bool,
     /// Other pull Secrets of the namespace, with whether the ServiceAccount names them today.
     pub others: Vec<(PullSecret, bool)>,
     /// Credentials that want a Secret in the namespace.
     pub offers: Vec<Offer>,
+}
+
+/// Whether a Pod names pull Secrets itself, as far as is known: one that its ServiceAccount does not name today.
+pub(crate) fn names_its_own(named: &[String], account: Option<&BTreeSet<String>>) -> bool {
+    account.is_some_and(|account| named.iter().any(|name| !account.contains(name)))
 }
 
 /// What can be said of an image of a Pod.
@@ -101,7 +110,7 @@ pub(crate) enum Verdict {
     InvalidSecret,
     #[serde(rename = "invalid image")]
     InvalidImage,
-    /// An entry matches, and yet kubelet says that it could not pull.
+    /// Kubelet says that it could not pull, although an entry matches or none is known that could.
     #[serde(rename = "pull fails")]
     PullFails,
     /// A Secret could not be read.

@@ -102,7 +102,7 @@ fn a_key_that_was_meant_is_named() {
 
 #[test]
 fn a_secret_that_the_pod_does_not_name_is_not_attached() {
-    let mut facts = one(IMAGE, vec![keys("old", &["ghcr.io"])]);
+    let mut facts = one(IMAGE, vec![]);
     facts.others = vec![(keys("free", &["quay.io"]), false), (keys("new", &["quay.io"]), true)];
     let told = answer(&facts);
     assert_eq!(told.verdict, Verdict::NotAttached);
@@ -112,6 +112,33 @@ fn a_secret_that_the_pod_does_not_name_is_not_attached() {
     facts.others.clear();
     facts.offers = vec![offer("quay", "quay.io")];
     assert_eq!(verdict(&facts), Verdict::NotAttached);
+    assert!(answer(&facts).message.contains("of ServiceAccount 'default'"), "{}", answer(&facts).message);
+}
+
+/// A new Pod of that template would name the same ones.
+#[test]
+fn a_pod_that_names_its_own_is_told_to_name_more_in_its_template() {
+    let today = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
+    let named = ["old".to_owned()];
+    assert!(names_its_own(&named, Some(&today(&["new"]))));
+    assert!(!names_its_own(&named, Some(&today(&["new", "old"]))) && !names_its_own(&named, None));
+    assert!(!names_its_own(&[], Some(&today(&["new"]))));
+
+    let mut facts = one(IMAGE, vec![keys("old", &["ghcr.io"])]);
+    facts.names_its_own = true;
+    let template = |facts: &Facts| {
+        let told = answer(facts);
+        assert_eq!(told.verdict, Verdict::NotAttached);
+        let says = "takes none of its ServiceAccount: name it in `imagePullSecrets` of the Pod's template";
+        assert!(told.message.contains(says) && !told.message.contains("delete"), "{}", told.message);
+    };
+    for on_account in [true, false] {
+        facts.others = vec![(keys("new", &["quay.io"]), on_account)];
+        template(&facts);
+    }
+    facts.others.clear();
+    facts.offers = vec![offer("quay", "quay.io")];
+    template(&facts);
 }
 
 #[test]
@@ -185,7 +212,17 @@ fn what_kubelet_says_counts() {
     assert_eq!(verdict(&facts), Verdict::WrongKey);
     facts.images[0].1[0].pulled = true;
     assert_eq!(verdict(&facts), Verdict::NoCredential);
-    assert_eq!(verdict(&one("nginx", vec![])), Verdict::NoCredential);
+    // It was on the node, and is pulled again.
+    let failing =
+        || Some(Waiting { reason: "ImagePullBackOff".to_owned(), message: "Back-off: denied".to_owned() });
+    facts.images[0].1[0].waiting = failing();
+    assert_eq!(verdict(&facts), Verdict::WrongKey);
+    let mut facts = one("nginx", vec![]);
+    assert_eq!(verdict(&facts), Verdict::NoCredential);
+    facts.images[0].1[0].waiting = failing();
+    let told = answer(&facts);
+    assert!(!told.verdict.is_fine() && told.message.contains("Back-off: denied"), "{}", told.message);
+    assert_eq!(told.verdict, Verdict::PullFails);
     let unknown = PullSecret { name: "s".to_owned(), state: State::Unknown };
     assert_eq!(verdict(&one(IMAGE, vec![unknown])), Verdict::Unknown);
 }

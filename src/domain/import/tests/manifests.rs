@@ -10,7 +10,10 @@ use super::{
 };
 use crate::domain::{
     identity::{CredentialId, NamespacedName},
-    import::{Existing, Groups, Listed, Move, Planned, advice, form::Form, group::Group, groups, manifests},
+    import::{
+        Existing, Groups, Listed, Move, Planned, Standing, advice, form::Form, group::Group, groups,
+        manifests,
+    },
 };
 
 /// A login that fits, made once as that takes a while.
@@ -30,6 +33,10 @@ fn named(objects: &[Value], kind: &str, pointer: &str) -> Vec<Value> {
     of_kind.map(|object| object.pointer(pointer).cloned().unwrap_or_default()).collect()
 }
 
+fn standing(metadata: Value, spec: Value) -> Standing {
+    Standing::new(&serde_json::from_value(metadata).unwrap(), spec)
+}
+
 #[test]
 fn what_is_there_already_is_added_to_and_never_taken_from() {
     let first = groups(vec![hand("p/reg"), hand("a/reg"), hand("b/reg")], &from(&["p"]));
@@ -44,9 +51,9 @@ fn what_is_there_already_is_added_to_and_never_taken_from() {
     let mut spec = moved(&first).form.full;
     spec["target"] = json!({"namespaces": {"names": ["a", "z"]}});
     spec["description"] = "mine".into();
-    existing.credentials.insert(id.clone(), spec);
+    existing.credentials.insert(id.clone(), standing(json!({}), spec));
     let policy = json!({"from": {"namespaces": {"names": ["p"]}}, "to": {"namespaces": {"names": ["z"]}}, "kinds": ["TlsCredential"]});
-    existing.policies.insert("import-p".to_owned(), policy);
+    existing.policies.insert("import-p".to_owned(), standing(json!({}), policy));
     let next = groups(vec![hand("p/reg"), hand("b/reg")], &from(&["p"]));
     let made = manifests(&[moved(&next)], &existing);
     let specs = named(&made.objects, "RegistryCredential", "/spec");
@@ -58,13 +65,13 @@ fn what_is_there_already_is_added_to_and_never_taken_from() {
     assert!(made.credentials[0].exists);
 
     // Nothing new to say: the Secret is handed over, and that is all.
-    existing.credentials.get_mut(&id).unwrap()["target"]["namespaces"]["names"] = json!(["b"]);
+    existing.credentials.get_mut(&id).unwrap().spec["target"]["namespaces"]["names"] = json!(["b"]);
     let made = manifests(&[moved(&next)], &existing);
     assert!(named(&made.objects, "RegistryCredential", "").is_empty());
 
     // One that makes something else is left alone, and so is a policy of somebody else.
-    existing.credentials.get_mut(&id).unwrap()["server"] = "another.example.com".into();
-    existing.policies.get_mut("import-p").unwrap()["from"]["namespaces"]["names"] = json!(["q"]);
+    existing.credentials.get_mut(&id).unwrap().spec["server"] = "another.example.com".into();
+    existing.policies.get_mut("import-p").unwrap().spec["from"]["namespaces"]["names"] = json!(["q"]);
     let made = manifests(&[moved(&next)], &existing);
     assert_eq!(named(&made.objects, "RegistryCredential", "/metadata/name"), ["reg-2"]);
     assert_eq!(named(&made.objects, "RegistryCredential", "/spec/target/secretName"), ["reg"]);
@@ -73,6 +80,79 @@ fn what_is_there_already_is_added_to_and_never_taken_from() {
         named(&made.objects, "Secret", "/metadata/annotations/claviger.dev~1adopt"),
         ["RegistryCredential/p/reg-2"]
     );
+}
+
+/// Applied again, it would be undone, would push into other clusters, or would not reach the copies.
+#[test]
+fn what_others_keep_or_what_reaches_further_is_not_added_to() {
+    let found = groups(vec![hand("p/reg"), hand("b/reg")], &from(&["p"]));
+    let id = CredentialId { kind: PULL, namespace: "p".into(), name: "reg".into() };
+    let made = |metadata: Value, target: Value, policy_metadata: Value, policy: Value| {
+        let mut spec = moved(&found).form.full;
+        spec["target"] = target;
+        let existing = Existing {
+            credentials: [(id.clone(), standing(metadata, spec))].into(),
+            policies: [("import-p".to_owned(), standing(policy_metadata, policy))].into(),
+            ..Existing::default()
+        };
+        let objects = manifests(&[moved(&found)], &existing).objects;
+        let of = |kind| named(&objects, kind, "/metadata/name");
+        (of("RegistryCredential"), of("DistributionPolicy"), objects)
+    };
+    let own = || json!({"namespaces": {"names": ["a"]}});
+    let policy = |to: Value, from: Value| json!({"from": from, "to": to});
+    let from_p = || json!({"namespaces": {"names": ["p"]}});
+    let (credentials, policies, _) = made(json!({}), own(), json!({}), policy(own(), from_p()));
+    assert_eq!(
+        (credentials, policies),
+        (vec![json!("reg")], vec![json!("import-p")]),
+        "they can be added to"
+    );
+
+    let elsewhere = json!({"namespaces": {"names": ["a"]}, "clusters": {"names": ["east"]}});
+    let excluding = json!({"namespaces": {"names": ["a"], "exclude": ["b"]}});
+    for (metadata, target) in [
+        (json!({"annotations": {"argocd.argoproj.io/tracking-id": "x"}}), own()),
+        (json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "x"}}), own()),
+        (json!({"managedFields": [{"manager": "helm"}]}), own()),
+        (json!({}), elsewhere),
+        (json!({}), excluding),
+    ] {
+        let (credentials, policies, _) =
+            made(metadata.clone(), target.clone(), metadata.clone(), policy(target.clone(), from_p()));
+        assert_eq!(credentials, [json!("reg-2")], "{metadata} {target}");
+        assert_eq!(policies, [json!("import-p-2")], "{metadata} {target}");
+    }
+    let others = json!({"namespaces": {"names": ["p"], "selector": {}}});
+    let (_, policies, _) = made(json!({}), own(), json!({}), policy(own(), others));
+    assert_eq!(policies, [json!("import-p-2")], "it is for other namespaces, too");
+}
+
+#[test]
+fn labels_and_annotations_are_applied_again() {
+    let found = groups(vec![hand("p/reg"), hand("b/reg")], &from(&["p"]));
+    let id = CredentialId { kind: PULL, namespace: "p".into(), name: "reg".into() };
+    let metadata = || {
+        json!({"labels": {"team": "red"}, "uid": "u", "annotations": {
+            "example.com/a": "b", "kubectl.kubernetes.io/last-applied-configuration": "{}"}})
+    };
+    let policy = json!({"from": {"namespaces": {"names": ["p"]}}, "to": {"namespaces": {"names": ["z"]}}});
+    let existing = Existing {
+        credentials: [(id, standing(metadata(), moved(&found).form.full))].into(),
+        policies: [("import-p".to_owned(), standing(metadata(), policy))].into(),
+        ..Existing::default()
+    };
+    let made = manifests(&[moved(&found)], &existing);
+    let (labels, annotations) = (json!({"team": "red"}), json!({"example.com/a": "b"}));
+    for (kind, expected) in [
+        (
+            "RegistryCredential",
+            json!({"namespace": "p", "name": "reg", "labels": labels, "annotations": annotations}),
+        ),
+        ("DistributionPolicy", json!({"name": "import-p", "labels": labels, "annotations": annotations})),
+    ] {
+        assert_eq!(named(&made.objects, kind, "/metadata"), [expected]);
+    }
 }
 
 #[test]
