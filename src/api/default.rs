@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+/// The highest priority that a default may have.
+pub const MAX_PRIORITY: i32 = 1_000_000_000;
+
 /// Whether Pods that name no pull Secret themselves get this one, by way of their ServiceAccount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

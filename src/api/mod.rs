@@ -25,7 +25,7 @@ pub use basic_auth::{
     BasicAuthCredential, BasicAuthCredentialSpec, BasicAuthCredentialStatus, BasicAuthFormat,
     BasicAuthStatus, BasicAuthUser, PasswordHash, PasswordReference,
 };
-pub use default::{DefaultFailure, DefaultSpec, DefaultStatus, StuckPod, StuckPods};
+pub use default::{DefaultFailure, DefaultSpec, DefaultStatus, MAX_PRIORITY, StuckPod, StuckPods};
 pub use kind::CredentialKind;
 pub(crate) use kind::for_all_kinds;
 pub use member::{

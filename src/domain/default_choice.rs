@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::registry::registry;
-use crate::api::RegistryCredentialSpec;
+use crate::api::{MAX_PRIORITY, RegistryCredentialSpec};
 
 /// A credential, as far as defaults are concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Candidate {
 
     /// Why it keeps its place beside one of that namespace and priority.
     fn kept(&self, namespace: &str, priority: i32) -> Option<Kept> {
-        if self.priority == i32::MAX {
+        if self.priority == MAX_PRIORITY {
             return Some(Kept::HighestPriority);
         }
         let is_elsewhere = self.is_local && self.namespace != namespace;
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn others_neither_push_nor_block_it() {
         let own = candidate("p/own", &["quay.io"], None);
-        let top = candidate("a/top", &["quay.io"], Some(i32::MAX));
+        let top = candidate("a/top", &["quay.io"], Some(MAX_PRIORITY));
         let local =
             |title, priority| Candidate { is_local: true, ..candidate(title, &["quay.io"], Some(priority)) };
         let (high, low) = (local("a/high", 900), local("a/low", -3));
@@ -142,8 +142,8 @@ mod tests {
         // In its own namespace it has to win.
         let beside = local("p/beside", 9);
         assert_eq!(own.choose(vec![beside.clone()]), choice(10, false, &[beside]));
-        let last = candidate("b/last", &["quay.io"], Some(i32::MAX - 1));
-        assert_eq!(own.choose(vec![last.clone()]), choice(i32::MAX, false, &[last]));
+        let last = candidate("b/last", &["quay.io"], Some(MAX_PRIORITY - 1));
+        assert_eq!(own.choose(vec![last.clone()]), choice(MAX_PRIORITY, false, &[last]));
     }
 
     #[test]

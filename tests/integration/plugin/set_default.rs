@@ -110,7 +110,7 @@ async fn what_cannot_or_should_not_be_done_is_told() -> Result<()> {
     let answer = desk.set(&["own"]).await?;
     assert!(answer.code == 0 && answer.err.contains("Argo CD keeps RegistryCredential"), "{answer:?}");
 
-    let top = json!({"enabled": true, "priority": i32::MAX});
+    let top = json!({"enabled": true, "priority": claviger::api::MAX_PRIORITY});
     desk.credential("top", Some(top)).await?;
     let answer = desk.set(&["own"]).await?;
     assert!(answer.code == 0 && answer.out.contains("cannot be outranked"), "{answer:?}");
