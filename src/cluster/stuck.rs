@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(found.controller, Some("rs".into()));
         let named = read(json!({"serviceAccountName": "builder"}), failing(&["a"])).unwrap();
         assert_eq!(&*named.service_account, "builder");
-        let mut half = failing(&["a"]);
+        let mut half = failing(&["a", "b"]);
         half["containerStatuses"][1] = json!({"image": "b", "state": {"running": {}}});
         assert_eq!(read(json!({}), half).unwrap().controller, None, "it works, if only in part");
         let owned = |kind| super::read(&pod(kind, json!({}), failing(&["a"])), &mut Interner::default());
