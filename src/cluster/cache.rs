@@ -44,8 +44,7 @@ pub(crate) struct Cache {
     pub(super) snapshot: Snapshot,
     /// Who waits for a name to become free.
     waiters: HashMap<NamespacedName, HashSet<OwnerId>>,
-    /// Writes of ours in flight: an event about such a copy is most likely our own echo. With each, the uid of the last
-    /// object that a watch has shown to go meanwhile.
+    /// Writes of ours in flight, whose echo an event most likely is, each with the uid of the last object that was shown to go.
     in_flight: HashMap<NamespacedName, Option<Uid>>,
     /// While copies are listed: those with a write of ours in flight since the list began, before or after which it shows them.
     exempt: Option<HashSet<NamespacedName>>,
@@ -56,9 +55,8 @@ pub(crate) struct Cache {
     pub(super) attached: Interner<[Mark]>,
     /// Writes of ours to ServiceAccounts in flight, and whose.
     pub(super) account_writes: HashMap<NamespacedName, OwnerId>,
-    /// Whether ServiceAccounts count as users of Secrets.
+    /// Whether ServiceAccounts count as users of Secrets, and whether the operator runs there.
     pub(super) accounts_are_users: bool,
-    /// Whether the operator runs there.
     pub(super) is_local: bool,
     /// The uid of `kube-system`, by which a cluster is known.
     pub cluster_id: Option<Arc<str>>,

@@ -238,8 +238,7 @@ struct Feed<K> {
     kind: WatchedKind,
     object: PhantomData<fn() -> K>,
     is_full: bool,
-    /// What the list in progress was the first to show, in a member. It goes again when the list shows too much, or a
-    /// member could add as much with each list.
+    /// What the list in progress was first to show, in a member: dropped when it shows too much, or each list could add as much.
     new: Vec<NamespacedName>,
     /// Whether it was told since the list began that an object cannot be read, or not be kept.
     told: bool,
@@ -262,9 +261,9 @@ impl<K: Watched> Feed<K> {
     fn has_room(&self, cache: &Cache) -> bool {
         // Of `local`, tenants have no more than its API server lets them have.
         let kept = if self.shared.is_local() { 0 } else { cache.kept() };
-        let needed = self.kind.is_required() || self.kind == WatchedKind::ACCOUNTS;
-        let most = if needed { MAX_KEPT } else { MAX_KEPT_FOR_OPTIONAL };
-        cache.count(self.kind) < MAX_OBJECTS && kept <= most
+        let is_needed = self.kind.is_required() || self.kind == WatchedKind::ACCOUNTS;
+        cache.count(self.kind) < MAX_OBJECTS
+            && kept <= if is_needed { MAX_KEPT } else { MAX_KEPT_FOR_OPTIONAL }
     }
 
     /// A first try has told what there is of a kind that a cluster may lack.
