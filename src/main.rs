@@ -4,17 +4,23 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use claviger::cli::{Cli, Command, RunArgs, Settings, crds, member_rbac};
+use claviger::cli::{Cli, Command, RunArgs, Settings, argocd, crds, member_rbac, plugin};
 use claviger::{api, operator, telemetry};
 
 fn main() -> ExitCode {
     // First of all: rustls cannot choose by itself when a dependency brings a second provider.
     // An error means that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    // The same program is a plugin of kubectl under another name.
+    if let Some(code) = plugin::called(std::env::args_os().next().as_deref()) {
+        return code;
+    }
     let done = match Cli::parse().command {
         Command::Run(args) => run(*args),
         Command::Crds(args) => crds::run(&args, &api::crds()).map_err(Into::into),
+        Command::ArgoCd(args) => argocd::run(&args).map_err(Into::into),
         Command::MemberRbac(args) => member_rbac::run(&args).map_err(Into::into),
+        Command::Kubectl(args) => return plugin::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

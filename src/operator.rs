@@ -27,6 +27,7 @@ use crate::{
         context::Stores,
         credential::CredentialLoop,
         credentials::Credentials,
+        defaults::Defaults,
         desired::DesiredStates,
         events::Events,
         hashing::Hashing,
@@ -296,6 +297,7 @@ impl Process {
             verifications,
             minting,
             desired: DesiredStates::default(),
+            defaults: Defaults::new(settings.defaults.defaults),
             outcomes: Outcomes::default(),
         });
         let router = Arc::new(Router::new(stores.clone(), queues.clone()));
@@ -305,6 +307,8 @@ impl Process {
             hub: hub.clone(),
             probe_interval: settings.member_probe_interval,
             fingerprints: fingerprints.clone(),
+            references: settings.references.policy(),
+            accounts: stores.defaults.names(),
             handler: router.clone(),
             metrics: self.metrics.clone(),
             freshness: self.freshness.clone(),

@@ -63,6 +63,7 @@ async fn measure(part: Part, options: &Options) -> Result<Vec<Number>> {
         Part::Members => members::events::run(options).await,
         Part::Copies => members::copies::run(options).await,
         Part::Memory => memory::run(options).await,
+        Part::References => members::references::run(options).await,
         Part::Hostile => hostile::run(options).await,
         Part::Logins => logins::run(options).await,
         Part::Isolation => members::run(options).await,

@@ -4,7 +4,7 @@ use crate::support::{Error, Result};
 
 const USAGE: &str = "usage: cargo bench --bench scale -- [--long] [--only PART[,PART]] [--rounds R] \
     [--namespaces N[,N]] [--members N] [--credentials N]
-PART: fan-out, events, members, copies, memory, hostile, logins, isolation";
+PART: fan-out, events, members, copies, memory, references, hostile, logins, isolation";
 
 /// A part of the measurements, with a control plane of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Part {
     Copies,
     /// Memory per copy.
     Memory,
+    /// Who uses the copies, in three clusters.
+    References,
     /// Tenants, members and scrapers that mean harm.
     Hostile,
     /// Logins that are tried at registries.
@@ -28,12 +30,13 @@ pub enum Part {
 }
 
 impl Part {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::FanOut,
         Self::Events,
         Self::Members,
         Self::Copies,
         Self::Memory,
+        Self::References,
         Self::Hostile,
         Self::Logins,
         Self::Isolation,
@@ -46,6 +49,7 @@ impl Part {
             Self::Members => "members",
             Self::Copies => "copies",
             Self::Memory => "memory",
+            Self::References => "references",
             Self::Hostile => "hostile",
             Self::Logins => "logins",
             Self::Isolation => "isolation",

@@ -26,7 +26,7 @@ pub(super) const SHARED: &[Row] = &[
     ("Ready", "string", READY_STATUS, READY, USUAL),
     ("Synced", "string", ".status.summary.namespaces", "Secrets in place, of those desired", USUAL),
     ("Clusters", "string", ".status.summary.clusters", "Clusters in sync, of those desired", USUAL),
-    ("In Use", "integer", ".status.references.total", "Pods that use the Secrets", USUAL),
+    ("In Use", "integer", ".status.references.total", "Objects that use the Secrets", USUAL),
     ("Age", "date", ".metadata.creationTimestamp", "", USUAL),
     ("Reason", "string", READY_REASON, "Why it is ready or not", WIDE),
     ("Message", "string", READY_MESSAGE, "Why, in words", WIDE),

@@ -126,8 +126,8 @@ pub struct MemberClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Ready`: credentials can be pushed there. `Reachable`: its API server answers. `Reconciling` and
-    /// `Stalled` are for kstatus.
+    /// `Ready`: credentials can be pushed there, or could if it were not paused. `Reachable`: its API server
+    /// answers. `Reconciling` and `Stalled` are for kstatus.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,

@@ -5,6 +5,7 @@
 mod auth;
 mod basic_auth;
 mod columns;
+mod default;
 mod kind;
 mod member;
 mod policy;
@@ -24,6 +25,7 @@ pub use basic_auth::{
     BasicAuthCredential, BasicAuthCredentialSpec, BasicAuthCredentialStatus, BasicAuthFormat,
     BasicAuthStatus, BasicAuthUser, PasswordHash, PasswordReference,
 };
+pub use default::{DefaultFailure, DefaultSpec, DefaultStatus, MAX_PRIORITY, StuckPod, StuckPods};
 pub use kind::CredentialKind;
 pub(crate) use kind::for_all_kinds;
 pub use member::{
@@ -100,6 +102,10 @@ pub const ANNOTATION_RELEASED_FROM: &str = "claviger.dev/released-from";
 
 /// Annotation on a Secret of somebody else: hands the Secret over to the credential `<kind>/<namespace>/<name>`.
 pub const ANNOTATION_ADOPT: &str = "claviger.dev/adopt";
+
+/// Annotation on a ServiceAccount: which entries of its `imagePullSecrets` the operator put there, and for which credential.
+/// Comma-separated: `<name of the Secret>=<id of the hub cluster>/<namespace>/<name>`.
+pub const ANNOTATION_ATTACHED: &str = "claviger.dev/attached-pull-secrets";
 
 /// Annotation on the namespace of the operator: clusters, comma-separated, whose sweep may go on although most owners
 /// are missing there.

@@ -36,6 +36,11 @@ pub struct DistributionPolicySpec {
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
     pub kinds: Vec<CredentialKind>,
 
+    /// Whether the credentials may also be attached to ServiceAccounts in the namespaces in `to`, so that Pods there that name
+    /// no pull Secret themselves pull with them (`spec.default`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_default: bool,
+
     /// Whether the credentials may mint tokens by the operator's own identity in a cloud, and so pull whatever that may
     /// pull. It has nothing to do with where they may go.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

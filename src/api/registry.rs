@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CredentialStatus, DeletionPolicy, RegistryLogin, Target,
+    CredentialStatus, DefaultSpec, DefaultStatus, DeletionPolicy, RegistryLogin, Target,
     columns::{Row, USUAL, VERIFIED_STATUS, WIDE},
 };
 
@@ -60,6 +60,10 @@ pub struct RegistryCredentialSpec {
     /// Where the Secret goes. Omitted: into the namespace of the credential.
     #[serde(default)]
     pub target: Target,
+
+    /// Whether Pods that name no pull Secret themselves get this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<DefaultSpec>,
 
     /// What happens to the produced Secrets when the credential is deleted.
     #[serde(default)]
@@ -119,6 +123,10 @@ pub struct RegistryCredentialStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub registries: Vec<RegistryStatus>,
+
+    /// Where the name of the Secret is attached to ServiceAccounts, while `spec.default` asks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<DefaultStatus>,
 }
 
 /// A registry as it was worked out from a spec.

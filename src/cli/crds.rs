@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
+use super::files;
 use super::yaml::{ManifestError, print, to_yaml};
 
 const HEADER: &str = "# Made by `claviger crds --write`; edits are lost.\n";
@@ -58,11 +59,7 @@ fn documents(files: &BTreeMap<String, String>) -> String {
 }
 
 fn write(directory: &Path, files: &BTreeMap<String, String>) -> Result<(), ManifestError> {
-    std::fs::create_dir_all(directory).map_err(ManifestError::io(directory))?;
-    for (name, yaml) in files {
-        let path = directory.join(name);
-        std::fs::write(&path, yaml).map_err(ManifestError::io(&path))?;
-    }
+    files::write(directory, files)?;
     for name in leftovers(directory, files)? {
         let path = directory.join(name);
         std::fs::remove_file(&path).map_err(ManifestError::io(&path))?;
@@ -71,28 +68,10 @@ fn write(directory: &Path, files: &BTreeMap<String, String>) -> Result<(), Manif
 }
 
 fn check(directory: &Path, files: &BTreeMap<String, String>) -> Result<(), ManifestError> {
-    let mut differences = Vec::new();
-    for (name, wanted) in files {
-        let path = directory.join(name);
-        match std::fs::read_to_string(&path) {
-            Ok(found) if found == *wanted => {}
-            Ok(found) => {
-                let line = found.lines().zip(wanted.lines()).take_while(|(a, b)| a == b).count() + 1;
-                differences.push(format!("{name} (from line {line})"));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                differences.push(format!("{name} (missing)"));
-            }
-            Err(error) => return Err(ManifestError::io(&path)(error)),
-        }
-    }
-    for name in leftovers(directory, files)? {
-        differences.push(format!("{name} (no such type)"));
-    }
-    if differences.is_empty() {
-        return Ok(());
-    }
-    Err(ManifestError::Differ { directory: directory.to_owned(), differences })
+    let mut differences = files::differences(directory, files)?;
+    let leftovers = leftovers(directory, files)?;
+    differences.extend(leftovers.iter().map(|name| format!("{name} (no such type)")));
+    files::agree("crds", directory, differences)
 }
 
 /// Files that this program made for types that are gone. Other files in the directory are left alone.

@@ -1,6 +1,6 @@
 //! `claviger member-rbac`: prints what a member cluster gives the operator, as manifests for that cluster.
 
-use std::io;
+use std::{collections::BTreeMap, io};
 
 use clap::{ArgAction, Args};
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
@@ -8,8 +8,18 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 use kube::api::ObjectMeta;
 use serde_json::Value;
 
-use super::yaml::{ManifestError, print, to_yaml};
-use crate::domain::{adoption::dns_label, labels::is_dns_label};
+use super::{
+    references::{ALL, kinds},
+    yaml::{ManifestError, print, to_yaml},
+};
+use crate::domain::{
+    adoption::dns_label,
+    labels::is_dns_label,
+    reference_kind::{Family, Kinds},
+};
+
+/// The resource that defaults are attached to.
+const ACCOUNTS: &str = "serviceaccounts";
 
 /// The default of `--namespace`.
 const NAMESPACE: &str = "claviger-system";
@@ -20,6 +30,9 @@ const SERVICE_ACCOUNT: &str = "claviger-member";
 /// What the fence says, as the spec of a ValidatingAdmissionPolicy; the user is in the place of [`OPERATOR`]. It is the
 /// chart's file, so that the fence is the same in the hub and in members.
 const FENCE: &str = include_str!("../../charts/claviger/files/fence.yaml");
+
+/// The same for ServiceAccounts.
+const ACCOUNTS_FENCE: &str = include_str!("../../charts/claviger/files/fence-serviceaccounts.yaml");
 
 /// Where the user belongs in [`FENCE`], as a string of CEL.
 const OPERATOR: &str = "OPERATOR";
@@ -44,6 +57,26 @@ pub struct MemberRbacArgs {
     #[arg(conflicts_with_all = ["namespace", "service_account"])]
     pub user: Option<String>,
 
+    /// Which objects the operator looks at there for who uses a Secret, as its own flag --references has them; pods
+    /// always
+    #[arg(long, env = "CLAVIGER_MEMBER_REFERENCES", value_name = "KINDS", value_parser = kinds)]
+    #[arg(default_value = ALL, hide_default_value = true)]
+    pub references: Kinds,
+
+    /// Let the operator attach Secrets to ServiceAccounts there, as its own flag --defaults has it; `false` takes the
+    /// right away
+    #[arg(long, env = "CLAVIGER_MEMBER_DEFAULTS", value_name = "BOOL")]
+    #[arg(action = ArgAction::Set, default_value_t = true)]
+    #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    pub defaults: bool,
+
+    /// Let the operator evict Pods there that were created before a default was attached, where `spec.default.restartStuckPods` of
+    /// a credential asks for it
+    #[arg(long, env = "CLAVIGER_MEMBER_RESTART_STUCK_PODS", value_name = "BOOL")]
+    #[arg(action = ArgAction::Set, default_value_t = false)]
+    #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    pub restart_stuck_pods: bool,
+
     /// Print the fence too, a ValidatingAdmissionPolicy; `false` for members older than Kubernetes 1.30
     #[arg(long, env = "CLAVIGER_MEMBER_FENCE", value_name = "BOOL")]
     #[arg(action = ArgAction::Set, default_value_t = true)]
@@ -54,7 +87,17 @@ pub struct MemberRbacArgs {
 impl Default for MemberRbacArgs {
     fn default() -> Self {
         let (namespace, service_account) = (NAMESPACE.to_owned(), SERVICE_ACCOUNT.to_owned());
-        Self { namespace, service_account, user: None, fence: true }
+        let references = Kinds::of(&Family::ALL);
+        let restart_stuck_pods = false;
+        Self {
+            namespace,
+            service_account,
+            user: None,
+            references,
+            defaults: true,
+            restart_stuck_pods,
+            fence: true,
+        }
     }
 }
 
@@ -79,7 +122,10 @@ pub fn manifests(args: &MemberRbacArgs) -> Result<String, ManifestError> {
     documents.push(to_yaml(what, &cluster_role(args))?);
     documents.push(to_yaml(what, &cluster_role_binding(args))?);
     if args.fence {
-        documents.push(fence(args));
+        documents.push(fence(args, "claviger-fence", FENCE));
+        if args.defaults {
+            documents.push(fence(args, "claviger-fence-serviceaccounts", ACCOUNTS_FENCE));
+        }
     }
     if args.user.is_none() {
         documents.push(to_yaml(what, &token(args))?);
@@ -113,11 +159,11 @@ fn role_name(args: &MemberRbacArgs) -> String {
 }
 
 /// As text, so that the reasons which stand in it are printed too. A policy must be called as a DNS name.
-fn fence(args: &MemberRbacArgs) -> String {
-    let name = format!("claviger-fence.{}", global_name(args, '.'));
+fn fence(args: &MemberRbacArgs, name: &str, spec: &str) -> String {
+    let name = format!("{name}.{}", global_name(args, '.'));
     let MemberRbacArgs { namespace, service_account, user, .. } = args;
     let user = user.clone().unwrap_or_else(|| format!("system:serviceaccount:{namespace}:{service_account}"));
-    let spec = FENCE.replace(OPERATOR, &Value::from(user).to_string());
+    let spec = spec.replace(OPERATOR, &Value::from(user).to_string());
     let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
     let head = |kind: &str| {
         let labels = "  labels:\n    app.kubernetes.io/part-of: claviger\n";
@@ -142,21 +188,28 @@ fn service_account(args: &MemberRbacArgs) -> ServiceAccount {
 }
 
 fn cluster_role(args: &MemberRbacArgs) -> ClusterRole {
-    let rule = |resource: &str, verbs: &[&str]| PolicyRule {
-        api_groups: Some(vec![String::new()]),
-        resources: Some(vec![resource.to_owned()]),
+    let rule = |group: &str, resources: &[&str], verbs: &[&str]| PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(resources.iter().map(|resource| (*resource).to_owned()).collect()),
         verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
         ..PolicyRule::default()
     };
-    ClusterRole {
-        metadata: metadata(&role_name(args), None),
-        rules: Some(vec![
-            rule("secrets", &["get", "list", "watch", "create", "update", "delete"]),
-            rule("namespaces", &["list", "watch"]),
-            rule("pods", &["list", "watch"]),
-        ]),
-        ..ClusterRole::default()
+    let mut rules = vec![
+        rule("", &["secrets"], &["get", "list", "watch", "create", "update", "delete"]),
+        rule("", &["namespaces"], &["list", "watch"]),
+    ];
+    let mut users: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for api in args.references.types().filter(|api| !args.defaults || api.plural != ACCOUNTS) {
+        users.entry(api.group).or_default().push(api.plural);
     }
+    if args.defaults {
+        rules.push(rule("", &[ACCOUNTS], &["list", "watch", "patch"]));
+    }
+    rules.extend(users.iter().map(|(group, resources)| rule(group, resources, &["list", "watch"])));
+    if args.restart_stuck_pods {
+        rules.push(rule("", &["pods/eviction"], &["create"]));
+    }
+    ClusterRole { metadata: metadata(&role_name(args), None), rules: Some(rules), ..ClusterRole::default() }
 }
 
 fn cluster_role_binding(args: &MemberRbacArgs) -> ClusterRoleBinding {
@@ -236,14 +289,47 @@ mod tests {
 
     #[test]
     fn a_role_has_the_rights_that_are_used_there_and_no_others() {
-        let objects = printed(&[]).unwrap();
-        let rule = |resource: &str, verbs: Value| json!({"apiGroups": [""], "resources": [resource], "verbs": verbs});
-        let expected = json!([
-            rule("secrets", json!(["get", "list", "watch", "create", "update", "delete"])),
-            rule("namespaces", json!(["list", "watch"])),
-            rule("pods", json!(["list", "watch"])),
-        ]);
-        assert_eq!(only(&objects, "ClusterRole")["rules"], expected);
+        let rule = |group: &str, resources: Value, verbs: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+        let watched = |group: &str, resources: Value| rule(group, resources, &["list", "watch"]);
+        let base = [
+            rule("", json!(["secrets"]), &["get", "list", "watch", "create", "update", "delete"]),
+            watched("", json!(["namespaces"])),
+        ];
+        let accounts = rule("", json!(["serviceaccounts"]), &["list", "watch", "patch"]);
+        for (flag, users) in [
+            ("--references=", vec![watched("", json!(["pods"]))]),
+            (
+                "--references=ingresses,serviceaccounts,gateways",
+                vec![
+                    watched("", json!(["pods", "serviceaccounts"])),
+                    watched(
+                        "gateway.networking.k8s.io",
+                        json!(["gateways", "listenersets", "backendtlspolicies", "referencegrants"]),
+                    ),
+                    watched("networking.k8s.io", json!(["ingresses"])),
+                ],
+            ),
+        ] {
+            let printed = printed(&[flag, "--defaults=false"]).unwrap();
+            let rules = only(&printed, "ClusterRole")["rules"].clone();
+            assert_eq!(rules, json!([&base[..], &users].concat()), "{flag}");
+        }
+        let with = only(&printed(&["--references=serviceaccounts"]).unwrap(), "ClusterRole")["rules"].clone();
+        let once = [&base[..], &[accounts, watched("", json!(["pods"]))]].concat();
+        assert_eq!(with, json!(once), "each resource once");
+        let all = only(&printed(&[]).unwrap(), "ClusterRole")["rules"].clone();
+        assert!(all.as_array().unwrap().iter().skip(3).all(|rule| rule["verbs"] == json!(["list", "watch"])));
+    }
+
+    #[test]
+    fn pods_are_evicted_only_where_that_is_switched_on() {
+        let may_evict = |flags: &[&str]| {
+            let rules = only(&printed(flags).unwrap(), "ClusterRole")["rules"].clone();
+            let rule = json!({"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]});
+            rules.as_array().unwrap().contains(&rule)
+        };
+        assert!(may_evict(&["--restart-stuck-pods"]) && may_evict(&["--restart-stuck-pods=true"]));
+        assert!(!may_evict(&[]) && !may_evict(&["--restart-stuck-pods=false"]));
     }
 
     #[test]
@@ -255,6 +341,8 @@ mod tests {
             "ServiceAccount",
             "ClusterRole",
             "ClusterRoleBinding",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
             "ValidatingAdmissionPolicy",
             "ValidatingAdmissionPolicyBinding",
             "Secret",
@@ -320,7 +408,7 @@ mod tests {
     #[test]
     fn a_user_that_there_is_gets_no_account_and_no_token() {
         let objects = printed(&["--user=oidc:eve@example.com"]).unwrap();
-        assert_eq!(objects.len(), 4, "{objects:?}");
+        assert_eq!(objects.len(), 6, "{objects:?}");
         let subject = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "oidc:eve@example.com"}]);
         assert_eq!(only(&objects, "ClusterRoleBinding")["subjects"], subject);
         assert!(printed(&["--user=eve", "--service-account=hub"]).is_err());

@@ -1,8 +1,13 @@
 //! The command line. Every flag can be set by an environment variable too.
 
+pub mod argocd;
 pub mod crds;
+mod defaults;
 mod duration;
+mod files;
 pub mod member_rbac;
+pub mod plugin;
+mod references;
 mod settings;
 mod verification;
 mod words;
@@ -10,6 +15,7 @@ mod yaml;
 
 use clap::{Parser, Subcommand};
 
+pub use crate::domain::reference_kind::{Family, Kinds};
 pub use settings::{LeaderElection, RunArgs, Settings, SettingsError};
 pub use yaml::ManifestError;
 
@@ -30,12 +36,20 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Print, write or check the custom resource definitions
     Crds(crds::CrdsArgs),
+    /// Print, write or check what makes Argo CD understand the custom resources: health and a button
+    ///
+    /// To be merged into its ConfigMap: claviger argocd > patch.yaml, and then
+    /// kubectl -n argocd patch configmap argocd-cm --patch-file patch.yaml
+    #[command(name = "argocd")]
+    ArgoCd(argocd::ArgoCdArgs),
     /// Print what a member cluster gives to the operator: service account, rights and token
     ///
     /// To be applied in the member: claviger member-rbac | kubectl --context MEMBER apply -f -
     /// The token that then stands in a Secret there becomes a kubeconfig, which the operator reads from a
     /// Secret in its own namespace; docs/members.md shows how.
     MemberRbac(member_rbac::MemberRbacArgs),
+    /// Answer what the person on call asks; the same as kubectl claviger
+    Kubectl(Box<plugin::PluginArgs>),
 }
 
 #[cfg(test)]
@@ -56,7 +70,7 @@ mod tests {
     #[test]
     fn every_flag_has_a_variable_and_a_help_text() {
         let command = Cli::command();
-        for name in ["run", "crds", "member-rbac"] {
+        for name in ["run", "crds", "argocd", "member-rbac"] {
             let subcommand = command.find_subcommand(name).unwrap();
             for flag in subcommand.get_arguments().filter(|a| a.get_id() != "help") {
                 let id = flag.get_id();

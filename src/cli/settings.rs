@@ -11,11 +11,14 @@ use clap::{ArgAction, Args};
 use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use super::{
+    defaults::DefaultSettings,
     duration::at_least,
+    references::ReferenceSettings,
     verification::{RegistryCaError, VerificationSettings},
     words,
 };
 use crate::domain::adoption::{Adopt, Scope};
+use crate::domain::schedule::WATCHES_UNTIL_STALE;
 use crate::leader;
 use crate::telemetry::{LogFormat, logs};
 
@@ -175,6 +178,14 @@ pub struct Settings {
     #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
     pub allow_insecure_members: bool,
 
+    /// Which objects count as users of Secrets.
+    #[command(flatten)]
+    pub references: ReferenceSettings,
+
+    /// Whether Secrets are attached to ServiceAccounts.
+    #[command(flatten)]
+    pub defaults: DefaultSettings,
+
     /// Which registries are asked whether they take a credential.
     #[command(flatten)]
     pub verification: VerificationSettings,
@@ -219,12 +230,10 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// How old the last good answer of a watch of `local` may grow before liveness fails. A watch
-    /// is renewed, which is an answer, at least once per watch timeout; twice more is for
-    /// reconnecting with back-off to an API server that restarts.
+    /// How old the last good answer of a watch of `local` may grow before liveness fails.
     #[must_use]
     pub fn stale_after(&self) -> Duration {
-        self.watch_timeout * 3
+        self.watch_timeout * WATCHES_UNTIL_STALE
     }
 
     /// Where the cluster `local` is: the kubeconfig or context that was named, else as kube
@@ -292,6 +301,8 @@ mod tests {
 
     use super::super::{Cli, Command};
     use super::*;
+    use crate::domain::reference_kind::ReferencePolicy;
+    use crate::domain::schedule::WATCH_TIMEOUT;
 
     fn settings(flags: &[&str]) -> Result<Settings, String> {
         let line = ["claviger", "run"].iter().chain(flags);
@@ -307,7 +318,7 @@ mod tests {
         assert_eq!(election.identity, "pod-1");
         assert_eq!(election.timing, leader::Timing::default());
         assert_eq!(settings.concurrency, 32);
-        assert_eq!(settings.watch_timeout, Duration::from_secs(60));
+        assert_eq!(settings.watch_timeout, WATCH_TIMEOUT);
         assert_eq!(settings.stale_after(), Duration::from_secs(180));
         assert_eq!(settings.resync_interval, Duration::from_secs(600));
         assert_eq!(settings.sweep_interval, settings.resync_interval);
@@ -320,6 +331,7 @@ mod tests {
         assert_eq!(settings.member_probe_interval, Duration::from_secs(10));
         assert_eq!(settings.adopt, Adopt::default());
         assert!(!settings.allow_insecure_members);
+        assert!(settings.references.policy() == ReferencePolicy::default() && settings.defaults.defaults);
         assert!(settings.verification.outbound().is_ok() && !settings.verification.no_verification);
     }
 
@@ -399,6 +411,8 @@ mod tests {
             ("--allow-insecure-members=perhaps", "invalid value"),
             ("--allowed-registries=https://quay.io", "is not a host[:port]"),
             ("--private-registries=10.0.0.0/8", "is not a host[:port]"),
+            ("--block-on=pods,ingress", "'ingress' is none of pods, workloads"),
+            ("--references=all", "'all' is none of pods, workloads"),
         ] {
             let error = settings(&[flag]).unwrap_err();
             assert!(error.contains(sentence), "{flag}: {error}");

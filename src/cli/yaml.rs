@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 pub enum ManifestError {
     /// The files in the directory are not those that this program makes.
     #[error(
-        "{} differ from the types: {}; fix with: claviger crds --write {}",
+        "{} differ from what this version makes: {}; fix with: claviger {command} --write {}",
         .directory.display(), .differences.join(", "), .directory.display()
     )]
     Differ {
+        /// The subcommand that makes them.
+        command: &'static str,
         /// The directory that was checked.
         directory: PathBuf,
         /// Each file with what is wrong with it.

@@ -3,31 +3,33 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
 use super::{
-    handler::Touched,
+    handler::{AccountChange, Touched},
     interner::Interner,
-    object::{MarkedSecret, SlimNamespace, SlimPod},
+    object::{MarkedSecret, SlimNamespace},
     reflector::name_of,
 };
 use crate::{
     api::ANNOTATION_ALLOW_SWEEP,
     domain::{
         SecretBytes,
+        attachment::Mark,
         connectivity::WatchedKind,
         content::{LAST_APPLIED, produced_type},
         fingerprint::{Fingerprint, FingerprintKey},
         identity::{NamespacedName, OwnerId},
-        labels::is_dns_subdomain,
         marks::Marks,
         meta::{ResourceVersion, Uid},
         namespace::{Labels, Namespace},
         ownership::{Hub, Metadata},
-        references::{ReferenceKind, User},
+        reference_kind::{Kinds, ReferenceKind},
+        references::{References, User},
         schedule::MAX_SWEEP_ALLOWANCE,
         snapshot::{ExistingCopy, Snapshot},
     },
@@ -35,21 +37,27 @@ use crate::{
 
 /// The caches of one cluster.
 pub(crate) struct Cache {
+    began: Instant,
     /// Who we are: copies of another hub are not ours.
-    hub: Arc<Hub>,
+    pub(super) hub: Arc<Hub>,
     fingerprints: Arc<FingerprintKey>,
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
     /// Who waits for a name to become free.
     waiters: HashMap<NamespacedName, HashSet<OwnerId>>,
-    /// Writes of ours in flight: an event about such a copy is most likely our own echo. With each, the uid of the last
-    /// object that a watch has shown to go meanwhile.
+    /// Writes of ours in flight, whose echo an event most likely is, each with the uid of the last object that was shown to go.
     in_flight: HashMap<NamespacedName, Option<Uid>>,
-    /// While copies are listed: those with a write of ours in flight at any time since the list began. The list may
-    /// show them as they were before or after it.
+    /// While copies are listed: those with a write of ours in flight since the list began, before or after which it shows them.
     exempt: Option<HashSet<NamespacedName>>,
-    texts: Interner<str>,
+    pub(super) texts: Interner<str>,
     labels: Interner<Labels>,
     marks: Interner<Marks>,
+    pub(super) entries: Interner<[Arc<str>]>,
+    pub(super) attached: Interner<[Mark]>,
+    /// Writes of ours to ServiceAccounts in flight, and whose.
+    pub(super) account_writes: HashMap<NamespacedName, OwnerId>,
+    /// Whether ServiceAccounts count as users of Secrets, and whether the operator runs there.
+    pub(super) accounts_are_users: bool,
+    pub(super) is_local: bool,
     /// The uid of `kube-system`, by which a cluster is known.
     pub cluster_id: Option<Arc<str>>,
     /// Namespaces with an annotation by which an administrator lets a sweep go on.
@@ -65,27 +73,42 @@ pub(crate) struct Changes {
     /// How many copies were edited or deleted by another hand.
     pub drift: usize,
     pub namespaces: Vec<NamespaceChange>,
+    /// Namespaces in which another Pod is stuck, or one no more.
+    pub stuck: Vec<Arc<str>>,
+    pub accounts: Vec<AccountChange>,
 }
 
 /// A Namespace that changed: its name, and how it was before and is now.
 pub(crate) type NamespaceChange = (Arc<str>, Option<Namespace>, Option<Namespace>);
 
 impl Cache {
-    pub fn new(hub: Arc<Hub>, fingerprints: Arc<FingerprintKey>) -> Self {
+    /// `blocking` are the kinds whose objects hold the Secrets that they use.
+    pub fn new(hub: Arc<Hub>, fingerprints: Arc<FingerprintKey>, blocking: Kinds) -> Self {
         Self {
+            began: Instant::now(),
             hub,
             fingerprints,
-            snapshot: Snapshot::default(),
+            snapshot: Snapshot { references: References::new(blocking), ..Snapshot::default() },
             waiters: HashMap::new(),
             in_flight: HashMap::new(),
             exempt: None,
             texts: Interner::default(),
             labels: Interner::default(),
             marks: Interner::default(),
+            entries: Interner::default(),
+            attached: Interner::default(),
+            account_writes: HashMap::new(),
+            accounts_are_users: true,
+            is_local: true,
             cluster_id: None,
             sweep_allowances: HashMap::new(),
             namespace_texts: 0,
         }
+    }
+
+    /// The time on the clock of what is kept.
+    pub fn clock(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// What a plan looks at.
@@ -196,7 +219,7 @@ impl Cache {
         let (unsure, gone): (Vec<_>, Vec<_>) = vanished.into_iter().partition(|name| exempt.contains(name));
         let mut changes = match kind {
             WatchedKind::Secrets => self.retry_conflicts(),
-            WatchedKind::Namespaces | WatchedKind::Copies | WatchedKind::Pods => Changes::default(),
+            _ => Changes::default(),
         };
         for name in gone {
             changes.add(self.remove(kind, &name, None));
@@ -213,7 +236,9 @@ impl Cache {
                 self.snapshot.namespaces.keys().map(cluster_wide).collect()
             }
             WatchedKind::Copies => self.snapshot.copies.names().cloned().collect(),
-            WatchedKind::Pods => self.snapshot.references.users().map(|user| user.name.clone()).collect(),
+            WatchedKind::ACCOUNTS => self.known_accounts(),
+            WatchedKind::Users(kind) => self.known_users(kind),
+            WatchedKind::Grants(kind) => self.snapshot.references.grants().objects(kind).collect(),
             WatchedKind::Secrets => Vec::new(),
         }
     }
@@ -223,7 +248,19 @@ impl Cache {
         match kind {
             WatchedKind::Namespaces => self.remove_namespace(&name.name),
             WatchedKind::Copies => self.remove_copy(name, uid),
-            WatchedKind::Pods => self.set_references(name.clone(), Vec::new()),
+            WatchedKind::Users(kind) => {
+                let mut changes = self.set_uses(&User { kind, name: name.clone() }, Vec::new());
+                match kind {
+                    ReferenceKind::Pod => changes.add(self.change_stuck(name, None)),
+                    ReferenceKind::ServiceAccount => changes.add(self.remove_account(name)),
+                    _ => {}
+                }
+                changes
+            }
+            WatchedKind::Grants(kind) => {
+                let secrets = self.snapshot.references.set_grants(kind, name, Vec::new());
+                self.touched(secrets)
+            }
             WatchedKind::Secrets => self.freed(name),
         }
     }
@@ -384,33 +421,6 @@ impl Cache {
             .flat_map(|(name, owners)| owners.into_iter().map(move |owner| (owner, name.namespace.clone())));
         Changes { touched: touched.collect(), ..Changes::default() }
     }
-
-    /// Puts a Pod's references in.
-    pub fn set_pod(&mut self, pod: &SlimPod) -> Changes {
-        let mut uses = Vec::new();
-        pod.visit_secrets(|name, field| {
-            // There can be no Secret of any other name.
-            if is_dns_subdomain(name) {
-                uses.push((self.texts.text(name), field));
-            }
-        });
-        let namespace = self.texts.text(pod.meta().namespace.as_deref().unwrap_or_default());
-        let name = pod.meta().name.as_deref().unwrap_or_default().into();
-        self.set_references(NamespacedName { namespace, name }, uses)
-    }
-
-    fn set_references(&mut self, pod: NamespacedName, uses: Vec<(Arc<str>, &'static str)>) -> Changes {
-        let namespace = pod.namespace.clone();
-        let changed = self.snapshot.references.set(&User { kind: ReferenceKind::Pod, name: pod }, uses);
-        let touched = changed
-            .into_iter()
-            .filter_map(|name| {
-                self.snapshot.copies.get(&NamespacedName { namespace: namespace.clone(), name })
-            })
-            .map(|copy| (copy.owner, namespace.clone()))
-            .collect();
-        Changes { touched, ..Changes::default() }
-    }
 }
 
 impl Changes {
@@ -418,6 +428,8 @@ impl Changes {
         self.touched.extend(other.touched);
         self.drift += other.drift;
         self.namespaces.extend(other.namespaces);
+        self.stuck.extend(other.stuck);
+        self.accounts.extend(other.accounts);
     }
 }
 

@@ -3,7 +3,12 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::{ANNOTATION_HUB, CredentialKind, DeletionPolicy, Target},
-    domain::{fingerprint::FingerprintKey, identity::CredentialId},
+    cluster::object::SlimPod,
+    domain::{
+        fingerprint::FingerprintKey,
+        identity::CredentialId,
+        reference_kind::{ReferenceKind, ReferencePolicy},
+    },
 };
 
 fn id() -> CredentialId {
@@ -27,7 +32,11 @@ fn place() -> NamespacedName {
 }
 
 fn cache() -> Cache {
-    let mut cache = Cache::new(Arc::new(Hub::new("hub", [])), Arc::new(FingerprintKey::new([1; 32])));
+    let mut cache = Cache::new(
+        Arc::new(Hub::new("hub", [])),
+        Arc::new(FingerprintKey::new([1; 32])),
+        ReferencePolicy::default().blocking,
+    );
     let web = json!({"metadata": {"name": "web", "labels": {"kubernetes.io/metadata.name": "web"}}});
     cache.set_namespace(serde_json::from_value(web).unwrap());
     cache
@@ -275,9 +284,9 @@ fn the_users_of_a_copy_come_and_go() {
         }))
         .unwrap()
     };
-    assert_eq!(cache.set_pod(&pod("Running")).touched, [(id().owner(), "web".into())]);
+    assert_eq!(cache.set_user(ReferenceKind::Pod, &pod("Running")).touched, [(id().owner(), "web".into())]);
     assert!(cache.snapshot().is_in_use(&place()));
-    assert!(cache.set_pod(&pod("Running")).touched.is_empty());
-    assert_eq!(cache.set_pod(&pod("Succeeded")).touched.len(), 1);
+    assert!(cache.set_user(ReferenceKind::Pod, &pod("Running")).touched.is_empty());
+    assert_eq!(cache.set_user(ReferenceKind::Pod, &pod("Succeeded")).touched.len(), 1);
     assert!(!cache.snapshot().is_in_use(&place()));
 }

@@ -7,6 +7,7 @@ use tokio::sync::{Notify, watch};
 use crate::domain::{
     cluster_condition::{ClusterCondition, ConnectionError},
     connectivity::{Connectivity as State, Reach, Stage, WatchedKind},
+    reference_kind::Kinds,
 };
 
 /// Whether a cluster can be worked with, and who waits for that.
@@ -17,8 +18,10 @@ pub(crate) struct Connectivity {
 }
 
 impl Connectivity {
-    pub fn new() -> Self {
-        Self { began: Instant::now(), state: watch::Sender::default(), probe: Notify::new() }
+    /// Of a cluster in which these kinds are looked at.
+    pub fn new(kinds: Kinds) -> Self {
+        let state = watch::Sender::new(State::new(kinds));
+        Self { began: Instant::now(), state, probe: Notify::new() }
     }
 
     /// What is known now. Must not be held over an await, nor while anything else is asked of this.
@@ -54,6 +57,11 @@ impl Connectivity {
         self.wait(State::is_filled).await;
     }
 
+    /// Waits until a kind is listed.
+    pub(super) async fn listed(&self, kind: WatchedKind) {
+        self.wait(|state| state.has_listed(kind)).await;
+    }
+
     /// Waits until every cache is filled, or it is plain that this will take longer.
     pub async fn settled(&self) {
         self.wait(|state| !matches!(state.reach(), Reach::Connecting(None))).await;
@@ -77,6 +85,13 @@ impl Connectivity {
     /// Changes what is known. Those who wait look at it when the change is news.
     pub(super) fn change(&self, change: impl FnOnce(&mut State) -> bool) -> bool {
         self.state.send_if_modified(change)
+    }
+
+    /// A watch listed everything, as some wait for. Returns whether that was the last one that was missing.
+    pub(super) fn completed(&self, kind: WatchedKind) -> bool {
+        let mut is_last = false;
+        self.state.send_modify(|state| is_last = state.listed(kind));
+        is_last
     }
 
     /// The watches begin anew.

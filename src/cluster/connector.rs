@@ -45,6 +45,7 @@ pub struct Connector {
     metrics: Arc<Metrics>,
     freshness: Freshness,
     waiting: Arc<AtomicUsize>,
+    is_optional: bool,
 }
 
 impl Connector {
@@ -64,7 +65,13 @@ impl Connector {
         config.reset_reader_on_write = true;
         // kube's own retry stays inside of one call for minutes, and status would not know.
         config.default_retry = false;
-        Self { config, timeouts, cluster, metrics, freshness, waiting: Arc::default() }
+        Self { config, timeouts, cluster, metrics, freshness, waiting: Arc::default(), is_optional: false }
+    }
+
+    /// The same, for watches of what a cluster may lack: that one of them is stale is no reason to start anew.
+    #[must_use]
+    pub fn optional(self) -> Self {
+        Self { is_optional: true, ..self }
     }
 
     /// A connector to another cluster, with the same times.
@@ -78,7 +85,8 @@ impl Connector {
     /// # Errors
     /// When the configuration cannot be used, such as a certificate that does not parse.
     pub fn client(&self, watch: Option<&str>) -> Result<Client, kube::Error> {
-        let beat = watch.map(|watch| self.freshness.register(&self.cluster, watch));
+        let is_vital = !self.is_optional;
+        let beat = watch.map(|watch| self.freshness.register(&self.cluster, watch, is_vital));
         let bound = layer_fn(|inner| Bound {
             inner,
             timeouts: self.timeouts,

@@ -47,6 +47,19 @@ impl WriteError {
         Self::of(error)
     }
 
+    /// Reads an error of kube's from a patch: one whose test failed is about an object that is not as it was seen. An API
+    /// server says so in the same words as that a field is not valid, but for the cause.
+    pub fn of_patch(error: &kube::Error) -> Self {
+        let is_test = |status: &Status| {
+            let mut causes = status.details.iter().flat_map(|details| &details.causes);
+            status.code == 422 && causes.any(|cause| cause.reason == "UnexpectedServerResponse")
+        };
+        match error {
+            kube::Error::Api(status) if is_test(status) => Self::Changed,
+            error => Self::of(error),
+        }
+    }
+
     /// Reads an error of kube's.
     pub fn of(error: &kube::Error) -> Self {
         let cluster = |condition: fn(String) -> ClusterCondition| Self::Cluster(condition(describe(error)));

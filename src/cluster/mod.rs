@@ -4,12 +4,17 @@
 //! `local`, where the operator runs, is one of them and nothing more.
 
 mod access;
+mod account;
+mod accounts;
 mod answer;
+mod attach;
 mod cache;
 mod connection;
 mod connectivity;
 mod connector;
+mod discovery;
 mod error;
+mod evictions;
 mod guard;
 mod handler;
 mod interner;
@@ -19,21 +24,30 @@ mod object;
 mod observation;
 mod pages;
 mod probe;
+mod referrer;
 pub(crate) mod reflector;
 mod service_account;
 mod shared;
 mod splitter;
+mod stuck;
+mod turns;
+mod types;
+mod users;
 mod writer;
 mod writes;
 
 pub(crate) use access::configuration;
 pub(crate) use connector::{Connector, Timeouts};
+pub(crate) use discovery::served_types;
 pub(crate) use error::{WriteError, describe};
 pub(crate) use guard::{Guarded, Unreadable};
-pub(crate) use handler::{EventHandler, Touched};
-pub(crate) use object::SecretMetadata;
+pub(crate) use handler::{AccountChange, EventHandler, Touched};
+pub(crate) use live_references::UNFINISHED;
+pub(crate) use object::{SecretMetadata, SlimPod};
+pub(crate) use referrer::{GrantObject, Referrer, Refers, Workload, resource};
 pub(crate) use shared::ClusterOptions;
 pub(crate) use writer::{Applied, Job, Writer};
+pub(crate) use writes::Unseen;
 
 use std::{
     ops::Deref,
@@ -142,9 +156,11 @@ impl Cluster {
         (snapshot.copies.len(), used)
     }
 
-    /// Whether the watch of Pods has been without a good answer for too long to delete anything by it.
+    /// Whether a watch of users has been without a good answer for too long to delete anything by it.
     pub fn is_blind_to_users(&self) -> bool {
-        self.stale_watches().iter().any(|watch| &*watch.kind == WatchedKind::Pods.name())
+        let names: Vec<_> =
+            self.options.references.blocking.iter().map(|kind| WatchedKind::Users(kind).name()).collect();
+        self.stale_watches().iter().any(|watch| names.contains(&&*watch.kind))
     }
 
     /// Goes on with other credentials, or at another address; what is known stays until the new
@@ -228,7 +244,7 @@ impl Cluster {
 
     /// Which watch has been without a good answer for too long, though the server answers.
     fn silent_watch(&self) -> Option<ConnectionError> {
-        let watch = self.stale_watches().into_iter().next()?;
+        let watch = self.stale_watches().into_iter().find(|watch| watch.is_vital)?;
         let (kind, age) = (watch.kind, watch.age.as_secs());
         Some(format!("the watch of {kind} has had no answer for {age} s").as_str().into())
     }

@@ -14,7 +14,8 @@ use zeroize::Zeroize;
 use crate::domain::{
     SecretBytes, bounded,
     content::{LAST_APPLIED, ReadSecret},
-    pod_secrets::{PodSecrets, is_finished},
+    pod_secrets::PodSecrets,
+    pod_status::{PodStatus, PullFailure},
     schedule::{MAX_ENTRIES, MAX_PARTS},
 };
 
@@ -103,7 +104,7 @@ impl Resource for SecretMetadata {
     }
 }
 
-/// A Pod, of which only the Secrets that it names and its phase are kept.
+/// A Pod, of which only the Secrets that it names are kept, and what it cannot pull.
 #[derive(Clone, Debug, Deserialize, Resource)]
 #[resource(inherit = Pod)]
 pub struct SlimPod {
@@ -115,17 +116,36 @@ pub struct SlimPod {
     status: PodStatus,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-struct PodStatus {
-    phase: Option<String>,
-}
-
 impl SlimPod {
     /// Every Secret that it uses, with the field that names it: none once it has come to its end.
     pub fn visit_secrets<'a>(&'a self, visit: impl FnMut(&'a str, &'static str)) {
-        if !is_finished(self.status.phase.as_deref(), self.metadata.deletion_timestamp.is_some()) {
+        if !self.is_finished() {
             self.spec.visit(visit);
         }
+    }
+
+    /// The pull Secrets that it names.
+    pub(super) fn pull_secrets(&self) -> impl Iterator<Item = &str> + Clone {
+        self.spec.pull_secrets()
+    }
+
+    /// The ServiceAccount that it runs under.
+    pub(super) fn service_account(&self) -> &str {
+        self.spec.service_account()
+    }
+
+    /// The images that it cannot pull: none once it has come to its end.
+    pub(super) fn failing_images(&self) -> impl Iterator<Item = (String, PullFailure)> {
+        self.status.failing_images().filter(|_| !self.is_finished())
+    }
+
+    /// Whether a container of it has run.
+    pub(super) fn has_run(&self) -> bool {
+        self.status.has_run()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.status.is_finished(self.metadata.deletion_timestamp.is_some())
     }
 }
 

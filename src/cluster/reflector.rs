@@ -6,6 +6,7 @@ use std::{
     fmt::Debug,
     hash::{BuildHasher, RandomState},
     io,
+    sync::Arc,
     time::Instant,
 };
 
@@ -17,6 +18,7 @@ use kube::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 use tracing::warn;
 
 pub(crate) use super::pages::name_of;
@@ -39,6 +41,11 @@ use crate::domain::{
 pub(crate) trait Store: Send + 'static {
     type Object: Resource + Clone + DeserializeOwned + Debug + Send + 'static;
 
+    /// Where a list waits for its turn.
+    fn turns(&self) -> Option<Arc<Semaphore>> {
+        None
+    }
+
     /// A list begins.
     fn begin(&mut self) {}
 
@@ -59,8 +66,8 @@ pub(crate) trait Store: Send + 'static {
         false
     }
 
-    /// The API server does not know the type. Returns whether that is as good as an empty list.
-    fn absent(&mut self) -> bool {
+    /// The API server does not know the type, or does not let it be read. Returns whether it is given up.
+    fn refused(&mut self, _why: Refusal) -> bool {
         false
     }
 
@@ -71,7 +78,14 @@ pub(crate) trait Store: Send + 'static {
     fn failed(&mut self, _stage: Stage, _why: ConnectionError) {}
 }
 
-/// Feeds a store for as long as it is polled. `watch` is the name in metrics and logs.
+/// Why an API server does not show objects of a type at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Absent,
+    Denied,
+}
+
+/// Feeds a store for as long as it is polled, or until the store gives up. `watch` is the name in metrics and logs.
 ///
 /// After each failure everything is listed anew. A watch that goes on from its last resourceVersion would never
 /// notice that the etcd behind it was restored from an older backup.
@@ -91,18 +105,26 @@ pub(crate) fn reflect<S: Store, A: FnOnce(Client) -> Api<S::Object>>(
     Ok(async move {
         let (mut failures, mut failed, mut page) = (0_u32, Instant::now(), PAGE);
         loop {
-            let fault = match list(&api, selected.clone().limit(page), &mut store).await {
+            let turns = store.turns();
+            let turn = match turns {
+                Some(turns) => turns.acquire_owned().await.ok(),
+                None => None,
+            };
+            let listed = list(&api, selected.clone().limit(page), &mut store).await;
+            drop(turn);
+            let fault = match listed {
                 Ok(version) => follow(&api, &selected, timeout, version, &mut store).await,
                 Err(fault) => fault,
             };
             if fault.is_slow() {
                 page = smaller(page);
             }
-            if !fault.is_absent() || !store.absent() {
-                let why = fault.told();
-                warn!(cluster = &*cluster, watch = &*watch, "{why}");
-                store.failed(fault.stage(), why);
+            if fault.refusal().is_some_and(|why| store.refused(why)) {
+                return;
             }
+            let why = fault.told();
+            warn!(cluster = &*cluster, watch = &*watch, "{why}");
+            store.failed(fault.stage(), why);
             // A while without a failure counts as success.
             failures = if failed.elapsed() > 2 * WATCH_RETRY.limit { 1 } else { failures.saturating_add(1) };
             failed = Instant::now();
@@ -116,7 +138,7 @@ enum Fault {
     List(kube::Error),
     Watch(kube::Error),
     /// The server said so.
-    Ended(Refusal),
+    Ended(End),
     NoResourceVersion,
 }
 
@@ -215,7 +237,7 @@ async fn watch<S: Store>(
                 }
             }
             Ok(Event::Bookmark(now)) => *version = now,
-            Ok(Event::Ended(refusal)) => return Err(Fault::Ended(refusal)),
+            Ok(Event::Ended(end)) => return Err(Fault::Ended(end)),
             // The connection broke in the middle of it.
             Err(error) if error.is_eof() => {}
             Err(error) => return Err(Fault::Watch(kube::Error::SerdeError(error))),
@@ -231,13 +253,13 @@ async fn watch<S: Store>(
 enum Event<K> {
     Change { object: K, gone: bool },
     Bookmark(String),
-    Ended(Refusal),
+    Ended(End),
 }
 
 /// What a server says when it ends a watch.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Refusal {
+struct End {
     code: u16,
     reason: String,
 }
@@ -291,8 +313,12 @@ impl Fault {
         }
     }
 
-    fn is_absent(&self) -> bool {
-        matches!(self.error(), Some(kube::Error::Api(status)) if status.is_not_found())
+    fn refusal(&self) -> Option<Refusal> {
+        match self.error() {
+            Some(kube::Error::Api(status)) if status.code == 404 => Some(Refusal::Absent),
+            Some(kube::Error::Api(status)) if status.code == 403 => Some(Refusal::Denied),
+            _ => None,
+        }
     }
 
     fn stage(&self) -> Stage {
@@ -312,7 +338,7 @@ impl Fault {
         let (what, error) = match self {
             Self::List(error) => ("list failed", error),
             Self::Watch(error) => ("watch failed", error),
-            Self::Ended(Refusal { code, reason }) => {
+            Self::Ended(End { code, reason }) => {
                 let reason = foreign_text(reason, MAX_MESSAGE);
                 return format!("watch ended by the server: {reason} ({code})").as_str().into();
             }

@@ -5,15 +5,26 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::{Semaphore, watch};
+
 use super::{
     cache::{Cache, Changes},
     connection::Connection,
     connectivity::Connectivity,
     connector::Connector,
     handler::EventHandler,
+    types::Types,
 };
 use crate::{
-    domain::{fingerprint::FingerprintKey, ownership::Hub, selection::LOCAL},
+    domain::{
+        attachment::AccountNames,
+        connectivity::WatchedKind,
+        fingerprint::FingerprintKey,
+        ownership::Hub,
+        reference_kind::{Kinds, ReferenceKind, ReferencePolicy},
+        schedule::{ACCOUNT_LIST_PAUSE, OPTIONAL_LISTS},
+        selection::LOCAL,
+    },
     lock::Lock,
     supervisor::Supervisor,
     telemetry::{Freshness, Metrics},
@@ -31,6 +42,10 @@ pub(crate) struct ClusterOptions {
     /// How often a member is asked whether it is there.
     pub probe_interval: Duration,
     pub fingerprints: Arc<FingerprintKey>,
+    /// What is looked at for users of Secrets, and which of them hold one.
+    pub references: ReferencePolicy,
+    /// The names of ServiceAccounts that defaults ask for, once they are known; `None` where nothing is attached to any.
+    pub accounts: Option<watch::Receiver<Option<Arc<AccountNames>>>>,
     /// Is told what changed.
     pub handler: Arc<dyn EventHandler>,
     pub metrics: Arc<Metrics>,
@@ -40,12 +55,23 @@ pub(crate) struct ClusterOptions {
     pub supervisor: Supervisor,
 }
 
+impl ClusterOptions {
+    /// The kinds that are watched: those that may use Secrets, and ServiceAccounts where something is attached to them.
+    pub(super) fn kinds(&self) -> Kinds {
+        let kinds = self.references.kinds;
+        if self.accounts.is_some() { kinds.with(ReferenceKind::ServiceAccount) } else { kinds }
+    }
+}
+
 /// What the watches, the probe and the writer of one cluster work with.
 pub(crate) struct Shared {
     pub name: Arc<str>,
     pub connection: Connection,
     pub connectivity: Connectivity,
     pub(super) options: ClusterOptions,
+    pub(super) types: Types,
+    /// Of lists of optional kinds.
+    pub(super) turns: Arc<Semaphore>,
     cache: Lock<Cache>,
 }
 
@@ -57,11 +83,17 @@ impl Shared {
         connector: Connector,
         options: ClusterOptions,
     ) -> Result<Self, kube::Error> {
+        let mut cache =
+            Cache::new(options.hub.clone(), options.fingerprints.clone(), options.references.blocking);
+        cache.is_local = name == LOCAL;
+        cache.accounts_are_users = options.references.kinds.contains(ReferenceKind::ServiceAccount);
         Ok(Self {
             name: name.into(),
             connection: Connection::new(connector)?,
-            connectivity: Connectivity::new(),
-            cache: Lock::new(Cache::new(options.hub.clone(), options.fingerprints.clone())),
+            connectivity: Connectivity::new(options.kinds()),
+            types: Types::default(),
+            turns: Arc::new(Semaphore::new(OPTIONAL_LISTS)),
+            cache: Lock::new(cache),
             options,
         })
     }
@@ -69,6 +101,35 @@ impl Shared {
     /// Whether the operator runs there.
     pub fn is_local(&self) -> bool {
         &*self.name == LOCAL
+    }
+
+    /// Whether ServiceAccounts may not be read, as their watch has found.
+    pub fn hides_accounts(&self) -> bool {
+        self.types.is_denied(WatchedKind::ACCOUNTS)
+    }
+
+    /// Returns when ServiceAccounts of other names than these are asked for, the list of these is complete, and it was not begun
+    /// just now: whoever may write credentials could have it begun anew for ever.
+    pub(super) async fn others_wanted(
+        &self,
+        wanted: Arc<AccountNames>,
+        names: &mut watch::Receiver<Option<Arc<AccountNames>>>,
+    ) {
+        tokio::time::sleep(ACCOUNT_LIST_PAUSE).await;
+        loop {
+            let is_listed = self.read().snapshot().accounts.listed == wanted;
+            let has_others =
+                names.borrow_and_update().as_ref().is_some_and(|names| !names.is_subset(&wanted));
+            if is_listed && has_others {
+                return;
+            }
+            // The sender lives as long as the operator does.
+            tokio::select! {
+                Ok(()) = names.changed() => {}
+                () = tokio::time::sleep(ACCOUNT_LIST_PAUSE), if has_others => {}
+                else => return std::future::pending().await,
+            }
+        }
     }
 
     /// The cache, to plan with. Must not be held over an await.
@@ -93,8 +154,14 @@ impl Shared {
         if !changes.touched.is_empty() {
             handler.touched(&self.name, changes.touched);
         }
+        for change in changes.accounts {
+            handler.account_changed(&self.name, change);
+        }
         for (name, before, after) in changes.namespaces {
             handler.namespace_changed(&self.name, &name, before.as_ref(), after.as_ref());
+        }
+        for namespace in changes.stuck {
+            handler.stuck_changed(&self.name, &namespace);
         }
     }
 

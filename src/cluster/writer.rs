@@ -20,12 +20,14 @@ use super::{
     pages::Pages,
     reflector::name_of,
     shared::Shared,
+    turns::Turns,
 };
 use crate::{
     api::{LABEL_MANAGED_BY, LABEL_OWNER, MANAGER},
     domain::{
         cluster_condition::ClusterCondition,
         content::Data,
+        eviction_limiter::EvictionLimiter,
         failure::Failure,
         identity::{CredentialId, NamespacedName, OwnerId},
         plan::{Action, Change, Object},
@@ -42,10 +44,12 @@ use crate::{
 pub(crate) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) live: LiveReferences,
+    pub(super) turns: Turns,
     writes: Semaphore,
     /// One clone for each job that writes.
     jobs: Arc<()>,
-    began: Instant,
+    pub(super) began: Instant,
+    pub(super) evicted: Lock<EvictionLimiter>,
     repairs: Lock<RepairLimiter>,
 }
 
@@ -66,7 +70,7 @@ pub(crate) struct Job<'a> {
 /// What became of changes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Applied {
-    /// Copies that were written, deleted or released.
+    /// Changes that were made.
     pub done: usize,
     /// Namespaces whose copies are not as they were.
     pub touched: HashSet<Arc<str>>,
@@ -86,8 +90,10 @@ impl Writer {
             writes: Semaphore::new(shared.options.concurrency),
             shared,
             live: LiveReferences::default(),
+            turns: Turns::default(),
             jobs: Arc::default(),
             began: Instant::now(),
+            evicted: Lock::default(),
             repairs: Lock::default(),
         }
     }
@@ -158,12 +164,18 @@ impl Writer {
             // Another operator may be at work already, and this one is about to end.
             return Err(WriteError::Cluster(ClusterCondition::Failing("leadership was lost".to_owned())));
         }
-        let Object::Secret(name) = &change.object;
+        let name = match (&change.object, &change.action) {
+            (Object::ServiceAccount(name), Action::Edit(wanted)) => {
+                return self.edit(name, wanted, job).await;
+            }
+            (Object::Pod(_), Action::Evict(candidate)) => return self.evict(candidate, job).await,
+            (Object::Secret(name) | Object::ServiceAccount(name) | Object::Pod(name), _) => name,
+        };
         self.shared.write().begin_write(name);
         let operation = match &change.action {
             Action::Create => WriteOperation::Create,
-            Action::Update(_) | Action::Release(_) => WriteOperation::Update,
-            Action::Delete { .. } => WriteOperation::Delete,
+            Action::Update(_) | Action::Release(_) | Action::Edit(_) => WriteOperation::Update,
+            Action::Delete { .. } | Action::Evict(_) => WriteOperation::Delete,
         };
         let result = match (&change.action, job.secret, body) {
             (Action::Create, Some(secret), Some(body)) => self.create(name, secret, body).await,
@@ -171,13 +183,15 @@ impl Writer {
             (Action::Delete { copy, if_unused }, ..) => self.delete(name, copy, *if_unused, many, job).await,
             (Action::Release(_), ..) => self.release(name, job).await,
             // Nothing is planned to be written without a content.
-            (Action::Create | Action::Update(_), ..) => Err(WriteError::Changed),
+            (Action::Create | Action::Update(_) | Action::Edit(_) | Action::Evict(_), ..) => {
+                Err(WriteError::Changed)
+            }
         };
         let Err(error) = result else { return result };
         let known = || job.secret.into_iter().chain(job.before);
         let is_known = |copy: &ExistingCopy| known().any(|secret| secret.fingerprint == copy.content);
         let all_known = match &change.action {
-            Action::Create => true,
+            Action::Create | Action::Edit(_) | Action::Evict(_) => true,
             Action::Update(copy) | Action::Delete { copy, .. } | Action::Release(copy) => is_known(copy),
         };
         let values: Vec<&Data> = known().map(|secret| &secret.content.data).collect();

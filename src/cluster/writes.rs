@@ -33,6 +33,15 @@ use crate::{
     telemetry::{WriteOperation, WriteResult},
 };
 
+/// Users that the watches have not shown.
+pub(crate) enum Unseen {
+    None,
+    /// There are some, or may be.
+    Some,
+    /// Objects of a kind cannot be listed; why.
+    Unknown(String),
+}
+
 /// Each tells whether the change was made; if not, it has to be planned anew.
 impl Writer {
     pub(super) async fn create(
@@ -136,14 +145,14 @@ impl Writer {
         Ok(!self.shared.read().snapshot().is_in_use(name) && !(job.stop)())
     }
 
-    /// Whether, as the API server says, a Pod uses a copy of an owner of which the watch has shown no user. It is true
-    /// when the server does not say, too; why it did not shows in the pause of the cluster's connectivity.
-    pub async fn has_unseen_users(
+    /// Whether, as the API server says, something holds a copy of an owner of which the watch has shown no user. Where the
+    /// cluster as a whole did not answer, that shows in the pause of its connectivity.
+    pub async fn unseen_users(
         &self,
         owner: &OwnerId,
         since: Instant,
         stop: &(dyn Fn() -> bool + Sync),
-    ) -> bool {
+    ) -> Unseen {
         let unused: Vec<NamespacedName> = {
             let cache = self.shared.read();
             let snapshot = cache.snapshot();
@@ -159,12 +168,13 @@ impl Writer {
                 Ok(false) => {}
                 Err(WriteError::Cluster(condition)) => {
                     self.shared.connectivity.strained(condition);
-                    return true;
+                    return Unseen::Some;
                 }
-                Ok(true) | Err(_) => return true,
+                Err(WriteError::Refused(Failure::Write { message, .. })) => return Unseen::Unknown(message),
+                Ok(true) | Err(_) => return Unseen::Some,
             }
         }
-        false
+        Unseen::None
     }
 
     /// Takes our marks off a copy and leaves it.

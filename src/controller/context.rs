@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::SetOnce;
 
 use super::{
-    clusters::ClusterRegistry, credentials::Credentials, desired::DesiredStates, events::Events,
-    hashing::Hashing, keys::Queues, members::MemberIndex, minting::Minting, outcomes::Outcomes,
-    policies::Policies, verifications::Verifications,
+    clusters::ClusterRegistry, credentials::Credentials, defaults::Defaults, desired::DesiredStates,
+    events::Events, hashing::Hashing, keys::Queues, members::MemberIndex, minting::Minting,
+    outcomes::Outcomes, policies::Policies, verifications::Verifications,
 };
 use crate::{
     cluster::{Cluster, Connector},
@@ -28,6 +28,7 @@ pub(crate) struct Stores {
     pub verifications: Arc<Verifications>,
     pub minting: Arc<Minting>,
     pub desired: DesiredStates,
+    pub defaults: Defaults,
     pub outcomes: Outcomes,
 }
 

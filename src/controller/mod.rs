@@ -8,6 +8,7 @@
 //! | [`credential`] | the credential loop: reads the source, and leaves what is desired, everywhere |
 //! | [`hashing`] | passwords that are hashed for the credential loop, beside it |
 //! | [`minting`], [`clouds`] | tokens that are minted for it, beside it, too |
+//! | [`defaults`] | which credentials are to be attached to ServiceAccounts, and which of them are rivals |
 //! | [`verifications`] | logins that are tried at their registries for it, beside it, too |
 //! | [`shared`] | what several credentials have in common of both |
 //! | [`sync`], [`sweep`] | the sync loop: one credential in one cluster; owners without a credential |
@@ -19,6 +20,7 @@ pub(crate) mod clusters;
 pub(crate) mod context;
 pub(crate) mod credential;
 pub(crate) mod credentials;
+pub(crate) mod defaults;
 pub(crate) mod desired;
 mod error;
 pub(crate) mod events;

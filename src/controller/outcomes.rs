@@ -49,7 +49,8 @@ impl Outcomes {
     pub fn deferred(&self) -> Vec<(OwnerId, Arc<str>)> {
         let all = self.0.read();
         let each = all.iter().flat_map(|(owner, of_one)| of_one.iter().map(move |one| (owner, one)));
-        each.filter(|(_, (_, outcome))| outcome.counts.deferred > 0)
+        let accounts = |outcome: &ClusterOutcome| outcome.default.as_ref().map_or(0, |of| of.counts.deferred);
+        each.filter(|(_, (_, outcome))| outcome.counts.deferred > 0 || accounts(outcome) > 0)
             .map(|(owner, (cluster, _))| (*owner, cluster.clone()))
             .collect()
     }

@@ -27,8 +27,8 @@ use crate::{
         outcome::{ClusterOutcome, Outcomes},
         reason::Reason,
         removal::{Disposition, Removal},
-        schedule::{STATUS_ECHO, STATUS_REFUSED_PAUSE},
-        status::{Detail, Writing, compute, when_to_write},
+        schedule::{STATUS_ECHO, STATUS_PAUSE, STATUS_REFUSED_PAUSE, STUCK_EVENT_PAUSE},
+        status::{Detail, Writing, compute, default_status, stuck_note, when_to_write},
         verification::Verification,
     },
     queue::Next,
@@ -46,6 +46,8 @@ pub(super) struct Memory {
     /// That the last write was refused as a change. The next one is of the whole status: what it is compared with may not
     /// be what the server has.
     is_refused: bool,
+    /// When stuck Pods were told of last.
+    told_stuck: Option<Instant>,
     /// When our finalizer was taken off.
     released: Option<Instant>,
     /// How much is told since the API server refused more.
@@ -154,20 +156,22 @@ impl Turn<'_> {
         let next = compute(previous, self.published, &outcomes, Timestamp::now());
         let detail = memory.detail.filter(|(_, since)| since.elapsed() < STATUS_REFUSED_PAUSE);
         let (next, details) =
-            detail.map_or(Detail::Full, |(detail, _)| detail).of(next, self.details(recorded));
+            detail.map_or(Detail::Full, |(detail, _)| detail).of(next, self.details(recorded, &outcomes));
         let next = Arc::new(next);
         self.gauge(next.clone());
         let in_progress = self.published.awaits().is_some()
             || self.published.verification.as_ref().is_some_and(Verification::is_unanswered)
-            || outcomes.values().any(|outcome| outcome.is_pending());
+            || outcomes.values().any(|outcome| outcome.is_pending() || outcome.has_unknown_default());
         let writing = Writing {
             since_written: memory.last.map(|(at, _)| at.elapsed()),
             was_in_progress: memory.last.is_some_and(|(_, in_progress)| in_progress),
             in_progress,
             since_news: memory.since_news.map_or(Duration::ZERO, |since| since.elapsed()),
         };
-        let wait = when_to_write(previous, &next, writing)
-            .or_else(|| (details != *recorded).then_some(Duration::ZERO));
+        // Counts of what is attached change with each of many namespaces.
+        let pause = STATUS_PAUSE.saturating_sub(writing.since_written.unwrap_or(STATUS_PAUSE));
+        let wait =
+            when_to_write(previous, &next, writing).or_else(|| (details != *recorded).then_some(pause));
         let Some(wait) = wait else {
             memory.since_news = None;
             return Ok(Next::Done);
@@ -178,7 +182,11 @@ impl Turn<'_> {
         }
         let before = previous.filter(|_| !memory.is_refused).map(|status| (status, recorded));
         let changes = patch::status(before, (&next, &details))?;
-        let notes = event::transitions(previous, &next);
+        let mut notes = event::transitions(previous, &next);
+        let is_quiet = memory.told_stuck.is_none_or(|at| at.elapsed() >= STUCK_EVENT_PAUSE);
+        let stuck = stuck_note(recorded, &details, self.published).filter(|_| is_quiet);
+        let tells_stuck = stuck.is_some();
+        notes.extend(stuck);
         let rotated = previous.and_then(|status| status.revision) != next.revision;
         let written = match self.target().status(self.declared.uid(), changes).await {
             Err(error) if error.is_refused() => {
@@ -189,6 +197,9 @@ impl Turn<'_> {
         };
         memory.is_refused = false;
         memory.since_news = None;
+        if tells_stuck {
+            memory.told_stuck = Some(Instant::now());
+        }
         memory.last = Some((Instant::now(), in_progress));
         memory.written = written.map(|resource_version| {
             Arc::new(Written { resource_version, status: next, details, at: Instant::now() })
@@ -225,11 +236,13 @@ impl Turn<'_> {
         }
     }
 
-    fn details(&self, recorded: &Map<String, Value>) -> Map<String, Value> {
-        match &self.declared.spec {
-            Ok(spec) => spec.details(self.content(), self.published.verification.as_ref(), recorded),
-            Err(_) => recorded.clone(),
-        }
+    fn details(&self, recorded: &Map<String, Value>, outcomes: &Outcomes) -> Map<String, Value> {
+        let Ok(spec) = &self.declared.spec else { return recorded.clone() };
+        let mut details = spec.details(self.content(), self.published.verification.as_ref(), recorded);
+        let default = default_status(self.published, outcomes);
+        let default = default.and_then(|default| serde_json::to_value(default).ok());
+        details.extend(default.map(|default| ("default".to_owned(), default)));
+        details
     }
 
     /// The content that was accepted last.

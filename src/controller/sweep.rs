@@ -15,14 +15,14 @@ use super::{
 };
 use crate::{
     api::ANNOTATION_ALLOW_SWEEP,
-    cluster::{Cluster, Job},
+    cluster::{Applied, Cluster, Job},
     domain::{
         event::{Action, Note},
         identity::{CredentialId, OwnerId},
-        plan::plan_sweep,
         reason::Reason,
         schedule::{STALE_RETRY, SWEEP_HELD_RETRY},
         snapshot::Snapshot,
+        sweep_plan::{plan_sweep, plan_sweep_accounts},
         withdrawal::{Missing, Sweep, is_braked},
     },
     queue::Next,
@@ -48,9 +48,8 @@ pub(crate) async fn run(context: Arc<Context>, interval: Duration) {
 fn forget_finalized(context: &Context) {
     let members = context.clusters.all();
     for owner in context.stores.credentials.finalized_owners() {
-        let may_have_copies = |member: &Member| {
-            member.seen().is_none_or(|cluster| cluster.read().snapshot().copies.has(&owner))
-        };
+        let may_have_copies =
+            |member: &Member| member.seen().is_none_or(|cluster| cluster.read().snapshot().has(&owner));
         if !members.iter().any(may_have_copies) {
             context.stores.credentials.forget_finalized(&owner);
         }
@@ -61,7 +60,7 @@ fn forget_finalized(context: &Context) {
 pub(crate) fn wake_all(context: &Context) {
     for member in context.clusters.all() {
         let Some(cluster) = member.up() else { continue };
-        for owner in cluster.read().snapshot().copies.owners() {
+        for owner in cluster.read().snapshot().owners() {
             if !context.stores.credentials.has(owner) {
                 context.queues.sync(owner, &member.name, Dirty::all());
             }
@@ -114,18 +113,30 @@ async fn remove(
     id: &CredentialId,
     memory: &mut Memory,
 ) -> Next {
-    let changes = plan_sweep(cluster.read().snapshot(), owner);
-    if changes.is_empty() {
+    let (accounts, changes) = {
+        let (cache, is_local) = (cluster.read(), cluster.is_local());
+        let accounts = plan_sweep_accounts(cache.snapshot(), owner, is_local);
+        let accounts = if context.stores.defaults.enabled { accounts } else { Vec::new() };
+        (accounts, plan_sweep(cache.snapshot(), owner))
+    };
+    if accounts.is_empty() && changes.is_empty() {
         // What is in use is looked at again when that changes.
-        let left = cluster.read().snapshot().copies.has(owner);
+        let left = cluster.read().snapshot().has(owner);
         return if left { Next::After(SWEEP_HELD_RETRY) } else { Next::Done };
     }
     // Whether the credential came back is looked at in the moment of each write.
     let stop = || context.stores.credentials.has(owner);
     let since = Instant::now();
     let job = Job { id, secret: None, before: None, since, stop: &stop };
-    let applied = cluster.writer.apply(changes, job).await;
     let name = &*cluster.name;
+    // What is attached goes first, as far as it goes at all: a refusal holds no Secret back.
+    let mut applied = cluster.writer.apply(accounts, job).await;
+    if applied.left == 0 && applied.condition.is_none() {
+        let copies = cluster.writer.apply(changes, job).await;
+        let done = applied.done + copies.done;
+        let refusals = applied.refusals.into_iter().chain(copies.refusals).collect();
+        applied = Applied { done, refusals, stale: applied.stale || copies.stale, ..copies };
+    }
     if applied.done > 0 {
         info!(cluster = name, credential = %id, done = applied.done, left = applied.left, "swept Secrets whose credential is gone");
     }
@@ -139,7 +150,7 @@ async fn remove(
     }
     let complete = applied.condition.is_none() && applied.refusals.is_empty() && !applied.stale;
     memory.failures = if complete { 0 } else { memory.failures.saturating_add(1) };
-    if complete && !cluster.read().snapshot().copies.has(owner) {
+    if complete && !cluster.read().snapshot().has(owner) {
         return Next::Done;
     }
     Next::After(STALE_RETRY.wait(memory.failures.max(4), rand::random()))
@@ -148,8 +159,13 @@ async fn remove(
 /// The credential that an owner without one was, where its copies are ours to judge: not those of another hub, nor of
 /// a kind that this version does not serve.
 fn orphan(snapshot: &Snapshot, owner: &OwnerId) -> Option<CredentialId> {
-    snapshot.copies.of(owner).find_map(|(_, copy)| {
+    let mut copies = snapshot.copies.of(owner);
+    let of_copies = copies.find_map(|(_, copy)| {
         copy.marks.source.clone().filter(|id| copy.marks.has_hub && id.owner() == *owner)
+    });
+    of_copies.or_else(|| {
+        let marks = snapshot.accounts.of(owner).flat_map(|(_, account)| account.marks.iter());
+        marks.filter(|mark| mark.is_ours && mark.owner == *owner).map(|mark| mark.id.clone()).next()
     })
 }
 

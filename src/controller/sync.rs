@@ -15,16 +15,18 @@ use super::{
     sweep,
 };
 use crate::{
-    cluster::{Applied, Cluster, Job},
+    cluster::{Applied, Cluster, Job, Unseen},
     domain::{
+        account_plan::DefaultInputs,
         cluster_condition::ClusterCondition,
         desired::SourceState,
+        eviction_limiter::Candidate,
         failure::Failure,
         outcome::ClusterOutcome,
         plan::{Action, Change, Inputs, Object, Plan, Scope, plan},
         removal::Removal,
         rendered::RenderedSecret,
-        schedule::{REFUSAL_RETRY, STALE_RETRY, UNSEEN_USERS_AGE},
+        schedule::{EVICTION_PAUSE, REFUSAL_RETRY, STALE_RETRY, UNSEEN_USERS_AGE},
         sync_state::SyncState,
         targets::ClusterTargets,
         withdrawal::Consent,
@@ -53,6 +55,13 @@ pub(super) struct Memory {
     stale: u32,
     /// Whether a deletion has to wait until it is known who uses the copies.
     users_unknown: bool,
+    /// Why it is not, where objects of a kind cannot be listed.
+    unlisted: Option<String>,
+    /// Namespaces with ServiceAccounts that somebody else changes back, and when they are looked at again.
+    reverted: HashSet<Arc<str>>,
+    reverted_until: Option<Instant>,
+    /// When stuck Pods are looked at again that are not to be evicted yet.
+    stuck_until: Option<Instant>,
     /// The last request for a sync for which the copies were read anew.
     refreshed: Option<String>,
     /// What the sweep knows, while there is no credential.
@@ -84,7 +93,8 @@ impl SyncLoop {
             return next;
         };
         memory.sweep = sweep::Memory::default();
-        let sync = Sync { context, published: &published, key: &key, memory: &mut memory };
+        let sync =
+            Sync { context, published: &published, key: &key, memory: &mut memory, candidates: Vec::new() };
         let (next, keep) = sync.run(dirty).await;
         if keep {
             self.memories.put(key, memory);
@@ -99,6 +109,8 @@ struct Sync<'a> {
     published: &'a Published,
     key: &'a SyncKey,
     memory: &'a mut Memory,
+    /// Stuck Pods that the last plan would have evicted.
+    candidates: Vec<Candidate>,
 }
 
 impl Sync<'_> {
@@ -120,8 +132,15 @@ impl Sync<'_> {
             self.memory.refreshed = request;
         }
         let (mut changes, wait) = self.plan(&cluster, &dirty);
+        if condition.is_none() {
+            let (evictions, wait) = cluster.writer.evictions(std::mem::take(&mut self.candidates));
+            changes.extend(evictions);
+            self.look_at_stuck_after(wait);
+        }
         let mut next = Next::Done.or_after(wait);
-        self.memory.users_unknown = self.has_unseen_users(&cluster, condition.as_ref()).await;
+        let unseen = self.unseen_users(&cluster, condition.as_ref()).await;
+        self.memory.users_unknown = !matches!(unseen, Unseen::None);
+        self.memory.unlisted = if let Unseen::Unknown(why) = unseen { Some(why) } else { None };
         if self.memory.users_unknown {
             next = next.or_after(Some(UNSEEN_USERS_AGE));
         }
@@ -146,8 +165,12 @@ impl Sync<'_> {
         } else {
             self.memory.stale = 0;
         }
-        next = next.or_after(self.memory.retry.map(|retry| retry.saturating_duration_since(Instant::now())));
-        if self.memory.state.counts().deferred > 0
+        for at in
+            [self.memory.retry, self.memory.reverted_until, self.memory.stuck_until].into_iter().flatten()
+        {
+            next = next.or_after(Some(at.saturating_duration_since(Instant::now())));
+        }
+        if self.is_deferred()
             && let Consent::Settling(left) = self.context.consent(&self.published.id)
         {
             next = next.or_after(Some(left));
@@ -163,19 +186,19 @@ impl Sync<'_> {
 
     /// Whether a deletion has to wait until it is known who uses the copies. The API server says so also where nothing
     /// may be written.
-    async fn has_unseen_users(&self, cluster: &Cluster, condition: Option<&ClusterCondition>) -> bool {
+    async fn unseen_users(&self, cluster: &Cluster, condition: Option<&ClusterCondition>) -> Unseen {
         let published = self.published;
         let asks = |removal: &Removal| removal.asks_for_users(self.memory.state.counts());
         if !published.removal.as_ref().is_some_and(asks) {
-            return false;
+            return Unseen::None;
         }
         if condition.is_some_and(|condition| *condition != ClusterCondition::Paused) {
-            return true;
+            return Unseen::Some;
         }
         let stop = || self.is_stopped();
         let since =
             Instant::now().checked_sub(UNSEEN_USERS_AGE).unwrap_or(published.since).max(published.since);
-        cluster.writer.has_unseen_users(&self.key.owner, since, &stop).await
+        cluster.writer.unseen_users(&self.key.owner, since, &stop).await
     }
 
     /// What prevents writing, as a whole.
@@ -192,7 +215,7 @@ impl Sync<'_> {
 
     /// What has to be looked at: everything for a new state, else what is dirty or outstanding.
     fn begin(&mut self, mut dirty: Dirty) -> Dirty {
-        let withdraws = self.memory.state.counts().deferred > 0 && self.withdraws();
+        let withdraws = self.is_deferred() && self.withdraws();
         let memory = &mut *self.memory;
         if memory.version != self.published.version {
             memory.version = self.published.version;
@@ -212,15 +235,37 @@ impl Sync<'_> {
         if withdraws {
             dirty = Dirty::all();
         }
+        if memory.reverted_until.is_some_and(|at| at <= Instant::now()) {
+            memory.reverted_until = None;
+            dirty.namespaces.extend(memory.reverted.drain());
+        }
+        if memory.stuck_until.is_some_and(|at| at <= Instant::now()) {
+            memory.stuck_until = None;
+            dirty.namespaces.extend(memory.state.stuck_namespaces().cloned());
+        }
         dirty.namespaces.extend(memory.outstanding.drain());
         dirty.namespaces.extend(memory.postponed.drain());
         dirty
+    }
+
+    fn look_at_stuck_after(&mut self, wait: Option<Duration>) {
+        let until = wait.map(|wait| Instant::now() + wait);
+        self.memory.stuck_until = self.memory.stuck_until.into_iter().chain(until).min();
+    }
+
+    /// Whether something stays because consent went only a moment ago.
+    fn is_deferred(&self) -> bool {
+        let state = &self.memory.state;
+        state.counts().deferred > 0 || state.accounts.counts().deferred > 0
     }
 
     /// Plans under one lock, and notes how things stand. Returns the changes, and when a repair that has to wait may be
     /// made.
     fn plan(&mut self, cluster: &Cluster, dirty: &Dirty) -> (Vec<Change>, Option<Duration>) {
         let withdraw = self.withdraws();
+        let wish = self.published.default.as_deref().filter(|_| self.published.removal.is_none());
+        let defaults = &self.context.stores.defaults;
+        let rivals = wish.map(|wish| defaults.rivals(&self.key.owner, wish, &self.key.cluster));
         let mut plan = {
             let cache = cluster.read();
             let (repairs, now) = cluster.writer.repairs();
@@ -231,6 +276,14 @@ impl Sync<'_> {
                 withdraw,
                 refusals: &self.memory.refusals,
                 repairs: &repairs,
+                defaults: defaults.enabled.then(|| DefaultInputs {
+                    hub: &self.context.hub.id,
+                    rivals: rivals.as_ref().and_then(|rivals| rivals.as_deref()).filter(|_| {
+                        let accounts = &cache.snapshot().accounts;
+                        wish.is_none_or(|wish| wish.accounts.is_subset(&accounts.listed))
+                    }),
+                    now: cache.clock(),
+                }),
                 now,
             };
             let scope = if dirty.all { Scope::All } else { Scope::Namespaces(&dirty.namespaces) };
@@ -241,7 +294,11 @@ impl Sync<'_> {
         } else {
             self.memory.state.update(&mut plan, &dirty.namespaces);
         }
-        let Plan { changes, waits_for, wait, .. } = plan;
+        let Plan { changes, waits_for, wait, account_wait, candidates, .. } = plan;
+        self.candidates = candidates;
+        self.memory.reverted = self.memory.state.accounts.reverted();
+        let until = account_wait.map(|wait| Instant::now() + wait);
+        self.memory.reverted_until = self.memory.reverted_until.into_iter().chain(until).min();
         let free = !waits_for.is_empty() && cluster.write().wait_for(waits_for, &self.key.owner);
         // A name that became free while it was planned wakes nobody any more.
         let wait = if free { Some(Duration::ZERO) } else { wait };
@@ -303,6 +360,8 @@ impl Sync<'_> {
         }
         let (again, wait) = self.plan(cluster, &Dirty { all: false, namespaces: applied.touched });
         self.memory.outstanding.extend(namespaces(&again));
+        // Those that a copy has only waited for.
+        self.look_at_stuck_after((!self.candidates.is_empty()).then_some(EVICTION_PAUSE));
         let next = next.or_after(wait);
         if applied.condition.is_some() {
             return next;
@@ -326,19 +385,25 @@ impl Sync<'_> {
         let (memory, owner) = (&*self.memory, &self.key.owner);
         let cache = cluster.read();
         let snapshot = cache.snapshot();
+        let wish = self.published.default.as_deref().filter(|_| self.published.removal.is_none());
         ClusterOutcome {
             version: self.published.version,
             desired: memory.state.desired(),
             synced: memory.state.synced(),
             failures: memory.state.failures(),
             counts: memory.state.counts(),
-            has_copies: snapshot.copies.has(owner),
+            has_copies: snapshot.has(owner),
             in_progress: condition.is_none() && !memory.outstanding.is_empty(),
             users_unknown: memory.users_unknown,
-            users: memory.state.users(snapshot, owner),
+            unlisted: memory.unlisted.clone(),
+            users: memory.state.users(snapshot, owner, &self.published.secret_name),
             condition,
             missing_namespaces: memory.state.missing().cloned().collect(),
             refreshed: memory.refreshed.clone(),
+            default: wish.map(|wish| {
+                let defaults = &self.context.stores.defaults;
+                defaults.outcome(wish, &memory.state, &snapshot.accounts, cluster.hides_accounts())
+            }),
         }
     }
 

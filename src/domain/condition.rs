@@ -20,6 +20,7 @@ words! {
         Refreshed,
         Verified,
         Synced,
+        Default,
         CertificateValid,
         DeletionBlocked,
         Reachable,

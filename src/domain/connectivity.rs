@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{
     cluster_condition::{ClusterCondition, ConnectionError},
+    reference_kind::{ApiType, GrantKind, Kinds, ReferenceKind},
     schedule::{PERSISTENT_FAULTS, WRITE_PAUSE},
 };
 
@@ -18,30 +19,52 @@ pub(crate) enum WatchedKind {
     Namespaces,
     /// Secrets that carry our marks.
     Copies,
-    Pods,
     /// All other Secrets, as metadata.
     Secrets,
+    /// What may use Secrets.
+    Users(ReferenceKind),
+    /// What lets objects of other namespaces use Secrets.
+    Grants(GrantKind),
 }
 
 impl WatchedKind {
-    pub const ALL: [Self; 4] = [Self::Namespaces, Self::Copies, Self::Pods, Self::Secrets];
+    pub const PODS: Self = Self::Users(ReferenceKind::Pod);
+
+    pub const ACCOUNTS: Self = Self::Users(ReferenceKind::ServiceAccount);
+
+    /// Those without which a cluster cannot be worked with.
+    pub const REQUIRED: [Self; 4] = [Self::Namespaces, Self::Copies, Self::PODS, Self::Secrets];
+
+    /// Those that a cluster may lack, or keep from us, where these kinds are looked at.
+    pub fn optional(kinds: Kinds) -> impl Iterator<Item = Self> {
+        let users = kinds.iter().map(Self::Users).filter(|kind| !kind.is_required());
+        users.chain(kinds.grants().map(Self::Grants))
+    }
+
+    /// The type of an object that may use Secrets, or lets others.
+    pub fn api(self) -> Option<ApiType> {
+        match self {
+            Self::Users(kind) => Some(kind.api()),
+            Self::Grants(kind) => Some(kind.api()),
+            Self::Namespaces | Self::Copies | Self::Secrets => None,
+        }
+    }
 
     /// Its name in metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Namespaces => "namespaces",
             Self::Copies => "copies",
-            Self::Pods => "pods",
             Self::Secrets => "secrets",
+            Self::Users(kind) => kind.api().plural,
+            Self::Grants(kind) => kind.api().plural,
         }
     }
 
-    /// Whether a cluster cannot be worked with before it is listed. A type that a cluster may lack is not required:
-    /// where the API server does not know it, there is nothing of it.
+    /// Whether a cluster cannot be worked with before it is listed. Of what is not required only a first try is waited for,
+    /// so that a status does not tell less for a moment after each start.
     pub fn is_required(self) -> bool {
-        match self {
-            Self::Namespaces | Self::Copies | Self::Pods | Self::Secrets => true,
-        }
+        Self::REQUIRED.contains(&self)
     }
 }
 
@@ -86,6 +109,8 @@ impl Reach {
 /// What is known of a cluster's connectivity. Durations count from any one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Connectivity {
+    /// What may be listed besides what is required.
+    optional: Vec<WatchedKind>,
     /// What was listed since the watches last began.
     listed: HashSet<WatchedKind>,
     /// What was listed at any time.
@@ -107,11 +132,16 @@ pub(crate) struct Connectivity {
     failed_writes: u32,
 }
 
-fn all_required(kinds: &HashSet<WatchedKind>) -> bool {
-    WatchedKind::ALL.iter().all(|kind| !kind.is_required() || kinds.contains(kind))
-}
-
 impl Connectivity {
+    /// Of a cluster in which these kinds are looked at.
+    pub fn new(kinds: Kinds) -> Self {
+        Self { optional: WatchedKind::optional(kinds).collect(), ..Self::default() }
+    }
+
+    fn are_all(&self, kinds: &HashSet<WatchedKind>) -> bool {
+        WatchedKind::REQUIRED.iter().chain(&self.optional).all(|kind| kinds.contains(kind))
+    }
+
     pub fn reach(&self) -> Reach {
         if let Some((why, since)) = &self.down {
             return Reach::Down { why: why.clone(), since: *since };
@@ -119,15 +149,21 @@ impl Connectivity {
         if self.is_filled() && self.silent.is_none() && !self.is_failing() {
             return Reach::Up;
         }
-        let all = WatchedKind::ALL.into_iter().flat_map(|kind| [(kind, Stage::List), (kind, Stage::Watch)]);
+        let all = WatchedKind::REQUIRED.into_iter();
+        let all = all.flat_map(|kind| [(kind, Stage::List), (kind, Stage::Watch)]);
         let worst = all.filter_map(|key| self.faults.get(&key));
         let worst = worst.max_by_key(|(faults, _)| *faults).map(|(_, why)| why);
         Reach::Connecting(self.silent.as_ref().or(worst).or(self.fault.as_ref()).cloned())
     }
 
+    /// Whether a kind was listed since the watches last began.
+    pub fn has_listed(&self, kind: WatchedKind) -> bool {
+        self.listed.contains(&kind)
+    }
+
     /// Whether everything was listed since the watches last began.
     pub fn is_filled(&self) -> bool {
-        all_required(&self.listed)
+        self.are_all(&self.listed)
     }
 
     /// Whether what was listed is not kept up to date, though the server answers.
@@ -137,7 +173,7 @@ impl Connectivity {
 
     /// Whether everything was listed at some time, so that caches tell at least what was.
     pub fn was_seen(&self) -> bool {
-        all_required(&self.ever)
+        self.are_all(&self.ever)
     }
 
     pub fn is_down(&self) -> bool {
@@ -159,6 +195,15 @@ impl Connectivity {
         self.faults.remove(&(kind, Stage::List));
         // It answers again, so there is nothing to wait for.
         (self.pause, self.failed_writes, self.fault) = (None, 0, None);
+        self.is_filled() && !self.is_failing() && !before
+    }
+
+    /// What is not required is not there, may not be read or could not be listed. Returns whether it was the last of which
+    /// a first try was waited for.
+    pub fn settled(&mut self, kind: WatchedKind) -> bool {
+        let before = self.is_filled();
+        self.ever.insert(kind);
+        self.listed.insert(kind);
         self.is_filled() && !self.is_failing() && !before
     }
 
@@ -242,6 +287,7 @@ impl Connectivity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::reference_kind::Family;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -249,7 +295,7 @@ mod tests {
 
     fn filled() -> Connectivity {
         let mut state = Connectivity::default();
-        let last = WatchedKind::ALL.map(|kind| state.listed(kind));
+        let last = WatchedKind::REQUIRED.map(|kind| state.listed(kind));
         assert_eq!(last, [false, false, false, true]);
         state
     }
@@ -258,7 +304,7 @@ mod tests {
     fn it_is_up_once_everything_was_listed() {
         let mut state = Connectivity::default();
         assert_eq!(state.reach(), Reach::Connecting(None));
-        let kind = WatchedKind::Pods;
+        let kind = WatchedKind::PODS;
         assert!(state.faulted(kind, Stage::List, "list failed".into()));
         assert!(!state.faulted(kind, Stage::List, "again".into()), "told once");
         assert!(matches!(state.reach().condition(), Some(ClusterCondition::Failing(_))));
@@ -268,7 +314,7 @@ mod tests {
 
     #[test]
     fn one_whose_objects_cannot_be_listed_any_more_is_not_up_until_they_can() {
-        for (stage, kind) in [(Stage::List, WatchedKind::Pods), (Stage::Watch, WatchedKind::Copies)] {
+        for (stage, kind) in [(Stage::List, WatchedKind::PODS), (Stage::Watch, WatchedKind::Copies)] {
             let mut state = filled();
             for _ in 1..PERSISTENT_FAULTS {
                 assert!(!state.faulted(kind, stage, "x".into()) && state.reach() == Reach::Up);
@@ -300,10 +346,25 @@ mod tests {
         state.unanswered("x".into(), true, at(1));
         assert!(state.is_down() && state.answered(Some("v1".into()), None, at(5)) && !state.is_down());
         assert_eq!((state.reach(), state.was_seen()), (Reach::Connecting(None), true));
-        for kind in WatchedKind::ALL {
+        for kind in WatchedKind::REQUIRED {
             state.listed(kind);
         }
         assert_eq!(state.reach(), Reach::Up);
+    }
+
+    #[test]
+    fn what_a_cluster_may_lack_is_tried_once_before_it_is_up_and_never_waited_for_again() {
+        let mut state = Connectivity::new(Kinds::of(&[Family::Gateways]));
+        for kind in WatchedKind::REQUIRED {
+            assert!(!state.listed(kind));
+        }
+        let optional: Vec<_> = WatchedKind::optional(Kinds::of(&[Family::Gateways])).collect();
+        assert!(optional.contains(&WatchedKind::Grants(GrantKind::ReferenceGrant)));
+        assert!(optional.iter().all(|kind| !kind.is_required()));
+        let last: Vec<_> = optional.iter().map(|kind| state.settled(*kind)).collect();
+        assert_eq!(last.iter().filter(|last| **last).count(), 1);
+        assert!(last.last() == Some(&true) && state.reach() == Reach::Up);
+        assert!(!state.settled(optional[0]) && state.reach() == Reach::Up);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Grant {
     pub namespaces: Arc<NamespaceMatcher>,
     /// Keys of labels and annotations, and prefixes of such keys that end in `/`.
     metadata: Arc<[String]>,
+    /// Whether the Secrets may be attached to ServiceAccounts.
+    pub allows_default: bool,
 }
 
 impl Grant {
@@ -44,6 +46,7 @@ impl Policy {
             grant: Grant {
                 namespaces: Arc::new(NamespaceMatcher::new(&spec.to.namespaces, operator_namespace)),
                 metadata: spec.to.allowed_metadata.clone().into(),
+                allows_default: spec.allow_default,
             },
         }
     }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     SecretBytes,
     content::{Content, Grants, Inputs, SourceError},
+    default::DefaultWish,
     hashes::Password,
     validity::Validity,
     verification::{Login, Verification},
@@ -74,6 +75,11 @@ pub(crate) trait CredentialSpec: fmt::Debug + Send + Sync {
     /// A content of which some parts are those of another one, or left out where that has none; `None` when nothing is
     /// left of it, or it has no parts.
     fn compose(&self, _content: &Content, _kept: &BTreeSet<&str>, _of: &Content) -> Option<Content> {
+        None
+    }
+
+    /// What it wants of ServiceAccounts, where it is to be a default.
+    fn default(&self) -> Option<DefaultWish> {
         None
     }
 

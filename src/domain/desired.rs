@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     content::{Content, Data, SourceError},
+    default::DefaultWish,
     identity::{CredentialId, OwnerId},
     removal::Removal,
     rendered::RenderedSecret,
@@ -50,6 +51,8 @@ pub(crate) struct DesiredState {
     pub policies_readable: bool,
     /// Clusters that the credential names and that do not exist.
     pub unknown_clusters: Vec<Arc<str>>,
+    /// What it wants of ServiceAccounts, where it is to be a default.
+    pub default: Option<Arc<DefaultWish>>,
     /// Set while the credential is being deleted.
     pub removal: Option<Removal>,
     /// The request for a sync that was not answered yet.
@@ -75,6 +78,7 @@ impl DesiredState {
             clusters: BTreeMap::new(),
             policies_readable: true,
             unknown_clusters: Vec::new(),
+            default: None,
             removal: None,
             sync_request: None,
         }

@@ -19,7 +19,7 @@ pub(crate) struct Note {
 
 words! {
     /// What was being done.
-    Action { Resolve, Refresh, Verify, Sync, Check, Delete, Read, Connect, Adopt, Sweep }
+    Action { Resolve, Refresh, Verify, Sync, Attach, Check, Delete, Read, Connect, Adopt, Sweep }
 }
 
 impl Note {
@@ -90,8 +90,23 @@ pub(crate) fn transitions(previous: Option<&CredentialStatus>, next: &Credential
             let reason = if rotated { Reason::Rotated } else { Reason::Synced };
             let text = format!("revision {}: {}", next.revision.unwrap_or_default(), synced.message);
             notes.push(Note::normal(reason, Action::Sync, text));
+        } else if changed && is(synced, Reason::Paused) {
+            notes.push(Note::normal(Reason::Paused, Action::Sync, synced.message.clone()));
         } else if changed {
             notes.push(Note::of(synced, Action::Sync));
+        }
+    }
+    if let Some((before, default)) = changed(ConditionType::Default)
+        && !is(default, Reason::Progressing)
+    {
+        match (before.map(ConditionStatus::of), ConditionStatus::of(default)) {
+            (_, ConditionStatus::False) => notes.push(Note::of(default, Action::Attach)),
+            (Some(ConditionStatus::False), _)
+                if !before.is_some_and(|before| is(before, Reason::Progressing)) =>
+            {
+                notes.push(Note::normal(Reason::Attached, Action::Attach, default.message.clone()));
+            }
+            _ => {}
         }
     }
     if let Some((_, certificate)) = changed(ConditionType::CertificateValid)

@@ -85,3 +85,18 @@ fn a_certificate_is_an_event_when_it_is_not_valid_any_more() {
     assert!(transitions(Some(&soon), &soon).is_empty());
     assert_eq!(reasons(Some(&soon), &certificate("False", "Expired")), [Reason::Expired]);
 }
+
+#[test]
+fn a_default_is_told_once_when_it_fails_and_once_when_it_is_well_again() {
+    let with = |status_: &'static str, reason: &'static str| {
+        status(1, &[GOOD[0], GOOD[1], ("Default", status_, reason)])
+    };
+    let good = status(1, &GOOD);
+    let (attached, busy) = (with("True", "Attached"), with("False", "Progressing"));
+    let reverted = with("False", "Reverted");
+    assert!(reasons(Some(&good), &attached).is_empty() && reasons(Some(&busy), &attached).is_empty());
+    assert!(reasons(Some(&attached), &busy).is_empty());
+    assert_eq!(reasons(Some(&attached), &reverted), [Reason::Reverted]);
+    assert!(reasons(Some(&reverted), &reverted).is_empty());
+    assert_eq!(reasons(Some(&reverted), &attached), [Reason::Attached]);
+}

@@ -18,7 +18,7 @@ pub(crate) fn is_plausible(name: &NamespacedName, texts: [&str; 2]) -> bool {
 }
 
 /// `metadata.uid`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Uid {
     /// What API servers make: <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#uids>.
     Uuid([u8; 16]),

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{cluster_condition::ClusterCondition, failure::Failure, reason::Reason, references::Reference};
+use super::{
+    account_counts::AccountCounts, account_failure::AccountFailure, cluster_condition::ClusterCondition,
+    failure::Failure, reason::Reason, reference_kind::ReferenceKind, stuck::Stuck,
+};
 use crate::api::ClusterStatus;
 
 /// The outcomes of one credential, by cluster.
@@ -24,16 +27,55 @@ pub(crate) struct ClusterOutcome {
     pub has_copies: bool,
     /// Whether changes are outstanding and go on by themselves.
     pub in_progress: bool,
-    /// Whether Pods may use copies that the watch has not shown yet, so that nothing is to be taken away.
+    /// Whether copies may have users that the watches have not shown yet, so that nothing is to be taken away.
     pub users_unknown: bool,
-    /// The first users of the copies, with their namespaces.
-    pub users: Vec<(Arc<str>, Reference)>,
+    /// Why the API server does not tell who uses them, where that is not for the cluster as a whole.
+    pub unlisted: Option<String>,
+    /// The first users of the copies: those before all others that hold a deletion.
+    pub users: Vec<ListedUser>,
     /// What is wrong with the cluster as a whole, when something is.
     pub condition: Option<ClusterCondition>,
     /// Namespaces that the target names and that do not exist there.
     pub missing_namespaces: Vec<Arc<str>>,
     /// The request for a sync for which the copies were read anew.
     pub refreshed: Option<String>,
+    /// How its ServiceAccounts stand, where the credential is to be a default.
+    pub default: Option<DefaultOutcome>,
+}
+
+/// How the ServiceAccounts of a cluster stand for a default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DefaultOutcome {
+    pub counts: AccountCounts,
+    /// Those that cannot name the Secret, the worst reason first.
+    pub failures: Vec<AccountFailureGroup>,
+    /// Why nothing is attached in the cluster at all.
+    pub unavailable: Option<Reason>,
+    /// Whether it is not known yet which ServiceAccounts and which other defaults there are.
+    pub is_unknown: bool,
+    /// Pods that were created too early.
+    pub stuck: Stuck,
+}
+
+/// ServiceAccounts that fail for the same reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AccountFailureGroup {
+    pub reason: Reason,
+    pub count: usize,
+    /// The first of them, by namespace and name.
+    pub examples: Vec<(Arc<str>, Arc<str>, AccountFailure)>,
+}
+
+/// A user of a copy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ListedUser {
+    /// Whether it does not hold a deletion.
+    pub is_harmless: bool,
+    pub kind: ReferenceKind,
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+    /// Of a kind with a template, within that.
+    pub field: &'static str,
 }
 
 /// Namespaces that fail for the same reason.
@@ -104,6 +146,11 @@ impl ClusterOutcome {
             Some(condition) => *condition == ClusterCondition::Connecting,
             None => self.in_progress || self.synced + self.failed() < self.desired,
         }
+    }
+
+    /// Whether it is not known yet how the ServiceAccounts stand, as for a moment after each start.
+    pub fn has_unknown_default(&self) -> bool {
+        self.default.as_ref().is_some_and(|default| default.is_unknown)
     }
 
     /// Whether the status has to list the cluster although the credential wants nothing there.

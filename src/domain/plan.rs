@@ -7,14 +7,19 @@ use std::{
 };
 
 use super::{
+    account_plan::{AccountState, DefaultInputs, Place, plan_accounts},
+    attachment::Wanted,
     desired::{DesiredState, SourceState},
+    eviction_limiter::Candidate,
     failure::Failure,
-    identity::{NamespacedName, OwnerId},
+    identity::NamespacedName,
     namespace::Namespace,
     outcome::CopyCounts,
     removal::{Disposition, Removal},
     repair_limiter::RepairLimiter,
     snapshot::{ExistingCopy, Snapshot},
+    stuck::Stuck,
+    stuck_plan::plan_stuck,
     targets::{ClusterTargets, Verdict},
 };
 
@@ -22,12 +27,14 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Object {
     Secret(NamespacedName),
+    ServiceAccount(NamespacedName),
+    Pod(NamespacedName),
 }
 
 impl Object {
     pub fn namespace(&self) -> &Arc<str> {
         match self {
-            Self::Secret(name) => &name.namespace,
+            Self::Secret(name) | Self::ServiceAccount(name) | Self::Pod(name) => &name.namespace,
         }
     }
 }
@@ -50,6 +57,11 @@ pub(crate) enum Action {
     },
     /// Our marks are taken off and the Secret stays.
     Release(ExistingCopy),
+    /// A ServiceAccount comes to name a Secret of ours, or not any more. By what it is guarded is found out in the moment
+    /// of the write: several credentials may want something of it at once.
+    Edit(Wanted),
+    /// A Pod is evicted.
+    Evict(Candidate),
 }
 
 /// Which namespaces a plan is about.
@@ -71,6 +83,8 @@ pub(crate) struct Inputs<'a> {
     /// Changes that were refused and are not tried again yet.
     pub refusals: &'a HashMap<Object, Failure>,
     pub repairs: &'a RepairLimiter,
+    /// `None` where nothing is attached to ServiceAccounts.
+    pub defaults: Option<DefaultInputs<'a>>,
     /// Counts from any one moment, the same as that of `repairs`.
     pub now: Duration,
 }
@@ -94,6 +108,8 @@ pub(crate) struct NamespaceState {
     /// `None` when it should have no copy.
     pub target: Option<TargetState>,
     pub counts: CopyCounts,
+    pub accounts: AccountState,
+    pub stuck: Stuck,
     /// Why a copy that should go cannot be deleted.
     pub refused: Option<Failure>,
 }
@@ -109,12 +125,16 @@ pub(crate) struct Plan {
     pub waits_for: Vec<NamespacedName>,
     /// When a repair that has to wait may be made.
     pub wait: Option<Duration>,
+    /// When ServiceAccounts have to be looked at again that somebody else changes back.
+    pub account_wait: Option<Duration>,
+    /// Stuck Pods that may be evicted.
+    pub candidates: Vec<Candidate>,
 }
 
 /// Plans for one credential in one cluster.
 pub(crate) fn plan(inputs: Inputs<'_>, scope: Scope<'_>) -> Plan {
     let (snapshot, owner) = (inputs.snapshot, &inputs.desired.owner);
-    let mut planner = Planner { inputs, plan: Plan::default() };
+    let mut planner = Planner { inputs, plan: Plan::default(), detaches: false };
     let mut here = Vec::new();
     let targets = inputs.targets;
     match scope {
@@ -152,30 +172,14 @@ pub(crate) fn plan(inputs: Inputs<'_>, scope: Scope<'_>) -> Plan {
     planner.plan
 }
 
-/// Plans for the copies of an owner whose credential is gone: they go when unused, or are left where it said so.
-pub(crate) fn plan_sweep(snapshot: &Snapshot, owner: &OwnerId) -> Vec<Change> {
-    let changes = snapshot.copies.of(owner).filter_map(|(name, copy)| {
-        let namespace = snapshot.namespaces.get(&name.namespace)?;
-        let action = if namespace.terminating {
-            return None;
-        } else if copy.marks.orphan {
-            Action::Release(copy.clone())
-        } else if copy.terminating || snapshot.is_in_use(name) {
-            return None;
-        } else {
-            Action::Delete { copy: copy.clone(), if_unused: true }
-        };
-        Some(Change { object: Object::Secret(name.clone()), action })
-    });
-    changes.collect()
-}
-
 /// The copies of a credential in one namespace.
 type Copies<'s> = [(&'s NamespacedName, &'s ExistingCopy)];
 
 struct Planner<'a> {
     inputs: Inputs<'a>,
     plan: Plan,
+    /// Whether something is being detached in the namespace that is planned for: no Secret goes before.
+    detaches: bool,
 }
 
 impl Planner<'_> {
@@ -185,6 +189,10 @@ impl Planner<'_> {
         let mut state = NamespaceState::default();
         // With a spec that cannot be read, any copy may be a target.
         let any = matches!(desired.source, SourceState::UnreadableSpec(_));
+        self.detaches = false;
+        if !any || desired.removal.is_some() {
+            state.accounts = self.accounts(name, seen, verdict);
+        }
         // Marks can be forged: where it may not write, no Secret is a copy of it. Consent may be gone for a moment only.
         let may_have_copy = match verdict {
             Verdict::Permitted => true,
@@ -193,10 +201,10 @@ impl Planner<'_> {
         };
         let is_target = |copy: &NamespacedName| any || may_have_copy && copy.name == desired.secret_name;
         for (copy, _) in copies {
-            let references = &self.inputs.snapshot.references;
-            state.counts.users += references.of(copy).len();
+            let (users, blocking) = self.inputs.snapshot.references.count(copy);
+            state.counts.users += users;
             if is_target(copy) {
-                state.counts.blocking += references.blocking(copy);
+                state.counts.blocking += blocking;
             }
         }
         let writable = copies.iter().filter(|_| !seen.terminating);
@@ -221,9 +229,47 @@ impl Planner<'_> {
                 }
             }
         }
+        if !any {
+            let is_synced = matches!(state.target, Some(TargetState::Synced));
+            state.stuck = self.stuck(name, seen, verdict, is_synced);
+        }
         if state != NamespaceState::default() {
             self.plan.namespaces.push((name.clone(), state));
         }
+    }
+
+    /// The ServiceAccounts of a namespace.
+    fn accounts(&mut self, name: &Arc<str>, seen: &Namespace, verdict: Verdict) -> AccountState {
+        let Inputs { snapshot, desired, targets, withdraw, refusals, defaults, .. } = self.inputs;
+        let Some(defaults) = defaults else { return AccountState::default() };
+        let place = Place { name, seen, verdict, targets, withdraw };
+        let refused = |name: &NamespacedName| refusals.get(&Object::ServiceAccount(name.clone())).cloned();
+        let planned = plan_accounts(&snapshot.accounts, desired, defaults, place, &refused);
+        self.detaches = planned.detaches;
+        self.plan.account_wait = self.plan.account_wait.into_iter().chain(planned.wait).min();
+        let changes = planned.changes.into_iter().map(|(name, wanted)| Change {
+            object: Object::ServiceAccount(name),
+            action: Action::Edit(wanted),
+        });
+        self.plan.changes.extend(changes);
+        planned.state
+    }
+
+    /// The Pods of a namespace that were created too early. What was refused is not tried again yet.
+    fn stuck(&mut self, name: &Arc<str>, seen: &Namespace, verdict: Verdict, is_synced: bool) -> Stuck {
+        let Inputs { snapshot, desired, targets, withdraw, refusals, defaults, .. } = self.inputs;
+        let Some(defaults) = defaults else { return Stuck::default() };
+        let place = Place { name, seen, verdict, targets, withdraw };
+        let mut planned = plan_stuck(snapshot, desired, defaults.rivals, place, is_synced);
+        planned.candidates.retain(|candidate| {
+            let refusal = refusals.get(&Object::Pod(candidate.pod.clone()));
+            if let Some(refusal) = refusal {
+                planned.stuck.refused.get_or_insert_with(|| refusal.clone());
+            }
+            refusal.is_none()
+        });
+        self.plan.candidates.append(&mut planned.candidates);
+        planned.stuck
     }
 
     fn not_permitted(&self, namespace: &str, seen: &Namespace) -> TargetState {
@@ -359,7 +405,10 @@ impl Planner<'_> {
         if let Some(refusal) = self.inputs.refusals.get(&object) {
             return Err(refusal.clone());
         }
-        self.plan.changes.push(Change { object, action });
+        // What is attached goes first; then the namespace is planned for again.
+        if !(self.detaches && matches!(action, Action::Delete { .. } | Action::Release(_))) {
+            self.plan.changes.push(Change { object, action });
+        }
         Ok(())
     }
 

@@ -12,10 +12,12 @@ use crate::{
         identity::CredentialId,
         marks::Marks,
         ownership::{Hub, Metadata},
-        references::{ReferenceKind, User},
+        reference_kind::ReferenceKind,
+        references::{Use, User},
         rendered::RenderedSecret,
         schedule::{REPAIR_BURST, REPAIR_PAUSE},
         selection::NamespaceMatcher,
+        sweep_plan::plan_sweep,
     },
 };
 
@@ -167,11 +169,15 @@ impl World {
     }
 
     /// A Pod that uses a Secret.
-    fn pod(mut self, namespace: &str, secret: &str) -> Self {
+    fn pod(self, namespace: &str, secret: &str) -> Self {
+        self.user(ReferenceKind::Pod, namespace, secret)
+    }
+
+    /// An object that uses a Secret.
+    fn user(mut self, kind: ReferenceKind, namespace: &str, secret: &str) -> Self {
         let name = NamespacedName::new(namespace, format!("uses-{secret}"));
-        self.snapshot
-            .references
-            .set(&User { kind: ReferenceKind::Pod, name }, vec![(secret.into(), "spec.imagePullSecrets")]);
+        let used = Use { namespace: None, name: secret.into(), field: "spec.imagePullSecrets" };
+        self.snapshot.references.set(&User { kind, name }, vec![used], |_| false);
         self
     }
 
@@ -193,6 +199,7 @@ impl World {
             withdraw: self.withdraw,
             refusals: &self.refusals,
             repairs: &self.repairs,
+            defaults: None,
             now: self.now,
         };
         plan(inputs, scope)
@@ -262,6 +269,6 @@ fn failures(plan: &Plan) -> Vec<(&str, Failure)> {
 }
 
 fn secret(change: &Change) -> &NamespacedName {
-    let Object::Secret(name) = &change.object;
+    let (Object::Secret(name) | Object::ServiceAccount(name) | Object::Pod(name)) = &change.object;
     name
 }

@@ -5,10 +5,11 @@ use serde::{Deserialize, Deserializer};
 
 use super::{bounded, schedule::MAX_PARTS};
 
-/// The part of a Pod's spec that can name a Secret.
+/// The part of a Pod's spec that can name a Secret, and its ServiceAccount.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSecrets {
+    service_account_name: Option<String>,
     #[serde(deserialize_with = "list")]
     image_pull_secrets: Vec<Reference>,
     #[serde(deserialize_with = "list")]
@@ -81,6 +82,16 @@ fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Resu
 }
 
 impl PodSecrets {
+    /// The ServiceAccount that the Pod runs under.
+    pub fn service_account(&self) -> &str {
+        self.service_account_name.as_deref().filter(|name| !name.is_empty()).unwrap_or("default")
+    }
+
+    /// The names of its pull Secrets.
+    pub fn pull_secrets(&self) -> impl Iterator<Item = &str> + Clone {
+        self.image_pull_secrets.iter().filter_map(|reference| reference.name.as_deref())
+    }
+
     /// Every Secret that is named, with the field that does.
     pub fn visit<'a>(&'a self, mut visit: impl FnMut(&'a str, &'static str)) {
         let mut name = |reference: Option<&'a Reference>, field| {

@@ -45,6 +45,17 @@ words! {
         NotPermitted,
         MetadataNotPermitted,
         NamespaceNotFound,
+        // Of a default.
+        DefaultConflict,
+        DefaultNotPermitted,
+        Reverted,
+        TooManyPullSecrets,
+        ServiceAccountsForbidden,
+        DefaultsDisabled,
+        Outranked,
+        DisruptionBudget,
+        PodsStuck,
+        Attached,
         // Of a cluster.
         Unreachable,
         Connecting,
@@ -107,6 +118,7 @@ words! {
         CloudUnreachable,
         // Of a deletion.
         InUse,
+        UsersUnknown,
         NotInUse,
         NamespaceTerminating,
         Orphaning,

@@ -5,94 +5,237 @@ use std::{
     sync::Arc,
 };
 
-use super::{identity::NamespacedName, schedule::MAX_SECRETS_OF_USER};
+use super::{
+    grants::{Grant, Grants},
+    identity::NamespacedName,
+    reference_kind::{GrantKind, Kinds, ReferenceKind, ReferencePolicy},
+    schedule::{MAX_SECRETS_OF_NAMESPACE, MAX_SECRETS_OF_USER},
+};
 
-/// What kind of object uses a Secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum ReferenceKind {
-    Pod,
-}
-
-impl ReferenceKind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pod => "Pod",
-        }
-    }
-
-    /// Whether a user of this kind holds back the deletion of the Secret.
-    pub fn blocks(self) -> bool {
-        match self {
-            Self::Pod => true,
-        }
-    }
-}
-
-/// An object that may use Secrets. It is in the namespace of the Secrets.
+/// An object that may use Secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct User {
     pub kind: ReferenceKind,
     pub name: NamespacedName,
 }
 
-/// One way in which an object names a Secret.
+/// One way in which an object names a Secret of its own namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Reference {
     pub kind: ReferenceKind,
     pub name: Arc<str>,
-    /// The field, such as `spec.imagePullSecrets`.
+    /// The field, such as `spec.imagePullSecrets`; of a kind with a template, within that.
+    pub field: &'static str,
+}
+
+/// A Secret that an object names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Use {
+    /// `None` for that of the object.
+    pub namespace: Option<Arc<str>>,
+    pub name: Arc<str>,
     pub field: &'static str,
 }
 
 /// Which objects that are not finished name which Secrets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct References {
+    /// Kinds whose objects hold what they use.
+    blocking: Kinds,
     by_secret: HashMap<NamespacedName, Vec<Reference>>,
     by_user: HashMap<User, Box<[Arc<str>]>>,
+    /// Those across namespaces, by the Secret. Most clusters have none.
+    foreign: BTreeMap<NamespacedName, Vec<(Arc<str>, Reference)>>,
+    foreign_by_user: HashMap<User, Box<[NamespacedName]>>,
+    grants: Grants,
+    /// How many references the objects of a namespace make.
+    by_namespace: HashMap<Arc<str>, usize>,
+    counts: HashMap<ReferenceKind, usize>,
     bytes: usize,
+}
+
+impl Default for References {
+    fn default() -> Self {
+        Self::new(ReferencePolicy::default().blocking)
+    }
 }
 
 /// What a reference takes, roughly, besides the name of the Secret.
 const REFERENCE_BYTES: usize = 160;
 
 impl References {
-    /// Who uses a Secret.
-    pub fn of(&self, secret: &NamespacedName) -> &[Reference] {
-        self.by_secret.get(secret).map_or(&[], Vec::as_slice)
+    /// `blocking` are the kinds whose objects hold what they use.
+    pub fn new(blocking: Kinds) -> Self {
+        Self {
+            blocking,
+            by_secret: HashMap::new(),
+            by_user: HashMap::new(),
+            foreign: BTreeMap::new(),
+            foreign_by_user: HashMap::new(),
+            grants: Grants::default(),
+            by_namespace: HashMap::new(),
+            counts: HashMap::new(),
+            bytes: 0,
+        }
     }
 
-    /// How many users hold back the deletion of a Secret.
-    pub fn blocking(&self, secret: &NamespacedName) -> usize {
-        self.of(secret).iter().filter(|reference| reference.kind.blocks()).count()
+    /// Who uses a Secret, with their namespaces. One of another namespace counts as far as that of the Secret allows it.
+    pub fn of<'a>(
+        &'a self,
+        secret: &'a NamespacedName,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Reference)> {
+        let own = self.by_secret.get(secret).into_iter().flatten();
+        let foreign = self.foreign.get(secret).into_iter().flatten();
+        let allowed = |(from, of): &&(Arc<str>, Reference)| self.grants.allow(of.kind, from, secret);
+        let foreign = foreign.filter(allowed).map(|(from, reference)| (from, reference));
+        own.map(|reference| (&secret.namespace, reference)).chain(foreign)
     }
 
-    /// Replaces the references of a user; returns the names of the Secrets in its namespace for which something
-    /// changed.
-    pub fn set(&mut self, user: &User, uses: Vec<(Arc<str>, &'static str)>) -> Vec<Arc<str>> {
-        if uses.is_empty() && !self.by_user.contains_key(user) {
+    /// Whether a user of this kind holds back the deletion of the Secret.
+    pub fn blocks(&self, kind: ReferenceKind) -> bool {
+        self.blocking.contains(kind)
+    }
+
+    /// Whether something uses a Secret that holds it.
+    pub fn hold(&self, secret: &NamespacedName) -> bool {
+        self.of(secret).any(|(_, reference)| self.blocks(reference.kind))
+    }
+
+    /// How many use a Secret, and how many of these hold back its deletion.
+    pub fn count(&self, secret: &NamespacedName) -> (usize, usize) {
+        self.of(secret).fold((0, 0), |(users, blocking), (_, reference)| {
+            (users + 1, blocking + usize::from(self.blocks(reference.kind)))
+        })
+    }
+
+    /// Replaces the references of a user; returns the Secrets for which something changed.
+    ///
+    /// Of a namespace whose objects name very many Secrets, further references are kept only to what `is_copy`, but for those of
+    /// Pods, which quotas bound.
+    pub fn set(
+        &mut self,
+        user: &User,
+        uses: Vec<Use>,
+        is_copy: impl Fn(&NamespacedName) -> bool,
+    ) -> Vec<NamespacedName> {
+        if uses.is_empty() && !self.has(user) {
             return Vec::new();
         }
         let before = self.take(user);
-        let mut after: BTreeMap<Arc<str>, &'static str> = BTreeMap::new();
-        for (secret, field) in uses {
-            // One that names a Secret twice is one user; the first field tells enough.
-            if after.len() < MAX_SECRETS_OF_USER || after.contains_key(&secret) {
-                after.entry(secret).or_insert(field);
-            }
-        }
+        let after = self.kept(user, uses, is_copy);
         let gone = before.iter().filter(|(name, field)| after.get(*name) != Some(field));
         let new = after.iter().filter(|(name, _)| !before.contains_key(*name));
         let changed = gone.chain(new).map(|(name, _)| name.clone()).collect();
-        if !after.is_empty() {
-            self.by_user.insert(user.clone(), after.keys().cloned().collect());
-        }
-        for (name, field) in after {
-            self.bytes += REFERENCE_BYTES + name.len();
-            let secret = NamespacedName { namespace: user.name.namespace.clone(), name };
-            let reference = Reference { kind: user.kind, name: user.name.name.clone(), field };
-            self.by_secret.entry(secret).or_default().push(reference);
-        }
+        self.put(user, after);
         changed
+    }
+
+    /// What is kept of the Secrets that a user names. One that names a Secret twice is one user; the first field tells enough.
+    fn kept(
+        &self,
+        user: &User,
+        uses: Vec<Use>,
+        is_copy: impl Fn(&NamespacedName) -> bool,
+    ) -> BTreeMap<NamespacedName, &'static str> {
+        let namespace = &user.name.namespace;
+        let others = self.by_namespace.get(namespace).copied().unwrap_or_default();
+        let mut kept = BTreeMap::new();
+        for Use { namespace: of, name, field } in uses {
+            let is_own = of.as_ref().is_none_or(|of| of == namespace);
+            if !is_own && user.kind.grant().is_none() {
+                continue;
+            }
+            let secret = NamespacedName { namespace: of.unwrap_or_else(|| namespace.clone()), name };
+            let is_wanted = user.kind == ReferenceKind::Pod
+                || others + kept.len() < MAX_SECRETS_OF_NAMESPACE
+                || is_own && is_copy(&secret);
+            let has_room = kept.len() < MAX_SECRETS_OF_USER && is_wanted;
+            if has_room || kept.contains_key(&secret) {
+                kept.entry(secret).or_insert(field);
+            }
+        }
+        kept
+    }
+
+    fn put(&mut self, user: &User, uses: BTreeMap<NamespacedName, &'static str>) {
+        if uses.is_empty() {
+            return;
+        }
+        *self.counts.entry(user.kind).or_default() += 1;
+        *self.by_namespace.entry(user.name.namespace.clone()).or_default() += uses.len();
+        let (mut own, mut foreign) = (Vec::new(), Vec::new());
+        for (secret, field) in uses {
+            self.bytes += REFERENCE_BYTES + secret.name.len();
+            let reference = Reference { kind: user.kind, name: user.name.name.clone(), field };
+            if secret.namespace == user.name.namespace {
+                own.push(secret.name.clone());
+                self.by_secret.entry(secret).or_default().push(reference);
+            } else {
+                foreign.push(secret.clone());
+                let from = user.name.namespace.clone();
+                self.foreign.entry(secret).or_default().push((from, reference));
+            }
+        }
+        if !own.is_empty() {
+            self.by_user.insert(user.clone(), own.into());
+        }
+        if !foreign.is_empty() {
+            self.foreign_by_user.insert(user.clone(), foreign.into());
+        }
+    }
+
+    fn take(&mut self, user: &User) -> BTreeMap<NamespacedName, &'static str> {
+        let mut taken = BTreeMap::new();
+        for name in self.by_user.remove(user).unwrap_or_default() {
+            let secret = NamespacedName { namespace: user.name.namespace.clone(), name };
+            if let Some(references) = self.by_secret.get_mut(&secret) {
+                let is_of = |one: &Reference| one.kind == user.kind && one.name == user.name.name;
+                if let Some(at) = references.iter().position(is_of) {
+                    taken.insert(secret.clone(), references.swap_remove(at).field);
+                }
+                if references.is_empty() {
+                    self.by_secret.remove(&secret);
+                }
+            }
+        }
+        for secret in self.foreign_by_user.remove(user).unwrap_or_default() {
+            if let Some(references) = self.foreign.get_mut(&secret) {
+                let is_of = |(from, one): &(Arc<str>, Reference)| {
+                    *from == user.name.namespace && one.kind == user.kind && one.name == user.name.name
+                };
+                if let Some(at) = references.iter().position(is_of) {
+                    taken.insert(secret.clone(), references.swap_remove(at).1.field);
+                }
+                if references.is_empty() {
+                    self.foreign.remove(&secret);
+                }
+            }
+        }
+        self.bytes -= taken.keys().map(|secret| REFERENCE_BYTES + secret.name.len()).sum::<usize>();
+        if !taken.is_empty() {
+            lower(&mut self.counts, &user.kind, 1);
+            lower(&mut self.by_namespace, &user.name.namespace, taken.len());
+        }
+        taken
+    }
+
+    /// Replaces what an object lets those of other namespaces use; returns the Secrets for which something may have changed.
+    pub fn set_grants(
+        &mut self,
+        kind: GrantKind,
+        object: &NamespacedName,
+        grants: Vec<Grant>,
+    ) -> Vec<NamespacedName> {
+        if !self.grants.set(kind, object, grants) {
+            return Vec::new();
+        }
+        let first = NamespacedName { namespace: object.namespace.clone(), name: "".into() };
+        let here = self.foreign.range(first..).map(|(secret, _)| secret);
+        here.take_while(|secret| secret.namespace == object.namespace).cloned().collect()
+    }
+
+    pub fn grants(&self) -> &Grants {
+        &self.grants
     }
 
     /// About how many bytes all references take.
@@ -100,70 +243,39 @@ impl References {
         self.bytes
     }
 
-    /// Whether a Pod of this name is known to use Secrets.
-    pub fn has(&self, pod: &NamespacedName) -> bool {
-        self.by_user.contains_key(&User { kind: ReferenceKind::Pod, name: pod.clone() })
+    /// Whether an object is known to use Secrets.
+    pub fn has(&self, user: &User) -> bool {
+        self.by_user.contains_key(user) || self.foreign_by_user.contains_key(user)
     }
 
-    /// Those that are known to use Secrets.
-    pub fn users(&self) -> impl ExactSizeIterator<Item = &User> {
-        self.by_user.keys()
+    /// How many objects of a kind are known to use Secrets.
+    pub fn users(&self, kind: ReferenceKind) -> usize {
+        self.counts.get(&kind).copied().unwrap_or_default()
     }
 
-    fn take(&mut self, user: &User) -> BTreeMap<Arc<str>, &'static str> {
-        let names = self.by_user.remove(user).unwrap_or_default();
-        let mut taken = BTreeMap::new();
-        for name in names {
-            self.bytes -= REFERENCE_BYTES + name.len();
-            let secret = NamespacedName { namespace: user.name.namespace.clone(), name };
-            if let Some(references) = self.by_secret.get_mut(&secret) {
-                let is_of = |one: &Reference| one.kind == user.kind && one.name == user.name.name;
-                if let Some(at) = references.iter().position(is_of) {
-                    taken.insert(secret.name.clone(), references.swap_remove(at).field);
-                }
-                if references.is_empty() {
-                    self.by_secret.remove(&secret);
-                }
-            }
+    /// How many objects are known to use Secrets.
+    pub fn all_users(&self) -> usize {
+        self.counts.values().sum()
+    }
+
+    /// The objects of a kind that are known to use Secrets.
+    pub fn names(&self, kind: ReferenceKind) -> impl Iterator<Item = &NamespacedName> {
+        let foreign = self.foreign_by_user.keys().filter(|user| !self.by_user.contains_key(*user));
+        let all = self.by_user.keys().chain(foreign).filter(move |user| user.kind == kind);
+        // Mostly there is none, of kinds that a cluster lacks.
+        all.take(self.users(kind)).map(|user| &user.name)
+    }
+}
+
+fn lower<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K, by: usize) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= by;
+        if *count == 0 {
+            counts.remove(key);
         }
-        taken
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Whoever makes Pods could fill the memory with names.
-    #[test]
-    fn of_a_pod_that_names_countless_secrets_a_few_are_kept() {
-        let mut references = References::default();
-        let uses =
-            |from: usize| (from..from + 1000).map(|n| (n.to_string().into(), "spec.volumes")).collect();
-        assert_eq!(references.set(&pod("a"), uses(0)).len(), MAX_SECRETS_OF_USER);
-        assert_eq!(references.set(&pod("a"), uses(2000)).len(), 2 * MAX_SECRETS_OF_USER);
-        assert_eq!(references.set(&pod("a"), Vec::new()).len(), MAX_SECRETS_OF_USER);
-        assert!(references.by_secret.is_empty());
-    }
-
-    fn pod(name: &str) -> User {
-        User { kind: ReferenceKind::Pod, name: NamespacedName::new("web", name) }
-    }
-
-    #[test]
-    fn references_follow_a_pod_through_its_life() {
-        let mut references = References::default();
-        let quay: Arc<str> = "quay".into();
-        let tls: Arc<str> = "tls".into();
-        let twice = vec![(quay.clone(), "spec.imagePullSecrets"), (quay.clone(), "spec.volumes")];
-        assert_eq!(references.set(&pod("a"), twice), std::slice::from_ref(&quay));
-        assert!(references.set(&pod("a"), vec![(quay.clone(), "spec.imagePullSecrets")]).is_empty());
-        references.set(&pod("b"), vec![(quay.clone(), "spec.volumes"), (tls.clone(), "spec.volumes")]);
-        assert_eq!(references.blocking(&NamespacedName::new("web", "quay")), 2);
-        assert_eq!(references.of(&NamespacedName::new("other", "quay")).len(), 0);
-        assert_eq!(references.set(&pod("a"), vec![]), std::slice::from_ref(&quay));
-        assert_eq!(references.set(&pod("b"), vec![]).len(), 2);
-        assert!(references.of(&NamespacedName::new("web", "quay")).is_empty());
-        assert_eq!(references.users().count(), 0);
-    }
-}
+#[path = "references_tests.rs"]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::backoff::Backoff;
+use super::{backoff::Backoff, repair_pace::RepairPace};
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -117,6 +117,8 @@ pub(crate) const MAX_OBJECTS: usize = 250_000;
 /// How much of a member is kept, in bytes: enough for 45,000 copies and 25,000 Pods. What a list in progress does not
 /// show any more counts until its end.
 pub(crate) const MAX_KEPT: usize = 24 << 20;
+/// From there on, nothing more is kept of what a cluster may lack: the rest is for Namespaces, copies and Pods.
+pub(crate) const MAX_KEPT_FOR_OPTIONAL: usize = MAX_KEPT / 4 * 3;
 /// The longest token by which a list goes on, in bytes.
 pub(crate) const MAX_TOKEN: usize = 4_096;
 /// How many entries a map of one object may have: more than etcd has room for.
@@ -125,6 +127,11 @@ pub(crate) const MAX_ENTRIES: usize = 200_000;
 pub(crate) const MAX_PARTS: usize = 20_000;
 /// How often in a row a member's objects of one kind cannot be listed or watched before it counts as failing.
 pub(crate) const PERSISTENT_FAULTS: u32 = 3;
+/// How long one watch lasts, unless a flag says otherwise.
+pub(crate) const WATCH_TIMEOUT: Duration = secs(60);
+/// How many times as old the last good answer of a watch of `local` may grow before liveness fails. A watch is renewed,
+/// which is an answer, at least once in its time; twice more is for reconnecting with back-off to an API server that restarts.
+pub(crate) const WATCHES_UNTIL_STALE: u32 = 3;
 /// The least time between two watches.
 pub(crate) const WATCH_PAUSE: Duration = millis(500);
 /// How long reading a copy back from a member may take.
@@ -149,6 +156,27 @@ pub(crate) const REPAIR_BURST: u32 = 10;
 pub(crate) const REPAIR_PAUSE: Duration = secs(1);
 /// A copy that was left alone for so long is repaired at once again.
 pub(crate) const REPAIR_CALM: Duration = secs(60);
+/// The same as one. After the first repairs one a second is enough to be right most of the time, and too few to be a storm.
+pub(crate) const COPY_REPAIRS: RepairPace = RepairPace {
+    burst: REPAIR_BURST,
+    pause: Backoff { first: REPAIR_PAUSE, limit: REPAIR_PAUSE },
+    calm: REPAIR_CALM,
+};
+/// How long after one list of ServiceAccounts the next may begin, because others are asked for.
+pub(crate) const ACCOUNT_LIST_PAUSE: Duration = secs(2);
+/// Of what somebody takes off a ServiceAccount. Tools that apply manifests come back every few minutes, for ever: what is
+/// reverted that often has to stay known as such from one time to the next.
+pub(crate) const ACCOUNT_REPAIRS: RepairPace =
+    RepairPace { burst: 3, pause: Backoff { first: secs(10), limit: secs(600) }, calm: secs(1_200) };
+/// Up to so many repairs are remembered before those are looked for that are calm.
+pub(crate) const LEAST_REPAIRS: usize = 1_024;
+/// How many ServiceAccounts can have writers of their own that wait for each other.
+pub(crate) const ACCOUNT_TURNS: usize = 64;
+/// How many entries of one ServiceAccount's `imagePullSecrets` are kept track of. One with more gets no further one.
+pub(crate) const MAX_PULL_SECRETS: usize = 64;
+/// How many of them may be ours, or another hub's, and how long the annotation that says so may be, in bytes.
+pub(crate) const MAX_MARKS: usize = 64;
+pub(crate) const MAX_MARKS_BYTES: usize = 16 << 10;
 
 /// How many failures of a cluster a status lists.
 pub(crate) const MAX_FAILURES: usize = 10;
@@ -165,6 +193,36 @@ pub(crate) const MAX_REFERENCES: usize = 50;
 /// Of how many Secrets it is kept that one Pod names them. Whoever makes Pods could name a hundred thousand in one; before
 /// a copy goes the API server itself is asked, which knows of all.
 pub(crate) const MAX_SECRETS_OF_USER: usize = 256;
+/// How many references the objects of one namespace may make before only those to copies are kept of further ones, but for Pods.
+pub(crate) const MAX_SECRETS_OF_NAMESPACE: usize = 4_096;
+/// How many objects of one namespace let others use its Secrets, and how much one of them lets them.
+pub(crate) const MAX_GRANTS: usize = 256;
+/// How many Pods that cannot pull an image are kept of one namespace, and of a cluster. What is beyond is neither counted nor evicted.
+pub(crate) const MAX_STUCK_OF_NAMESPACE: usize = 5_000;
+pub(crate) const MAX_STUCK: usize = 20_000;
+/// How many images, and pull Secrets, are kept of one of them. A Pod that names more Secrets is left alone.
+pub(crate) const MAX_IMAGES_OF_POD: usize = 8;
+pub(crate) const MAX_PULL_SECRETS_OF_POD: usize = 64;
+/// The longest registry and repository of such an image, in bytes.
+pub(crate) const MAX_IMAGE: usize = 512;
+/// How many stuck Pods a status lists.
+pub(crate) const MAX_LISTED_STUCK: usize = 10;
+/// The least time between two Events that tell of a first stuck Pod.
+pub(crate) const STUCK_EVENT_PAUSE: Duration = secs(600);
+/// How long the Pods of a controller are known to be stuck before the first is evicted, also after a restart: so no Pod is evicted
+/// sooner, however often the operator starts.
+pub(crate) const EVICTION_PATIENCE: Duration = secs(10);
+/// For so long no more Pods of a controller are evicted than were stuck at once: where others get stuck in their place,
+/// evicting does not help.
+pub(crate) const EVICTION_PERIOD: Duration = secs(3_600);
+/// How many Pods of one namespace are evicted at once, and then how often.
+pub(crate) const EVICTIONS_AT_ONCE: u32 = 10;
+pub(crate) const EVICTION_PAUSE: Duration = secs(1);
+
+/// How many lists of optional kinds are read from one cluster at once, as each may hold an object of the largest size.
+pub(crate) const OPTIONAL_LISTS: usize = 2;
+/// How often a cluster is asked which optional types it has, and kinds are tried again that may not be read.
+pub(crate) const DISCOVERY_INTERVAL: Duration = secs(30);
 /// How many names a sentence lists.
 pub(crate) const MAX_NAMES: usize = 3;
 /// The longest message of an API server that is passed on, in characters.
@@ -228,3 +286,36 @@ pub(crate) const MAX_REVIEWS: usize = 64;
 pub(crate) const REVIEW_PAUSE: Duration = millis(100);
 /// For the turn of a token, and again for the answer of the API server.
 pub(crate) const REVIEW_TIMEOUT: Duration = secs(4);
+
+/// How many entries that do not match `kubectl claviger explain-pull` lists for one image.
+pub(crate) const MAX_KEYS_EXPLAINED: usize = 20;
+/// And of those that match: a Pod that has more is somebody's test of patience.
+pub(crate) const MAX_TRIED_EXPLAINED: usize = 100;
+/// How much of a key, or of the name of an image, it shows, in characters.
+pub(crate) const MAX_NAME_EXPLAINED: usize = 300;
+/// How long the plugin waits for an answer, unless it is told otherwise.
+pub(crate) const PLUGIN_REQUEST_TIMEOUT: Duration = secs(30);
+/// How often it looks whether the operator has done what it was asked for.
+pub(crate) const PLUGIN_POLL: Duration = millis(250);
+/// How long it looks, unless it is told otherwise.
+pub(crate) const PLUGIN_WAIT: Duration = secs(60);
+/// How long it waits for logins to be tried: longer than the least time between two tries.
+pub(crate) const PLUGIN_PROBE: Duration = secs(15);
+/// How many references it lists.
+pub(crate) const PLUGIN_REFERENCES: usize = 1_000;
+/// How many namespaces it asks one by one where the whole cluster may not be listed.
+pub(crate) const PLUGIN_NAMESPACES: usize = 50;
+/// In how many namespaces `kubectl claviger doctor` looks for an operator: anybody can label a Deployment.
+pub(crate) const DOCTOR_NAMESPACES: usize = 16;
+/// How many Deployments and Pods it looks at in each, all Pods at once.
+pub(crate) const DOCTOR_PODS: usize = 8;
+/// The longest answer of a Pod that it reads, in bytes; metrics of a large fleet have some megabytes.
+pub(crate) const MAX_POD_ANSWER: usize = 16 << 20;
+/// How many namespaces a target or a policy lists; the schema takes no more.
+pub(crate) const MAX_TARGET_NAMES: usize = 1_024;
+/// How many Secrets `kubectl claviger import` and `explain-pull` read at once: each may have a megabyte of values.
+pub(crate) const IMPORT_PAGE: u32 = 50;
+/// How many names it tells in one line; the manifests have them all.
+pub(crate) const MAX_NAMES_IMPORTED: usize = 8;
+/// How many ServiceAccounts a default lists; the schema takes no more.
+pub(crate) const MAX_SERVICE_ACCOUNTS: usize = 16;

@@ -6,12 +6,14 @@ use std::{
 };
 
 use super::{
+    attachment::Accounts,
     fingerprint::Fingerprint,
     identity::{NamespacedName, OwnerId},
     marks::Marks,
     meta::{ResourceVersion, Uid},
     namespace::Namespace,
     references::References,
+    stuck::StuckPods,
 };
 
 /// What matters of a Secret that carries our marks.
@@ -122,14 +124,27 @@ pub(crate) struct Snapshot {
     pub namespaces: BTreeMap<Arc<str>, Namespace>,
     pub copies: Copies,
     pub references: References,
+    /// Pods that cannot pull an image.
+    pub stuck: StuckPods,
+    pub accounts: Accounts,
     /// Names where a Secret that is not ours is in the way, and whose it is, as a phrase.
     pub conflicts: HashMap<NamespacedName, String>,
 }
 
 impl Snapshot {
-    /// Whether something uses a Secret, so that it must not be deleted.
+    /// Whether an owner has copies, or something attached.
+    pub fn has(&self, owner: &OwnerId) -> bool {
+        self.copies.has(owner) || self.accounts.has(owner)
+    }
+
+    /// All owners that have; some come twice.
+    pub fn owners(&self) -> impl Iterator<Item = &OwnerId> {
+        self.copies.owners().chain(self.accounts.owners())
+    }
+
+    /// Whether something uses a Secret that holds it, so that it must not be deleted.
     pub fn is_in_use(&self, name: &NamespacedName) -> bool {
-        !self.references.of(name).is_empty()
+        self.references.hold(name)
     }
 }
 

@@ -8,14 +8,15 @@ use std::{
 };
 
 use super::{
+    account_state::AccountStates,
     failure::Failure,
     identity::OwnerId,
-    outcome::{CopyCounts, FailureGroup},
+    outcome::{CopyCounts, FailureGroup, ListedUser},
     plan::{NamespaceState, Plan, TargetState},
     reason::Reason,
-    references::Reference,
     schedule::{MAX_FAILURES, MAX_REFERENCES},
     snapshot::Snapshot,
+    stuck::Stuck,
 };
 
 /// How one credential stands in one cluster. Counts are kept, not computed.
@@ -33,6 +34,9 @@ pub(crate) struct SyncState {
     /// Of the namespaces where any of them is not zero.
     counts: BTreeMap<Arc<str>, CopyCounts>,
     sum: CopyCounts,
+    pub accounts: AccountStates,
+    /// Pods that lack the Secret, of namespaces where there are any.
+    stuck: BTreeMap<Arc<str>, Stuck>,
 }
 
 impl SyncState {
@@ -58,6 +62,8 @@ impl SyncState {
         self.pending.remove(namespace);
         self.missing.remove(namespace);
         self.concealed.remove(namespace);
+        self.accounts.clear(namespace);
+        self.stuck.remove(namespace);
         self.failures.retain(|_, namespaces| {
             if namespaces.remove(namespace).is_some() {
                 self.failed_targets -= usize::from(was_target);
@@ -70,6 +76,10 @@ impl SyncState {
     }
 
     fn set(&mut self, namespace: Arc<str>, state: NamespaceState) {
+        self.accounts.set(&namespace, state.accounts);
+        if state.stuck.total > 0 {
+            self.stuck.insert(namespace.clone(), state.stuck);
+        }
         if state.counts != CopyCounts::default() {
             self.sum = self.sum.zip(state.counts, Add::add);
             self.counts.insert(namespace.clone(), state.counts);
@@ -127,6 +137,16 @@ impl SyncState {
         self.failures.get(&Reason::SecretNameConflict).into_iter().flat_map(BTreeMap::keys)
     }
 
+    /// Pods that lack the Secret.
+    pub fn stuck(&self) -> Stuck {
+        Stuck::sum(self.stuck.values())
+    }
+
+    /// Namespaces with such Pods.
+    pub fn stuck_namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.stuck.keys()
+    }
+
     /// Counts over all namespaces.
     pub fn counts(&self) -> CopyCounts {
         self.sum
@@ -157,18 +177,34 @@ impl SyncState {
         groups
     }
 
-    /// The first users of the copies, with their namespaces.
-    pub fn users(&self, snapshot: &Snapshot, owner: &OwnerId) -> Vec<(Arc<str>, Reference)> {
-        let used = self.counts.iter().filter(|(_, counts)| counts.users > 0);
-        let users = used.flat_map(|(namespace, _)| {
-            let copies = snapshot.copies.within(owner, namespace);
-            let mut here: Vec<Reference> =
-                copies.flat_map(|(copy, _)| snapshot.references.of(copy).iter().cloned()).collect();
-            // In order, so that a status does not change when nothing else does.
-            here.sort_unstable();
-            here.into_iter().map(|reference| (namespace.clone(), reference))
-        });
-        users.take(MAX_REFERENCES).collect()
+    /// The first users of the copies, those before all others that hold a deletion: of copies with this name, in namespaces
+    /// where something does.
+    pub fn users(&self, snapshot: &Snapshot, owner: &OwnerId, secret: &str) -> Vec<ListedUser> {
+        let mut users = Vec::new();
+        for is_harmless in [false, true] {
+            let is_told = |counts: &CopyCounts| is_harmless || counts.blocking > 0;
+            let used = self.counts.iter().filter(|(_, counts)| counts.users > 0 && is_told(counts));
+            for (namespace, counts) in used {
+                let mut here = Vec::new();
+                for (copy, _) in snapshot.copies.within(owner, namespace) {
+                    let is_held = counts.blocking > 0 && &*copy.name == secret;
+                    let all = snapshot.references.of(copy);
+                    here.extend(all.filter(|(_, reference)| {
+                        is_harmless != (is_held && snapshot.references.blocks(reference.kind))
+                    }));
+                }
+                // In order, so that a status does not change when nothing else does.
+                here.sort_unstable();
+                users.extend(here.into_iter().take(MAX_REFERENCES - users.len()).map(|(namespace, of)| {
+                    let (namespace, name) = (namespace.clone(), of.name.clone());
+                    ListedUser { is_harmless, kind: of.kind, namespace, name, field: of.field }
+                }));
+                if users.len() == MAX_REFERENCES {
+                    return users;
+                }
+            }
+        }
+        users
     }
 }
 
@@ -189,7 +225,7 @@ mod tests {
         };
         let n = usize::from(kind / 6 % 3);
         let counts = CopyCounts { held: n, users: n, blocking: n, ..CopyCounts::default() };
-        NamespaceState { target, counts, refused: None }
+        NamespaceState { target, counts, ..NamespaceState::default() }
     }
 
     fn plan(namespaces: &[(u8, u8)]) -> Plan {

@@ -71,6 +71,18 @@ impl ClusterTargets {
         }
     }
 
+    /// Whether it wants a copy there, permitted or not.
+    pub fn wants(&self, name: &str, namespace: &Namespace) -> bool {
+        self.judge(name, namespace) != Verdict::NotTargeted
+    }
+
+    /// Whether it may have a copy there, and be attached to ServiceAccounts.
+    pub fn permits_default(&self, name: &str, namespace: &Namespace) -> bool {
+        let own = self.is_local && name == &*self.home;
+        self.judge(name, namespace) == Verdict::Permitted
+            && (own || self.grants(name, namespace).any(|grant| grant.allows_default))
+    }
+
     /// The same, with the labels and annotations that a target puts on copies.
     pub fn with_metadata(self, target: &Target) -> Self {
         Self { metadata: target.labels.keys().chain(target.annotations.keys()).cloned().collect(), ..self }

@@ -11,7 +11,8 @@ use crate::{
         SecretBytes,
         content::{Content, Inputs, SourceError, SourceSecret},
         credential::CredentialSpec,
-        registry::{kubelet, registry, sample_image},
+        pull::{Facts, PullSecret, State, explain},
+        registry::{keyring, kubelet, registry, sample_image},
     },
 };
 
@@ -86,6 +87,27 @@ fn docker_configs_are_read_or_refused() {
             match render(spec, TYPE, &[(KEY, input)]) {
                 Ok(content) => holds(spec, &content, input.len())?,
                 Err(error) => tells_no_secret(&error)?,
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn pull_secrets_are_explained_in_few_clean_words() {
+    check(generate::json(documents()), |input| {
+        for type_ in keyring::PULL_TYPES {
+            let data = [".dockerconfigjson", ".dockercfg"]
+                .map(|key| (key.to_owned(), SecretBytes::new(input.to_vec())));
+            let given = keyring::given(type_, &data.into());
+            let secret = PullSecret { name: "s".into(), state: State::Known { type_: type_.into(), given } };
+            let images = vec![("reg.example.com:5000/team/image".to_owned(), Vec::new())];
+            let facts = Facts { images, attached: vec![secret], ..Facts::default() };
+            let told = explain(&facts, crate::domain::certificate::fixtures::now()).images.remove(0);
+            prop_assert!(told.entries.len() <= 121 && told.message.chars().count() < 2_000);
+            for entry in told.entries {
+                let key = entry.key.unwrap_or_default();
+                prop_assert!(key.chars().count() <= 301 && !key.contains(char::is_control), "{:?}", key);
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
-use super::{duration::at_least, words};
+use super::{duration::at_least, references, words};
 use crate::{
     domain::labels::{is_dns_label, is_key, is_value},
     fuzz::{check, generate},
@@ -43,11 +43,20 @@ fn durations_are_read_or_refused() {
 
 #[test]
 fn names_and_labels_are_read_or_refused() {
-    let texts = ["tier=hub,region=eu", "example.com/a=b, c=", "*", "kube-system", "hub-eu.1", "a=b,a=c"];
+    let texts = [
+        "pods,ingresses, traefik",
+        "tier=hub,region=eu",
+        "example.com/a=b, c=",
+        "*",
+        "kube-system",
+        "hub-eu.1",
+        "a=b,a=c",
+    ];
     check(generate::from(texts.map(|text| text.as_bytes().to_vec()).into()), |input| {
         let text = String::from_utf8_lossy(input);
         let labels = words::labels(&text).unwrap_or_default();
         prop_assert!(labels.iter().all(|(key, value)| is_key(key) && is_value(value)));
+        prop_assert!(references::kinds(&text).is_ok() || !text.is_empty());
         prop_assert!(words::id(&text).is_ok_and(|id| id == text) || !is_value(&text));
         prop_assert!(
             words::namespace(&text).is_ok_and(|name| name == text)

@@ -18,6 +18,7 @@ use super::{
     describe,
     error::connection_error,
     object::{MarkedSecret, SecretMetadata, SlimNamespace, SlimPod},
+    referrer::{GrantObject, Referrer, Workload},
     reflector::name_of,
 };
 use crate::{
@@ -28,13 +29,18 @@ use crate::{
         fingerprint::FingerprintKey,
         identity::CredentialId,
         ownership::{Hub, Metadata},
+        reference_kind::{GrantKind, ReferenceKind, ReferencePolicy},
         schedule::MAX_MESSAGE,
     },
     fuzz::{CANARY, check, generate, grows_with_its_input},
 };
 
 fn cache() -> Cache {
-    Cache::new(Arc::new(Hub::new("hub", [])), Arc::new(FingerprintKey::new([1; 32])))
+    Cache::new(
+        Arc::new(Hub::new("hub", [])),
+        Arc::new(FingerprintKey::new([1; 32])),
+        ReferencePolicy::default().blocking,
+    )
 }
 
 fn metadata() -> Value {
@@ -69,6 +75,34 @@ fn pods() -> Vec<Value> {
             {"name": "c", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "quay"}}}, {"name": "d", "azureFile": {"secretName": "quay"}},
         ],
     }})]
+}
+
+/// Objects that name Secrets in other fields, those by which namespaces let others use theirs among them.
+fn users() -> Vec<Value> {
+    let template = json!({"spec": {"imagePullSecrets": [{"name": "quay"}], "volumes": [{"secret": {"secretName": "quay"}}]}});
+    let object = |rest: Value| {
+        let mut object = json!({"metadata": metadata()});
+        json_patch::merge(&mut object, &rest);
+        object
+    };
+    let from = json!([{"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "edge"}]);
+    vec![
+        object(
+            json!({"spec": {"template": template}, "status": {"conditions": [{"type": "Complete", "status": "False"}]}}),
+        ),
+        object(
+            json!({"spec": {"jobTemplate": {"spec": {"template": template}}}, "secrets": [{"name": "quay"}]}),
+        ),
+        object(
+            json!({"spec": {"tls": [{"secretName": "quay", "hosts": [CANARY]}]}, "metadata": {"annotations": {"haproxy.org/auth-secret": "web/quay"}}}),
+        ),
+        object(
+            json!({"spec": {"listeners": [{"tls": {"certificateRefs": [{"group": "", "kind": "Secret", "namespace": "db", "name": "quay"}, null]}}], "tls": {"backend": 1}}}),
+        ),
+        object(
+            json!({"spec": {"from": from, "to": [{"group": "", "kind": "Secret", "name": "quay"}], "delegations": [{"secretName": "quay", "targetNamespaces": ["*"]}]}}),
+        ),
+    ]
 }
 
 fn credentials() -> Vec<Value> {
@@ -164,10 +198,7 @@ fn read<K: DeserializeOwned + Clone>(frame: &[u8]) -> Result<Vec<K>, TestCaseErr
     Ok(all)
 }
 
-fn read_listed<K: DeserializeOwned + Clone>(frame: &[u8]) -> Result<Vec<K>, TestCaseError>
-where
-    Guarded<K>: Resource<DynamicType = ()>,
-{
+fn read_listed<K: DeserializeOwned + Clone>(frame: &[u8]) -> Result<Vec<K>, TestCaseError> {
     let list = serde_json::from_slice::<ObjectList<Guarded<K>>>(frame).ok();
     let listed = list.into_iter().flat_map(|list| list.items).filter_map(|object| object.0.ok());
     Ok(read(frame)?.into_iter().chain(listed).collect())
@@ -181,13 +212,18 @@ fn fills_and_empties(frame: &[u8]) -> Result<(), TestCaseError> {
     result?;
     let most = (16 << 10) + 12 * frame.len() as i64;
     prop_assert!(kept.bytes_current <= most, "{} bytes are kept", kept.bytes_current);
-    for kind in [WatchedKind::Namespaces, WatchedKind::Copies, WatchedKind::Pods] {
+    let kinds = [WatchedKind::Namespaces, WatchedKind::Copies, WatchedKind::PODS].into_iter();
+    for kind in kinds.chain(WatchedKind::optional(ReferencePolicy::default().kinds)) {
         let known = cache.known(kind);
         cache.end_list(kind, known);
         prop_assert!(cache.known(kind).is_empty());
     }
     Ok(())
 }
+
+/// Kinds that name Secrets in fields of their own.
+const OTHERS: [ReferenceKind; 4] =
+    [ReferenceKind::Ingress, ReferenceKind::Gateway, ReferenceKind::ServiceAccount, ReferenceKind::HttpProxy];
 
 fn fill(cache: &mut Cache, frame: &[u8]) -> Result<(), TestCaseError> {
     for listed in [true, false] {
@@ -201,10 +237,24 @@ fn fill(cache: &mut Cache, frame: &[u8]) -> Result<(), TestCaseError> {
             }
         }
         for pod in read_listed::<SlimPod>(frame)? {
-            cache.set_pod(&pod);
+            cache.set_user(ReferenceKind::Pod, &pod);
         }
         for secret in read_listed::<SecretMetadata>(frame)? {
             cache.freed(&name_of(secret.meta()));
+        }
+        for object in read_listed::<Workload>(frame)? {
+            cache.set_user(ReferenceKind::Deployment, &object);
+            cache.set_user(ReferenceKind::CronJob, &object);
+        }
+        for object in read_listed::<Referrer>(frame)? {
+            for kind in OTHERS {
+                cache.set_user(kind, &object);
+            }
+        }
+        for object in read_listed::<GrantObject>(frame)? {
+            for kind in GrantKind::ALL {
+                cache.set_grants(kind, &object);
+            }
         }
     }
     Ok(())
@@ -212,7 +262,7 @@ fn fill(cache: &mut Cache, frame: &[u8]) -> Result<(), TestCaseError> {
 
 #[test]
 fn objects_of_a_cluster_are_kept_or_left_out() {
-    check(frames([secrets(), pods()].concat()), fills_and_empties);
+    check(frames([secrets(), pods(), users()].concat()), fills_and_empties);
 }
 
 #[test]
@@ -291,6 +341,11 @@ fn large_objects_cost_what_they_weigh() {
         ("spec", "{\"volumes\":[", "{}", "]}"),
         ("spec", "{\"volumes\":[", "{\"csi\":{}}", "]}"),
         ("spec", "{\"containers\":[", "{}", "]}"),
+        ("spec", "{\"template\":{\"spec\":{\"volumes\":[", "{}", "]}}}"),
+        ("spec", "{\"tls\":[", "{\"secretName\":\"N\"}", "]}"),
+        ("spec", "{\"listeners\":[{\"tls\":{\"certificateRefs\":[", "{\"name\":\"N\"}", "]}}]}"),
+        ("spec", "{\"delegations\":[", "{}", "]}"),
+        ("secrets", "[", "{\"name\":\"N\"}", "]"),
         ("spec", "{\"containers\":[{\"env\":[", "{}", "]}]}"),
         ("status", "{", "\"N\":0", "}"),
         ("status", "{\"clusters\":[", "{}", "]}"),

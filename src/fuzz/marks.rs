@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::{check, generate, grows_with_its_input};
 use crate::{
@@ -12,13 +13,18 @@ use crate::{
         LABEL_OWNER, MANAGER, Target,
     },
     domain::{
+        attachment::Mark,
         condition::ConditionType,
+        content::ReadSecret,
+        fingerprint::FingerprintKey,
         identity::{CredentialId, OwnerId},
+        import::{Claim, Listed},
         labels::{is_dns_label, is_dns_subdomain, is_key, is_value},
         marks::Marks,
         meta::{ResourceVersion, Uid},
         ownership::{Hub, Metadata, Ownership},
         reason::Reason,
+        schedule::{MAX_MARKS, MAX_MARKS_BYTES},
     },
 };
 
@@ -48,12 +54,19 @@ fn texts() -> Vec<Vec<u8>> {
         "18446744073709551615",
         "Ready",
         "SecretNameConflict",
+        "quay-pull=hub-eu/platform/quay,x=/a/b",
     ];
     texts.map(|text| text.as_bytes().to_vec()).into()
 }
 
 /// What a text says is bounded, or comes back as it was.
 fn reads(text: &str) -> Result<(), TestCaseError> {
+    let attached = Mark::parse_all(text, &Hub::new("hub-eu", []), true);
+    prop_assert!(attached.len() <= MAX_MARKS && text.len() <= MAX_MARKS_BYTES || attached.is_empty());
+    for mark in attached {
+        prop_assert!(text.contains(&mark.to_string()) && is_dns_subdomain(&mark.secret));
+        prop_assert_eq!(mark.owner, mark.id.owner());
+    }
     if let Some(id) = CredentialId::parse(text) {
         prop_assert_eq!(id.to_string(), text);
         prop_assert!(is_dns_label(&id.namespace) && is_dns_subdomain(&id.name) && text.len() < 400);
@@ -111,6 +124,40 @@ fn judges(text: &str) -> Result<(), TestCaseError> {
         prop_assert!(!metadata.is_handed_to(&id()) || text == id().to_string());
     }
     Ok(())
+}
+
+/// Marks of other tools on a Secret that is imported: what is kept of them are names.
+#[test]
+fn marks_of_other_tools_are_names_or_ignored() {
+    let keys = [
+        "reflector.v1.k8s.emberstack.com/reflects",
+        "replicator.v1.mittwald.de/replicate-from",
+        "kubectl.kubernetes.io/last-applied-configuration",
+    ];
+    check(generate::from(texts()), |input| {
+        let text = String::from_utf8_lossy(input);
+        for key in keys {
+            let owner = json!({"apiVersion": text, "kind": text, "name": text, "uid": text});
+            let managed = json!({"manager": "kubectl", "operation": "Apply", "fieldsV1": {"f:metadata": {text.as_ref(): text}}});
+            let secret = json!({"type": "kubernetes.io/tls", "metadata": {"namespace": "a", "name": "b",
+                "annotations": {key: text}, "ownerReferences": [owner], "managedFields": [managed]}});
+            let secret = ReadSecret(serde_json::from_value(secret).unwrap());
+            let listed = Listed::new(CredentialKind::TlsCredential, secret, &FingerprintKey::new([0; 32]));
+            let marks = listed.unwrap().marks;
+            if let Some(claim) = &marks.claim {
+                prop_assert!(
+                    matches!(claim, Claim::Named(place) if is_dns_label(&place.namespace) && is_dns_subdomain(&place.name))
+                );
+            }
+            for owner in marks.owners {
+                prop_assert!(
+                    is_dns_subdomain(&owner.name)
+                        && owner.kind.bytes().all(|byte| byte.is_ascii_alphanumeric())
+                );
+            }
+        }
+        Ok(())
+    });
 }
 
 #[test]

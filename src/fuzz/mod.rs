@@ -14,15 +14,15 @@
 //!
 //! | input | from | parsers | properties in |
 //! | --- | --- | --- | --- |
-//! | user names, passwords, `.dockerconfigjson` | source Secret | `render/{value,registry}`, `registry/{facts,kubelet}` | `docker_config` |
+//! | user names, passwords, `.dockerconfigjson` | source Secret, pull Secrets of a Pod | `render/{value,registry}`, `registry/{facts,kubelet,key,keyring,docker_config}`, `pull` | `docker_config` |
 //! | passwords; hashes that stand in a copy | source Secret, copy | `render/basic_auth`, `htpasswd` | `htpasswd` |
 //! | PEM and DER | source Secret, kubeconfig | `certificate`, `render/tls` | `certificates` |
 //! | kubeconfig; Argo CD's cluster Secret, its name and labels | the operator's or a tool's namespace | `access`, `adoption`, `cluster/access` | `kubeconfig` |
-//! | objects of lists and watches, also answers to writes | API servers, also hostile ones | `cluster/{guard,object,cache}`, `declared`, `pod_secrets`, `api` | `frames` |
+//! | objects of lists and watches, also answers to writes | API servers, also hostile ones | `cluster/{guard,object,account,referrer,cache}`, `declared`, `pod_secrets`, `pod_status`, `workload`, `reference_fields`, `grants`, `api` | `frames` |
 //! | refusals | API servers, also hostile ones | `cluster/error` | `frames` |
-//! | labels and annotations | whoever can write a Secret or a Namespace | `marks`, `identity`, `ownership`, `meta`, `labels`, `namespace` | `marks` |
+//! | labels and annotations | whoever can write a Secret, a ServiceAccount or a Namespace | `marks`, `attachment`, `identity`, `ownership`, `meta`, `labels`, `namespace`, `import` | `marks` |
 //! | answers of registries and token servers | whoever a tenant names | `verification` | `registries` |
-//! | durations, names and labels of flags | the administrator | `cli/{duration,words}` | `flags` |
+//! | durations, names and labels of flags | the administrator | `cli/{duration,references,words}` | `flags` |
 //!
 //! Not here: what clap, hyper, rustls and kube read by themselves, before any line of ours.
 

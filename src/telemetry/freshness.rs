@@ -16,6 +16,7 @@ type Clusters = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Beat>>;
 #[derive(Clone, Debug)]
 pub struct Beat {
     registered: Instant,
+    is_vital: bool,
     last: Arc<Lock<Option<Instant>>>,
 }
 
@@ -27,13 +28,22 @@ pub(crate) struct Watch {
     pub age: Duration,
     /// False when there was no good answer at all: the age then counts from registration.
     pub answered: bool,
+    /// Whether a cluster cannot be worked with without it.
+    pub is_vital: bool,
 }
 
 impl Freshness {
     /// Announces a watch; its age counts from now until its first mark. Registering again changes
     /// nothing, so that a watch restarted in a loop cannot look young.
-    pub fn register(&self, cluster: &str, kind: &str) -> Beat {
-        self.register_at(cluster, kind, Instant::now())
+    pub fn register(&self, cluster: &str, kind: &str, is_vital: bool) -> Beat {
+        self.register_at(cluster, kind, is_vital, Instant::now())
+    }
+
+    /// Forgets a watch that was given up.
+    pub fn remove(&self, cluster: &str, kind: &str) {
+        if let Some(kinds) = self.0.write().get_mut(cluster) {
+            kinds.remove(kind);
+        }
     }
 
     /// Forgets every watch of a cluster.
@@ -59,10 +69,13 @@ impl Freshness {
         watches.collect()
     }
 
-    pub(super) fn register_at(&self, cluster: &str, kind: &str, now: Instant) -> Beat {
+    pub(super) fn register_at(&self, cluster: &str, kind: &str, is_vital: bool, now: Instant) -> Beat {
         let mut clusters = self.0.write();
         let kinds = clusters.entry(cluster.into()).or_default();
-        kinds.entry(kind.into()).or_insert_with(|| Beat { registered: now, last: Arc::default() }).clone()
+        kinds
+            .entry(kind.into())
+            .or_insert_with(|| Beat { registered: now, is_vital, last: Arc::default() })
+            .clone()
     }
 }
 
@@ -79,7 +92,8 @@ impl Beat {
     fn watch(&self, cluster: &Arc<str>, kind: &Arc<str>, now: Instant) -> Watch {
         let last = *self.last.read();
         let age = now.saturating_duration_since(last.unwrap_or(self.registered));
-        Watch { cluster: cluster.clone(), kind: kind.clone(), age, answered: last.is_some() }
+        let (cluster, kind) = (cluster.clone(), kind.clone());
+        Watch { cluster, kind, age, answered: last.is_some(), is_vital: self.is_vital }
     }
 }
 
@@ -93,7 +107,7 @@ mod tests {
     fn an_age_counts_from_registration_then_from_the_last_mark() {
         let freshness = Freshness::default();
         let start = Instant::now();
-        let beat = freshness.register_at("local", "pods", start);
+        let beat = freshness.register_at("local", "pods", true, start);
         let watch = freshness.watches(start + 30 * SECOND).remove(0);
         assert!(!watch.answered && watch.age >= 29 * SECOND, "{watch:?}");
 
@@ -106,8 +120,8 @@ mod tests {
     fn registering_again_does_not_make_a_deaf_watch_young() {
         let freshness = Freshness::default();
         let start = Instant::now();
-        freshness.register_at("local", "pods", start);
-        freshness.register_at("local", "pods", start + 60 * SECOND);
+        freshness.register_at("local", "pods", true, start);
+        freshness.register_at("local", "pods", true, start + 60 * SECOND);
         assert_eq!(freshness.stale("local", 59 * SECOND, start + 60 * SECOND).len(), 1);
     }
 
@@ -116,9 +130,9 @@ mod tests {
         let freshness = Freshness::default();
         let start = Instant::now();
         for (cluster, kind) in [("local", "pods"), ("local", "secrets"), ("east", "pods")] {
-            freshness.register_at(cluster, kind, start);
+            freshness.register_at(cluster, kind, true, start);
         }
-        freshness.register("local", "secrets").mark_at(start + 50 * SECOND);
+        freshness.register("local", "secrets", true).mark_at(start + 50 * SECOND);
         let stale = freshness.stale("local", 30 * SECOND, start + 60 * SECOND);
         assert_eq!(stale.iter().map(|w| &*w.kind).collect::<Vec<_>>(), ["pods"]);
         assert!(freshness.stale("nowhere", SECOND, start + 60 * SECOND).is_empty());
@@ -127,11 +141,14 @@ mod tests {
     #[test]
     fn a_removed_cluster_stays_away_until_registered_anew() {
         let freshness = Freshness::default();
-        let beat = freshness.register("east", "pods");
+        let beat = freshness.register("east", "pods", true);
         freshness.remove_cluster("east");
         beat.mark();
         assert!(freshness.watches(Instant::now()).is_empty());
-        freshness.register("east", "pods");
+        freshness.register("east", "pods", true);
+        freshness.register("east", "gateways", false);
+        freshness.remove("east", "gateways");
+        freshness.remove("nowhere", "gateways");
         assert_eq!(freshness.watches(Instant::now()).len(), 1);
     }
 }

@@ -15,7 +15,7 @@ pub struct Health {
 
 impl Health {
     /// Not ready yet ("starting"). `limit` is how old the last good answer of a watch of cluster
-    /// `local` may grow before the process should be restarted. A member cluster that does not answer is
+    /// `local` may grow before the process should be restarted; those of what a cluster may lack do not count. A member cluster that does not answer is
     /// shown in the state of that member only.
     #[must_use]
     pub fn new(freshness: Freshness, limit: Duration) -> Self {
@@ -33,7 +33,8 @@ impl Health {
     /// # Errors
     /// One line per stale watch of cluster `local`: which, and how old its last good answer is.
     pub fn liveness(&self, now: Instant) -> Result<(), String> {
-        let stale = self.freshness.stale(LOCAL, self.limit, now).into_iter().map(|watch| {
+        let stale = self.freshness.stale(LOCAL, self.limit, now).into_iter();
+        let stale = stale.filter(|watch| watch.is_vital).map(|watch| {
             let age = watch.age.as_secs();
             let what = if watch.answered {
                 format!("last good answer {age} s ago")
@@ -65,9 +66,10 @@ mod tests {
         let health = Health::new(freshness.clone(), Duration::from_secs(90));
         assert_eq!(health.liveness(Instant::now()), Ok(()));
         let start = Instant::now();
-        freshness.register_at("east", "pods", start);
-        freshness.register_at("local", "secrets", start);
-        freshness.register("local", "pods").mark();
+        freshness.register_at("east", "pods", true, start);
+        freshness.register_at("local", "secrets", true, start);
+        freshness.register_at("local", "gateways", false, start);
+        freshness.register("local", "pods", true).mark();
         assert_eq!(health.liveness(start + Duration::from_secs(80)), Ok(()));
         let late = start + Duration::from_millis(95_900);
         let text = health.liveness(late).unwrap_err();

@@ -48,6 +48,15 @@ pub enum WriteOperation {
     Delete,
 }
 
+/// What was done to a ServiceAccount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AccountOperation {
+    /// It names a Secret from then on.
+    Attach,
+    /// It names one no more, or the entry is not ours any more.
+    Detach,
+}
+
 /// How a write ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WriteResult {
@@ -59,6 +68,17 @@ pub enum WriteResult {
     Refused,
     /// No answer, or a server fault: tried again.
     Error,
+}
+
+impl WriteResult {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Conflict => "conflict",
+            Self::Refused => "refused",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// Everything that `/metrics` shows.
@@ -73,6 +93,7 @@ pub struct Metrics {
     verifications: Family<Labels<2>, Counter>,
     mints: Family<Labels<2>, Counter>,
     writes: Tracked<2, Counter>,
+    account_writes: Tracked<2, Counter>,
     repairs: Tracked<0, Counter>,
     up: Tracked<0, Gauge>,
     sweep_held: Tracked<0, Gauge>,
@@ -95,6 +116,7 @@ impl Metrics {
             verifications: Family::default(),
             mints: Family::default(),
             writes: Tracked::new(Counter::default),
+            account_writes: Tracked::new(Counter::default),
             repairs: Tracked::new(Counter::default),
             up: Tracked::new(Gauge::default),
             sweep_held: Tracked::new(Gauge::default),
@@ -121,6 +143,8 @@ impl Metrics {
         registry.register("claviger_token_mints", help, metrics.mints.clone());
         let help = "Writes of produced Secrets";
         registry.register("claviger_secret_writes", help, metrics.writes.family.clone());
+        let help = "Writes of ServiceAccounts, to attach Secrets of defaults and to detach them";
+        registry.register("claviger_service_account_writes", help, metrics.account_writes.family.clone());
         let help = "Produced Secrets that somebody had changed or deleted and that were put right";
         registry.register("claviger_drift_repaired", help, metrics.repairs.family.clone());
         let help = "1 when the cluster answers and all that is watched there was listed, else 0";
@@ -186,13 +210,18 @@ impl Metrics {
             WriteOperation::Update => "update",
             WriteOperation::Delete => "delete",
         };
-        let result = match result {
-            WriteResult::Ok => "ok",
-            WriteResult::Conflict => "conflict",
-            WriteResult::Refused => "refused",
-            WriteResult::Error => "error",
-        };
+        let result = result.as_str();
         self.writes.of(cluster, [("operation", operation.into()), ("result", result.into())]).inc();
+    }
+
+    /// One write of a ServiceAccount ended.
+    pub fn account_write(&self, cluster: &str, operation: AccountOperation, result: WriteResult) {
+        let operation = match operation {
+            AccountOperation::Attach => "attach",
+            AccountOperation::Detach => "detach",
+        };
+        let labels = [("operation", operation.into()), ("result", result.as_str().into())];
+        self.account_writes.of(cluster, labels).inc();
     }
 
     /// A copy that somebody had changed or deleted was put right.
@@ -234,6 +263,7 @@ impl Metrics {
         self.requests.forget(cluster);
         self.latencies.forget(cluster);
         self.writes.forget(cluster);
+        self.account_writes.forget(cluster);
         self.repairs.forget(cluster);
         self.up.forget(cluster);
         self.sweep_held.forget(cluster);
@@ -276,7 +306,7 @@ mod tests {
     #[test]
     fn every_metric_carries_the_name_and_labels_of_the_manual() {
         let freshness = Freshness::default();
-        freshness.register("local", "pods");
+        freshness.register("local", "pods", true);
         let metrics = Metrics::new(freshness);
         let took = Duration::from_millis(3);
         metrics.reconciled("RegistryCredential", Outcome::Synced, took);

@@ -18,6 +18,6 @@ pub(crate) use freshness::Watch;
 pub use freshness::{Beat, Freshness};
 pub use health::Health;
 pub use logs::LogFormat;
-pub use metrics::{Metrics, Outcome, WriteOperation, WriteResult};
+pub use metrics::{AccountOperation, Metrics, Outcome, WriteOperation, WriteResult};
 pub use requests::{RequestReport, is_watch};
 pub(crate) use server::Server;

@@ -177,7 +177,7 @@ mod tests {
 
     async fn start() -> Running {
         let freshness = Freshness::default();
-        freshness.register("local", "pods").mark();
+        freshness.register("local", "pods", true).mark();
         start_with(Metrics::new(freshness.clone()), freshness).await
     }
 

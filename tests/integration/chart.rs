@@ -4,9 +4,12 @@
 mod breakout;
 mod cluster_api;
 mod consent;
+mod default_admission;
 mod examples;
 mod fence;
+mod fence_accounts;
 mod guard;
+mod guard_kinds;
 mod helm;
 mod life;
 mod member;

@@ -9,7 +9,7 @@ use std::{
 
 use claviger::{
     api,
-    cli::{crds, member_rbac},
+    cli::{argocd, crds, member_rbac},
 };
 
 use crate::support::{Result, operator_binary};
@@ -66,6 +66,40 @@ fn the_rights_in_a_member_are_those_that_the_binary_prints() -> Result<()> {
     assert!(found == wanted, "{file} is out of date: claviger member-rbac > {file}");
     let printed = Command::new(operator_binary()?).arg("member-rbac").output()?;
     assert_eq!(String::from_utf8(printed.stdout)?, wanted);
+    Ok(())
+}
+
+#[test]
+fn what_argo_cd_needs_is_what_the_binary_makes() -> Result<()> {
+    const FOLDER: &str = "docs/argocd";
+    let claviger = |args: &[&str]| -> Result<Output> {
+        let mut command = Command::new(operator_binary()?);
+        Ok(command.arg("argocd").args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output()?)
+    };
+    let wanted = argocd::files()?;
+    let checked = claviger(&["--check", FOLDER])?;
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    assert_eq!(String::from_utf8(claviger(&[])?.stdout)?, wanted["argocd-cm.yaml"]);
+    // Scripts of kinds that are gone would be contributed.
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            let name =
+                path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER))?.display().to_string();
+            assert!(!name.ends_with(".lua") || wanted.contains_key(&name), "{name} is made by nothing");
+            folders.extend(path.is_dir().then_some(path));
+        }
+    }
+
+    let elsewhere = tempfile::tempdir()?;
+    let there = elsewhere.path().display().to_string();
+    let missing = claviger(&["--check", &there])?;
+    assert_eq!(missing.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(message.contains(&format!("fix with: claviger argocd --write {there}")), "{message}");
+    assert!(claviger(&["--write", &there])?.status.success());
+    assert!(claviger(&["--check", &there])?.status.success());
     Ok(())
 }
 

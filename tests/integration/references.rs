@@ -2,7 +2,11 @@
 
 mod churn;
 mod deletion;
+mod discovery;
+mod hostile;
+pub mod kinds;
 mod requests;
+mod rights;
 
 use std::time::Duration;
 

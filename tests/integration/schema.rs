@@ -10,7 +10,7 @@ mod ratchet;
 mod registries;
 mod registry;
 mod shape;
-mod target;
+pub mod target;
 mod tls;
 
 use kube::Client;
@@ -55,7 +55,14 @@ impl Subject {
         for (what, change, expected) in cases {
             let mut spec = self.spec.clone();
             json_patch::merge(&mut spec, change);
+            let offline = claviger::cli::plugin::manifest_errors(
+                &self.object(json!({"name": "dry-run"}), spec.clone()),
+            );
             let answer = self.dry_run(&client, json!({"name": "dry-run"}), spec).await;
+            // `kubectl claviger verify` says the same without a server.
+            if answer.is_ok() != offline.is_empty() {
+                wrong.push(format!("{what}: accepted is {}, and offline: {offline:?}", answer.is_ok()));
+            }
             match (answer, *expected) {
                 (Ok(_), []) => {}
                 (Ok(_), parts) => wrong.push(format!("{what}: accepted, not refused with {parts:?}")),
@@ -69,6 +76,10 @@ impl Subject {
             }
         }
         if wrong.is_empty() { Ok(()) } else { Err(Error::new(format!("\n{}", wrong.join("\n")))) }
+    }
+
+    fn object(&self, metadata: Value, spec: Value) -> Value {
+        json!({"apiVersion": "claviger.dev/v1alpha1", "kind": self.kind, "metadata": metadata, "spec": spec})
     }
 
     /// As `kubectl create --dry-run=server --validate=strict`.
@@ -87,9 +98,7 @@ async fn create(
     metadata: Value,
     spec: Value,
 ) -> Result<Value, Refusal> {
-    let object = json!({
-        "apiVersion": "claviger.dev/v1alpha1", "kind": subject.kind, "metadata": metadata, "spec": spec,
-    });
+    let object = subject.object(metadata, spec);
     let request = http::Request::post(format!("{}?{query}", subject.path))
         .header("content-type", "application/json")
         .body(object.to_string().into_bytes())

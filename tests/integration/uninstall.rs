@@ -2,10 +2,13 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::{
+    api::core::v1::ServiceAccount,
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, DynamicObject},
+    api::{DeleteParams, DynamicObject, PostParams},
     core::GroupVersionKind,
     discovery::pinned_kind,
 };
@@ -30,7 +33,7 @@ fn blocks() -> Result<Vec<String>> {
 }
 
 /// Runs commands as an administrator at a terminal would.
-async fn run(lab: &Lab, commands: String) -> Result<String> {
+pub async fn run(lab: &Lab, commands: String) -> Result<String> {
     let kubectl = tokio::task::spawn_blocking(support::kubectl).await??;
     let home = tempfile::tempdir()?;
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -110,8 +113,8 @@ async fn whoever_removed_the_operator_first_gets_out_by_the_documented_commands(
     let stuck = test.credentials().get("reg").await?;
     assert!(stuck.metadata.deletion_timestamp.is_some() && stuck.finalizers() == [FINALIZER]);
     let blocks = blocks()?;
-    let [free, remove] = blocks.as_slice() else {
-        return Err(Error::new(format!("two blocks of commands are expected: {blocks:#?}")));
+    let [free, remove, attached] = blocks.as_slice() else {
+        return Err(Error::new(format!("three blocks of commands are expected: {blocks:#?}")));
     };
     let printed = run(&lab, free.clone()).await?;
     assert_eq!(printed.matches("patched").count(), 5, "{printed}");
@@ -140,6 +143,13 @@ async fn whoever_removed_the_operator_first_gets_out_by_the_documented_commands(
 
     // The copies go by the last command, and nothing else does.
     crate::checks::foreign(&test, &targets[0], "theirs").await?;
+    let marks = json!({"claviger.dev/attached-pull-secrets": "reg=hub/web/reg"});
+    let account = serde_json::from_value(json!({"metadata": {"name": "marked", "annotations": marks}}))?;
+    let accounts: Api<ServiceAccount> = Api::namespaced(test.client.clone(), &targets[0]);
+    accounts.create(&PostParams::default(), &account).await?;
+    let printed = run(&lab, attached.clone()).await?;
+    assert_eq!(printed.lines().count(), 2, "{printed}");
+    assert!(printed.contains("marked") && printed.contains("reg=hub/web/reg"), "{printed}");
     run(&lab, remove.clone()).await?;
     assert_eq!(copies(&test).await?.items.len(), 0);
     test.secrets(&targets[0]).get("theirs").await?;

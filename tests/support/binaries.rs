@@ -1,7 +1,7 @@
 //! Real programs written in Go, built once per machine.
 //!
 //! Each folder `tests/<name>` with a `go.mod` pins programs with its `tool` lines; versions are read from
-//! there and nowhere else.
+//! there and nowhere else. A program of ours stands beside it, in Go, and is built anew when it changes.
 
 use std::{
     collections::BTreeMap,
@@ -89,6 +89,9 @@ pub fn go_tool_in(cache: &BuildCache, module: &str, program: &str) -> Result<Pat
     Ok(module.ensure_built(cache)?.join(program))
 }
 
+/// The version of a program whose source is in the folder.
+const OWN: &str = "own";
+
 struct Module {
     dir: PathBuf,
     tools: Vec<Tool>,
@@ -114,6 +117,9 @@ impl Module {
         hash.update(&go_mod);
         hash.update(&go_sum);
         hash.update(ldflags(&tools));
+        for source in go_files(&dir)? {
+            hash.update(fs::read(&source).context(source.display())?);
+        }
         let hash: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         let version = tools.last().map_or("none", |tool| tool.version.as_str());
         let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
@@ -182,6 +188,15 @@ impl Module {
     }
 }
 
+/// The sources that stand in the folder itself, by name.
+fn go_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).context(dir.display())?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "go"));
+    paths.sort();
+    Ok(paths)
+}
+
 fn parse_tools(go_mod: &str) -> Vec<Tool> {
     let mut packages = Vec::new();
     let mut versions = BTreeMap::new();
@@ -209,8 +224,7 @@ fn parse_tools(go_mod: &str) -> Vec<Tool> {
             .iter()
             .filter(|(module, _)| package == **module || package.starts_with(&format!("{module}/")))
             .max_by_key(|(module, _)| module.len())
-            .map(|(_, version)| version.clone())
-            .unwrap_or_default();
+            .map_or_else(|| OWN.to_owned(), |(_, version)| version.clone());
         let is_major = |part: &&str| {
             part.strip_prefix('v')
                 .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
@@ -242,7 +256,7 @@ mod tests {
     #[test]
     fn tools_take_their_version_from_the_longest_module() {
         let tools = parse_tools(
-            "module x\n\ngo 1.26.0\n\ntool (\n\tgo.etcd.io/etcd/server/v3\n\tk8s.io/kubernetes/cmd/kube-apiserver\n)\n\
+            "module x\n\ngo 1.26.0\n\ntool x\n\ntool (\n\tgo.etcd.io/etcd/server/v3\n\tk8s.io/kubernetes/cmd/kube-apiserver\n)\n\
              tool helm.sh/helm/v4/cmd/helm\n\nrequire (\n\tgo.etcd.io/etcd/server/v3 v3.6.8 // indirect\n\
              \tk8s.io/kubernetes v1.36.3\n\thelm.sh/helm/v4 v4.3.1\n)\n",
         );
@@ -253,6 +267,7 @@ mod tests {
         assert_eq!(
             seen,
             [
+                ("x", "x", "own"),
                 ("etcd", "server", "3.6.8"),
                 ("kube-apiserver", "kube-apiserver", "1.36.3"),
                 ("helm", "helm", "4.3.1"),

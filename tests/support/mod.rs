@@ -44,6 +44,7 @@ pub mod ports;
 pub mod process;
 pub mod progress;
 pub mod python;
+pub mod reference_types;
 pub mod registry;
 pub mod servers;
 pub mod wait;

@@ -1,5 +1,6 @@
 //! One credential to many namespaces: fan-out, rotation, and the operator at rest with everything in place.
 
+mod attached;
 mod bare;
 mod latency;
 mod report;
@@ -38,6 +39,8 @@ struct Column {
     bare: Vec<Times>,
     rounds: Vec<Round>,
     latency: Latency,
+    /// To an attached ServiceAccount.
+    attached: Latency,
     /// Share of one core.
     idle: f64,
     rss_bytes: u64,
@@ -108,6 +111,7 @@ async fn stay(world: World, bare: Vec<Times>, rounds: Vec<Round>) -> Result<Colu
     let (rss_bytes, peak_bytes) = (operator.rss_bytes()?, operator.peak_rss_bytes()?);
     let idle = operator.idle(IDLE).await?;
     let latency = latency(&world, &client).await?;
+    let attached = attached::measure(&world, &client, &operator).await?;
     operator.settle().await?;
     salted(&client).await?;
     operator.settle().await?;
@@ -118,6 +122,7 @@ async fn stay(world: World, bare: Vec<Times>, rounds: Vec<Round>) -> Result<Colu
         bare,
         rounds,
         latency,
+        attached,
         idle,
         rss_bytes,
         peak_bytes,

@@ -5,6 +5,7 @@ mod disguise;
 pub mod events;
 mod hub;
 mod isolation;
+pub mod references;
 mod report;
 mod sockets;
 mod virtual_members;

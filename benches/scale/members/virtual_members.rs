@@ -226,7 +226,9 @@ impl Front {
     fn narrowed(&self, uri: &Uri) -> Result<Uri> {
         let of = match uri.path() {
             "/api/v1/namespaces" => format!("{OF} in ({},{EVERYBODY})", self.member),
-            "/api/v1/secrets" | "/api/v1/pods" => format!("{OF}={}", self.member),
+            "/api/v1/secrets" | "/api/v1/pods" | "/apis/apps/v1/deployments" | "/apis/batch/v1/cronjobs" => {
+                format!("{OF}={}", self.member)
+            }
             _ => return Ok(uri.clone()),
         };
         let of = of.replace(' ', "%20").replace('/', "%2F").replace(',', "%2C").replace('=', "%3D");

@@ -19,6 +19,27 @@ guard and the fences follow. A new type of Secret goes into files/fence.yaml.
   plural: memberclusters
 {{- end }}
 
+{{/* What is looked at for who uses a Secret besides Pods, by the names that `references` has for it. */}}
+{{- define "claviger.referenceKinds" -}}
+workloads:
+  - {group: apps, resources: [deployments, statefulsets, daemonsets, replicasets]}
+  - {group: batch, resources: [jobs, cronjobs]}
+serviceaccounts:
+  - {group: "", resources: [serviceaccounts]}
+ingresses:
+  - {group: networking.k8s.io, resources: [ingresses]}
+gateways:
+  - {group: gateway.networking.k8s.io, resources: [gateways, listenersets, backendtlspolicies, referencegrants]}
+traefik:
+  - {group: traefik.io, resources: [ingressroutes, ingressroutetcps, tlsstores, tlsoptions, middlewares, serverstransports, serverstransporttcps]}
+contour:
+  - {group: projectcontour.io, resources: [httpproxies, extensionservices, tlscertificatedelegations]}
+envoygateway:
+  - {group: gateway.envoyproxy.io, resources: [securitypolicies, clienttrafficpolicies, envoyproxies, backends, httproutefilters, envoyextensionpolicies]}
+  # Whether another namespace lets them use its Secrets.
+  - {group: gateway.networking.k8s.io, resources: [referencegrants]}
+{{- end }}
+
 {{- define "claviger.credentialPlurals" -}}
 {{- range include "claviger.credentials" . | fromYamlArray }}
 - {{ .plural }}

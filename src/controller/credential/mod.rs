@@ -1,5 +1,6 @@
 //! The credential loop: from a credential and its source to what it wants, everywhere.
 
+mod claim;
 mod removal;
 mod secrets;
 mod source;
@@ -18,6 +19,7 @@ use tracing::{debug, warn};
 use super::{
     Context, Error,
     clusters::Member,
+    defaults::Claim,
     keys::{Dirty, HashKey, Memories},
     patch::Target,
 };
@@ -201,6 +203,7 @@ impl CredentialLoop {
             clusters,
             policies_readable,
             unknown_clusters: unknown.map(|name| canonical(name).into()).collect(),
+            default: spec.default().map(Arc::new),
             sync_request: declared.sync_request().map(str::to_owned),
             ..blank(declared)
         };
@@ -361,8 +364,10 @@ impl CredentialLoop {
             context.stores.credentials.forget_finalized(&owner);
         }
         let desired = &context.stores.desired;
-        let before = desired.get(&owner);
-        if !desired.publish(state) && !all {
+        let (before, claim) = (desired.get(&owner), Claim::of(&state));
+        let is_news = desired.publish(state);
+        self.claim(&owner, claim);
+        if !is_news && !all {
             // The row of a cluster that is away may still be missing.
             return context.queues.status(&owner);
         }
@@ -372,7 +377,7 @@ impl CredentialLoop {
         let outcomes = context.stores.outcomes.of(&owner);
         for member in context.clusters.all() {
             let name = &member.name;
-            let has_copies = |cluster: &Arc<Cluster>| cluster.read().snapshot().copies.has(&owner);
+            let has_copies = |cluster: &Arc<Cluster>| cluster.read().snapshot().has(&owner);
             if states.iter().any(|state| state.clusters.contains_key(name))
                 || outcomes.contains_key(name)
                 || member.seen().is_some_and(has_copies)
@@ -392,6 +397,7 @@ impl CredentialLoop {
             context.metrics.credentials().remove(&published.id);
         }
         context.stores.desired.remove(owner);
+        self.claim(owner, None);
         context.stores.outcomes.forget(owner);
         context.stores.hashing.forget(owner);
         context.stores.verifications.forget(owner);

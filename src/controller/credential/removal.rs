@@ -35,7 +35,12 @@ impl CredentialLoop {
                 name: member.name.clone(),
                 up: member.up().is_some(),
                 down: member.down_since(),
-                has_copies: member.seen().is_some_and(|cluster| cluster.read().snapshot().copies.has(&owner)),
+                has_copies: member.seen().is_some_and(|cluster| {
+                    let cache = cluster.read();
+                    // What is attached where nobody answers is swept later; it holds nothing up.
+                    cache.snapshot().copies.has(&owner)
+                        || member.up().is_some() && cache.snapshot().accounts.has(&owner)
+                }),
                 outcome: outcomes.get(&member.name).map(|outcome| {
                     let current = deleting.is_some_and(|published| published.version == outcome.version);
                     (&**outcome, current)

@@ -15,7 +15,7 @@ use super::{
     keys::{Dirty, Queues},
 };
 use crate::{
-    cluster::{EventHandler, Touched},
+    cluster::{AccountChange, EventHandler, Touched},
     domain::{
         identity::{NamespacedName, OwnerId},
         namespace::Namespace,
@@ -52,7 +52,7 @@ impl Router {
         owners.extend(self.stores.outcomes.owners_in(cluster));
         let member = self.clusters.get().and_then(Weak::upgrade).and_then(|all| all.get(cluster));
         if let Some(live) = member.as_ref().and_then(|member| member.seen()) {
-            owners.extend(live.read().snapshot().copies.owners().cloned());
+            owners.extend(live.read().snapshot().owners().cloned());
         }
         owners
     }
@@ -65,6 +65,19 @@ impl EventHandler for Router {
         }
     }
 
+    fn account_changed(&self, cluster: &Arc<str>, change: AccountChange) {
+        let NamespacedName { namespace, name } = &change.name;
+        let member = self.clusters.get().and_then(Weak::upgrade).and_then(|all| all.get(cluster));
+        let seen = member.as_ref().and_then(|member| member.seen());
+        // One that is not known yet is looked at when it comes.
+        let seen = seen.and_then(|live| live.read().snapshot().namespaces.get(namespace).cloned());
+        let Some(seen) = seen else { return };
+        let asking = self.stores.defaults.asking(name, cluster, namespace, &seen);
+        for owner in asking.into_iter().filter(|owner| Some(*owner) != change.except) {
+            self.queues.sync(&owner, cluster, Dirty::namespace(namespace.clone()));
+        }
+    }
+
     fn namespace_changed(
         &self,
         cluster: &Arc<str>,
@@ -74,17 +87,34 @@ impl EventHandler for Router {
     ) {
         // Most changes are of labels that nobody asks for: that is told without a verdict for each credential.
         let labels = Namespace::changed_labels(before, after);
+        let mut targeting = Vec::new();
         self.stores.desired.each(|owner, published| {
             let Some(targets) = published.clusters.get(cluster) else { return };
             let concerned = labels.as_ref().is_none_or(|labels| targets.depends_on(labels));
             if concerned && !targets.ignores(name, before, after) {
                 self.queues.sync(owner, cluster, Dirty::namespace(name.clone()));
+                targeting.push(*owner);
             }
         });
+        // Where a default comes or goes, the place of others changes.
+        for owner in targeting {
+            for rival in self.stores.defaults.rivals_of(&owner, cluster) {
+                self.queues.sync(&rival, cluster, Dirty::namespace(name.clone()));
+            }
+        }
         if &**cluster == LOCAL {
             // Policies look at the labels of a credential's own namespace, and a deletion at whether it goes.
             self.queues.credentials(self.stores.credentials.within(name));
         }
+    }
+
+    fn stuck_changed(&self, cluster: &Arc<str>, namespace: &Arc<str>) {
+        self.stores.desired.each(|owner, published| {
+            let is_default = published.default.is_some() && published.removal.is_none();
+            if is_default && published.clusters.contains_key(cluster) {
+                self.queues.sync(owner, cluster, Dirty::namespace(namespace.clone()));
+            }
+        });
     }
 
     fn relisted(&self, cluster: &Arc<str>) {

@@ -89,6 +89,7 @@ impl Kind {
 
     fn gone(&self, owner: &OwnerId) {
         self.context.stores.credentials.remove(owner);
+        self.context.stores.defaults.declare(owner, None);
         self.context.queues.credential(owner);
     }
 }
@@ -99,6 +100,8 @@ impl Store for Kind {
     fn upsert(&mut self, declared: Declared, listed: bool) {
         let owner = declared.id.owner();
         let unreadable = declared.spec.is_err();
+        let default = declared.spec.as_ref().ok().and_then(|spec| spec.default());
+        self.context.stores.defaults.declare(&owner, default.map(|default| default.accounts));
         match self.context.stores.credentials.set(declared) {
             Difference::Credential => {
                 self.context.queues.credential(&owner);
@@ -129,6 +132,9 @@ impl Store for Kind {
             self.gone(&CredentialId { kind: self.kind, namespace, name }.owner());
         }
         self.context.stores.credentials.listed(self.kind);
+        if self.kind == CredentialKind::RegistryCredential {
+            self.context.stores.defaults.listed();
+        }
         self.count_unreadable();
         self.context.queues.credentials(self.declared().iter().map(|declared| declared.id.owner()));
         sweep::wake_all(&self.context);

@@ -88,7 +88,7 @@ pub fn note(previous: Option<&MemberClusterStatus>, next: &MemberClusterStatus) 
         return None;
     }
     let ok = ConditionStatus::of(new) == ConditionStatus::True;
-    let warning = !ok && !matches!(reason, Reason::Paused | Reason::Deleting);
+    let warning = !ok && reason != Reason::Deleting;
     let action = if reason == Reason::Deleting { Action::Delete } else { Action::Connect };
     Some(Note { warning, reason, action, note: new.message.clone() })
 }
@@ -127,9 +127,10 @@ fn verdicts(seen: &Observation) -> [(ConditionType, Verdict); 4] {
         let is = |status| Verdict::new(status, Reason::Deleting, deletion(seen, &message));
         (is(False), is(True), Verdict::new(False, Reason::Deleting, "deletion is in progress"))
     } else if up && seen.paused {
+        // As somebody asked for: neither a fault nor something to wait for.
         let message = "nothing is written to the cluster as long as `spec.paused` is true";
         let is = |status| Verdict::new(status, Reason::Paused, message);
-        (is(False), waiting(Reason::Paused), is(True))
+        (is(True), is(False), is(False))
     } else if up {
         let done = Verdict::new(False, Reason::Done, "nothing is left to do");
         (told(True), done.clone(), done)

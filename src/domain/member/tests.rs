@@ -162,7 +162,12 @@ fn never_both_reconciling_and_stalled_and_ready_only_when_it_can_be_used() {
         assert_eq!(condition(&next, "Stalled").0, stalled, "{reason}");
     }
     let paused = status(&Observation { paused: true, ..seen(MemberState::Up) }, None, at(0));
-    assert_eq!(condition(&paused, "Ready").1, "Paused");
+    for (type_, wanted) in [("Ready", "True"), ("Reconciling", "False"), ("Stalled", "False")] {
+        let (status, reason, _) = condition(&paused, type_);
+        assert_eq!((&*status, &*reason), (wanted, "Paused"), "{type_}");
+    }
+    let lost = Observation { paused: true, ..seen(MemberState::Down("gone".into())) };
+    assert_eq!(condition(&status(&lost, None, at(0)), "Ready").0, "False", "a pause hides no fault");
     assert_eq!(condition(&paused, "Reachable").0, "True");
 }
 

@@ -157,6 +157,7 @@ proptest! {
                 prop_assert_eq!(&copy.owner, &id("quay").owner());
             }
             match &change.action {
+                Action::Edit(_) | Action::Evict(_) => prop_assert!(false, "nothing is attached here"),
                 Action::Create => prop_assert!(seen.is_none() && !world.snapshot.conflicts.contains_key(name)),
                 Action::Update(copy) | Action::Release(copy) => prop_assert_eq!(Some(copy), seen),
                 Action::Delete { copy, if_unused } => {

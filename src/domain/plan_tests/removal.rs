@@ -89,6 +89,27 @@ fn only_copies_in_present_targets_block() {
     assert_eq!(total(&plan, |state| state.counts.blocking), 0);
 }
 
+/// What is only listed holds nothing: no deletion, no copy that is to go, and none that has no target any more.
+#[test]
+fn users_that_do_not_hold_are_counted_and_nothing_waits_for_them() {
+    let listed = |world: World| world.user(ReferenceKind::CronJob, "web", "quay");
+    let held = |world: World| world.user(ReferenceKind::Ingress, "web", "quay");
+    for disposition in [Disposition::Remove, Disposition::RemoveUnused] {
+        let plan = listed(world().copy("web", "quay", "a", |_| {})).plan(&being_deleted(disposition));
+        assert_eq!(deleted(&plan), ["web/quay"], "{disposition:?}");
+        let counts = state(&plan, "web").counts;
+        assert_eq!((counts.users, counts.blocking), (1, 0));
+    }
+    let plan = held(listed(world().copy("web", "quay", "a", |_| {}))).plan(&being_deleted(Disposition::Keep));
+    let counts = state(&plan, "web").counts;
+    assert_eq!((counts.users, counts.blocking, plan.changes.len()), (2, 1, 0));
+    let narrowed = Want { namespaces: None, ..Want::all() };
+    let plan = listed(world().copy("web", "quay", "a", |_| {})).plan(&narrowed);
+    assert_eq!(deleted(&plan), ["web/quay"]);
+    let plan = held(world().copy("web", "quay", "a", |_| {})).plan(&narrowed);
+    assert_eq!((plan.changes.len(), state(&plan, "web").counts.held), (0, 1));
+}
+
 #[test]
 fn of_an_unreadable_spec_every_copy_counts_as_a_target() {
     let world = world()

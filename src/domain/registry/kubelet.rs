@@ -4,78 +4,136 @@
 //! path prefix `/v1/` or `/v2/` is dropped only with its trailing slash, hosts are compared label
 //! by label as shell globs, ports as text, paths as a raw prefix.
 
-/// The host of Docker Hub's key, used when no other key matched a Hub image.
-const DOCKER_HUB_FALLBACK: &str = "index.docker.io";
+use std::cmp::Reverse;
 
-/// Whether kubelet would try the entry `key` for `image`, given in normalised form
-/// (`docker.io/library/nginx`, without tag or digest).
-pub fn matches(key: &str, image: &str) -> bool {
-    let Some((key_host, key_path)) = parse_key(key) else { return false };
-    let (image_host, image_path) = split(image);
-    // The fallback that the keyring has for Docker Hub, and for hosts of one word, such as localhost.
-    if key_host == DOCKER_HUB_FALLBACK && key_path.is_empty() {
-        return image_host == "docker.io" || !image_host.contains(['.', ':']);
+use super::key::{Location, index, parse};
+
+/// The host of Docker Hub's key, used when no other key matched a Hub image.
+const DOCKER_HUB_FALLBACK: &[u8] = b"index.docker.io";
+
+/// Hosts by which people mean Docker Hub, and kubelet nothing.
+const NOT_DOCKER_HUB: [&[u8]; 3] = [b"registry-1.docker.io", b"hub.docker.com", b"registry.hub.docker.com"];
+
+/// What a key is for an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Match {
+    Matches,
+    /// It is Docker Hub's, which is used for this image when no other key matches.
+    Fallback,
+    /// It is one of Docker Hub with a path that no image has.
+    HubPath,
+    /// It is a host that is Docker Hub to people, for an image from there.
+    HubAlias,
+    OtherPort,
+    /// The host would match if it were written in lower case.
+    UpperCase,
+    OtherPath,
+    OtherHost,
+    /// Kubelet leaves the key out.
+    Invalid,
+}
+
+/// A key as it is compared with images.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    /// What keys are sorted by; `None` for one that kubelet leaves out.
+    pub index: Option<Vec<u8>>,
+    /// `None` for one that matches nothing.
+    location: Option<Location>,
+}
+
+impl Key {
+    pub fn new(key: &str) -> Self {
+        let index = index(key);
+        // Read once more, as upstream does: what an escape stood for may end the path now.
+        let location = index.as_deref().and_then(parse);
+        Self { index, location }
     }
-    hosts_match(key_host, image_host) && image_path.starts_with(key_path)
+
+    /// What the key is for an image, given in normalised form (`docker.io/library/nginx`, without tag or digest).
+    pub fn judge(&self, image: &str) -> Match {
+        let Some(index) = &self.index else { return Match::Invalid };
+        let (image_host, _) = image.split_once('/').unwrap_or((image, ""));
+        let is_hub = image_host == "docker.io";
+        if index == DOCKER_HUB_FALLBACK && (is_hub || !image_host.contains(['.', ':'])) {
+            return Match::Fallback;
+        }
+        let (Some(key), Some(image)) = (&self.location, parse(image.as_bytes())) else {
+            return Match::Invalid;
+        };
+        if is_hub && NOT_DOCKER_HUB.contains(&&*key.host) {
+            return Match::HubAlias;
+        }
+        if is_hub && key.host == DOCKER_HUB_FALLBACK {
+            return Match::HubPath;
+        }
+        let ((name, port), (image_name, image_port)) = (split_port(&key.host), split_port(&image.host));
+        let same_port = port == image_port;
+        if names_match(name, image_name) {
+            return match (same_port, image.path.starts_with(&key.path)) {
+                (false, _) => Match::OtherPort,
+                (true, false) => Match::OtherPath,
+                (true, true) => Match::Matches,
+            };
+        }
+        let lower = name.to_ascii_lowercase();
+        if same_port && names_match(&lower, image_name) { Match::UpperCase } else { Match::OtherHost }
+    }
+
+    /// Whether kubelet would try the entry of this key for an image, given in normalised form.
+    pub fn is_used_for(&self, image: &str) -> bool {
+        matches!(self.judge(image), Match::Matches | Match::Fallback)
+    }
+}
+
+/// Whether kubelet would try the entry `key` for `image`, given in normalised form.
+pub fn matches(key: &str, image: &str) -> bool {
+    Key::new(key).is_used_for(image)
 }
 
 /// Of several keys, the one that kubelet tries first for `image`: keys in reverse order, so that
 /// the longer path comes first, and Docker Hub's only when nothing else matched.
 pub fn first_match<'a>(keys: impl IntoIterator<Item = &'a str>, image: &str) -> Option<&'a str> {
-    keys.into_iter().filter(|key| matches(key, image)).max_by_key(|key| {
-        let (host, path) = parse_key(key).unwrap_or_default();
-        (host != DOCKER_HUB_FALLBACK, format!("{host}{path}"), *key)
-    })
+    let judged = keys.into_iter().map(|text| (text, Key::new(text)));
+    let matching = judged.filter_map(|(text, key)| {
+        let found = key.judge(image);
+        let is_used = matches!(found, Match::Matches | Match::Fallback);
+        is_used.then_some((found == Match::Fallback, Reverse(key.index), Reverse(text)))
+    });
+    matching.min().map(|(_, _, Reverse(text))| text)
 }
 
-/// Host and path of a key.
-fn parse_key(key: &str) -> Option<(&str, &str)> {
-    let rest = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-    if rest.is_empty() || rest.contains("://") || rest.contains(char::is_whitespace) {
-        return None;
+/// Host and port, as Go's `net.SplitHostPort`; all of it where that finds no port.
+fn split_port(host: &[u8]) -> (&[u8], &[u8]) {
+    let Some((name, port)) =
+        host.iter().rposition(|byte| *byte == b':').and_then(|at| host.split_at_checked(at))
+    else {
+        return (host, b"");
+    };
+    let port = port.get(1..).unwrap_or_default();
+    match name.strip_prefix(b"[") {
+        Some(inside) => match inside.strip_suffix(b"]") {
+            Some(inside) => (inside, port),
+            // The colon is one of the address.
+            None => (host, b""),
+        },
+        None => (name, port),
     }
-    // As in any URL: what stands before an '@' is no host, and what follows '?' or '#' no path.
-    let (host, path) = split(rest.split(['?', '#']).next().unwrap_or_default());
-    let host = host.rsplit('@').next().unwrap_or_default();
-    let path = if path.starts_with("/v1/") || path.starts_with("/v2/") { path.split_at(3).1 } else { path };
-    // A bare slash adds nothing to a host.
-    Some((host, if path == "/" { "" } else { path }))
 }
 
-fn split(text: &str) -> (&str, &str) {
-    text.find('/').map_or((text, ""), |at| text.split_at(at))
-}
-
-fn hosts_match(pattern: &str, host: &str) -> bool {
-    let (pattern, pattern_port) = split_port(pattern);
-    let (host, port) = split_port(host);
-    if pattern_port != port {
-        return false;
-    }
-    let (mut patterns, mut labels) = (pattern.split('.'), host.split('.'));
-    labels
-        .by_ref()
-        .all(|label| patterns.next().is_some_and(|pattern| glob(pattern.as_bytes(), label.as_bytes())))
-        && patterns.next().is_none()
-}
-
-fn split_port(host: &str) -> (&str, &str) {
-    match host.rsplit_once(':') {
-        // Colons inside of brackets belong to an IPv6 address; they go only where a port follows.
-        _ if host.ends_with(']') => (host, ""),
-        Some((name, port)) => {
-            (name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name), port)
-        }
-        None => (host, ""),
-    }
+fn names_match(pattern: &[u8], name: &[u8]) -> bool {
+    let labels = |text: &'_ [u8]| text.split(|byte| *byte == b'.').count();
+    let pairs = pattern.split(|byte| *byte == b'.').zip(name.split(|byte| *byte == b'.'));
+    labels(pattern) == labels(name) && pairs.into_iter().all(|(pattern, label)| glob(pattern, label))
 }
 
 /// `*` of Go's `filepath.Match`; a URL has no `?` in its host. Goes back to the last star only, so
 /// that a pattern full of stars, which a user can write, costs no more. Brackets are a class of
-/// characters there, also around an IPv6 address without a port, which so matches nothing.
+/// characters there, also around an IPv6 address without a port, which so matches one character.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    if pattern.contains(&b'[') {
-        return false;
+    if let Some(class) = pattern.strip_prefix(b"[") {
+        let class = class.strip_suffix(b"]");
+        return matches!(text, [byte] if class.is_some_and(|class| class.contains(byte)));
     }
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

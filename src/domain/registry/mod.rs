@@ -3,7 +3,11 @@
 //! Facts and their sources: the kubelet's keyring (`k8s.io/kubernetes/pkg/credentialprovider`) and
 //! each provider's own documentation.
 
+mod docker_config;
 mod facts;
+mod image;
+mod key;
+pub(crate) mod keyring;
 pub(crate) mod kubelet;
 
 pub(crate) use facts::{

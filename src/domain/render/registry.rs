@@ -15,8 +15,9 @@ use crate::{
         SecretBytes,
         content::{Content, Grants, Inputs, SourceError, SourceSecret, Warning},
         credential::{CredentialSpec, Source},
+        default::DefaultWish,
         fingerprint::encode,
-        registry::{default_username, kubelet, registry, sample_image},
+        registry::{default_username, keyring::CONFIG_JSON, kubelet, registry, sample_image},
         token::Grant,
         verification::{self, Verification},
     },
@@ -27,8 +28,8 @@ mod grant;
 #[path = "registry_probe.rs"]
 mod probe;
 
-const OUTPUT_TYPE: &str = "kubernetes.io/dockerconfigjson";
-const OUTPUT_KEY: &str = ".dockerconfigjson";
+const OUTPUT_TYPE: &str = CONFIG_JSON.0;
+const OUTPUT_KEY: &str = CONFIG_JSON.1;
 
 /// The longest email of a docker config, as that of a spec: every copy has it.
 const MAX_EMAIL_CHARS: usize = 254;
@@ -117,6 +118,16 @@ impl CredentialSpec for RegistryCredentialSpec {
             details.insert("registries".to_owned(), serde_json::json!(all));
         }
         details
+    }
+
+    fn default(&self) -> Option<DefaultWish> {
+        let default = self.default.as_ref().filter(|default| default.enabled)?;
+        Some(DefaultWish {
+            accounts: default.service_accounts.iter().map(|name| name.as_str().into()).collect(),
+            priority: default.priority,
+            keys: self.entries().iter().map(|login| registry(login).key.as_str().into()).collect(),
+            restart_stuck_pods: default.restart_stuck_pods,
+        })
     }
 
     fn provider(&self) -> String {

@@ -8,7 +8,8 @@ use std::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
 use super::{
-    observation::{Observation, counts},
+    attached::{attached, needs_person},
+    observation::{Observation, counts, list},
     refreshed::refreshed,
     verified::{is_refused, verified},
 };
@@ -36,8 +37,16 @@ pub(super) fn conditions(previous: &[Condition], seen: &Observation<'_>, now: Ti
     let verified = verified(previous, seen.desired);
     let blocked = seen.desired.removal.as_ref().map(|removal| deletion_blocked(seen, removal));
     let refused = verified.as_ref().filter(|_| is_refused(seen.desired));
-    let ready = ready(seen, &source, refused, &synced, blocked.as_ref());
-    let (reconciling, stalled) = progress(seen, &source, refused, &synced);
+    let mut ready = ready(seen, &source, refused, &synced, blocked.as_ref());
+    let (mut reconciling, mut stalled) = progress(seen, &source, refused, &synced);
+    let default = attached(seen);
+    if let Some(default) = default.as_ref().filter(|default| needs_person(default.reason))
+        && ready.status == True
+    {
+        // A fault of some namespaces is not a fault of the credential.
+        ready = default.clone();
+        (reconciling, stalled) = (default.clone(), default.clone());
+    }
     let mut verdicts = vec![
         (ConditionType::Ready, ready),
         (ConditionType::Reconciling, reconciling),
@@ -45,6 +54,7 @@ pub(super) fn conditions(previous: &[Condition], seen: &Observation<'_>, now: Ti
         (ConditionType::SourceResolved, source),
         (ConditionType::Synced, synced),
     ];
+    verdicts.extend(default.map(|verdict| (ConditionType::Default, verdict)));
     verdicts.extend(verified.map(|verdict| (ConditionType::Verified, verdict)));
     let refreshed = refreshed(seen.desired, now);
     verdicts.extend(refreshed.map(|verdict| (ConditionType::Refreshed, verdict)));
@@ -108,11 +118,11 @@ fn synced(seen: &Observation<'_>) -> Verdict {
     if let (SourceState::UnreadableSpec(error), None) = (&seen.desired.source, &seen.desired.removal) {
         return unreadable(error);
     }
-    if clusters.is_empty()
-        && let [(name, outcome), ..] = seen.clusters.as_slice()
-        && let Some(condition) = &outcome.condition
-    {
-        return Verdict::new(Unknown, condition.reason(), condition.message(name));
+    if clusters.is_empty() && !seen.clusters.is_empty() && seen.concealed == 0 && !seen.is_pending() {
+        let paused = quoted(&paused(seen));
+        let message =
+            format!("all clusters that it goes to are paused, and nothing is written there: {paused}");
+        return Verdict::new(Unknown, Reason::Paused, message);
     }
     let conditions: Vec<(&str, &ClusterCondition)> =
         clusters.iter().filter_map(|(name, outcome)| Some((&***name, outcome.condition.as_ref()?))).collect();
@@ -177,19 +187,26 @@ fn synced(seen: &Observation<'_>) -> Verdict {
 fn rest(seen: &Observation<'_>) -> String {
     let mut rest = match seen.sum(|_| true, |c| c.counts.held) {
         0 => String::new(),
-        1 => "; 1 Secret that is no longer wanted stays while a Pod uses it".to_owned(),
-        n => format!("; {n} Secrets that are no longer wanted stay while Pods use them"),
+        1 => "; 1 Secret that is no longer wanted stays while a Pod uses it, or another object that holds it"
+            .to_owned(),
+        n => format!(
+            "; {n} Secrets that are no longer wanted stay while Pods use them, or other objects that hold them"
+        ),
     };
     match seen.sum(|_| true, |c| c.counts.deferred) {
         0 => {}
         n => rest.push_str(&format!("; {n} Secrets without consent stay until policies have settled")),
     }
-    let paused: Vec<&str> =
-        seen.clusters.iter().filter(|(_, outcome)| !counts(outcome)).map(|(name, _)| &**name).collect();
+    let paused = paused(seen);
     if !paused.is_empty() {
         rest.push_str(&format!("; paused: {}", quoted(&paused)));
     }
     rest
+}
+
+/// Clusters that do not count, as somebody has paused them.
+fn paused<'a>(seen: &'a Observation<'_>) -> Vec<&'a str> {
+    seen.clusters.iter().filter(|(_, outcome)| !counts(outcome)).map(|(name, _)| &**name).collect()
 }
 
 /// Namespaces that fail for one reason, over all clusters.
@@ -273,6 +290,16 @@ fn certificate_valid(validity: Validity, now: Timestamp) -> Verdict {
 
 fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
     let users = users(&seen.references);
+    let is_waiting = removal.disposition == Disposition::Keep && seen.references.blocking == 0;
+    if let Some((cluster, why)) = seen.unlisted().filter(|_| is_waiting) {
+        return Verdict::new(
+            True,
+            Reason::UsersUnknown,
+            format!(
+                "deletion waits until it is known who uses the Secrets in cluster '{cluster}': {why}; to delete them all the same, set annotation claviger.dev/force-delete to 'true'"
+            ),
+        );
+    }
     match removal.disposition {
         Disposition::Keep if seen.references.blocking > 0 => Verdict::new(
             True,
@@ -290,7 +317,7 @@ fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
                 True,
                 Reason::ClusterUnreachable,
                 format!(
-                    "deletion waits for clusters that do not answer, as Pods there may use the Secrets: {waits}; to leave the Secrets there behind now, set annotation claviger.dev/force-delete to 'true'"
+                    "deletion waits for clusters that do not answer, as Pods and others there may use the Secrets: {waits}; to leave the Secrets there behind now, set annotation claviger.dev/force-delete to 'true'"
                 ),
             )
         }
@@ -312,16 +339,17 @@ fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
     }
 }
 
-/// Who uses the Secrets, as a phrase: the first few by name, the rest as a number.
+/// Who holds the Secrets, as a phrase: the first few by name, the rest as a number.
 fn users(references: &References) -> String {
-    let named = references.items.iter().map(|item| {
+    let blocking = usize::try_from(references.blocking).unwrap_or(usize::MAX);
+    let named = references.items.iter().take(blocking).map(|item| {
         let place = match &*item.cluster {
             LOCAL => String::new(),
             cluster => format!(" in cluster {cluster}"),
         };
         format!("{} {}/{}{place}", item.kind, item.namespace, item.name)
     });
-    list(named, usize::try_from(references.total).unwrap_or(usize::MAX))
+    list(named, blocking)
 }
 
 fn ready(
@@ -340,6 +368,8 @@ fn ready(
         (_, Some(refused)) => refused.clone(),
         // Unknown is not ready. A source that was not read does not count, as there is nothing to write to.
         _ if synced.status == True => synced.clone(),
+        // A paused cluster does not count, and there is no other.
+        _ if synced.reason == Reason::Paused => Verdict { status: True, ..synced.clone() },
         _ => Verdict { status: False, ..synced.clone() },
     }
 }
@@ -405,13 +435,4 @@ fn clusters_of(n: usize) -> String {
 
 fn quoted(names: &[&str]) -> String {
     list(names.iter().map(|name| format!("'{name}'")), names.len())
-}
-
-/// The first few of so many, and the number of the others.
-fn list(items: impl Iterator<Item = String>, total: usize) -> String {
-    let shown: Vec<String> = items.take(MAX_NAMES).collect();
-    match total.saturating_sub(shown.len()) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }

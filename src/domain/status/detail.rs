@@ -50,6 +50,12 @@ impl Detail {
         for login in status.verification.iter_mut().flat_map(|verification| &mut verification.logins) {
             login.message = shortened(&login.message, SHORT);
         }
+        if let Some(default) = own.get_mut("default").and_then(Value::as_object_mut) {
+            default.remove("failures");
+            if let Some(stuck) = default.get_mut("stuck").and_then(Value::as_object_mut) {
+                stuck.remove("items");
+            }
+        }
         if self == Self::Least {
             status.clusters.clear();
             status.verification = None;

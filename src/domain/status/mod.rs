@@ -1,14 +1,18 @@
 //! From what was desired and done to the status.
 
+mod attached;
 mod conditions;
 mod detail;
 mod observation;
 mod refreshed;
+mod stuck;
 mod verified;
 mod write;
 
+pub(crate) use attached::default_status;
 pub(crate) use detail::Detail;
 use observation::{Observation, count};
+pub(crate) use stuck::stuck_note;
 pub(crate) use write::{Writing, when_to_write};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};

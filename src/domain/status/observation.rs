@@ -8,7 +8,7 @@ use crate::{
         cluster_condition::ClusterCondition,
         desired::DesiredState,
         outcome::{ClusterOutcome, Outcomes},
-        schedule::MAX_REFERENCES,
+        schedule::{MAX_NAMES, MAX_REFERENCES},
         selection::LOCAL,
     },
 };
@@ -54,6 +54,11 @@ impl<'a> Observation<'a> {
         self.clusters.iter().map(|(name, outcome)| (name, &**outcome)).filter(|(_, outcome)| counts(outcome))
     }
 
+    /// A cluster that does not tell who uses the copies, and why not.
+    pub fn unlisted(&self) -> Option<(&Arc<str>, &str)> {
+        self.clusters.iter().find_map(|(name, outcome)| Some((name, outcome.unlisted.as_deref()?)))
+    }
+
     pub fn is_pending(&self) -> bool {
         self.desired.awaits().is_some() || self.counted().any(|(_, outcome)| outcome.is_pending())
     }
@@ -81,17 +86,21 @@ pub(super) fn counts(outcome: &ClusterOutcome) -> bool {
     !matches!(outcome.condition, Some(ClusterCondition::Paused))
 }
 
-/// Who uses the copies, in all clusters.
+/// Who uses the copies, in all clusters: those first that hold a deletion.
 fn references(clusters: &[(Arc<str>, Arc<ClusterOutcome>)]) -> References {
-    let items = clusters.iter().flat_map(|(cluster, outcome)| {
-        outcome.users.iter().map(|(namespace, reference)| Reference {
-            cluster: cluster.to_string(),
-            kind: reference.kind.name().to_owned(),
-            namespace: namespace.to_string(),
-            name: reference.name.to_string(),
-            field: reference.field.to_owned(),
+    let of = |is_harmless| {
+        clusters.iter().flat_map(move |(cluster, outcome)| {
+            let users = outcome.users.iter().filter(move |user| user.is_harmless == is_harmless);
+            users.map(move |user| Reference {
+                cluster: cluster.to_string(),
+                kind: user.kind.name().to_owned(),
+                namespace: user.namespace.to_string(),
+                name: user.name.to_string(),
+                field: user.kind.whole_field(user.field),
+            })
         })
-    });
+    };
+    let items = of(false).chain(of(true));
     References {
         total: count(clusters.iter().map(|(_, outcome)| outcome.counts.users).sum()),
         blocking: count(clusters.iter().map(|(_, outcome)| outcome.counts.blocking).sum()),
@@ -101,4 +110,13 @@ fn references(clusters: &[(Arc<str>, Arc<ClusterOutcome>)]) -> References {
 
 pub(super) fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// The first few of so many, and the number of the others.
+pub(super) fn list(items: impl Iterator<Item = String>, total: usize) -> String {
+    let shown: Vec<String> = items.take(MAX_NAMES).collect();
+    match total.saturating_sub(shown.len()) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }

@@ -9,9 +9,10 @@ use crate::{
         content::SourceError,
         failure::Failure,
         identity::CredentialId,
+        outcome::ListedUser,
         outcome::{CopyCounts, FailureGroup},
         reason::Reason,
-        references::{Reference as Use, ReferenceKind},
+        reference_kind::ReferenceKind,
         removal::{Disposition, Removal},
         targets::ClusterTargets,
         token::Minted,
@@ -19,6 +20,7 @@ use crate::{
     },
 };
 
+mod attached;
 mod clusters;
 mod limits;
 mod verified;
@@ -246,21 +248,41 @@ fn copies_that_stay_for_now_are_reported() {
 
 #[test]
 fn a_deletion_that_is_held_up_names_its_users() {
-    let reference = Use { kind: ReferenceKind::Pod, name: "api".into(), field: "spec.imagePullSecrets" };
-    let counts = CopyCounts { users: 9, blocking: 9, ..CopyCounts::default() };
-    let users = vec![("web".into(), reference)];
+    let counts = CopyCounts { users: 12, blocking: 9, ..CopyCounts::default() };
+    let user = |is_harmless, kind| ListedUser {
+        is_harmless,
+        kind,
+        namespace: "web".into(),
+        name: "api".into(),
+        field: "spec.imagePullSecrets",
+    };
+    let users = vec![user(false, ReferenceKind::Pod)];
     let desired = DesiredState { removal: keeping(), ..desired() };
     let status = first(&desired, ClusterOutcome { counts, users, ..cluster(0, 0, &[]) });
     assert!(reasons(&status).contains(&"DeletionBlocked=True/InUse".to_owned()));
     assert_eq!(reasons(&status)[0], "Ready=False/DeletionBlocked");
     let message = condition(&status, ConditionType::DeletionBlocked);
     assert!(message.contains("Pod web/api and 8 more"), "{message}");
-    let references = status.references.unwrap();
-    assert_eq!((references.total, references.blocking, references.items.len()), (9, 9, 1));
-    assert_eq!(
-        (&*references.items[0].cluster, &*references.items[0].field),
-        ("local", "spec.imagePullSecrets")
+    let unlisted = Some("the gateways that may use it cannot be listed".to_owned());
+    let unknown = first(&desired, ClusterOutcome { unlisted, users_unknown: true, ..cluster(0, 0, &[]) });
+    assert!(reasons(&unknown).contains(&"DeletionBlocked=True/UsersUnknown".to_owned()));
+    let message = condition(&unknown, ConditionType::DeletionBlocked);
+    assert!(
+        message.contains("in cluster 'local': the gateways") && message.contains("force-delete"),
+        "{message}"
     );
+    let references = status.references.unwrap();
+    assert_eq!((references.total, references.blocking, references.items.len()), (12, 9, 1));
+    // Who does not hold it is listed, and not waited for.
+    let counts = CopyCounts { users: 2, blocking: 1, ..CopyCounts::default() };
+    let users = vec![user(false, ReferenceKind::Pod), user(true, ReferenceKind::CronJob)];
+    let status = first(&desired, ClusterOutcome { counts, users, ..cluster(0, 0, &[]) });
+    let message = condition(&status, ConditionType::DeletionBlocked);
+    assert!(message.contains("waits for Pod web/api, and then"), "{message}");
+    let references = status.references.unwrap();
+    let told = |n: usize| (&*references.items[n].cluster, &*references.items[n].field);
+    assert_eq!(told(0), ("local", "spec.imagePullSecrets"));
+    assert_eq!(told(1), ("local", "spec.jobTemplate.spec.template.spec.imagePullSecrets"));
 }
 
 #[test]
@@ -330,9 +352,12 @@ fn reconciling_and_stalled_are_never_both_true_and_ready_means_all() {
                     reasons[1].starts_with("Reconciling=True") && reasons[2].starts_with("Stalled=True");
                 assert!(!both, "{reasons:?}");
                 let hashing = matches!(source, SourceState::Hashing { .. });
-                let all = synced == 3 && failures.is_empty() && condition.is_none() && !deleting && !hashing;
+                let settled = !deleting && !hashing;
+                let all = settled && synced == 3 && failures.is_empty() && condition.is_none();
+                let fine = matches!(source, SourceState::NotRead | SourceState::Resolved(_));
+                let paused = settled && fine && *condition == Some(ClusterCondition::Paused);
                 assert!(!hashing || deleting || reasons[1].starts_with("Reconciling=True"), "{reasons:?}");
-                assert!(!reasons[0].starts_with("Ready=True") || all, "{reasons:?}");
+                assert!(!reasons[0].starts_with("Ready=True") || all || paused, "{reasons:?}");
             }
         }
     }

@@ -33,7 +33,7 @@ pub(super) fn sign(
 }
 
 /// When a token ends, as it says itself.
-pub(super) fn expires(token: &[u8]) -> Option<Timestamp> {
+pub(crate) fn expires(token: &[u8]) -> Option<Timestamp> {
     #[derive(Deserialize)]
     struct Claims {
         exp: i64,

@@ -27,5 +27,6 @@ mod state;
 pub(crate) use environment::Environment;
 pub(crate) use exchange::{Exchange, Step, is_login};
 pub(crate) use grant::{AccessKey, Cloud, Flow, Grant, Identity, Proof, WebIdentity};
+pub(crate) use jwt::expires;
 pub(crate) use outcome::{MintError, Token};
 pub(crate) use state::{Minted, next_mint, retry_mint};

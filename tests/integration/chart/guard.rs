@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace, networking::v1::Ingress};
 use kube::{
     Api,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 
 use super::release::installed;
 use crate::{
+    references::kinds::{deployment, ingress},
     scenario::Scenario,
     support::{Error, Result, wait::DEADLINE, wait_for},
 };
@@ -91,6 +92,37 @@ async fn deletion_of_a_credential_in_use_is_refused_with_the_names_of_the_users(
     wait_gone(&test).await?;
     assert!(test.secrets(&targets[0]).get_opt("quay").await?.is_none());
     Ok(())
+}
+
+/// An Ingress holds, and a Deployment at zero does not: the one is named, and the other is not in the way.
+#[tokio::test]
+async fn a_refusal_names_what_holds_of_each_kind() -> Result<()> {
+    let (test, targets) = in_use(1, "Protect").await?;
+    let home = Api::<Ingress>::namespaced(test.client.clone(), &targets[1]);
+    let web: Ingress = serde_json::from_value(ingress("web", "quay"))?;
+    home.create(&PostParams::default(), &web).await?;
+    let app: Deployment = serde_json::from_value(deployment("quay"))?;
+    let apps = Api::<Deployment>::namespaced(test.client.clone(), &targets[0]);
+    apps.create(&PostParams::default(), &app).await?;
+    wait_for(Duration::from_secs(60), "all users in the status", async || {
+        let references = test.status("quay").await?.references.unwrap_or_default();
+        if (references.total, references.blocking) == (3, 2) {
+            Ok(())
+        } else {
+            Err(Error::new(format!("{references:?}")))
+        }
+    })
+    .await?;
+    let named = format!("is still in use by Pod {}/app-0, Ingress {}/web. ", targets[0], targets[1]);
+    let message = wait_for(DEADLINE, "a refusal", async || refusal(&test).await.transpose()).await??;
+    assert!(message.contains(&named), "{message}");
+    test.phase(&targets[0], "app-0", "Succeeded").await?;
+    home.delete("web", &DeleteParams::default()).await?;
+    wait_for(DEADLINE, "the deletion to be accepted", async || {
+        test.credentials().delete("quay", &DeleteParams::default()).await
+    })
+    .await?;
+    wait_gone(&test).await
 }
 
 #[tokio::test]

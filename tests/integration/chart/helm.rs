@@ -50,6 +50,8 @@ pub async fn helm(kubeconfig: Option<&Path>, args: &[&str]) -> Result<String> {
 pub async fn template(args: &[&str]) -> Result<Vec<Value>> {
     let chart = chart().display().to_string();
     let mut all = vec!["template", "keys", &chart, "--namespace=keys-system"];
+    // Helm knows the types of its own version only.
+    all.push("--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy");
     all.extend(args);
     let documents: Vec<Value> = serde_saphyr::from_multiple(&helm(None, &all).await?)?;
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::{
-    api::{coordination::v1::Lease, events::v1::Event},
+    api::{coordination::v1::Lease, core::v1::ServiceAccount, events::v1::Event},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -21,7 +21,10 @@ use super::{
 use crate::{
     scenario::Scenario,
     scraper::{Scraper, scrape},
-    support::{ControlPlane, Error, Operator, Result, pki::Authority, wait::DEADLINE, wait_for},
+    support::{
+        ControlPlane, Error, Operator, Result, pki::Authority, reference_types::GROUPS, wait::DEADLINE,
+        wait_for,
+    },
 };
 
 /// Short times, so that a crash costs the test seconds.
@@ -40,6 +43,10 @@ const VALUES: [&str; 6] = [
 #[tokio::test]
 async fn a_credential_lives_and_dies_under_the_charts_rights() -> Result<()> {
     let control_plane = ControlPlane::builder().audit(true).start().await?;
+    // With all types that it is given rights to.
+    for group in GROUPS {
+        group.install(&control_plane.client().await?).await?;
+    }
     let release = Release::install(control_plane, &VALUES).await?;
     let lived = live(&release).await;
     // First: it may be why the rest went wrong.
@@ -60,12 +67,29 @@ async fn live(release: &Release) -> Result<()> {
     conflict(&test).await?;
     sync_request(&test).await?;
     every_kind(&test).await?;
+    default(&test).await?;
     // Held to the end, as it stops when it is dropped.
     let _leader = change_of_leaders(&test, release, leader, &targets, &token).await?;
     orphans(&test, &targets).await?;
     member::comes_and_goes(release, &test).await?;
     held_deletion(&test, &targets).await?;
     events(&test).await
+}
+
+/// A Secret that is attached to a ServiceAccount, and taken off.
+async fn default(test: &Scenario) -> Result<()> {
+    let mut spec = json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}, "default": {"enabled": true}});
+    test.credential("own-default", spec.clone()).await?;
+    test.wait_told("own-default", "Default", "True", "Attached", &["1 ServiceAccount"]).await?;
+    spec["default"]["enabled"] = json!(false);
+    test.credential("own-default", spec).await?;
+    let accounts = Api::<ServiceAccount>::namespaced(test.client.clone(), &test.home.name);
+    wait_for(DEADLINE, "nothing to be attached", async || {
+        accounts.get("default").await.is_ok_and(|one| one.image_pull_secrets.unwrap_or_default().is_empty())
+    })
+    .await?;
+    test.credentials().delete("own-default", &DeleteParams::default()).await?;
+    Ok(())
 }
 
 /// A token by which the metrics may be read.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     member_rbac::token_in_member,
     scenario::Scenario,
-    support::{ControlPlane, Error, Result, apply_yaml, wait::DEADLINE, wait_for},
+    support::{ControlPlane, Error, Result, apply_yaml, reference_types::GROUPS, wait::DEADLINE, wait_for},
 };
 
 /// A member that an admin declares, and one that Argo CD knows, under the rights of the chart and those of
@@ -27,6 +27,9 @@ use crate::{
 pub async fn comes_and_goes(release: &Release, test: &Scenario) -> Result<()> {
     let member = ControlPlane::builder().audit(true).start().await?;
     let there = member.client().await?;
+    for group in GROUPS {
+        group.install(&there).await?;
+    }
     apply_yaml(&there, &manifests(&MemberRbacArgs::default())?).await?;
     let token = token_in_member(&there, &MemberRbacArgs::default()).await?;
     let kubeconfig = member.kubeconfig_text(member.server_url(), &token);
@@ -65,14 +68,15 @@ async fn copy_in_member(test: &Scenario, there: &Client) -> Result<()> {
     let to = json!({"namespaces": {"names": ["web"]}, "clusters": {"names": ["east"]}});
     let policy: DistributionPolicy = serde_json::from_value(json!({
         "apiVersion": "claviger.dev/v1alpha1", "kind": "DistributionPolicy", "metadata": {"name": "east"},
-        "spec": {"from": {"namespaces": {"names": [test.home.name]}}, "to": to},
+        "spec": {"from": {"namespaces": {"names": [test.home.name]}}, "to": to, "allowDefault": true},
     }))?;
     Api::all(test.client.clone()).create(&PostParams::default(), &policy).await?;
-    test.credential("far", json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}, "target": to})).await?;
+    test.credential("far", json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "src"}, "target": to, "default": {"enabled": true}})).await?;
     let copies = Api::<Secret>::namespaced(there.clone(), "web");
     // The hub may be shown the credential before the namespace in the member.
     let made = wait_for(DEADLINE, "the copy in the member", async || copies.get("far").await).await?;
     test.wait_ready("far", 1).await?;
+    test.wait_told("far", "Default", "True", "Attached", &["1 ServiceAccount"]).await?;
     for patch in [json!({"data": {".dockerconfigjson": "e30="}}), json!({"metadata": {"labels": null}})] {
         let what = patch.to_string();
         copies.patch("far", &PatchParams::default(), &Patch::Merge(patch)).await?;

@@ -111,7 +111,7 @@ impl Release {
         })
         .await?;
         let policies = Api::<ValidatingAdmissionPolicy>::all(self.client().await?);
-        for policy in ["deletion-guard", "fence", "resource-fence"] {
+        for policy in ["deletion-guard", "fence", "fence-serviceaccounts", "resource-fence"] {
             wait_for(DEADLINE, &format!("the types of the {policy} to be checked"), async || {
                 let status = policies.get(&format!("{FULL_NAME}-{policy}")).await?.status.unwrap_or_default();
                 let checked = status.type_checking.ok_or_else(|| Error::new("not yet"))?;

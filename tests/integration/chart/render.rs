@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::Parser;
 use claviger::cli::{
-    Cli, Command, Settings,
+    Cli, Command, Family, Kinds, Settings,
     member_rbac::{MemberRbacArgs, manifests},
 };
 use serde_json::{Value, json};
@@ -45,6 +45,8 @@ async fn default_values_bring_what_is_needed_and_no_more() -> Result<()> {
         "ValidatingAdmissionPolicy",
         "ValidatingAdmissionPolicy",
         "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
         "ValidatingAdmissionPolicyBinding",
         "ValidatingAdmissionPolicyBinding",
         "ValidatingAdmissionPolicyBinding",
@@ -69,9 +71,14 @@ async fn everything_can_be_switched_off_and_on() -> Result<()> {
 
     let full = template(&["--values", &values("full")]).await?;
     let all: BTreeSet<_> = kinds(&full).into_iter().collect();
-    for kind in
-        ["DistributionPolicy", "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "ServiceMonitor"]
-    {
+    for kind in [
+        "DistributionPolicy",
+        "MutatingAdmissionPolicy",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "PrometheusRule",
+        "ServiceMonitor",
+    ] {
         assert!(all.contains(kind), "no {kind}");
     }
     for object in &full {
@@ -88,6 +95,8 @@ async fn everything_can_be_switched_off_and_on() -> Result<()> {
             "ClusterRoleBinding",
             "CustomResourceDefinition",
             "DistributionPolicy",
+            "MutatingAdmissionPolicy",
+            "MutatingAdmissionPolicyBinding",
             "ValidatingAdmissionPolicy",
             "ValidatingAdmissionPolicyBinding",
         ]
@@ -142,6 +151,9 @@ async fn flags_are_those_of_the_operator() -> Result<()> {
     let adopt = format!("{:?}", full.adopt);
     assert!(adopt.contains("gitops") && adopt.contains("All"), "{adopt}");
     assert!(full.allow_insecure_members);
+    let (usual, full_policy) = (bare.references.policy(), full.references.policy());
+    assert_eq!(usual.blocking, Kinds::of(&[Family::Pods, Family::Ingresses, Family::Gateways]));
+    assert_eq!((usual.kinds, full_policy.kinds), (Kinds::of(&Family::ALL), full_policy.blocking));
     let asked = &full.verification;
     let patterns = |text: &str| text.parse().map_err(Error::new);
     let allowed = "quay.io,*.example.com,registry.internal:5000,[fd00::1]:5000";
@@ -154,6 +166,68 @@ async fn flags_are_those_of_the_operator() -> Result<()> {
     assert_eq!((bare.metrics_authentication, full.metrics_authentication), (false, true));
     assert_eq!((bare.hub_id, bare.allow_insecure_members), (None, false));
     assert_eq!(full.leader_election.map(|election| election.timing.lease_duration.as_secs()), Some(30));
+    Ok(())
+}
+
+/// What may be listed and watched besides Secrets, Namespaces and our own kinds, as group and resource.
+fn users(objects: &[Value]) -> BTreeSet<(String, String)> {
+    let roles = objects
+        .iter()
+        .filter(|object| object["kind"] == "ClusterRole" && object["aggregationRule"].is_null());
+    let rules = roles.flat_map(|role| role["rules"].as_array().cloned().unwrap_or_default());
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let watched = rules.filter(|rule| rule["verbs"] == json!(["list", "watch"]));
+    let all = watched.flat_map(|rule| {
+        let resources = texts(&rule["resources"]);
+        let groups = texts(&rule["apiGroups"]);
+        groups.into_iter().flat_map(move |group| {
+            resources.clone().into_iter().map(move |resource| (group.clone(), resource))
+        })
+    });
+    all.filter(|(group, resource)| group != "claviger.dev" && resource != "namespaces").collect()
+}
+
+/// The chart and `claviger member-rbac` know the same kinds, and give no right that is not switched on. Without defaults, which
+/// look at ServiceAccounts for another reason.
+#[tokio::test]
+async fn rights_to_look_at_users_grow_with_what_is_switched_on() -> Result<()> {
+    const OFF: &str = "--set=defaults.enabled=false";
+    let pods = BTreeSet::from([(String::new(), "pods".to_owned())]);
+    let mut all = pods.clone();
+    for family in Family::ALL {
+        let printed = manifests(&MemberRbacArgs {
+            references: Kinds::of(&[family]),
+            defaults: false,
+            ..MemberRbacArgs::default()
+        })?;
+        let expected = users(&serde_saphyr::from_multiple::<Value>(&printed)?);
+        assert_eq!(expected == pods, family == Family::Pods, "{expected:?}");
+        let name = family.name();
+        for (kinds, block_on) in
+            [(json!([name]), json!([])), (json!([]), json!([name])), (json!([name]), json!([name]))]
+        {
+            let set = format!("references={}", json!({"kinds": kinds, "blockOn": block_on}));
+            assert_eq!(users(&template(&["--set-json", &set, OFF]).await?), expected, "{set}");
+        }
+        all.extend(expected);
+    }
+    assert_eq!(users(&template(&[OFF]).await?), all, "all by default");
+    Ok(())
+}
+
+/// An eviction takes a Pod away: nobody gets the right who has not asked for it.
+#[tokio::test]
+async fn pods_may_be_evicted_only_where_that_is_switched_on() -> Result<()> {
+    let may_evict = async |args: &[&str]| {
+        let objects = template(args).await?;
+        let roles = objects.iter().filter(|object| object["kind"] == "ClusterRole");
+        let mut rules = roles.flat_map(|role| role["rules"].as_array().into_iter().flatten());
+        let right = json!({"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]});
+        Ok::<_, Error>(rules.any(|rule| *rule == right))
+    };
+    assert!(!may_evict(&[]).await? && may_evict(&["--set=defaults.restartStuckPods=true"]).await?);
     Ok(())
 }
 

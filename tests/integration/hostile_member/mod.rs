@@ -90,6 +90,18 @@ async fn answers_without_end_are_told_of_the_member_and_cost_nobody_else_anythin
         world.wait_member("hostile", "Ready", "True").await?;
     }
     assert_eq!(hostile.redirected() % 100, 0, "a redirect was followed");
+    // What is not required to work with a cluster is not told of it, and does not keep it from getting its copies.
+    hostile.attack(Attack::EndlessUsers);
+    for told in ["some users of Secrets are not listed", "which types there are is not known"] {
+        wait_for(LONG, told, async || world.operator.logs().contains(told).then_some(()).ok_or("not told"))
+            .await?;
+    }
+    world.wait_member("hostile", "Ready", "True").await?;
+    good_source(test, "src", "password-of-all").await?;
+    test.wait_password("web", "reg", "password-of-all").await?;
+    let peak = world.operator.peak_rss_bytes()?;
+    eprintln!("users without end: {} MiB at most", peak >> 20);
+    assert!(peak < MOST_MEMORY, "{} MiB", peak >> 20);
     // One object that cannot be kept in memory is passed over.
     hostile.attack(Attack::ManyEmptyVolumes);
     wait_for(LONG, "the object to be told of", async || {

@@ -23,6 +23,7 @@ const PIECE: usize = 64 << 10;
 
 const PODS: &str = "/api/v1/pods";
 const SECRETS: &str = "/api/v1/secrets";
+const INGRESSES: &str = "/apis/networking.k8s.io/v1/ingresses";
 
 /// What lists and watches are answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub enum Attack {
     ManyEmptyObjects,
     /// One object of the same kind.
     ManyEmptyVolumes,
+    /// Ingresses that name Secrets, without end, each in a namespace of its own; and millions of groups of types.
+    EndlessUsers,
     /// Refusals that would write over a terminal, and tell lies.
     LyingText,
     /// The answer is elsewhere.
@@ -142,8 +145,11 @@ async fn answers(stream: &mut TcpStream, attack: Attack, count: &AtomicUsize) ->
                 )
                 .await?;
             }
+            (INGRESSES, Attack::EndlessUsers) if watches => whole_text(stream, 200, &expired()).await?,
             // Of the others there is nothing to tell.
-            (_, Attack::None) | (SECRETS | PODS, Attack::EndlessObjects) if watches => {
+            (_, Attack::None | Attack::EndlessUsers) | (SECRETS | PODS, Attack::EndlessObjects)
+                if watches =>
+            {
                 begin(stream).await?;
                 chunk(
                     stream,
@@ -154,10 +160,7 @@ async fn answers(stream: &mut TcpStream, attack: Attack, count: &AtomicUsize) ->
                 std::future::pending::<()>().await;
             }
             // So that all is listed anew.
-            (_, _) if watches => {
-                let expired = json!({"type": "ERROR", "object": {"code": 410, "reason": "Expired"}});
-                whole_text(stream, 200, &format!("{expired}\n")).await?;
-            }
+            (_, _) if watches => whole_text(stream, 200, &expired()).await?,
             (_, Attack::EndlessBody) => {
                 let object = format!(r#"{{"metadata":{{"name":"{}"}}}},"#, "x".repeat(PIECE));
                 endless(stream, LIST, &object, Duration::ZERO).await?;
@@ -168,6 +171,15 @@ async fn answers(stream: &mut TcpStream, attack: Attack, count: &AtomicUsize) ->
                 let first = count.fetch_add(100, Ordering::SeqCst);
                 let objects: Vec<Value> = (first..first + 100).map(namespace).collect();
                 whole(stream, 200, &page(&objects, "more")).await?;
+            }
+            (INGRESSES, Attack::EndlessUsers) => {
+                let first = count.fetch_add(100, Ordering::SeqCst);
+                let objects: Vec<Value> = (first..first + 100).map(ingress).collect();
+                whole(stream, 200, &page(&objects, "more")).await?;
+            }
+            ("/apis", Attack::EndlessUsers) => {
+                let groups = r#"{"name":"a"},"#.repeat(PIECE);
+                whole_text(stream, 200, &format!(r#"{{"groups":[{groups}{{"name":"b"}}]}}"#)).await?;
             }
             (_, Attack::ManyEmptyObjects) => {
                 let objects = "{},".repeat(3 << 20);
@@ -200,6 +212,19 @@ fn namespace(number: usize) -> Value {
     let labels: serde_json::Map<String, Value> =
         (0..200).map(|key| (format!("key-{key}-{number}"), "x".repeat(60).into())).collect();
     json!({"metadata": {"name": format!("n-{number}"), "uid": number.to_string(), "resourceVersion": "1", "labels": labels}})
+}
+
+fn ingress(number: usize) -> Value {
+    let tls: Vec<Value> =
+        (0..200).map(|secret| json!({"secretName": format!("secret-{number}-{secret}")})).collect();
+    let name = number.to_string();
+    let meta = json!({"name": name, "namespace": format!("n-{number}"), "uid": name, "resourceVersion": "1"});
+    json!({"metadata": meta, "spec": {"tls": tls}})
+}
+
+/// A watch has to begin anew.
+fn expired() -> String {
+    format!("{}\n", json!({"type": "ERROR", "object": {"code": 410, "reason": "Expired"}}))
 }
 
 fn version(attack: Attack) -> Value {

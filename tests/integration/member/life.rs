@@ -92,7 +92,7 @@ async fn a_member_is_found_lost_and_found_again() -> Result<()> {
     let paused = merge(&desk.members(), "east", json!({"spec": {"paused": true}})).await;
     let paused: claviger::api::MemberCluster = paused?;
     assert!(paused.spec.paused);
-    desk.wait("east", "Ready", "False", "Paused").await?;
+    desk.wait("east", "Ready", "True", "Paused").await?;
     merge(&desk.members(), "east", json!({"spec": {"paused": false}})).await?;
     desk.wait("east", "Ready", "True", "Connected").await?;
 

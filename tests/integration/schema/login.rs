@@ -177,6 +177,23 @@ async fn deletion_policies_are_three() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_default_names_service_accounts() -> Result<()> {
+    let accounts = |names: Value| json!({"default": {"enabled": true, "serviceAccounts": names}});
+    let many: Vec<String> = (0..17).map(|n| format!("a{n}")).collect();
+    let cases: Vec<Case<'_>> = vec![
+        ("enabled", json!({"default": {"enabled": true}}), ACCEPTED),
+        ("priority", json!({"default": {"enabled": false, "priority": -10}}), ACCEPTED),
+        ("not said whether", json!({"default": {"priority": 1}}), &["spec.default.enabled", "Required"]),
+        ("names", accounts(json!(["default", "ci.builder-1"])), ACCEPTED),
+        ("none", accounts(json!([])), &["spec.default.serviceAccounts", "at least 1"]),
+        ("many", accounts(json!(many)), &["spec.default.serviceAccounts", "at most 16"]),
+        ("one twice", accounts(json!(["a", "a"])), &["spec.default.serviceAccounts[1]", "Duplicate"]),
+        ("no name", accounts(json!(["Default"])), &["must be valid names of ServiceAccounts"]),
+    ];
+    custom().check(&cases).await
+}
+
+#[tokio::test]
 async fn what_does_not_exist_is_named() -> Result<()> {
     let unknown: Vec<(&str, Value)> = vec![
         ("password", json!({"password": "inline"})),
@@ -184,7 +201,6 @@ async fn what_does_not_exist_is_named() -> Result<()> {
         ("insecure", json!({"insecure": true})),
         // Of the design, but not of this version: taking them and doing nothing would be a lie.
         ("verify", json!({"verify": {"mode": "Enforce"}})),
-        ("default", json!({"default": {"enabled": true}})),
     ];
     for (field, change) in unknown {
         let expected = format!("unknown field \"spec.{field}\"");

@@ -71,11 +71,6 @@ async fn policies_say_from_where_to_where() -> Result<()> {
             json!({"from": {"clusters": {"names": ["local"]}}}),
             &["unknown field \"spec.from.clusters\""],
         ),
-        (
-            "for defaults, which come later",
-            json!({"allowDefault": true}),
-            &["unknown field \"spec.allowDefault\""],
-        ),
     ];
     subject.check(&cases).await
 }

@@ -64,7 +64,7 @@ fn schemas_are_structural_and_plain() {
             return Some("nullable".into());
         }
         let format = schema.format.as_deref().unwrap_or_default();
-        if !["", "int64", "date-time"].contains(&format) {
+        if !["", "int32", "int64", "date-time"].contains(&format) {
             return Some(format!("format {format}, which Kubernetes does not know"));
         }
         if schema.ref_path.is_some() || schema.any_of.is_some() || schema.one_of.is_some() {

@@ -162,7 +162,7 @@ async fn clusters_are_selected_by_name_and_label() -> Result<()> {
 }
 
 /// What tools, and we, take for a sign that a Secret is theirs or is for them.
-const MARKERS: [&str; 25] = [
+pub const MARKERS: [&str; 25] = [
     "claviger.dev/owner",
     "claviger.dev/source",
     "argocd.argoproj.io/instance",

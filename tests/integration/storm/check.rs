@@ -377,12 +377,12 @@ impl Standing<'_> {
                     );
                     self.wrong(None, Some(id), text);
                 }
-                (Some(true), None) => self.wrong(None, Some(id), "it went although a Pod uses a copy"),
+                (Some(true), None) => self.wrong(None, Some(id), "it went although something holds a copy"),
                 (Some(true), Some(found))
                     if found.deletion_blocked.status != "True" || found.blocking == 0 =>
                 {
                     let text = format!(
-                        "a Pod uses a copy, and it says {:?} with {} users",
+                        "something holds a copy, and it says {:?} with {} users",
                         found.deletion_blocked, found.blocking
                     );
                     self.wrong(None, Some(id), text);

@@ -12,6 +12,7 @@ use super::{
     operation::{DeletionPolicy, Exact, Fate, Operation, Outcome, Policy, Recipe, Reference, Spec, Target},
     selector::{Labels, OPT_OUT, Selector},
     state::State,
+    users,
 };
 
 /// A credential with copies in two namespaces of the hub and one of the member, checked once.
@@ -92,7 +93,7 @@ impl Case {
     fn pod(&mut self, namespace: &str) {
         let at = Place::new(Cluster::Hub, namespace, "pod");
         let uses = "reg".to_owned();
-        self.users_do(Operation::CreatePod { at, uses, by: Reference::Volume }, Outcome::Done);
+        self.users_do(Operation::CreateUser { at, uses, by: Reference::Volume }, Outcome::Done);
     }
 
     /// Does what an operator has to do, as far as this credential is concerned.
@@ -226,7 +227,7 @@ fn a_secret_of_somebody_else_that_was_touched_is_noticed() {
 fn a_deletion_waits_for_pods_and_for_nothing_else() {
     let mut case = protected();
     case.users_do(Operation::DeleteCredential { id: id() }, Outcome::Done);
-    assert!(case.wrong().contains("a Pod uses a copy, and it says"), "{}", case.wrong());
+    assert!(case.wrong().contains("something holds a copy, and it says"), "{}", case.wrong());
     let found = case.seen.credentials.get_mut(&id()).expect("the credential");
     (found.deleting, found.blocking, found.deletion_blocked.status) = (true, 1, "True".to_owned());
     assert_eq!(case.wrong(), "", "it waits, and all copies stay");
@@ -242,6 +243,26 @@ fn a_deletion_waits_for_pods_and_for_nothing_else() {
     case.seen.credentials.clear();
     case.seen.secrets.retain(|place, _| place.name != "reg");
     assert_eq!(case.wrong(), "");
+}
+
+#[test]
+fn an_ingress_holds_a_deletion_and_a_deployment_without_pods_does_not() {
+    for (by, blocking) in [(Reference::Ingress, 1), (Reference::Deployment, 0)] {
+        let mut case = protected();
+        let at = Place::new(Cluster::Hub, "web", "user");
+        case.users_do(Operation::CreateUser { at, uses: "reg".to_owned(), by }, Outcome::Done);
+        let pod = Place::new(Cluster::Hub, "web", "pod");
+        case.users_do(Operation::FinishPod { at: pod, phase: "Failed" }, Outcome::Done);
+        let untold = |case: &Case| users::wrong(&case.state, &case.history, &case.seen).len();
+        assert_eq!(untold(&case), 1, "{by:?}");
+        let found = case.seen.credentials.get_mut(&id()).expect("the credential");
+        (found.users, found.blocking) = (1, blocking);
+        assert_eq!(untold(&case), 0, "{by:?}");
+        case.users_do(Operation::DeleteCredential { id: id() }, Outcome::Done);
+        let wrong = case.wrong();
+        assert_eq!(wrong.contains("something holds a copy"), blocking > 0, "{wrong}");
+        assert_eq!(wrong.contains("nothing to wait for"), blocking == 0, "{wrong}");
+    }
 }
 
 #[test]
@@ -285,7 +306,7 @@ fn a_user_of_what_was_no_target_any_more_holds_no_deletion() {
     let mut case = protected();
     case.users_do(delete, Outcome::Done);
     goes(&mut case);
-    assert!(case.wrong().contains("it went although a Pod uses a copy"), "{}", case.wrong());
+    assert!(case.wrong().contains("it went although something holds a copy"), "{}", case.wrong());
     case.users_do(opt_out, Outcome::Done);
     assert_eq!(case.wrong(), "", "it was a target for a while only");
 }

@@ -11,13 +11,13 @@ use super::{
     names::{Cluster, NamespaceName, Place},
     operation::{Edit, Operation, Policy, Reference, Variant},
     selector::{Labels, OPT_OUT, Selector},
-    state::State,
+    state::{State, User},
 };
 
 /// With fewer namespaces than this a tenant makes more, and it has no more than so many; likewise with the rest.
 const FEW_NAMESPACES: usize = 5;
 const MOST_NAMESPACES: usize = 9;
-const MOST_PODS: usize = 7;
+const MOST_USERS: usize = 9;
 const POLICIES: usize = 3;
 
 /// So many credentials whose copies are still there keep a tenant from moving: the operator holds a sweep in which
@@ -48,9 +48,9 @@ enum What {
     CreateForeign,
     EditForeign,
     DeleteForeign,
-    CreatePod,
+    CreateUser,
     FinishPod,
-    DeletePod,
+    DeleteUser,
     WritePolicy,
     DeletePolicy,
     CreateCredential,
@@ -79,9 +79,9 @@ const WEIGHTS: [(usize, What); 28] = [
     (6, What::CreateForeign),
     (2, What::EditForeign),
     (6, What::DeleteForeign),
-    (9, What::CreatePod),
+    (11, What::CreateUser),
     (4, What::FinishPod),
-    (4, What::DeletePod),
+    (6, What::DeleteUser),
     (4, What::WritePolicy),
     (1, What::DeletePolicy),
     (18, What::CreateCredential),
@@ -184,12 +184,15 @@ impl Chooser<'_> {
             }),
             What::EditForeign => Some(Operation::EditForeign { at: self.foreign()? }),
             What::DeleteForeign => Some(Operation::DeleteForeign { at: self.foreign()? }),
-            What::CreatePod => self.create_pod(),
+            What::CreateUser => self.create_user(),
             What::FinishPod => Some(Operation::FinishPod {
-                at: self.pod(|finished| !finished)?,
+                at: self.user(|user| user.by.is_pod() && !user.finished)?.0,
                 phase: self.dice.one_of(["Succeeded", "Failed"]),
             }),
-            What::DeletePod => Some(Operation::DeletePod { at: self.pod(|_| true)? }),
+            What::DeleteUser => {
+                let (at, by) = self.user(|_| true)?;
+                Some(Operation::DeleteUser { at, by })
+            }
             What::WritePolicy => {
                 let name = self.any_policy();
                 Some(Operation::WritePolicy { name, policy: self.policy(home) })
@@ -346,25 +349,30 @@ impl Chooser<'_> {
         self.dice.pick(&all).map(|place| (*place).clone())
     }
 
-    fn own_pods(&self) -> impl Iterator<Item = (&Place, bool)> {
-        let own = self.state.pods.iter().filter(|(at, _)| self.owns(&at.namespace.name));
-        own.map(|(at, pod)| (at, pod.finished))
+    fn own_users(&self) -> impl Iterator<Item = (&Place, &User)> {
+        self.state.users.iter().filter(|(at, _)| self.owns(&at.namespace.name))
     }
 
-    fn pod(&mut self, is: impl Fn(bool) -> bool) -> Option<Place> {
-        let all: Vec<Place> =
-            self.own_pods().filter(|(_, finished)| is(*finished)).map(|(at, _)| at.clone()).collect();
+    fn user(&mut self, is: impl Fn(&User) -> bool) -> Option<(Place, Reference)> {
+        let own = self.own_users().filter(|(_, user)| is(user));
+        let all: Vec<_> = own.map(|(at, user)| (at.clone(), user.by)).collect();
         self.dice.pick(&all).cloned()
     }
 
-    fn create_pod(&mut self) -> Option<Operation> {
-        if self.own_pods().count() >= MOST_PODS {
+    fn create_user(&mut self) -> Option<Operation> {
+        if self.own_users().count() >= MOST_USERS {
             return None;
         }
         let used = self.copy()?;
-        let name = format!("pod-{}", self.state.counter);
-        let by = self.dice.one_of([Reference::ImagePullSecret, Reference::Volume, Reference::Environment]);
-        Some(Operation::CreatePod { at: Place { namespace: used.namespace, name }, uses: used.name, by })
+        let by = self.dice.one_of([
+            Reference::ImagePullSecret,
+            Reference::Volume,
+            Reference::Environment,
+            Reference::Ingress,
+            Reference::Deployment,
+        ]);
+        let name = format!("{}-{}", by.prefix(), self.state.counter);
+        Some(Operation::CreateUser { at: Place { namespace: used.namespace, name }, uses: used.name, by })
     }
 }
 

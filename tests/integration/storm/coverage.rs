@@ -9,10 +9,11 @@ pub struct Coverage {
     counts: [usize; WHAT.len()],
 }
 
-const WHAT: [&str; 12] = [
+const WHAT: [&str; 13] = [
     "copies in place",
     "of these in the member",
     "in use",
+    "only listed",
     "held",
     "refused",
     "taken by others",
@@ -49,6 +50,10 @@ impl Coverage {
             placed.len(),
             placed.iter().filter(|(place, _)| place.cluster() == Cluster::Member).count(),
             copies.iter().filter(|(place, _)| state.in_use(place)).count(),
+            copies
+                .iter()
+                .filter(|(place, _)| !state.in_use(place) && state.users(place).next().is_some())
+                .count(),
             copies.len() - placed.len(),
             wishes.values().map(|wish| wish.refused.len()).sum(),
             claims.keys().filter(|place| untouchable.contains_key(*place)).count(),

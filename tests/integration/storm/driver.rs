@@ -20,6 +20,7 @@ use super::{
     operation::{Fate, Operation, Outcome},
     report,
     state::State,
+    users,
     world::World,
 };
 use crate::support::{Error, Result, error::Context};
@@ -98,7 +99,7 @@ impl Storm {
             burst = self.fate.one_of(BURSTS);
         }
         println!("all checks together: {coverage}");
-        Ok(())
+        self.users_are_told().await
     }
 
     async fn round(&mut self, burst: usize, last: bool) -> Result<()> {
@@ -152,6 +153,25 @@ impl Storm {
             if Instant::now() > end {
                 let why = if wrong.is_empty() { "something is written again and again" } else { "" };
                 self.give_up(&wrong, why).await;
+            }
+            sleep(INTERVAL).await;
+        }
+    }
+
+    /// Waits until every status tells exactly who uses its copies: what does not hold may be told late.
+    async fn users_are_told(&self) -> Result<()> {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let seen = self.observe().await?;
+            let wrong = {
+                let Shared { state, history } = &*self.shared();
+                users::wrong(state, history, &seen)
+            };
+            if wrong.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                self.give_up(&wrong, "users are not told").await;
             }
             sleep(INTERVAL).await;
         }

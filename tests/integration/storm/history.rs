@@ -54,7 +54,7 @@ pub struct Kept {
 #[derive(Clone, Debug)]
 pub struct Pinned {
     pub kept: Kept,
-    pub pods: BTreeSet<Place>,
+    pub users: BTreeSet<Place>,
 }
 
 impl History {
@@ -111,17 +111,17 @@ impl History {
                 self.kept.remove(at);
                 self.unpin(state, at);
             }
-            Operation::FinishPod { at, .. } | Operation::DeletePod { at } => {
+            Operation::FinishPod { at, .. } | Operation::DeleteUser { at, .. } => {
                 let places: Vec<Place> = self
                     .pinned
                     .iter()
-                    .filter(|(_, pin)| pin.pods.contains(at))
+                    .filter(|(_, pin)| pin.users.contains(at))
                     .map(|(p, _)| p.clone())
                     .collect();
                 for place in places {
                     let empty = self.pinned.get_mut(&place).is_some_and(|pin| {
-                        pin.pods.remove(at);
-                        pin.pods.is_empty()
+                        pin.users.remove(at);
+                        pin.users.is_empty()
                     });
                     if empty {
                         self.unpin(state, &place);
@@ -284,10 +284,10 @@ impl History {
                     verified.insert(place.clone());
                 }
             }
-            let pods: BTreeSet<Place> = state.users(place).cloned().collect();
+            let users: BTreeSet<Place> = state.holders(place).cloned().collect();
             let loose = self.loose.get(place) == Some(&secret.exact.uid) && !verified.contains(place);
-            if !pods.is_empty() && !loose {
-                pinned.insert(place.clone(), Pinned { kept: stays, pods });
+            if !users.is_empty() && !loose {
+                pinned.insert(place.clone(), Pinned { kept: stays, users });
             }
         }
         (self.kept, self.pinned) = (kept, pinned);

@@ -10,6 +10,7 @@ use super::{
     observation::{HUB, MANAGED_BY, OWNER, REVISION, SOURCE},
     operation::{DeletionPolicy, Edit, Policy, Recipe, Reference, Spec, TWO_USERS, Target, Variant},
 };
+use crate::references::kinds::{deployment, ingress};
 
 /// The data of a source Secret; null for a key that must not be there.
 pub fn data(source: &Source) -> Value {
@@ -78,13 +79,19 @@ pub fn policy(policy: &Policy) -> Value {
     object
 }
 
-pub fn pod(name: &str, secret: &str, by: Reference) -> Value {
+pub fn user(name: &str, secret: &str, by: Reference) -> Value {
     let mut container = json!({"name": "app", "image": "registry.example.com/app"});
     let mut spec = json!({});
     match by {
         Reference::ImagePullSecret => spec["imagePullSecrets"] = json!([{"name": secret}]),
         Reference::Volume => spec["volumes"] = json!([{"name": "used", "secret": {"secretName": secret}}]),
         Reference::Environment => container["envFrom"] = json!([{"secretRef": {"name": secret}}]),
+        Reference::Ingress => return ingress(name, secret),
+        Reference::Deployment => {
+            let mut deployment = deployment(secret);
+            deployment["metadata"] = json!({"name": name});
+            return deployment;
+        }
     }
     spec["containers"] = json!([container]);
     json!({"metadata": {"name": name}, "spec": spec})

@@ -13,7 +13,7 @@ mod choice;
 mod content;
 mod contents;
 mod coverage;
-mod dice;
+pub mod dice;
 mod driver;
 mod fate;
 mod history;
@@ -26,6 +26,7 @@ mod report;
 mod sabotage;
 mod selector;
 mod state;
+mod users;
 mod world;
 
 #[cfg(test)]

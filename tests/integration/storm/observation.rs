@@ -55,6 +55,8 @@ pub struct SeenCredential {
     pub finalizer: bool,
     pub ready: Condition,
     pub deletion_blocked: Condition,
+    /// How many use its copies, and how many of these hold a deletion.
+    pub users: i64,
     pub blocking: i64,
     pub revision: Option<i64>,
 }
@@ -165,6 +167,7 @@ fn read_credential(object: &DynamicObject) -> SeenCredential {
         finalizer: object.finalizers().iter().any(|finalizer| finalizer == "claviger.dev/protect"),
         ready: condition("Ready"),
         deletion_blocked: condition("DeletionBlocked"),
+        users: number(&status["references"]["total"]),
         blocking: number(&status["references"]["blocking"]),
         revision: status["revision"].as_i64(),
     }

@@ -49,17 +49,19 @@ pub enum Operation {
     DeleteForeign {
         at: Place,
     },
-    CreatePod {
+    CreateUser {
         at: Place,
         uses: String,
         by: Reference,
     },
+    /// A Pod comes to its end.
     FinishPod {
         at: Place,
         phase: &'static str,
     },
-    DeletePod {
+    DeleteUser {
         at: Place,
+        by: Reference,
     },
     WritePolicy {
         name: String,
@@ -117,12 +119,36 @@ pub enum Variant {
     OfAnotherHub,
 }
 
-/// How a Pod names a Secret.
+/// How an object names a Secret: a Pod, in three ways, and others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reference {
     ImagePullSecret,
     Volume,
     Environment,
+    /// An Ingress, in `spec.tls`.
+    Ingress,
+    /// A Deployment without Pods.
+    Deployment,
+}
+
+impl Reference {
+    pub fn is_pod(self) -> bool {
+        !matches!(self, Self::Ingress | Self::Deployment)
+    }
+
+    /// Whether an object that names a Secret like this holds it, as far as it is not finished.
+    pub fn holds(self) -> bool {
+        self != Self::Deployment
+    }
+
+    /// How the names of such objects begin.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Deployment => "deployment",
+            Self::ImagePullSecret | Self::Volume | Self::Environment => "pod",
+        }
+    }
 }
 
 /// What happens to the operator and to the ways to the clusters.

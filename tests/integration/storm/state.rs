@@ -6,7 +6,7 @@ use super::{
     content::Source,
     model,
     names::{Cluster, Id, NamespaceName, Place},
-    operation::{Edit, Exact, Fate, Operation, Outcome, Policy, Spec},
+    operation::{Edit, Exact, Fate, Operation, Outcome, Policy, Reference, Spec},
     selector::Labels,
 };
 
@@ -18,7 +18,7 @@ pub struct State {
     pub sources: BTreeMap<(String, String), (Source, Exact)>,
     /// Secrets that are not ours.
     pub foreign: BTreeMap<Place, Exact>,
-    pub pods: BTreeMap<Place, Pod>,
+    pub users: BTreeMap<Place, User>,
     pub policies: BTreeMap<String, Policy>,
     pub credentials: BTreeMap<Id, Spec>,
     pub leaving: BTreeMap<Id, Leaving>,
@@ -29,9 +29,11 @@ pub struct State {
     pub counter: usize,
 }
 
+/// An object that names a Secret.
 #[derive(Clone, Debug)]
-pub struct Pod {
+pub struct User {
     pub uses: String,
+    pub by: Reference,
     pub finished: bool,
 }
 
@@ -41,7 +43,7 @@ pub struct Leaving {
     pub spec: Spec,
     /// Somebody said not to wait.
     pub forced: bool,
-    /// It went without waiting for Pods, with its namespace or because its finalizer was taken: copies that are in
+    /// It went without waiting for users, with its namespace or because its finalizer was taken: copies that are in
     /// use go later.
     pub abandoned: bool,
     /// The member did not answer meanwhile: a deletion does not wait for it for long.
@@ -75,17 +77,21 @@ impl State {
         }
     }
 
-    /// Whether a Pod that is not finished names a Secret.
+    /// Whether an object that holds a Secret names it.
     pub fn in_use(&self, place: &Place) -> bool {
-        self.users(place).next().is_some()
+        self.holders(place).next().is_some()
     }
 
-    /// Pods that are not finished and name a Secret.
-    pub fn users(&self, place: &Place) -> impl Iterator<Item = &Place> {
-        self.pods
+    /// Objects that name a Secret and hold it.
+    pub fn holders(&self, place: &Place) -> impl Iterator<Item = &Place> {
+        self.users(place).filter(|(_, user)| user.by.holds()).map(|(at, _)| at)
+    }
+
+    /// Objects that are not finished and name a Secret.
+    pub fn users(&self, place: &Place) -> impl Iterator<Item = (&Place, &User)> {
+        self.users
             .iter()
-            .filter(|(at, pod)| at.namespace == place.namespace && pod.uses == place.name && !pod.finished)
-            .map(|(at, _)| at)
+            .filter(|(at, user)| at.namespace == place.namespace && user.uses == place.name && !user.finished)
     }
 
     /// Secrets that nobody but their owners may change, as they were written last.
@@ -137,14 +143,14 @@ impl State {
             Operation::DeletePolicy { name } => {
                 self.policies.remove(&name);
             }
-            Operation::CreatePod { at, uses, .. } => {
-                self.pods.insert(at, Pod { uses, finished: false });
+            Operation::CreateUser { at, uses, by } => {
+                self.users.insert(at, User { uses, by, finished: false });
             }
             Operation::FinishPod { at, .. } => {
-                self.pods.entry(at).and_modify(|pod| pod.finished = true);
+                self.users.entry(at).and_modify(|user| user.finished = true);
             }
-            Operation::DeletePod { at } => {
-                self.pods.remove(&at);
+            Operation::DeleteUser { at, .. } => {
+                self.users.remove(&at);
             }
             Operation::CreateCredential { id, spec } | Operation::ChangeCredential { id, spec } => {
                 self.leaving.remove(&id);
@@ -212,7 +218,7 @@ impl State {
     fn drop_namespace(&mut self, at: NamespaceName) {
         self.namespaces.remove(&at);
         self.foreign.retain(|place, _| place.namespace != at);
-        self.pods.retain(|place, _| place.namespace != at);
+        self.users.retain(|place, _| place.namespace != at);
         if at.cluster == Cluster::Hub {
             self.sources.retain(|(namespace, _), _| *namespace != at.name);
             let homeless: Vec<Id> =

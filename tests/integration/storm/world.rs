@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api, Client, ResourceExt,
     api::{
@@ -18,7 +18,7 @@ use super::{
     manifests,
     names::{Cluster, Id, NamespaceName, Place},
     observation::{Observation, exact, is_mark},
-    operation::{Edit, Exact, Operation, Outcome, Variant},
+    operation::{Edit, Exact, Operation, Outcome, Reference, Variant},
     selector::Labels,
     state::{CLUSTER_LABEL, State},
 };
@@ -105,8 +105,15 @@ impl World {
         Api::namespaced(self.client(place.cluster()), &place.namespace.name)
     }
 
-    fn pods(&self, place: &Place) -> Api<Pod> {
-        Api::namespaced(self.client(place.cluster()), &place.namespace.name)
+    /// Objects that may name Secrets.
+    fn users(&self, place: &Place, by: Reference) -> Api<DynamicObject> {
+        let (group, kind) = match by {
+            Reference::Ingress => ("networking.k8s.io", "Ingress"),
+            Reference::Deployment => ("apps", "Deployment"),
+            Reference::ImagePullSecret | Reference::Volume | Reference::Environment => ("", "Pod"),
+        };
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
+        Api::namespaced_with(self.client(place.cluster()), &place.namespace.name, &resource)
     }
 
     pub fn cluster_scoped(&self, kind: &str) -> Api<DynamicObject> {
@@ -151,18 +158,20 @@ impl World {
                 Ok(Outcome::Wrote(exact(&changed)))
             }
             Operation::DeleteForeign { at } => delete(&self.secrets(at), &at.name, None).await,
-            Operation::CreatePod { at, uses, by } => {
-                let pod = serde_json::from_value(manifests::pod(&at.name, uses, *by))?;
-                self.pods(at).create(&PostParams::default(), &pod).await?;
+            Operation::CreateUser { at, uses, by } => {
+                let user = serde_json::from_value(manifests::user(&at.name, uses, *by))?;
+                self.users(at, *by).create(&PostParams::default(), &user).await?;
                 Ok(Outcome::Done)
             }
             Operation::FinishPod { at, phase } => {
                 let patch = Patch::Merge(json!({"status": {"phase": phase}}));
-                self.pods(at).patch_status(&at.name, &PatchParams::default(), &patch).await?;
+                self.users(at, Reference::Volume)
+                    .patch_status(&at.name, &PatchParams::default(), &patch)
+                    .await?;
                 Ok(Outcome::Done)
             }
-            Operation::DeletePod { at } => {
-                self.pods(at).delete(&at.name, &DeleteParams::default().grace_period(0)).await?;
+            Operation::DeleteUser { at, by } => {
+                self.users(at, *by).delete(&at.name, &DeleteParams::default().grace_period(0)).await?;
                 Ok(Outcome::Done)
             }
             Operation::WritePolicy { name, policy } => {

@@ -116,9 +116,14 @@ fn a_paused_cluster_does_not_count_and_is_reported_in_its_row() {
     let status = computed([("east", paused())]);
     assert_eq!(
         reasons(&status)[..3],
-        ["Ready=False/Paused", "Reconciling=False/Paused", "Stalled=False/Paused"],
+        ["Ready=True/Paused", "Reconciling=False/Paused", "Stalled=False/Paused"],
+        "all is as somebody asked for"
+    );
+    assert!(
+        reasons(&status).contains(&"Synced=Unknown/Paused".to_owned()),
         "nothing is known to be in place"
     );
+    assert!(condition(&status, ConditionType::Ready).contains("'east'"));
 }
 
 #[test]

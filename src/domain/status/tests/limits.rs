@@ -1,7 +1,7 @@
 //! How large a status gets.
 
 use super::*;
-use crate::domain::{references::ReferenceKind, schedule::MAX_REFERENCES};
+use crate::domain::{outcome::ListedUser, reference_kind::ReferenceKind, schedule::MAX_REFERENCES};
 
 /// etcd and the API server take more, but not much.
 const LIMIT: usize = 512 * 1024;
@@ -20,20 +20,31 @@ fn failures_are_bounded_and_the_worst_come_first() {
 
 #[test]
 fn users_are_bounded() {
-    let reference = |n: usize| Use {
+    let user = |n: usize| ListedUser {
+        // Those that hold nothing come last, whatever cluster they are in.
+        is_harmless: n >= MAX_REFERENCES / 2,
         kind: ReferenceKind::Pod,
+        namespace: "web".into(),
         name: format!("p{n}").as_str().into(),
         field: "spec.volumes.secret",
     };
     let outcome = || {
-        let users = (0..MAX_REFERENCES).map(|n| ("web".into(), reference(n))).collect();
+        let users = (0..MAX_REFERENCES).map(user).collect();
         let counts = CopyCounts { users: 900, blocking: 800, ..CopyCounts::default() };
         ClusterOutcome { counts, users, ..cluster(1, 1, &[]) }
     };
     let seen = outcomes([("local", outcome()), ("east", outcome())]);
     let references = compute(None, &desired(), &seen, time(10)).references.unwrap();
     assert_eq!((references.total, references.blocking, references.items.len()), (1800, 1600, MAX_REFERENCES));
-    assert!(references.items.iter().all(|item| item.cluster == "local"));
+    let half = &references.items[MAX_REFERENCES / 2..];
+    assert!(
+        references
+            .items
+            .iter()
+            .zip(half)
+            .all(|(local, east)| (&*local.cluster, &*east.cluster) == ("local", "east"))
+    );
+    assert!(references.items.iter().zip(half).all(|(local, east)| local.name == east.name));
 }
 
 /// Checks the size of a status of a thousand clusters, all of them failing.
@@ -43,14 +54,13 @@ fn check(text: &str, outcome: impl Fn(usize) -> ClusterOutcome) {
 }
 
 fn check_with(text: &str, outcome: impl Fn(usize) -> ClusterOutcome, name: impl Fn(usize) -> String) {
-    let users: Vec<(Arc<str>, Use)> = (0..MAX_REFERENCES)
-        .map(|pod| {
-            let reference = Use {
-                kind: ReferenceKind::Pod,
-                name: format!("{pod:0>253}").as_str().into(),
-                field: "spec.ephemeralContainers.envFrom",
-            };
-            (format!("{pod:0>63}").as_str().into(), reference)
+    let users: Vec<ListedUser> = (0..MAX_REFERENCES)
+        .map(|user| ListedUser {
+            is_harmless: false,
+            kind: ReferenceKind::CronJob,
+            namespace: format!("{user:0>63}").as_str().into(),
+            name: format!("{user:0>253}").as_str().into(),
+            field: "spec.ephemeralContainers.envFrom",
         })
         .collect();
     let outcomes: Outcomes = (0..1_000)

@@ -1,0 +1,131 @@
+//! The registry of a namespace: whose Secret the Pods pull with that name none themselves.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// The highest priority that a default may have.
+pub const MAX_PRIORITY: i32 = 1_000_000_000;
+
+/// Whether Pods that name no pull Secret themselves get this one, by way of their ServiceAccount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DefaultSpec {
+    /// Whether the name of the Secret is attached to ServiceAccounts of the target namespaces, in `imagePullSecrets`. It is
+    /// attached before the Secret is there, and Kubernetes gives it to the Pods that are created from then on and name no
+    /// pull Secret themselves. Any namespace but that of the credential needs a DistributionPolicy with `allowDefault`.
+    pub enabled: bool,
+
+    /// Which of several defaults for the same registry wins in a namespace: the one with the highest priority. Of two with the
+    /// same priority neither is attached anew.
+    #[serde(default)]
+    #[schemars(range(min = -1_000_000_000, max = 1_000_000_000))]
+    pub priority: i32,
+
+    /// The ServiceAccounts, by name. One that does not exist yet gets it when it is created.
+    #[serde(default = "default_service_accounts")]
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(length(min = 1, max = 253)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    #[x_kube(validation = Rule::new("self.all(n, n.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))").message("must be valid names of ServiceAccounts: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
+    pub service_accounts: Vec<String>,
+
+    /// Whether Pods that were created too early, and are stuck because they cannot pull, are evicted once, so that their
+    /// controller makes new ones with the Secret. Only Pods that a ReplicaSet, StatefulSet, DaemonSet or
+    /// ReplicationController makes, and of which no container has run.
+    #[serde(default)]
+    pub restart_stuck_pods: bool,
+}
+
+fn default_service_accounts() -> Vec<String> {
+    vec!["default".to_owned()]
+}
+
+/// Where the name of the Secret is attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DefaultStatus {
+    /// ServiceAccounts that exist and should name the Secret, over all clusters.
+    pub desired: i64,
+
+    /// Of these, the ones that were seen with it.
+    pub attached: i64,
+
+    /// Of these, the ones that cannot have it.
+    pub failed: i64,
+
+    /// The first failures, worst first; at most 10. `failed` counts all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
+    pub failures: Vec<DefaultFailure>,
+
+    /// Pods that were created before the Secret was attached, and cannot pull.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<StuckPods>,
+}
+
+/// A ServiceAccount that could not be brought in line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DefaultFailure {
+    /// The cluster.
+    #[schemars(length(max = 253))]
+    pub cluster: String,
+
+    /// The namespace.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+
+    /// The ServiceAccount.
+    #[schemars(length(max = 253))]
+    pub service_account: String,
+
+    /// Why, as one stable word, such as `DefaultConflict`.
+    #[schemars(length(max = 63))]
+    pub reason: String,
+
+    /// What it is about, and the remedy.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// Pods that were created before the Secret was attached, and cannot pull.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StuckPods {
+    /// How many there are.
+    pub total: i64,
+
+    /// The first of them, at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
+    pub items: Vec<StuckPod>,
+}
+
+/// A Pod that was created before the Secret was attached, and cannot pull.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StuckPod {
+    /// The cluster.
+    #[schemars(length(max = 253))]
+    pub cluster: String,
+
+    /// The namespace.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+
+    /// The Pod.
+    #[schemars(length(max = 253))]
+    pub name: String,
+
+    /// Since when it is stuck.
+    pub since: Time,
+
+    /// What its kubelet says, such as `ImagePullBackOff`.
+    #[schemars(length(max = 63))]
+    pub reason: String,
+}
