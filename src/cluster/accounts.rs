@@ -1,10 +1,14 @@
 //! ServiceAccounts in the cache: those that defaults ask for, and those that carry our marks.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     account::Account,
-    cache::{Cache, Changes},
+    cache::Cache,
+    changes::Changes,
     handler::AccountChange,
 };
 use crate::domain::{
@@ -13,6 +17,25 @@ use crate::domain::{
     reference_kind::ReferenceKind,
     schedule::MAX_PULL_SECRETS,
 };
+
+/// Writes of ours to ServiceAccounts.
+#[derive(Debug, Default)]
+pub(super) struct AccountWrites {
+    /// Those in flight, and whose.
+    in_flight: HashMap<NamespacedName, OwnerId>,
+    /// While ServiceAccounts are listed: those with a write in flight since the list began, before or after which it shows them.
+    exempt: Option<HashSet<NamespacedName>>,
+}
+
+impl AccountWrites {
+    pub fn begin_list(&mut self) {
+        self.exempt = Some(self.in_flight.keys().cloned().collect());
+    }
+
+    fn is_exempt(&self, name: &NamespacedName) -> bool {
+        self.exempt.as_ref().is_some_and(|exempt| exempt.contains(name))
+    }
+}
 
 impl Cache {
     /// From now on ServiceAccounts of these names are kept, as they are listed.
@@ -23,6 +46,7 @@ impl Cache {
     /// All ServiceAccounts of the names that are wanted are known.
     pub(super) fn listed_accounts(&mut self) {
         self.snapshot.accounts.listed = self.snapshot.accounts.wanted.clone();
+        self.account_writes.exempt = None;
     }
 
     /// All ServiceAccounts that are known, as users of Secrets or for what is attached to them.
@@ -43,17 +67,18 @@ impl Cache {
         };
         let account = self.read_account(object);
         let known = self.snapshot.accounts.get(&name);
-        let is_older = |known: &ExistingAccount| {
+        let is_older = known.is_some_and(|known| {
             known.uid == account.uid && account.resource_version.is_older_than(&known.resource_version)
-        };
-        if !listed && known.is_some_and(is_older) {
+        });
+        // A list is believed whatever was known, but for what was written while it was read.
+        if is_older && (!listed || self.account_writes.is_exempt(&name)) {
             return Changes::default();
         }
         let is_kept = self.snapshot.accounts.wanted.contains(&name.name) || account.owners().next().is_some();
         if !is_kept {
             return self.remove_account(&name);
         }
-        let writer = self.account_writes.get(&name).copied();
+        let writer = self.account_writes.in_flight.get(&name).copied();
         let now = self.clock();
         let accounts = &mut self.snapshot.accounts;
         let before = accounts.insert(name.clone(), account.clone());
@@ -61,7 +86,8 @@ impl Cache {
             return changed(name, true, account.owners(), writer);
         };
         let lost: Vec<OwnerId> = account.lost(&before).filter(|owner| Some(*owner) != writer).collect();
-        for owner in &lost {
+        // What an older state lacks, as after etcd was restored from a backup, was taken off by nobody.
+        for owner in lost.iter().filter(|_| !is_older) {
             accounts.reverts.repaired(&(*owner, name.clone()), now);
         }
         // Who has no entry there wants to know when one goes that somebody else had put there.
@@ -81,11 +107,14 @@ impl Cache {
 
     /// A write of ours begins: what a watch shows of it is no news for its owner.
     pub(super) fn begin_account(&mut self, name: &NamespacedName, owner: OwnerId) {
-        self.account_writes.insert(name.clone(), owner);
+        self.account_writes.in_flight.insert(name.clone(), owner);
+        if let Some(exempt) = &mut self.account_writes.exempt {
+            exempt.insert(name.clone());
+        }
     }
 
     pub(super) fn end_account(&mut self, name: &NamespacedName) {
-        self.account_writes.remove(name);
+        self.account_writes.in_flight.remove(name);
     }
 
     fn read_account(&mut self, object: &Account) -> ExistingAccount {

@@ -8,7 +8,8 @@ use std::{
 use tokio::sync::{Semaphore, watch};
 
 use super::{
-    cache::{Cache, Changes},
+    cache::Cache,
+    changes::Changes,
     connection::Connection,
     connectivity::Connectivity,
     connector::Connector,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use kube::Resource;
 
 use super::{
-    cache::{Cache, Changes},
+    cache::Cache,
+    changes::Changes,
     interner::Interner,
     object::SlimPod,
     reflector::name_of,

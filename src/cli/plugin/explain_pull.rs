@@ -225,7 +225,7 @@ fn known(mut secret: ReadSecret) -> State {
 /// The credentials for registries of all namespaces, else those of the Pod's, as far as they can be read.
 async fn declarations(cluster: &Cluster) -> Vec<Declaration> {
     let resource = CredentialKind::RegistryCredential.resource();
-    let listed = objects(cluster, &resource, "registrycredentials.claviger.dev").await;
+    let listed = cluster.list_what_may_be_seen(&resource, "registrycredentials.claviger.dev").await;
     let read = |object: DynamicObject| {
         let mut data = object.data;
         Some(Declaration {
@@ -238,25 +238,7 @@ async fn declarations(cluster: &Cluster) -> Vec<Declaration> {
                 .unwrap_or_default(),
         })
     };
-    listed.into_iter().flatten().filter_map(read).collect()
-}
-
-async fn objects(
-    cluster: &Cluster,
-    resource: &ApiResource,
-    named: &'static str,
-) -> Option<Vec<DynamicObject>> {
-    let all = Api::<DynamicObject>::all_with(cluster.client.clone(), resource);
-    match cluster.list(&Right::new("list", named, None), &all, ListParams::default()).await {
-        Ok(listed) => Some(listed),
-        Err(error) if error.is_forbidden() => {
-            let own =
-                Api::<DynamicObject>::namespaced_with(cluster.client.clone(), &cluster.namespace, resource);
-            let right = Right::new("list", named, cluster.namespace.clone());
-            cluster.list(&right, &own, ListParams::default()).await.ok()
-        }
-        Err(_) => None,
-    }
+    listed.into_iter().flat_map(|(listed, _)| listed).filter_map(read).collect()
 }
 
 async fn consent_inputs(cluster: &Cluster, declarations: &[Declaration]) -> ConsentInputs {
