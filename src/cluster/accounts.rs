@@ -5,12 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    account::Account,
-    cache::Cache,
-    changes::Changes,
-    handler::AccountChange,
-};
+use super::{account::Account, cache::Cache, changes::Changes, handler::AccountChange};
 use crate::domain::{
     attachment::{AccountNames, ExistingAccount, Mark},
     identity::{NamespacedName, OwnerId},
@@ -147,3 +142,7 @@ fn changed(
     let accounts = by_name.then_some(AccountChange { name, except: writer }).into_iter().collect();
     Changes { touched, accounts, ..Changes::default() }
 }
+
+#[cfg(test)]
+#[path = "accounts_tests.rs"]
+mod tests;

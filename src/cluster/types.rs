@@ -6,10 +6,7 @@ use kube::api::ApiResource;
 use tokio::sync::watch;
 
 use super::dynamic::resource_of;
-use crate::{
-    domain::connectivity::WatchedKind,
-    lock::Lock,
-};
+use crate::{domain::connectivity::WatchedKind, lock::Lock};
 
 /// Which optional types a cluster has, and which of them may not be read.
 #[derive(Default)]

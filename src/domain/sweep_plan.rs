@@ -21,7 +21,8 @@ pub(crate) fn plan_sweep_accounts(snapshot: &Snapshot, owner: &OwnerId) -> Vec<C
             return None;
         }
         let secret = |of: &Arc<str>| NamespacedName { namespace: name.namespace.clone(), name: of.clone() };
-        let is_left = account.marks.iter().filter(|mark| mark.is_of(owner)).all(|mark| is_left(&secret(&mark.secret)));
+        let is_left =
+            account.marks.iter().filter(|mark| mark.is_of(owner)).all(|mark| is_left(&secret(&mark.secret)));
         let action = Action::Edit(if is_left { Wanted::Released } else { Wanted::Detached });
         Some(Change { object: Object::ServiceAccount(name.clone()), action })
     });
