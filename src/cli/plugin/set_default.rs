@@ -1,10 +1,7 @@
 //! `kubectl claviger set-default`: makes a credential the one that Pods pull with that name none themselves.
 
 use clap::{Args, ValueEnum};
-use kube::{
-    Api,
-    api::{DynamicObject, ListParams, Patch, PatchParams},
-};
+use kube::api::{DynamicObject, Patch, PatchParams};
 use serde::Serialize;
 use serde_json::json;
 

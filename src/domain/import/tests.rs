@@ -101,6 +101,17 @@ fn a_forged_mark_gets_nobody_elses_secret() {
     assert_eq!(told(&groups(all, &Chosen::default())), ["NotInLine reg in a", "NotInLine reg in b"]);
 }
 
+/// A source that goes would take the credential with it.
+#[test]
+fn what_is_being_deleted_is_no_source() {
+    let going =
+        || secret("p/reg", "x", json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a/b"]}));
+    let all = vec![going(), reflected("a/reg", "p/reg"), hand("b/reg")];
+    assert_eq!(told(&groups(all, &Chosen::default())), ["NoSource reg in b p", "NotInLine reg in a"]);
+    let all = vec![going(), hand("b/reg")];
+    assert_eq!(told(&groups(all, &from(&["p"]))), ["NoSource reg in b p"]);
+}
+
 #[test]
 fn a_copy_with_another_content_than_its_source_is_left() {
     let all =

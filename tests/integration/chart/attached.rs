@@ -21,25 +21,19 @@ use crate::{
 
 const LONG: Duration = Duration::from_secs(60);
 
-const VALUES: [&str; 2] = [
-    "--set-json",
-    r#"extraArgs=["--lease-duration=3s","--lease-renew-deadline=2s","--lease-retry-period=500ms"]"#,
-];
-
 #[tokio::test]
 async fn what_is_attached_outlives_the_release_and_the_next_one_takes_exactly_that_off() -> Result<()> {
     let control_plane = ControlPlane::builder().start().await?;
     let test = Scenario::alone(&control_plane).await?;
-    let release = Release::install(control_plane, &VALUES).await?;
+    let consent = format!(
+        "--set=distributionPolicy.create=true,distributionPolicy.allowDefault=true,distributionPolicy.fromNamespaces={{{}}}",
+        test.home.name
+    );
+    let quick =
+        r#"extraArgs=["--lease-duration=3s","--lease-renew-deadline=2s","--lease-retry-period=500ms"]"#;
+    let values = [&*consent, "--set-json", quick];
+    let release = Release::install(control_plane, &values).await?;
     let operator = release.operator("keys-1").await?;
-    let consent = json!({
-        "apiVersion": "claviger.dev/v1alpha1", "kind": "DistributionPolicy", "metadata": {"name": "defaults"},
-        "spec": {
-            "from": {"namespaces": {"names": [test.home.name]}},
-            "to": {"namespaces": {"selector": {"matchLabels": {"test": test.mark}}}}, "allowDefault": true,
-        },
-    });
-    test.apply_cluster("DistributionPolicy", "defaults", consent).await?;
     good_source(&test, "src", "the-password").await?;
     let targets = test.targets(2).await?;
     let mut spec = json!({
@@ -72,7 +66,7 @@ async fn what_is_attached_outlives_the_release_and_the_next_one_takes_exactly_th
     accounts(&targets[0]).patch("default", &PatchParams::default(), &more).await?;
 
     let before = state().await?;
-    release.helm("install", &VALUES).await?;
+    release.helm("install", &values).await?;
     let operator = release.operator("keys-2").await?;
     // It is at work when it has rotated, and by then has looked at everything once.
     good_source(&test, "src", "another-password").await?;
