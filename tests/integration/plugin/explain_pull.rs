@@ -86,7 +86,7 @@ async fn every_image_is_told_with_its_entries_in_kubelets_order() -> Result<()> 
     );
     assert_eq!(images[1]["containers"].as_array().unwrap().len(), 2);
     assert_eq!(images[3]["containers"][0]["type"], "ephemeral");
-    assert_eq!(images[4]["containers"], json!([{"name": "model", "type": "volume"}]));
+    assert_eq!(images[4]["containers"], json!([{"name": "model", "type": "volume", "pulled": false}]));
     assert_eq!(
         images[2]["containers"][0]["waiting"],
         json!({"reason": "ImagePullBackOff", "message": "Back-off [2J pulling"})
