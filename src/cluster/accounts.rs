@@ -1,9 +1,6 @@
 //! ServiceAccounts in the cache: those that defaults ask for, and those that carry our marks.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use super::{account::Account, cache::Cache, changes::Changes, handler::AccountChange};
 use crate::domain::{
@@ -12,25 +9,6 @@ use crate::domain::{
     reference_kind::ReferenceKind,
     schedule::MAX_PULL_SECRETS,
 };
-
-/// Writes of ours to ServiceAccounts.
-#[derive(Debug, Default)]
-pub(super) struct AccountWrites {
-    /// Those in flight, and whose.
-    in_flight: HashMap<NamespacedName, OwnerId>,
-    /// While ServiceAccounts are listed: those with a write in flight since the list began, before or after which it shows them.
-    exempt: Option<HashSet<NamespacedName>>,
-}
-
-impl AccountWrites {
-    pub fn begin_list(&mut self) {
-        self.exempt = Some(self.in_flight.keys().cloned().collect());
-    }
-
-    fn is_exempt(&self, name: &NamespacedName) -> bool {
-        self.exempt.as_ref().is_some_and(|exempt| exempt.contains(name))
-    }
-}
 
 impl Cache {
     /// From now on ServiceAccounts of these names are kept, as they are listed.
@@ -41,7 +19,7 @@ impl Cache {
     /// All ServiceAccounts of the names that are wanted are known.
     pub(super) fn listed_accounts(&mut self) {
         self.snapshot.accounts.listed = self.snapshot.accounts.wanted.clone();
-        self.account_writes.exempt = None;
+        self.account_writes.end_list();
     }
 
     /// All ServiceAccounts that are known, as users of Secrets or for what is attached to them.
@@ -73,7 +51,7 @@ impl Cache {
         if !is_kept {
             return self.remove_account(&name);
         }
-        let writer = self.account_writes.in_flight.get(&name).copied();
+        let writer = self.account_writes.writer(&name);
         let now = self.clock();
         let accounts = &mut self.snapshot.accounts;
         let before = accounts.insert(name.clone(), account.clone());
@@ -102,14 +80,11 @@ impl Cache {
 
     /// A write of ours begins: what a watch shows of it is no news for its owner.
     pub(super) fn begin_account(&mut self, name: &NamespacedName, owner: OwnerId) {
-        self.account_writes.in_flight.insert(name.clone(), owner);
-        if let Some(exempt) = &mut self.account_writes.exempt {
-            exempt.insert(name.clone());
-        }
+        self.account_writes.begin(name, owner);
     }
 
     pub(super) fn end_account(&mut self, name: &NamespacedName) {
-        self.account_writes.in_flight.remove(name);
+        self.account_writes.end(name);
     }
 
     fn read_account(&mut self, object: &Account) -> ExistingAccount {

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
 use super::{
-    accounts::AccountWrites,
+    account_writes::AccountWrites,
     changes::Changes,
     interner::Interner,
     object::{MarkedSecret, SlimNamespace},

@@ -5,6 +5,7 @@
 
 mod access;
 mod account;
+mod account_writes;
 mod accounts;
 mod answer;
 mod attach;
