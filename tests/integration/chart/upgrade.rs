@@ -110,7 +110,7 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
     let cluster = Cluster::install(&[]).await?;
     let notes = &cluster.release.notes;
     for part in [
-        "Claviger 0.1.0 runs in namespace keys-system.",
+        concat!("Claviger ", env!("CARGO_PKG_VERSION"), " runs in namespace keys-system."),
         "kubectl -n keys-system rollout status deployment/keys-claviger",
         "kubectl get credentials -A",
         "A credential reaches other namespaces only where a DistributionPolicy, written by a cluster admin",
