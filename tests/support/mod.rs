@@ -50,6 +50,8 @@ pub mod python;
 pub mod reference_types;
 pub mod registry;
 pub mod servers;
+pub mod static_binary;
+pub mod unpacked;
 pub mod wait;
 pub mod webhook;
 pub mod workdir;
