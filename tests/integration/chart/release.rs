@@ -20,7 +20,7 @@ use crate::{
 pub const NAMESPACE: &str = "keys-system";
 pub const NAME: &str = "keys";
 pub const FULL_NAME: &str = "keys-claviger";
-pub const DEPLOYED: Deployed<'_> = Deployed { namespace: NAMESPACE, name: FULL_NAME };
+pub const DEPLOYED: Deployed<'static> = Deployed { namespace: NAMESPACE, name: FULL_NAME };
 
 /// A release in a namespace that takes only Pods of the restricted standard.
 pub struct Release {

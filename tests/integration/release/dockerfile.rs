@@ -41,7 +41,7 @@ impl Dockerfile {
                 }
                 "COPY" => found.files.extend(words.last().map(|to| (*to).to_owned())),
                 "USER" => found.config["User"] = json!(rest),
-                "EXPOSE" => found.config["ExposedPorts"] = json!({ format!("{rest}/tcp"): {} }),
+                "EXPOSE" => found.config["ExposedPorts"] = json!({ (format!("{rest}/tcp")): {} }),
                 "ENTRYPOINT" => found.config["Entrypoint"] = serde_json::from_str(rest)?,
                 "CMD" => found.config["Cmd"] = serde_json::from_str(rest)?,
                 _ => {}

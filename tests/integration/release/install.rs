@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What manifest and base make.
-pub const DEPLOYED: Deployed<'_> = Deployed { namespace: "claviger-system", name: "claviger" };
+pub const DEPLOYED: Deployed<'static> = Deployed { namespace: "claviger-system", name: "claviger" };
 
 pub struct Cluster {
     pub control_plane: ControlPlane,
@@ -27,7 +27,7 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn new() -> Result<Self> {
-        let programs = tokio::task::spawn_blocking(|| -> Result<_> {
+        let programs = tokio::task::spawn_blocking(|| -> Result<Vec<PathBuf>> {
             let found = [go_tool("kubectl", "kubectl")?, helm()?];
             Ok(found.iter().filter_map(|program| program.parent()).map(Path::to_path_buf).collect())
         });
