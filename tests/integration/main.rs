@@ -6,6 +6,7 @@ mod support;
 
 mod canary;
 mod checks;
+mod deployed;
 mod lab;
 mod reached;
 mod scenario;
@@ -46,6 +47,7 @@ mod ownership;
 mod plugin;
 mod references;
 mod registry;
+mod release;
 mod schema;
 mod secrecy;
 mod secret_type;

@@ -17,7 +17,7 @@ use super::{
     helm::{chart, helm, values},
     release::{FULL_NAME, NAME, NAMESPACE, Release},
 };
-use crate::support::{ControlPlane, Error, Result, wait::DEADLINE, wait_for};
+use crate::support::{ControlPlane, Error, Result, discovery::serves, wait::DEADLINE, wait_for};
 
 const WITH_POLICY: [&str; 2] = ["--set", "distributionPolicy.create=true"];
 
@@ -110,7 +110,7 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
     let cluster = Cluster::install(&[]).await?;
     let notes = &cluster.release.notes;
     for part in [
-        "Claviger 0.1.0 runs in namespace keys-system.",
+        concat!("Claviger ", env!("CARGO_PKG_VERSION"), " runs in namespace keys-system."),
         "kubectl -n keys-system rollout status deployment/keys-claviger",
         "kubectl get credentials -A",
         "A credential reaches other namespaces only where a DistributionPolicy, written by a cluster admin",
@@ -161,11 +161,14 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
 
     // Everything on, as far as this server knows the kinds. Definitions that are not kept go with the release.
     let full = values("full");
-    let monitoring = "serviceMonitor.enabled=false,prometheusRule.enabled=false";
-    let notes = cluster
-        .release
-        .helm("install", &["--take-ownership", "--values", &full, "--set", monitoring])
-        .await?;
+    let mut unknown = "serviceMonitor.enabled=false,prometheusRule.enabled=false".to_owned();
+    let client = cluster.release.client().await?;
+    let (group_version, kind) = ("admissionregistration.k8s.io/v1", "MutatingAdmissionPolicy");
+    if !serves(&client, group_version, kind, "all values with an admission policy for defaults").await? {
+        unknown.push_str(",defaults.admissionPolicy.enabled=false");
+    }
+    let notes =
+        cluster.release.helm("install", &["--take-ownership", "--values", &full, "--set", &unknown]).await?;
     assert!(notes.contains("WARNING: crds.keep is false."), "{notes}");
     assert!(cluster.policies.get_opt("platform").await?.is_some());
     cluster.uninstall().await?;

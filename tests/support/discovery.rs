@@ -1,0 +1,37 @@
+//! What the API server has, for tests of what came with a later version of Kubernetes.
+
+use kube::Client;
+
+use super::{
+    error::{Error, Result},
+    progress::say,
+};
+
+/// The second number of the server's version: 36 of `v1.36.3`.
+pub async fn minor(client: &Client) -> Result<u32> {
+    let version = client.apiserver_version().await?;
+    let digits: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
+    digits
+        .parse()
+        .map_err(|_| Error::new(format!("no number in the server's minor version '{}'", version.minor)))
+}
+
+/// Whether the API server serves a kind. Where it does not, says that a test is skipped.
+pub async fn serves(client: &Client, group_version: &str, kind: &str, test: &str) -> Result<bool> {
+    let resources = match client.list_api_group_resources(group_version).await {
+        Ok(list) => list.resources,
+        Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    if resources.iter().any(|resource| resource.kind == kind) {
+        return Ok(true);
+    }
+    let version = client.apiserver_version().await?.git_version;
+    skipped(test, &format!("the API server {version} has no {kind} in {group_version}"))?;
+    Ok(false)
+}
+
+/// Says that a test, or a part of one, did not run, and why.
+pub fn skipped(test: &str, why: &str) -> Result<()> {
+    say(&format!("skipped: {test}: {why}"))
+}
