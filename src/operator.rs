@@ -9,11 +9,7 @@ use futures::{
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use thiserror::Error;
-use tokio::{
-    net::TcpListener,
-    sync::SetOnce,
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, sync::SetOnce, task::JoinSet};
 use tracing::{info, warn};
 
 use crate::{

@@ -15,7 +15,7 @@ use crate::{
     control_plane::HOLDER,
     support::{
         Error, Result,
-        binaries::{control_plane, control_plane_from, go_tool, go_tool_in},
+        binaries::{control_plane, control_plane_from, go_tool_in},
         build_cache::BuildCache,
         error::Context,
         python::python_with,

@@ -17,7 +17,8 @@ pub fn blocks(heading: &str, language: &str) -> Result<Vec<String>> {
         .split_once(&format!("\n## {heading}\n"))
         .ok_or_else(|| Error::new(format!("docs/install.md has no section '{heading}'")))?;
     let section = section.split("\n## ").next().unwrap_or_default();
-    let blocks = section.split(&format!("```{language}\n")).skip(1);
+    let fence = format!("```{language}\n");
+    let blocks = section.split(&fence).skip(1);
     Ok(blocks.filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect())
 }
 
