@@ -49,6 +49,7 @@ mod registry;
 mod schema;
 mod secrecy;
 mod secret_type;
+mod self_test;
 mod startup;
 mod status_writes;
 mod storm;

@@ -89,6 +89,22 @@ pub fn go_tool_in(cache: &BuildCache, module: &str, program: &str) -> Result<Pat
     Ok(module.ensure_built(cache)?.join(program))
 }
 
+/// The folder of the one module that `tests/<module>/go.mod` requires, for files in it that nothing is built from.
+/// Blocks, as it is downloaded when it is not there yet; Go compares it with `go.sum`.
+pub fn go_module(module: &str) -> Result<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(module);
+    let go_mod = fs::read_to_string(dir.join("go.mod")).context(dir.join("go.mod").display())?;
+    let required = go_mod.lines().find_map(|line| line.strip_prefix("require ")?.split(' ').next());
+    let required = required.ok_or_else(|| Error::new(format!("{module} requires no module")))?;
+    let output = Command::new("go").current_dir(&dir).args(["mod", "download", "-json", required]).output();
+    let output = output.context("go mod download")?;
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    match told["Dir"].as_str().filter(|_| output.status.success()) {
+        Some(folder) => Ok(PathBuf::from(folder)),
+        None => Err(Error::new(format!("{required}: {told} {}", String::from_utf8_lossy(&output.stderr)))),
+    }
+}
+
 /// The version of a program whose source is in the folder.
 const OWN: &str = "own";
 
@@ -117,6 +133,7 @@ impl Module {
         hash.update(&go_mod);
         hash.update(&go_sum);
         hash.update(ldflags(&tools));
+        hash.update(tags(&tools));
         for source in go_files(&dir)? {
             hash.update(fs::read(&source).context(source.display())?);
         }
@@ -143,7 +160,16 @@ impl Module {
         let mut command = Command::new("go");
         command
             .current_dir(&self.dir)
-            .args(["build", "-v", "-trimpath", "-ldflags", &ldflags(&self.tools), "-o"])
+            .args([
+                "build",
+                "-v",
+                "-trimpath",
+                "-ldflags",
+                &ldflags(&self.tools),
+                "-tags",
+                tags(&self.tools),
+                "-o",
+            ])
             .arg(out)
             .args(self.tools.iter().map(|tool| &tool.package));
         let log = out.join("build.log");
@@ -247,6 +273,13 @@ fn ldflags(tools: &[Tool]) -> String {
         .find(|tool| tool.package.starts_with("k8s.io/kubernetes/"))
         .map(|tool| format!(" -X k8s.io/component-base/version.gitVersion=v{}", tool.version));
     format!("-s -w{}", kubernetes.unwrap_or_default())
+}
+
+/// Prometheus finds what it scrapes in files, and needs the libraries of no cloud. Nor has it its web pages: those are built by other
+/// tools, and left out unless a tag asks for them.
+fn tags(tools: &[Tool]) -> &'static str {
+    let is_prometheus = |tool: &Tool| tool.package.starts_with("github.com/prometheus/prometheus/");
+    if tools.iter().any(is_prometheus) { "remove_all_sd" } else { "" }
 }
 
 #[cfg(test)]

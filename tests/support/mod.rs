@@ -43,6 +43,7 @@ pub mod pod;
 pub mod ports;
 pub mod process;
 pub mod progress;
+pub mod prometheus;
 pub mod python;
 pub mod reference_types;
 pub mod registry;
@@ -53,7 +54,7 @@ pub mod workdir;
 
 pub use apply::{apply_yaml, apply_yaml_in, install_crds};
 pub use audit::AuditEvent;
-pub use binaries::{go_tool, helm, kubectl};
+pub use binaries::{go_module, go_tool, helm, kubectl};
 pub use client::{client_from, config_from};
 pub use connect_proxy::ConnectProxy;
 pub use control_plane::ControlPlane;

@@ -1,12 +1,15 @@
 //! An installed release, and the operator as it would run in its Pod.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use k8s_openapi::api::{
     admissionregistration::v1::ValidatingAdmissionPolicy,
     apps::v1::Deployment,
     authentication::v1::TokenRequest,
-    core::v1::{Namespace, Secret, ServiceAccount},
+    core::v1::{Container, EnvVar, Namespace, Secret, ServiceAccount},
 };
 use kube::{Api, Client, api::PostParams};
 use serde_json::json;
@@ -26,16 +29,26 @@ pub const FULL_NAME: &str = "keys-claviger";
 pub struct Release {
     pub control_plane: ControlPlane,
     pub notes: String,
+    /// Where the operator runs.
+    pub namespace: String,
 }
 
 impl Release {
     pub async fn install(control_plane: ControlPlane, values: &[&str]) -> Result<Self> {
-        let client = control_plane.client().await?;
-        let namespace: Namespace = serde_json::from_value(json!({"metadata": {
-            "name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
-        }}))?;
-        Api::all(client).create(&PostParams::default(), &namespace).await?;
-        let mut release = Self { control_plane, notes: String::new() };
+        Self::install_in(NAMESPACE, control_plane, values).await
+    }
+
+    /// With the operator in any namespace, which `values` say.
+    pub async fn install_in(namespace: &str, control_plane: ControlPlane, values: &[&str]) -> Result<Self> {
+        let namespaces = Api::all(control_plane.client().await?);
+        let names = BTreeSet::from([NAMESPACE, namespace]);
+        for name in names {
+            let namespace: Namespace = serde_json::from_value(json!({"metadata": {
+                "name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+            }}))?;
+            namespaces.create(&PostParams::default(), &namespace).await?;
+        }
+        let mut release = Self { control_plane, notes: String::new(), namespace: namespace.to_owned() };
         release.notes = release.helm("install", values).await?;
         release.wait_fenced().await?;
         Ok(release)
@@ -61,11 +74,16 @@ impl Release {
 
     /// A kubeconfig with a token of the chart's ServiceAccount, as its Pod has one.
     pub async fn kubeconfig(&self) -> Result<PathBuf> {
+        self.kubeconfig_of(FULL_NAME).await
+    }
+
+    /// The same of any ServiceAccount beside the operator.
+    pub async fn kubeconfig_of(&self, account: &str) -> Result<PathBuf> {
         let request: TokenRequest = serde_json::from_value(
             json!({"metadata": {}, "spec": {"audiences": [], "expirationSeconds": 7200}}),
         )?;
-        let accounts = Api::<ServiceAccount>::namespaced(self.client().await?, NAMESPACE);
-        let answer = accounts.create_token_request(FULL_NAME, &PostParams::default(), &request).await?;
+        let accounts = Api::<ServiceAccount>::namespaced(self.client().await?, &self.namespace);
+        let answer = accounts.create_token_request(account, &PostParams::default(), &request).await?;
         let token = answer.status.and_then(|status| status.token).ok_or_else(|| Error::new("no token"))?;
         self.control_plane.kubeconfig_with(self.control_plane.server_url(), &token)
     }
@@ -79,7 +97,7 @@ impl Release {
     pub async fn operator(&self, pod: &str) -> Result<Operator> {
         let binary = tokio::task::spawn_blocking(operator_binary).await??;
         let deployment =
-            Api::<Deployment>::namespaced(self.client().await?, NAMESPACE).get(FULL_NAME).await?;
+            Api::<Deployment>::namespaced(self.client().await?, &self.namespace).get(FULL_NAME).await?;
         let pod_spec = deployment.spec.template.spec.ok_or_else(|| Error::new("no Pod"))?;
         assert_eq!(pod_spec.service_account_name.as_deref(), Some(FULL_NAME));
         let container = &pod_spec.containers[0];
@@ -90,14 +108,22 @@ impl Release {
         {
             builder = builder.arg(arg);
         }
-        let fields = BTreeMap::from([("metadata.namespace", NAMESPACE), ("metadata.name", pod)]);
-        for variable in container.env.iter().flatten() {
+        for (name, value) in self.environment(container, pod)? {
+            builder = builder.env(&name, value);
+        }
+        builder.start().await
+    }
+
+    /// The variables of a container, as a kubelet sets them.
+    pub fn environment(&self, container: &Container, pod: &str) -> Result<BTreeMap<String, String>> {
+        let fields = BTreeMap::from([("metadata.namespace", &*self.namespace), ("metadata.name", pod)]);
+        let value = |variable: &EnvVar| {
             let field = variable.value_from.as_ref().and_then(|from| from.field_ref.as_ref());
             let value = field.and_then(|field| fields.get(field.field_path.as_str()).copied());
             let value = value.or(variable.value.as_deref()).ok_or_else(|| Error::new(&variable.name))?;
-            builder = builder.env(&variable.name, value);
-        }
-        builder.start().await
+            Ok::<_, Error>((variable.name.clone(), value.to_owned()))
+        };
+        container.env.iter().flatten().map(value).collect()
     }
 
     /// The API server takes a moment to heed a new policy.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use claviger::api::{DistributionPolicy, RegistryCredential};
 use k8s_openapi::{
-    api::apps::v1::Deployment,
+    api::{apps::v1::Deployment, core::v1::Namespace},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -161,6 +161,10 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
 
     // Everything on, as far as this server knows the kinds. Definitions that are not kept go with the release.
     let full = values("full");
+    for name in ["keys-home", "monitoring"] {
+        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+        Api::all(cluster.release.client().await?).create(&PostParams::default(), &namespace).await?;
+    }
     let monitoring = "serviceMonitor.enabled=false,prometheusRule.enabled=false";
     let notes = cluster
         .release
@@ -168,7 +172,11 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
         .await?;
     assert!(notes.contains("WARNING: crds.keep is false."), "{notes}");
     assert!(cluster.policies.get_opt("platform").await?.is_some());
+    assert!(notes.contains("kubectl -n keys-home rollout status deployment/keys"), "{notes}");
+    let there = Api::<Deployment>::namespaced(cluster.release.client().await?, "keys-home");
+    assert!(there.get_opt("keys").await?.is_some());
     cluster.uninstall().await?;
+    assert!(there.get_opt("keys").await?.is_none());
     cluster.wait_no_crds().await
 }
 
