@@ -112,7 +112,7 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
     for part in [
         "Claviger 0.1.0 runs in namespace keys-system.",
         "kubectl -n keys-system rollout status deployment/keys-claviger",
-        "kubectl get credentials -A",
+        "kubectl get credentials -A\n  helm test keys -n keys-system\n",
         "A credential reaches other namespaces only where a DistributionPolicy, written by a cluster admin",
     ] {
         assert!(notes.contains(part), "{notes}");
