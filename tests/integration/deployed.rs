@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     authentication::v1::TokenRequest,
-    core::v1::{PodSpec, ServiceAccount},
+    core::v1::{Container, EnvVar, PodSpec, ServiceAccount},
 };
 use kube::{Api, Client, api::PostParams};
 use serde_json::json;
@@ -20,18 +20,18 @@ pub struct Deployed<'a> {
 }
 
 impl Deployed<'_> {
-    /// What kubelet would give to a Pod of it.
-    pub async fn token(&self, client: &Client) -> Result<String> {
+    /// What kubelet would give to a Pod under an account beside it.
+    pub async fn token(&self, client: &Client, account: &str) -> Result<String> {
         let request: TokenRequest = serde_json::from_value(
             json!({"metadata": {}, "spec": {"audiences": [], "expirationSeconds": 7200}}),
         )?;
         let accounts = Api::<ServiceAccount>::namespaced(client.clone(), self.namespace);
-        let answer = accounts.create_token_request(self.name, &PostParams::default(), &request).await?;
+        let answer = accounts.create_token_request(account, &PostParams::default(), &request).await?;
         answer.status.and_then(|status| status.token).ok_or_else(|| Error::new("no token"))
     }
 
-    pub async fn kubeconfig(&self, control_plane: &ControlPlane) -> Result<PathBuf> {
-        let token = self.token(&control_plane.client().await?).await?;
+    pub async fn kubeconfig(&self, control_plane: &ControlPlane, account: &str) -> Result<PathBuf> {
+        let token = self.token(&control_plane.client().await?, account).await?;
         control_plane.kubeconfig_with(control_plane.server_url(), &token)
     }
 
@@ -52,20 +52,28 @@ impl Deployed<'_> {
         {
             operator = operator.arg(arg);
         }
+        for (name, value) in self.environment(container, pod)? {
+            operator = operator.env(&name, value);
+        }
+        Ok(operator)
+    }
+
+    /// The variables of a container, as a kubelet sets them.
+    pub fn environment(&self, container: &Container, pod: &str) -> Result<BTreeMap<String, String>> {
         let fields = BTreeMap::from([("metadata.namespace", self.namespace), ("metadata.name", pod)]);
-        for variable in container.env.iter().flatten() {
+        let value = |variable: &EnvVar| {
             let field = variable.value_from.as_ref().and_then(|from| from.field_ref.as_ref());
             let value = field.and_then(|field| fields.get(field.field_path.as_str()).copied());
             let value = value.or(variable.value.as_deref()).ok_or_else(|| Error::new(&variable.name))?;
-            operator = operator.env(&variable.name, value);
-        }
-        Ok(operator)
+            Ok::<_, Error>((variable.name.clone(), value.to_owned()))
+        };
+        container.env.iter().flatten().map(value).collect()
     }
 
     /// The operator, not started yet, under the rights of its ServiceAccount.
     pub async fn operator(&self, control_plane: &ControlPlane, pod: &str) -> Result<Builder> {
         let binary = tokio::task::spawn_blocking(operator_binary).await??;
-        let operator = Operator::builder(binary, self.kubeconfig(control_plane).await?);
+        let operator = Operator::builder(binary, self.kubeconfig(control_plane, self.name).await?);
         self.configure(&control_plane.client().await?, operator, pod).await
     }
 }

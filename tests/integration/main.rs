@@ -51,6 +51,7 @@ mod release;
 mod schema;
 mod secrecy;
 mod secret_type;
+mod self_test;
 mod startup;
 mod status_writes;
 mod storm;

@@ -41,7 +41,7 @@ impl GoModule {
         let go_mod = fs::read_to_string(dir.join("go.mod")).context(dir.join("go.mod").display())?;
         let go_sum = fs::read_to_string(dir.join("go.sum")).context(dir.join("go.sum").display())?;
         let tools = parse_tools(&go_mod);
-        let mut parts = vec![go_mod, go_sum, ldflags(&tools)];
+        let mut parts = vec![go_mod, go_sum, ldflags(&tools), tags(&tools).to_owned()];
         for source in go_files(&dir)? {
             parts.push(fs::read_to_string(&source).context(source.display())?);
         }
@@ -88,7 +88,7 @@ pub fn build(dir: &Path, tools: &[Tool], flags: &[&str], out: &Path) -> Result<(
     let mut command = Command::new("go");
     command
         .current_dir(dir)
-        .args(["build", "-v", "-trimpath", "-ldflags", &ldflags(tools)])
+        .args(["build", "-v", "-trimpath", "-ldflags", &ldflags(tools), "-tags", tags(tools)])
         .args(flags)
         .arg("-o")
         .arg(out)
@@ -118,6 +118,22 @@ pub fn build(dir: &Path, tools: &[Tool], flags: &[&str], out: &Path) -> Result<(
         }
     }
     say(&format!("built in {} s", progress.seconds()))
+}
+
+/// The folder of the one module that `tests/<module>/go.mod` requires, for files in it that nothing is built from.
+/// Blocks, as it is downloaded when it is not there yet; Go compares it with `go.sum`.
+pub fn downloaded(module: &str) -> Result<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(module);
+    let go_mod = fs::read_to_string(dir.join("go.mod")).context(dir.join("go.mod").display())?;
+    let required = go_mod.lines().find_map(|line| line.strip_prefix("require ")?.split(' ').next());
+    let required = required.ok_or_else(|| Error::new(format!("{module} requires no module")))?;
+    let output = Command::new("go").current_dir(&dir).args(["mod", "download", "-json", required]).output();
+    let output = output.context("go mod download")?;
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    match told["Dir"].as_str().filter(|_| output.status.success()) {
+        Some(folder) => Ok(PathBuf::from(folder)),
+        None => Err(Error::new(format!("{required}: {told} {}", String::from_utf8_lossy(&output.stderr)))),
+    }
 }
 
 pub fn names(tools: &[Tool]) -> String {
@@ -193,6 +209,13 @@ pub fn ldflags(tools: &[Tool]) -> String {
         .find(|tool| tool.package.starts_with("k8s.io/kubernetes/"))
         .map(|tool| format!(" -X k8s.io/component-base/version.gitVersion=v{}", tool.version));
     format!("-s -w{}", kubernetes.unwrap_or_default())
+}
+
+/// Prometheus finds what it scrapes in files, and needs the libraries of no cloud. Nor has it its web pages: those are built by other
+/// tools, and left out unless a tag asks for them.
+fn tags(tools: &[Tool]) -> &'static str {
+    let is_prometheus = |tool: &Tool| tool.package.starts_with("github.com/prometheus/prometheus/");
+    if tools.iter().any(is_prometheus) { "remove_all_sd" } else { "" }
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ pub mod pod;
 pub mod ports;
 pub mod process;
 pub mod progress;
+pub mod prometheus;
 pub mod python;
 pub mod reference_types;
 pub mod registry;

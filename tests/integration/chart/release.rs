@@ -1,6 +1,6 @@
 //! An installed release, and the operator as it would run in its Pod.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use k8s_openapi::api::{
     admissionregistration::v1::ValidatingAdmissionPolicy,
@@ -26,23 +26,43 @@ pub const DEPLOYED: Deployed<'static> = Deployed { namespace: NAMESPACE, name: F
 pub struct Release {
     pub control_plane: ControlPlane,
     pub notes: String,
+    /// Where the operator runs.
+    pub namespace: String,
     /// Where Helm takes the chart from.
     chart: String,
 }
 
 impl Release {
     pub async fn install(control_plane: ControlPlane, values: &[&str]) -> Result<Self> {
-        Self::install_from(control_plane, chart().display().to_string(), values).await
+        Self::install_chart(NAMESPACE, control_plane, chart().display().to_string(), values).await
     }
 
     /// The same, of a chart that is somewhere else.
     pub async fn install_from(control_plane: ControlPlane, chart: String, values: &[&str]) -> Result<Self> {
-        let client = control_plane.client().await?;
-        let namespace: Namespace = serde_json::from_value(json!({"metadata": {
-            "name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
-        }}))?;
-        Api::all(client).create(&PostParams::default(), &namespace).await?;
-        let mut release = Self { control_plane, notes: String::new(), chart };
+        Self::install_chart(NAMESPACE, control_plane, chart, values).await
+    }
+
+    /// With the operator in any namespace, which `values` say.
+    pub async fn install_in(namespace: &str, control_plane: ControlPlane, values: &[&str]) -> Result<Self> {
+        Self::install_chart(namespace, control_plane, chart().display().to_string(), values).await
+    }
+
+    async fn install_chart(
+        namespace: &str,
+        control_plane: ControlPlane,
+        chart: String,
+        values: &[&str],
+    ) -> Result<Self> {
+        let namespaces = Api::all(control_plane.client().await?);
+        let names = BTreeSet::from([NAMESPACE, namespace]);
+        for name in names {
+            let namespace: Namespace = serde_json::from_value(json!({"metadata": {
+                "name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+            }}))?;
+            namespaces.create(&PostParams::default(), &namespace).await?;
+        }
+        let namespace = namespace.to_owned();
+        let mut release = Self { control_plane, notes: String::new(), namespace, chart };
         release.notes = release.helm("install", values).await?;
         release.wait_fenced().await?;
         Ok(release)
@@ -67,7 +87,12 @@ impl Release {
 
     /// A kubeconfig with a token of the chart's ServiceAccount, as its Pod has one.
     pub async fn kubeconfig(&self) -> Result<PathBuf> {
-        DEPLOYED.kubeconfig(&self.control_plane).await
+        self.deployed().kubeconfig(&self.control_plane, FULL_NAME).await
+    }
+
+    /// What the Deployment runs.
+    pub fn deployed(&self) -> Deployed<'_> {
+        Deployed { namespace: &self.namespace, name: FULL_NAME }
     }
 
     /// A client that is the operator, for whoever has got hold of its token.
@@ -77,7 +102,7 @@ impl Release {
 
     /// The operator with the flags and variables of the Deployment, under a Pod's name.
     pub async fn operator(&self, pod: &str) -> Result<Operator> {
-        DEPLOYED.operator(&self.control_plane, pod).await?.start().await
+        self.deployed().operator(&self.control_plane, pod).await?.start().await
     }
 
     /// The API server takes a moment to heed a new policy.

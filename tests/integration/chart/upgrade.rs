@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use claviger::api::{DistributionPolicy, RegistryCredential};
 use k8s_openapi::{
-    api::apps::v1::Deployment,
+    api::{apps::v1::Deployment, core::v1::Namespace},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -112,7 +112,7 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
     for part in [
         concat!("Claviger ", env!("CARGO_PKG_VERSION"), " runs in namespace keys-system."),
         "kubectl -n keys-system rollout status deployment/keys-claviger",
-        "kubectl get credentials -A",
+        "kubectl get credentials -A\n  helm test keys -n keys-system\n",
         "A credential reaches other namespaces only where a DistributionPolicy, written by a cluster admin",
     ] {
         assert!(notes.contains(part), "{notes}");
@@ -161,8 +161,12 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
 
     // Everything on, as far as this server knows the kinds. Definitions that are not kept go with the release.
     let full = values("full");
-    let mut unknown = "serviceMonitor.enabled=false,prometheusRule.enabled=false".to_owned();
     let client = cluster.release.client().await?;
+    for name in ["keys-home", "monitoring"] {
+        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+        Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
+    }
+    let mut unknown = "serviceMonitor.enabled=false,prometheusRule.enabled=false".to_owned();
     let (group_version, kind) = ("admissionregistration.k8s.io/v1", "MutatingAdmissionPolicy");
     if !serves(&client, group_version, kind, "all values with an admission policy for defaults").await? {
         unknown.push_str(",defaults.admissionPolicy.enabled=false");
@@ -171,7 +175,11 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
         cluster.release.helm("install", &["--take-ownership", "--values", &full, "--set", &unknown]).await?;
     assert!(notes.contains("WARNING: crds.keep is false."), "{notes}");
     assert!(cluster.policies.get_opt("platform").await?.is_some());
+    assert!(notes.contains("kubectl -n keys-home rollout status deployment/keys"), "{notes}");
+    let there = Api::<Deployment>::namespaced(cluster.release.client().await?, "keys-home");
+    assert!(there.get_opt("keys").await?.is_some());
     cluster.uninstall().await?;
+    assert!(there.get_opt("keys").await?.is_none());
     cluster.wait_no_crds().await
 }
 

@@ -59,6 +59,24 @@ async fn nonsense_is_refused() -> Result<()> {
         ("serviceMonitor.enabled=yes", "/serviceMonitor/enabled"),
         ("serviceMonitor.authorization.token=x", "additional properties 'token' not allowed"),
         ("strategy.type=Canary", "/strategy/type"),
+        ("namespaceOverride=Keys", "/namespaceOverride"),
+        ("commonAnnotations.contact=7", "/commonAnnotations/contact"),
+        ("crds.annotations=none", "/crds/annotations"),
+        ("extraObjects.kind=ConfigMap", "got object, want array"),
+        ("global.imageRegistry=https://mirror.internal", "/global/imageRegistry"),
+        ("global.imageRegistry=mirror.internal/", "/global/imageRegistry"),
+        ("revisionHistoryLimit=-1", "/revisionHistoryLimit"),
+        ("dnsPolicy=Cluster", "/dnsPolicy"),
+        ("dnsConfig.servers={10.0.0.10}", "additional properties 'servers' not allowed"),
+        ("hostAliases[0].hostnames={a.internal}", "missing property 'ip'"),
+        ("podSpecExtra.containers={x}", "invalid propertyName 'containers'"),
+        ("service.ipFamilies={IPv5}", "/service/ipFamilies"),
+        ("podMonitor.enabled=yes", "/podMonitor/enabled"),
+        ("podMonitor.authorization.token=x", "additional properties 'token' not allowed"),
+        ("prometheusRule.runbookUrl=docs/alerts.md", "/prometheusRule/runbookUrl"),
+        ("selfTest.timeout=60", "/selfTest/timeout"),
+        ("grafanaDashboard.sidecarLabel=a b", "/grafanaDashboard/sidecarLabel"),
+        ("grafanaDashboard.sidecarLabelValue=1", "got number, want string"),
     ];
     let mut wrong = Vec::new();
     for (set, expected) in cases {
@@ -85,6 +103,14 @@ async fn what_does_not_go_together_is_refused() -> Result<()> {
         (
             &["podDisruptionBudget.enabled=true", "podDisruptionBudget.maxUnavailable=null"],
             "podDisruptionBudget",
+        ),
+        (
+            &["podMonitor.enabled=true", "serviceMonitor.enabled=true"],
+            "podMonitor.enabled and serviceMonitor.enabled would have everything scraped twice",
+        ),
+        (
+            &["podMonitor.enabled=true", "metrics.authentication.enabled=true"],
+            "podMonitor.enabled with metrics.authentication.enabled needs podMonitor.authorization",
         ),
     ] {
         let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();

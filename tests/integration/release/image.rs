@@ -137,7 +137,11 @@ async fn image_and_chart_are_installed_from_a_registry_and_the_binary_needs_noth
 
     // All that is added is what kubelet mounts.
     let control_plane = &release.control_plane;
-    unpacked.mount_service_account(NAMESPACE, control_plane.ca_pem(), &DEPLOYED.token(&client).await?)?;
+    unpacked.mount_service_account(
+        NAMESPACE,
+        control_plane.ca_pem(),
+        &DEPLOYED.token(&client, DEPLOYED.name).await?,
+    )?;
     let container = Operator::in_container("/claviger", Arc::new(unpacked), control_plane.address());
     let operator = DEPLOYED.configure(&client, container, "keys-claviger-1").await?.start().await?;
     let status = fs::read_to_string(format!("/proc/{}/status", operator.pid()))?;
