@@ -288,8 +288,9 @@ fn check(copy: &Secret, login: &Secret) -> Result<(), &'static str> {
     let config =
         value(copy, ".dockerconfigjson").and_then(|text| serde_json::from_slice::<Value>(&text).ok());
     let config = config.ok_or("it has no .dockerconfigjson that can be read")?;
+    let entry = config.get("auths").and_then(|auths| auths.get(SERVER));
     for field in ["username", "password"] {
-        let held = config["auths"][SERVER][field].as_str().map(str::as_bytes);
+        let held = entry.and_then(|entry| entry.get(field)?.as_str()).map(str::as_bytes);
         if held.is_none() || held != value(login, field).as_deref() {
             return Err("it does not hold the login of its source");
         }

@@ -174,7 +174,8 @@ async fn a_budget_is_there_where_it_does_not_hold_up_drains() -> Result<()> {
         ("replicaCount=1,podDisruptionBudget.minAvailable=1", None),
         ("podDisruptionBudget.enabled=false", None),
     ] {
-        let objects = template(if sets.is_empty() { &[] } else { &["--set", sets][..] }).await?;
+        let args = if sets.is_empty() { Vec::new() } else { vec!["--set", sets] };
+        let objects = template(&args).await?;
         let budget = objects.iter().find(|object| object["kind"] == "PodDisruptionBudget");
         let found = budget.map(|budget| {
             let mut spec = budget["spec"].clone();
