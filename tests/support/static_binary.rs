@@ -50,7 +50,7 @@ pub fn static_binary(log: &Path) -> Result<Option<PathBuf>> {
     }
     say(&format!("the static binary was built in {} s", progress.seconds()))?;
     let printed = build.log();
-    let path = printed.lines().last().map(PathBuf::from).filter(|path| path.is_file());
+    let path = printed.lines().rev().map(PathBuf::from).find(|path| path.is_absolute() && path.is_file());
     path.map(Some)
         .ok_or_else(|| Error::new(format!("hack/build-binary names no file:\n{}", build.log_tail())))
 }

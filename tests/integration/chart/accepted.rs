@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
-    api::{DynamicObject, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
     core::GroupVersionKind,
     discovery::{Scope, pinned_kind},
 };
@@ -47,6 +47,15 @@ async fn apply(client: &Client, object: &Value) -> Result<()> {
             return Err(Error::new(format!("{} {name}: {scope:?} in {namespace:?}", types.kind)));
         }
     };
+    let annotations = object.metadata.annotations.as_ref();
+    let hook = annotations.and_then(|annotations| annotations.get("helm.sh/hook-delete-policy"));
+    if hook.is_some_and(|policy| policy.contains("before-hook-creation")) {
+        // As Helm does it.
+        api.delete(&name, &DeleteParams::default()).await.map(drop).or_else(|error| match error {
+            kube::Error::Api(status) if status.code == 404 => Ok(()),
+            error => Err(error),
+        })?;
+    }
     let params = PatchParams::apply("test").force().validation_strict();
     let applied = api.patch(&name, &params, &Patch::Apply(&object)).await;
     applied.map(drop).map_err(|error| Error::new(format!("{} {name}: {error}", types.kind)))

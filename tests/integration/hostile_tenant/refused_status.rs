@@ -16,7 +16,7 @@ use crate::{
 const DEFINITION: &str = "registrycredentials.claviger.dev";
 
 /// Lets the definition take messages of failures up to this length only.
-async fn limit(lab: &Lab, longest: i64) -> Result<()> {
+pub async fn limit(lab: &Lab, longest: i64) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(lab.control_plane.client().await?);
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/clusters/items/properties/failures/items/properties/message/maxLength";
     let patch = json!([{"op": "replace", "path": path, "value": longest}]);

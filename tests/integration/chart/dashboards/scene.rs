@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::{
     fleet::world::{Member, World},
+    hostile_tenant::refused_status::limit,
     support::{Operator, Result, pki::Authority},
     tls,
 };
@@ -50,6 +51,8 @@ impl Scene {
         let fails = |status: &CredentialStatus| status.clusters.iter().any(|row| row.namespaces.failed == 1);
         test.wait_status("everywhere", "a namespace that fails", fails).await?;
         test.wait_told("attached", "Default", "True", "Attached", &[]).await?;
+        // From now on the status of `everywhere` is refused as it is too long.
+        limit(&world.lab, 5).await?;
         Ok(Self { world, member, targets })
     }
 
