@@ -30,14 +30,17 @@ impl Scene {
         let targets = test.targets(3).await?;
         member.namespaces(test, &["shop"]).await?;
 
+        // One that is attached.
+        let own = json!({"provider": "GitHub", "secretRef": {"name": "src"}, "default": {"enabled": true}});
+        test.credential("attached", own).await?;
+        // From now on a status that tells of a failure is refused.
+        limit(&world.lab, test, "attached").await?;
         // One that goes everywhere, but to a namespace where somebody has a Secret of that name.
         let taken = json!({"metadata": {"name": "everywhere"}, "stringData": {"a": "b"}});
         test.secrets(&targets[0]).create(&PostParams::default(), &serde_json::from_value(taken)?).await?;
         test.credential("everywhere", world.spec(json!({"names": ["local", MEMBER]}))).await?;
-        // One that is broken, one that is attached, one whose token no cloud gives, and a certificate.
+        // One that is broken, one whose token no cloud gives, and a certificate.
         test.credential("broken", json!({"provider": "GitHub", "secretRef": {"name": "nowhere"}})).await?;
-        let own = json!({"provider": "GitHub", "secretRef": {"name": "src"}, "default": {"enabled": true}});
-        test.credential("attached", own).await?;
         test.source("ocean-token", json!({"token": "dop_v1_this-is-no-token"})).await?;
         let ocean = json!({"registry": "acme", "auth": {"secretRef": {"name": "ocean-token"}}});
         let minted =
@@ -51,8 +54,6 @@ impl Scene {
         let fails = |status: &CredentialStatus| status.clusters.iter().any(|row| row.namespaces.failed == 1);
         test.wait_status("everywhere", "a namespace that fails", fails).await?;
         test.wait_told("attached", "Default", "True", "Attached", &[]).await?;
-        // From now on the status of `everywhere` is refused as it is too long.
-        limit(&world.lab, 5).await?;
         Ok(Self { world, member, targets })
     }
 
