@@ -123,7 +123,12 @@ impl Builder {
         }
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
         let process = Process::spawn("claviger", &command, &workdir.join("claviger.log"))?;
-        let operator = Operator { pid: process.pid(), process: Mutex::new(process), address, workdir };
+        let image = match &self.access {
+            Access::Container(image, _) => Some(image.clone()),
+            _ => None,
+        };
+        let pid = process.pid();
+        let operator = Operator { pid, process: Mutex::new(process), address, workdir, _image: image };
         let path = if self.ready { "/readyz" } else { "/healthz" };
         let what = format!("the operator's {path}");
         let answered = wait_for(START_DEADLINE, &what, async || {
@@ -150,6 +155,8 @@ pub struct Operator {
     process: Mutex<Process>,
     address: String,
     workdir: Workdir,
+    /// What it reads while it runs goes after it.
+    _image: Option<Arc<Unpacked>>,
 }
 
 impl Operator {

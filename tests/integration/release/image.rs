@@ -154,7 +154,8 @@ async fn image_and_chart_are_installed_from_a_registry_and_the_binary_needs_noth
     let spec =
         serde_json::json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}});
     test.credential("first", spec).await?;
-    test.wait_ready("first", 1).await?;
+    let ready = test.wait_ready("first", 1).await;
+    ready.map_err(|error| Error::new(format!("{error}; the operator: {}", operator.logs())))?;
     assert_eq!(operator.terminate(DEADLINE).await?, 0);
     Ok(())
 }
