@@ -4,6 +4,7 @@
 mod dockerfile;
 mod documented;
 mod hack;
+mod helm;
 mod image;
 mod install;
 mod kustomize;

@@ -17,7 +17,7 @@ pub async fn minor(client: &Client) -> Result<u32> {
 }
 
 /// Whether the API server serves a kind. Where it does not, says that a test is skipped.
-pub async fn serves(client: &Client, group_version: &str, kind: &str, test: &str) -> Result<bool> {
+async fn serves(client: &Client, group_version: &str, kind: &str, test: &str) -> Result<bool> {
     let resources = match client.list_api_group_resources(group_version).await {
         Ok(list) => list.resources,
         Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
@@ -29,6 +29,11 @@ pub async fn serves(client: &Client, group_version: &str, kind: &str, test: &str
     let version = client.apiserver_version().await?.git_version;
     skipped(test, &format!("the API server {version} has no {kind} in {group_version}"))?;
     Ok(false)
+}
+
+/// Whether there are the policies of Kubernetes 1.36 by which an API server changes objects. Says so when they are missing.
+pub async fn serves_mutating_policies(client: &Client, test: &str) -> Result<bool> {
+    serves(client, "admissionregistration.k8s.io/v1", "MutatingAdmissionPolicy", test).await
 }
 
 /// Says that a test, or a part of one, did not run, and why.

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     checks::{good_source, wait_copy},
     scenario::Scenario,
-    support::{ControlPlane, Error, Result, discovery::serves, wait::DEADLINE, wait_for},
+    support::{ControlPlane, Error, Result, discovery::serves_mutating_policies, wait::DEADLINE, wait_for},
 };
 
 const ANNOTATION: &str = "claviger.dev/attached-pull-secrets";
@@ -47,8 +47,7 @@ impl Stage {
             "--set=defaults.admissionPolicy.enabled=true,defaults.admissionPolicy.namespaces={{{},{NAMESPACE}}}",
             test.home.name
         );
-        let (group_version, kind) = ("admissionregistration.k8s.io/v1", "MutatingAdmissionPolicy");
-        if !serves(&test.client, group_version, kind, "defaults by admission policy").await? {
+        if !serves_mutating_policies(&test.client, "defaults by admission policy").await? {
             let refused =
                 Release::install(control_plane, &[&values]).await.err().map(|error| error.to_string());
             let refused = refused.unwrap_or_default();

@@ -17,7 +17,9 @@ use super::{
     helm::{chart, helm, values},
     release::{FULL_NAME, NAME, NAMESPACE, Release},
 };
-use crate::support::{ControlPlane, Error, Result, discovery::serves, wait::DEADLINE, wait_for};
+use crate::support::{
+    ControlPlane, Error, Result, discovery::serves_mutating_policies, wait::DEADLINE, wait_for,
+};
 
 const WITH_POLICY: [&str; 2] = ["--set", "distributionPolicy.create=true"];
 
@@ -167,8 +169,7 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
         Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
     }
     let mut unknown = "serviceMonitor.enabled=false,prometheusRule.enabled=false".to_owned();
-    let (group_version, kind) = ("admissionregistration.k8s.io/v1", "MutatingAdmissionPolicy");
-    if !serves(&client, group_version, kind, "all values with an admission policy for defaults").await? {
+    if !serves_mutating_policies(&client, "all values with an admission policy for defaults").await? {
         unknown.push_str(",defaults.admissionPolicy.enabled=false");
     }
     let notes =
