@@ -95,16 +95,22 @@ app.kubernetes.io/component: operator
 {{- $own := dict "app.kubernetes.io/version" (toString .Chart.AppVersion) "app.kubernetes.io/part-of" "claviger" }}
 {{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service }}
 {{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
-{{- merge (include "claviger.selectorLabels" . | fromYaml) $own .Values.commonLabels | toYaml }}
+{{- merge (include "claviger.selectorLabels" . | fromYaml) $own (default dict .Values.commonLabels) | toYaml }}
 {{- end }}
 
-{{/* Labels and annotations of an object, as (list $) or with some of its own, which win, as (list $ labels annotations). */}}
+{{/*
+Labels and annotations of an object, as (list $) or with some of its own, which win, as (list $ labels annotations). A map that
+somebody sets to null is empty.
+*/}}
 {{- define "claviger.metadata" -}}
 {{- $ := first . }}
-{{- $own := concat (rest .) (list dict dict) -}}
+{{- $own := list }}
+{{- range concat (rest .) (list dict dict) }}
+{{- $own = append $own (default dict .) }}
+{{- end -}}
 labels:
   {{- merge (deepCopy (index $own 0)) (include "claviger.labels" $ | fromYaml) | toYaml | nindent 2 }}
-{{- with merge (deepCopy (index $own 1)) $.Values.commonAnnotations }}
+{{- with merge (deepCopy (index $own 1)) (default dict $.Values.commonAnnotations) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -126,7 +132,7 @@ annotations:
 {{/* What the operator's Pods and the one of the self-test share. */}}
 {{- define "claviger.pod" -}}
 enableServiceLinks: false
-{{- with concat .Values.global.imagePullSecrets .Values.imagePullSecrets }}
+{{- with concat (default list .Values.global.imagePullSecrets) (default list .Values.imagePullSecrets) }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -136,6 +142,9 @@ securityContext:
 {{- end }}
 {{- with .Values.priorityClassName }}
 priorityClassName: {{ . }}
+{{- end }}
+{{- if and (eq (default "" .Values.dnsPolicy) "None") (not (dig "nameservers" list (default dict .Values.dnsConfig))) }}
+{{- fail "dnsPolicy: None needs dnsConfig.nameservers" }}
 {{- end }}
 {{- with .Values.dnsPolicy }}
 dnsPolicy: {{ . }}
@@ -220,4 +229,14 @@ metricRelabelings:
 
 {{- define "claviger.distributionPolicyFrom" -}}
 {{- default (list (include "claviger.namespace" .)) .Values.distributionPolicy.fromNamespaces | toYaml }}
+{{- end }}
+
+{{/* A time such as 1m30s in seconds; of less than a second, nothing. */}}
+{{- define "claviger.seconds" -}}
+{{- $seconds := 0 }}
+{{- range regexFindAll "[0-9]+(ms|s|m|h|d)" . -1 }}
+{{- $unit := regexFind "[a-z]+" . }}
+{{- $seconds = add $seconds (mul (regexFind "[0-9]+" . | int64) (get (dict "ms" 0 "s" 1 "m" 60 "h" 3600 "d" 86400) $unit)) }}
+{{- end }}
+{{- $seconds }}
 {{- end }}

@@ -123,6 +123,23 @@ async fn each_alert_leads_to_a_section_that_says_what_to_do() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_watch_is_stale_by_how_long_it_lasts() -> Result<()> {
+    for (sets, seconds) in [
+        ("operator.watchTimeout=null", 150),
+        ("operator.watchTimeout=1m30s", 225),
+        ("operator.watchTimeout=5m", 750),
+        ("operator.watchTimeout=5m,prometheusRule.watchStaleSeconds=700", 700),
+    ] {
+        let groups = groups(&["--set", sets]).await?;
+        let rules = groups[0]["rules"].as_array().into_iter().flatten();
+        let stale = rules.filter(|rule| rule["alert"] == "ClavigerWatchStale").map(|rule| &rule["expr"]);
+        let expr = stale.filter_map(Value::as_str).collect::<String>();
+        assert!(expr.contains(&format!("(claviger_watch_age_seconds) > {seconds} ")), "{sets}: {expr}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn runbooks_can_be_elsewhere() -> Result<()> {
     let groups = groups(&["--set=prometheusRule.runbookUrl=https://wiki.internal/claviger"]).await?;
     let rules = groups[0]["rules"].as_array().cloned().unwrap_or_default();

@@ -227,21 +227,11 @@ async fn a_real_prometheus_answers_each_query() -> Result<()> {
     let groups = only(&template(&args).await?, "PrometheusRule")["spec"]["groups"].clone();
     let prometheus = Prometheus::start(JOB, &[scene.operator().address()], &groups).await?;
     scene.work().await?;
-    let mut fault = None;
-    let seen =
-        wait_for(2 * DEADLINE, "data for every query", async || match look(&prometheus, &scene).await {
-            Ok(missing) if missing.is_empty() => Ok(()),
-            Ok(missing) => Err(missing.join("\n")),
-            Err(error) => {
-                // A query that is wrong will not be right later.
-                fault = Some(error);
-                Ok(())
-            }
-        });
-    seen.await?;
-    if let Some(error) = fault {
-        return Err(error);
-    }
+    wait_for(2 * DEADLINE, "data for every query", async || {
+        let missing = look(&prometheus, &scene).await?;
+        if missing.is_empty() { Ok(()) } else { Err(Error::new(missing.join("\n"))) }
+    })
+    .await?;
 
     // Everything that the operator tells is on some dashboard.
     let boards = dashboards()?;
@@ -275,7 +265,8 @@ async fn a_real_prometheus_answers_each_query() -> Result<()> {
     })
     .await?;
     let alerts = prometheus.alerts().await?;
-    let of_member = |alert: &&Value| alert["labels"]["cluster"] == MEMBER;
+    // One that is pending may be about a single late answer.
+    let of_member = |alert: &&Value| alert["labels"]["cluster"] == MEMBER && alert["state"] == "firing";
     assert_eq!(alerts.iter().filter(of_member).count(), 0, "{alerts:?}");
     Ok(())
 }

@@ -27,7 +27,12 @@ async fn all() -> Result<Vec<Value>> {
     let off = "serviceMonitor.enabled=false,podMonitor.enabled=true,podMonitor.namespace=monitoring";
     for sets in [
         &["--set", "extraObjects=null"][..],
-        &["--set", off, "--set", "extraObjects=null,podMonitor.authorization.credentials.name=x"],
+        &[
+            "--set",
+            off,
+            "--set",
+            "extraObjects=null,podMonitor.authorization.credentials.name=x,podMonitor.authorization.credentials.key=y",
+        ],
     ] {
         let args: Vec<&str> = full.iter().map(String::as_str).chain(sets.iter().copied()).collect();
         objects.extend(template_with_tests(&args).await?);
@@ -209,9 +214,10 @@ async fn pods_are_scraped_where_there_is_no_service() -> Result<()> {
     );
     assert_eq!(pod["spec"]["containers"][0]["ports"][0]["name"], "http");
     assert_eq!(spec["namespaceSelector"]["matchNames"], json!(["keys-system"]));
-    let secret = "metrics.authentication.enabled=true,podMonitor.authorization.credentials.name=scraper";
+    let secret = "metrics.authentication.enabled=true,podMonitor.authorization.credentials.name=scraper,\
+                  podMonitor.authorization.credentials.key=token";
     let objects = monitor(secret).await?;
     let endpoint = &only(&objects, "PodMonitor")["spec"]["podMetricsEndpoints"][0];
-    assert_eq!(endpoint["authorization"], json!({"credentials": {"name": "scraper"}}));
+    assert_eq!(endpoint["authorization"], json!({"credentials": {"name": "scraper", "key": "token"}}));
     Ok(())
 }

@@ -14,14 +14,21 @@ async fn pods(args: &[&str]) -> Result<[Value; 2]> {
 
 #[tokio::test]
 async fn a_registry_for_all_images_takes_the_place_of_the_charts_own() -> Result<()> {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    for (sets, repository) in [
+        ("global.imageRegistry=", "ghcr.io/claviger/claviger"),
+        ("global.imageRegistry=mirror.internal", "mirror.internal/claviger/claviger"),
+        ("global.imageRegistry=localhost:5000", "localhost:5000/claviger/claviger"),
+        ("global.imageRegistry=mirror.internal/ghcr", "mirror.internal/ghcr/claviger/claviger"),
+        ("global.imageRegistry=m.io,image.repository=claviger", "m.io/claviger"),
+        ("global.imageRegistry=m.io,image.repository=acme/keys", "m.io/acme/keys"),
+        ("global.imageRegistry=m.io,image.repository=localhost/keys", "m.io/keys"),
+    ] {
+        for pod in pods(&["--set", sets]).await? {
+            assert_eq!(pod["containers"][0]["image"], format!("{repository}:{VERSION}"), "{sets}");
+        }
+    }
     for (sets, wanted) in [
-        ("global.imageRegistry=", "ghcr.io/claviger/claviger:0.1.0"),
-        ("global.imageRegistry=mirror.internal", "mirror.internal/claviger/claviger:0.1.0"),
-        ("global.imageRegistry=localhost:5000", "localhost:5000/claviger/claviger:0.1.0"),
-        ("global.imageRegistry=mirror.internal/ghcr", "mirror.internal/ghcr/claviger/claviger:0.1.0"),
-        ("global.imageRegistry=m.io,image.repository=claviger", "m.io/claviger:0.1.0"),
-        ("global.imageRegistry=m.io,image.repository=acme/keys", "m.io/acme/keys:0.1.0"),
-        ("global.imageRegistry=m.io,image.repository=localhost/keys", "m.io/keys:0.1.0"),
         ("global.imageRegistry=m.io,image.repository=registry:5000/a/keys,image.tag=1.2", "m.io/a/keys:1.2"),
         ("image.repository=registry:5000/keys,image.tag=1.2", "registry:5000/keys:1.2"),
     ] {
@@ -77,8 +84,43 @@ async fn former_revisions_are_kept_as_people_say() -> Result<()> {
     let annotated = template(&["--set", "deploymentAnnotations.a=b,commonAnnotations.c=d"]).await?;
     let deployment = only(&annotated, "Deployment");
     assert_eq!(deployment["metadata"]["annotations"], json!({"a": "b", "c": "d"}));
+    // Written twice, a key would make the manifest one that strict parsers refuse.
+    let container = template(&[
+        "--set",
+        r"podAnnotations.kubectl\.kubernetes\.io/default-container=x,podAnnotations.a=b",
+    ]);
+    let notes = only(&container.await?, "Deployment")["spec"]["template"]["metadata"]["annotations"].clone();
+    assert_eq!(notes, json!({"a": "b", "kubectl.kubernetes.io/default-container": "claviger"}));
     // A note for all objects must not restart the operator.
     let pods = &deployment["spec"]["template"]["metadata"]["annotations"];
     assert_eq!(*pods, json!({"kubectl.kubernetes.io/default-container": "claviger"}));
+    Ok(())
+}
+
+#[tokio::test]
+async fn replicas_are_spread_by_the_selector_that_people_give() -> Result<()> {
+    let own = json!([{
+        "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]},
+    }]);
+    let [operator, _] = pods(&["--set-json", &format!("topologySpreadConstraints={own}")]).await?;
+    assert_eq!(operator["topologySpreadConstraints"], own);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_pod_of_the_self_test_takes_notes_of_its_own() -> Result<()> {
+    let given = json!({
+        "podLabels": {"a": "b", "app.kubernetes.io/component": "operator"},
+        "podAnnotations": {"sidecar.istio.io/inject": "no"},
+    });
+    let objects = template_with_tests(&["--set-json", &format!("selfTest={given}")]).await?;
+    let metadata = &only(&objects, "Pod")["metadata"];
+    assert_eq!(
+        (&metadata["labels"]["a"], &metadata["annotations"]["sidecar.istio.io/inject"]),
+        (&json!("b"), &json!("no"))
+    );
+    assert_eq!(metadata["labels"]["app.kubernetes.io/component"], "self-test", "the Service would find it");
+    assert_eq!(metadata["annotations"]["helm.sh/hook"], "test");
     Ok(())
 }

@@ -9,7 +9,7 @@ use claviger::cli::{
 };
 use serde_json::{Value, json};
 
-use super::helm::{chart, helm, only, template, values};
+use super::helm::{chart, helm, only, template, template_with_tests, values};
 use crate::support::{Error, Result};
 
 #[tokio::test]
@@ -64,11 +64,15 @@ async fn default_values_bring_what_is_needed_and_no_more() -> Result<()> {
 
 #[tokio::test]
 async fn everything_can_be_switched_off_and_on() -> Result<()> {
-    let minimal = template(&["--values", &values("minimal")]).await?;
+    let minimal = template_with_tests(&["--values", &values("minimal")]).await?;
     assert_eq!(kinds(&minimal), ["Deployment"]);
     let pod = &minimal[0]["spec"]["template"]["spec"];
     assert_eq!(pod["serviceAccountName"], "mine");
     assert_eq!(pod["containers"][0].get("startupProbe"), None);
+
+    let unbound = template_with_tests(&["--set", "rbac.create=false,rbac.aggregate=false"]).await?;
+    let rights: Vec<_> = kinds(&unbound).into_iter().filter(|kind| kind.contains("Role")).collect();
+    assert!(rights.is_empty(), "{rights:?}");
 
     let full = template(&["--values", &values("full")]).await?;
     let all: BTreeSet<_> = kinds(&full).into_iter().collect();

@@ -1,6 +1,8 @@
 //! What `values.schema.json` refuses: a typo must not be a setting that is silently not there.
 
-use super::helm::template;
+use serde_json::Value;
+
+use super::helm::{chart, template, template_with_tests};
 use crate::support::{Error, Result};
 
 #[tokio::test]
@@ -75,6 +77,11 @@ async fn nonsense_is_refused() -> Result<()> {
         ("podMonitor.authorization.token=x", "additional properties 'token' not allowed"),
         ("prometheusRule.runbookUrl=docs/alerts.md", "/prometheusRule/runbookUrl"),
         ("selfTest.timeout=60", "/selfTest/timeout"),
+        ("selfTest.podLabels=none", "/selfTest/podLabels"),
+        ("podMonitor.authorization.type=Bearer", "missing property 'credentials'"),
+        ("serviceMonitor.authorization.credentials.name=x", "missing property 'key'"),
+        ("podDisruptionBudget.maxUnavailable=many", "/podDisruptionBudget/maxUnavailable"),
+        ("podDisruptionBudget.minAvailable=-1", "/podDisruptionBudget/minAvailable"),
         ("grafanaDashboard.sidecarLabel=a b", "/grafanaDashboard/sidecarLabel"),
         ("grafanaDashboard.sidecarLabelValue=1", "got number, want string"),
     ];
@@ -87,6 +94,37 @@ async fn nonsense_is_refused() -> Result<()> {
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(Error::new(wrong.join("\n"))) }
+}
+
+/// Where the default of a value is empty.
+fn empty(path: &str, value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            for (key, value) in map {
+                empty(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, into);
+            }
+        }
+        Value::Object(_) => into.push(path.to_owned()),
+        Value::Array(items) if items.is_empty() => into.push(path.to_owned()),
+        _ => {}
+    }
+}
+
+/// `commonLabels:` with nothing after it is null.
+#[tokio::test]
+async fn a_key_with_nothing_after_it_is_empty() -> Result<()> {
+    let defaults: Value = serde_saphyr::from_str(&std::fs::read_to_string(chart().join("values.yaml"))?)?;
+    let mut keys = Vec::new();
+    empty("", &defaults, &mut keys);
+    assert!(keys.len() > 30, "{keys:?}");
+    let sets: Vec<String> = keys.iter().map(|key| format!("{key}=null")).collect();
+    let on = "grafanaDashboard.enabled=true,serviceMonitor.enabled=true,prometheusRule.enabled=true,\
+              networkPolicy.enabled=true,distributionPolicy.create=true,defaults.admissionPolicy.enabled=true";
+    let with = template_with_tests(&["--set", on]).await?;
+    let without = template_with_tests(&["--set", on, "--set", &sets.join(",")]).await?;
+    assert_eq!(without, with);
+    // Lists that are not empty by default.
+    template(&["--set", "references.kinds=null,references.blockOn=null"]).await.map(drop)
 }
 
 #[tokio::test]
@@ -111,6 +149,15 @@ async fn what_does_not_go_together_is_refused() -> Result<()> {
         (
             &["podMonitor.enabled=true", "metrics.authentication.enabled=true"],
             "podMonitor.enabled with metrics.authentication.enabled needs podMonitor.authorization",
+        ),
+        (&["dnsPolicy=None"], "dnsPolicy: None needs dnsConfig.nameservers"),
+        (
+            &[
+                "operator.watchTimeout=2m",
+                "prometheusRule.enabled=true",
+                "prometheusRule.watchStaleSeconds=150",
+            ],
+            "prometheusRule.watchStaleSeconds must be more than twice operator.watchTimeout",
         ),
     ] {
         let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();

@@ -53,6 +53,12 @@ impl Scene {
         member.wait_copy("shop", "everywhere", "1").await?;
         let fails = |status: &CredentialStatus| status.clusters.iter().any(|row| row.namespaces.failed == 1);
         test.wait_status("everywhere", "a namespace that fails", fails).await?;
+        // In the member it was everywhere once, and is not any more.
+        let was_in_sync = |status: &CredentialStatus| {
+            status.clusters.iter().any(|row| row.name == MEMBER && row.last_sync_time.is_some())
+        };
+        test.wait_status("everywhere", "the member in sync", was_in_sync).await?;
+        member.occupied_namespace(test, "occupied", "everywhere").await?;
         test.wait_told("attached", "Default", "True", "Attached", &[]).await?;
         Ok(Self { world, member, targets })
     }
