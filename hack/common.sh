@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # What the scripts of this folder share.
 set -euo pipefail
+# A failure inside $(...) counts, too. The bash of macOS does not have this option.
+shopt -s inherit_errexit 2>/dev/null || true
 caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -22,13 +24,46 @@ die() {
 
 # Prints the comment at the head of the script that runs.
 usage() {
-  sed -n '2,/^[^#]/ s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,/^[^#]/ s/^# \{0,1\}//p' "$(path "$0")" >&2
   exit 2
+}
+
+# Fails unless these programs take the options of GNU's: those of macOS do not.
+needs_gnu() {
+  local program
+  for program in "$@"; do
+    case $("$program" --version 2>/dev/null || true) in
+      *GNU* | *uutils*) ;;
+      *) die "${0##*/} needs GNU $program, and this one is not: on macOS, install gnu-sed, gnu-tar and coreutils, and put their gnubin folders first in PATH" ;;
+    esac
+  done
+}
+
+# The SHA-256 of a file.
+digest() {
+  if command -v sha256sum >/dev/null; then
+    sha256sum <"$1"
+  else
+    shasum -a 256 <"$1"
+  fi | cut -d' ' -f1
 }
 
 # The version that Cargo.toml has.
 version() {
-  sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1
+  sed -n '/^version = "/{s/^version = "\(.*\)"$/\1/p;q;}' Cargo.toml
+}
+
+# A section of CHANGELOG.md, without its heading: `section VERSION`. One line for each change.
+section() {
+  # Lines that are indented continue the one before.
+  awk -v heading="## [$1]" '
+    function flush() { if (line != "") print line; line = "" }
+    index($0, "## [") == 1 || $0 ~ /^\[[^]]*\]: / { flush(); inside = index($0, heading) == 1; next }
+    !inside { next }
+    /^  / { sub(/^ +/, ""); line = line " " $0; next }
+    { flush(); line = $0; if ($0 == "") print "" }
+    END { flush() }
+  ' CHANGELOG.md
 }
 
 # The path of a program that tests/MODULE/go.mod pins: `go_tool MODULE PACKAGE`.
@@ -43,5 +78,9 @@ go_tool() {
 
 # Helm: $HELM, or the one that the tests pin.
 helm_path() {
-  printf '%s\n' "${HELM:-$(go_tool helm helm.sh/helm/v4/cmd/helm)}"
+  if [ -n "${HELM:-}" ]; then
+    printf '%s\n' "$HELM"
+  else
+    go_tool helm helm.sh/helm/v4/cmd/helm
+  fi
 }

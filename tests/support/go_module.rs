@@ -211,8 +211,8 @@ pub fn ldflags(tools: &[Tool]) -> String {
     format!("-s -w{}", kubernetes.unwrap_or_default())
 }
 
-/// Prometheus finds what it scrapes in files, and needs the libraries of no cloud. Nor has it its web pages: those are built by other
-/// tools, and left out unless a tag asks for them.
+/// Prometheus finds what it scrapes in files, and needs the libraries of no cloud. Its web pages are left out: those are built by other
+/// tools, and come only where a tag asks for them.
 fn tags(tools: &[Tool]) -> &'static str {
     let is_prometheus = |tool: &Tool| tool.package.starts_with("github.com/prometheus/prometheus/");
     if tools.iter().any(is_prometheus) { "remove_all_sd" } else { "" }

@@ -45,13 +45,17 @@ impl FromStr for Version {
     }
 }
 
-/// The version that `KUBERNETES` says, when it is not the one that is pinned.
-pub fn wanted() -> Result<Option<Version>> {
+/// The version that `KUBERNETES` says.
+pub fn asked() -> Result<Option<Version>> {
     let Some(text) = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    let version: Version = text.parse().context(VARIABLE)?;
-    Ok(Some(version).filter(|version| pinned().ok() != Some(*version)))
+    text.parse::<Version>().context(VARIABLE).map(Some)
+}
+
+/// The same, when it is not the one that is pinned.
+pub fn wanted() -> Result<Option<Version>> {
+    Ok(asked()?.filter(|version| pinned().ok() != Some(*version)))
 }
 
 /// The version of `tests/control-plane`.
