@@ -66,8 +66,10 @@ async fn after_a_restart_members_are_found_as_they_were_without_a_write() -> Res
     })
     .await?;
     later_version(&lab, &desk).await?;
-    // Somebody who is not a member any more is not down.
-    Api::<MemberCluster>::all(desk.client.clone()).delete("refused", &DeleteParams::default()).await?;
+    // What is not a member any more is not down. It cannot be reached, so somebody helps its deletion on.
+    let members = Api::<MemberCluster>::all(desk.client.clone());
+    members.delete("refused", &DeleteParams::default()).await?;
+    merge(&members, "refused", json!({"metadata": {"finalizers": null}})).await?;
     wait_for(LONG, "nothing to be told of the one that is gone", async || {
         match operator.metric(REFUSED).await? {
             None => Ok(()),
