@@ -20,6 +20,7 @@ use super::{
     plural = "distributionpolicies",
     shortname = "dpol",
     category = "claviger",
+    status = "DistributionPolicyStatus",
     derive = "PartialEq",
     doc = "Consent of the cluster's administrators: credentials of the namespaces in `from` may be pushed into the namespaces in `to`. Policies only ever add."
 )]
@@ -50,15 +51,43 @@ pub struct DistributionPolicySpec {
 impl DistributionPolicy {
     /// The printer columns.
     pub(super) const COLUMNS: &[Row] = &[
-        ("From", "string", ".spec.from.namespaces.names", "Namespaces that may push, by name", USUAL),
-        ("To", "string", ".spec.to.namespaces.names", "Namespaces that may be pushed into, by name", USUAL),
+        ("From", "string", ".status.from", "Namespaces whose credentials may be pushed", USUAL),
+        ("To", "string", ".status.to", "Namespaces that they may be pushed into", USUAL),
+        ("Clusters", "string", ".status.clusters", "Clusters that they may be pushed into", USUAL),
+        ("Credentials", "integer", ".status.credentials", "Credentials that the policy is about now", USUAL),
         ("Age", "date", ".metadata.creationTimestamp", "", USUAL),
-        ("Clusters", "string", ".spec.to.clusters.names", CLUSTERS, WIDE),
         ("Kinds", "string", ".spec.kinds", "Kinds that the policy is about; empty means all", WIDE),
+        ("Default", "boolean", ".spec.allowDefault", "Whether they may be attached to ServiceAccounts", WIDE),
     ];
 }
 
-const CLUSTERS: &str = "Clusters that may be pushed into, by name; see the spec for those by label";
+/// What the operator makes of a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DistributionPolicyStatus {
+    /// `metadata.generation` that this status is about; -1 before the operator has seen the policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// The namespaces in `spec.from`, in words: `all`, `by label`, names, or `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub from: Option<String>,
+
+    /// The namespaces in `spec.to`, in the same words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub to: Option<String>,
+
+    /// The clusters in `spec.to`, in the same words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub clusters: Option<String>,
+
+    /// How many credentials the policy is about now: those of `spec.kinds` in the namespaces in `spec.from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<i64>,
+}
 
 /// Whose credentials a policy is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -109,7 +109,7 @@ pub struct RegistryLogin {
     #[schemars(length(min = 1, max = 255))]
     #[x_kube(
         validation = Rule::new("!self.contains(':')").message("may not contain ':', which ends the user name on the wire"),
-        validation = Rule::new("!self.matches('[\\\\x00-\\\\x1f\\\\x7f]')").message("may not contain control characters"),
+        validation = Rule::new("!self.matches('[\\\\p{Cc}]')").message("may not contain control characters"),
     )]
     pub username: Option<String>,
 

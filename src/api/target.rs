@@ -56,8 +56,8 @@ pub struct Target {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceSelector {
-    /// Namespaces by name. One that does not exist yet gets the Secret when it appears. Only this
-    /// list reaches `kube-system`, `kube-public`, `kube-node-lease` and the namespace of the operator.
+    /// Namespaces by name, which need not exist yet. Only this list selects `kube-system`, `kube-public`,
+    /// `kube-node-lease` and the namespace of the operator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "namespaces")]
     pub names: Vec<String>,
@@ -112,7 +112,7 @@ fn names(most: u32, longest: u32, pattern: &str) -> Schema {
     })
 }
 
-/// A label selector with the meaning that it has everywhere in Kubernetes: all requirements must hold.
+/// A label selector, as everywhere in Kubernetes: all requirements must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector {

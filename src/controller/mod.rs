@@ -13,6 +13,7 @@
 //! | [`shared`] | what several credentials have in common of both |
 //! | [`sync`], [`sweep`] | the sync loop: one credential in one cluster; owners without a credential |
 //! | [`status`] | the status loop: tells how a credential stands, and lets it go |
+//! | [`policy`] | the policy loop: tells whom a DistributionPolicy is about |
 //! | [`member`] | the member loop, and adoption: from MemberClusters to the registry of [`clusters`] |
 
 pub(crate) mod clouds;
@@ -32,6 +33,7 @@ pub(crate) mod minting;
 pub(crate) mod outcomes;
 mod patch;
 pub(crate) mod policies;
+pub(crate) mod policy;
 pub(crate) mod router;
 mod shared;
 pub(crate) mod status;

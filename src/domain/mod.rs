@@ -48,6 +48,7 @@ pub(crate) mod ownership;
 pub(crate) mod plan;
 pub(crate) mod pod_secrets;
 pub(crate) mod pod_status;
+pub(crate) mod policy_status;
 pub(crate) mod pull;
 pub(crate) mod quotation;
 pub(crate) mod read_back;

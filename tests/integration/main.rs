@@ -46,6 +46,7 @@ mod outages;
 mod ownership;
 mod plugin;
 mod references;
+mod reference_docs;
 mod registry;
 mod release;
 mod schema;

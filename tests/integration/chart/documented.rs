@@ -76,6 +76,12 @@ fn table(all: &[Documented], values: &Value) -> Result<String> {
     Ok(table)
 }
 
+/// The table of all values.
+pub fn values_table() -> Result<String> {
+    let yaml = fs::read_to_string(chart().join("values.yaml"))?;
+    Ok(format!("{HEAD}{}", table(&documented(&yaml), &serde_saphyr::from_str(&yaml)?)?))
+}
+
 const HEAD: &str = "| value | default | meaning |\n| --- | --- | --- |\n";
 
 /// The text with another table below the head.
