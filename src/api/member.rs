@@ -23,23 +23,16 @@ use super::{
     status = "MemberClusterStatus",
     derive = "PartialEq",
     validation = Rule::new("!(self.metadata.name in ['local', 'in-cluster'])").message("`local` and `in-cluster` mean the cluster that the operator runs in; choose another name"),
-    validation = Rule::new("self.metadata.name.matches('^([^.]{1,63}[.])?[^.]{1,63}$') && (!self.metadata.name.contains('.') || (has(self.spec.adoptedFrom) && self.metadata.name.split('.')[0] == self.spec.adoptedFrom.namespace))").message("the name of a cluster may have lower-case letters, digits and '-', at most 63 characters, beginning and ending with a letter or digit; a '.' only after the namespace that it is adopted from"),
+    validation = Rule::new("self.metadata.name.matches('^([^.]{1,63}[.])?[^.]{1,63}$') && !(self.metadata.name.contains('.') && has(self.spec.kubeconfigSecretRef))").message("the name of a cluster may have lower-case letters, digits and '-', at most 63 characters, beginning and ending with a letter or digit; a '.' only after the namespace that it is adopted from"),
     doc = "Another cluster that credentials can be pushed to, by a kubeconfig that a Secret in the namespace of the operator holds."
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("has(self.kubeconfigSecretRef) != has(self.adoptedFrom)").message("`kubeconfigSecretRef` must be given (and only it: `adoptedFrom` is written by the operator)")
-)]
 pub struct MemberClusterSpec {
     /// The Secret with the kubeconfig, in the namespace of the operator. Only what stands in it inline is
-    /// used: `exec`, `auth-provider` and paths to files are refused.
+    /// used: `exec`, `auth-provider` and paths to files are refused. Required, except in a MemberCluster that the operator
+    /// makes itself, of a cluster of Argo CD or Cluster API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubeconfig_secret_ref: Option<KubeconfigReference>,
-
-    /// The Secret of another tool that says how to reach the cluster. Written by the operator when it adopts
-    /// the clusters of Argo CD or Cluster API, and not by hand.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub adopted_from: Option<AdoptedFrom>,
 
     /// Stops all writes to the cluster; what is there stays as it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -152,6 +145,10 @@ pub struct MemberClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub source: Option<String>,
+
+    /// The Secret of Argo CD or Cluster API that the operator has made the MemberCluster of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_from: Option<AdoptedFrom>,
 
     /// When its API server was last asked, written at least every five minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

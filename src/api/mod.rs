@@ -108,6 +108,10 @@ pub const ANNOTATION_ADOPT: &str = "claviger.dev/adopt";
 /// Comma-separated: `<name of the Secret>=<id of the hub cluster>/<namespace>/<name>`.
 pub const ANNOTATION_ATTACHED: &str = "claviger.dev/attached-pull-secrets";
 
+/// Annotation on a MemberCluster that the operator has made: `<tool>/<namespace>/<name>` of the Secret of another tool that it
+/// was made of.
+pub const ANNOTATION_ADOPTED_FROM: &str = "claviger.dev/adopted-from";
+
 /// Annotation on the namespace of the operator: clusters, comma-separated, whose sweep may go on although most owners
 /// are missing there.
 pub const ANNOTATION_ALLOW_SWEEP: &str = "claviger.dev/allow-sweep";

@@ -79,9 +79,10 @@ fn complete(schema: &mut JSONSchemaProps, enums: &[Values]) {
 /// `kubectl explain` shows neither what a value of an enum means nor a default, and breaks lines by itself.
 fn describe(schema: &mut JSONSchemaProps, enums: &[Values]) {
     let Some(text) = &mut schema.description else { return };
-    let allowed: Vec<&str> =
-        schema.enum_.iter().flatten().filter_map(|JSON(value)| value.as_str()).collect();
-    let values = enums.iter().find(|values| values.iter().map(|(value, _)| value.as_str()).eq(allowed.iter().copied()));
+    let allowed: Vec<&str> = schema.enum_.iter().flatten().filter_map(|JSON(value)| value.as_str()).collect();
+    let values = enums
+        .iter()
+        .find(|values| values.iter().map(|(value, _)| value.as_str()).eq(allowed.iter().copied()));
     for (value, meaning) in values.into_iter().flatten() {
         text.push_str(&format!(" `{value}`: {meaning}"));
     }

@@ -83,7 +83,10 @@ mod tests {
             (json!({"selector": {}, "exclude": ["sandbox"]}), "all except sandbox"),
             (json!({"selector": label}), "by label"),
             (json!({"selector": label, "names": ["web"]}), "by label, web"),
-            (json!({"selector": label, "exclude": ["a", "b", "c", "d"]}), "by label except a, b, c and 1 more"),
+            (
+                json!({"selector": label, "exclude": ["a", "b", "c", "d"]}),
+                "by label except a, b, c and 1 more",
+            ),
         ] {
             let told = status(selector.clone(), json!({"namespaces": selector, "clusters": selector}));
             for words_told in [told.from, told.to, told.clusters] {
@@ -102,7 +105,8 @@ mod tests {
     #[test]
     fn the_longest_words_fit() {
         let names: Vec<String> = (0..1024).map(|n| format!("{n:0>63}")).collect();
-        let selector = json!({"selector": {"matchLabels": {"a": "b"}}, "names": names, "exclude": names[500..]});
+        let selector =
+            json!({"selector": {"matchLabels": {"a": "b"}}, "names": names, "exclude": names[500..]});
         let told = status(selector.clone(), json!({"namespaces": selector}));
         assert!(told.from.is_some_and(|words| words.len() < 1024));
     }

@@ -17,7 +17,11 @@ fn assert_generated(name: &str, page: &str) -> Result<()> {
         fs::write(&path, page)?;
     }
     let found = fs::read_to_string(&path).context(path.display())?;
-    assert!(found == page, "{} is out of date: see the first lines of tests/integration/reference_docs.rs", path.display());
+    assert!(
+        found == page,
+        "{} is out of date: see the first lines of tests/integration/reference_docs.rs",
+        path.display()
+    );
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-use super::MemberState;
+use super::{MemberState, Origin};
 use crate::{
     api::MemberClusterStatus,
     domain::{
@@ -28,7 +28,7 @@ pub struct Observation {
     /// Until when a deletion waits for a cluster that does not answer.
     pub awaited_until: Option<Timestamp>,
     /// The Secret that says how to reach it.
-    pub source: String,
+    pub origin: Option<Origin>,
     /// Its address, when that could be read.
     pub server: Option<String>,
     /// Its id, once that was seen.
@@ -60,7 +60,8 @@ pub fn status(
         server_version: seen.version.clone().or(before.server_version),
         server: seen.server.clone().or(before.server),
         cluster_id: seen.id.clone().or(before.cluster_id.filter(|_| !moved)),
-        source: Some(seen.source.clone()),
+        source: seen.origin.as_ref().map(Origin::to_string),
+        adopted_from: seen.origin.as_ref().and_then(Origin::adopted).cloned(),
         last_probe_time: seen.probed.map(Time).or(before.last_probe_time),
     }
 }

@@ -8,12 +8,20 @@ use crate::support::Result;
 
 /// What a command takes, one row each.
 fn rows(command: &Command) -> String {
-    let shown = command.get_arguments().filter(|arg| !arg.is_hide_set() && arg.get_id() != "help" && arg.get_id() != "version");
+    let shown = command
+        .get_arguments()
+        .filter(|arg| !arg.is_hide_set() && arg.get_id() != "help" && arg.get_id() != "version");
     shown.map(row).collect()
 }
 
 fn row(arg: &Arg) -> String {
-    let values = arg.get_value_names().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let values = arg
+        .get_value_names()
+        .unwrap_or_default()
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" ");
     let takes = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
     let name = match (arg.get_long(), arg.get_short()) {
         (Some(long), Some(short)) => format!("-{short}, --{long}"),
@@ -28,18 +36,22 @@ fn row(arg: &Arg) -> String {
     };
     let help = arg.get_long_help().or_else(|| arg.get_help()).map(ToString::to_string).unwrap_or_default();
     let env = arg.get_env().map(|env| format!("`{}`", env.to_string_lossy())).unwrap_or_default();
-    let defaults = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",");
+    let defaults =
+        arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",");
     let default = if defaults.is_empty() || !takes { String::new() } else { format!("`{defaults}`") };
     format!("| `{}` | {env} | {default} | {} |\n", name.trim(), cell(&help))
 }
 
 /// A command and those below it.
 fn section(path: &str, command: &Command, page: &mut String) {
-    let about = command.get_long_about().or_else(|| command.get_about()).map(ToString::to_string).unwrap_or_default();
+    let about =
+        command.get_long_about().or_else(|| command.get_about()).map(ToString::to_string).unwrap_or_default();
     page.push_str(&format!("\n## {path}\n\n{}\n", cell(&about)));
     let rows = rows(command);
     if !rows.is_empty() {
-        page.push_str(&format!("\n| argument | environment | default | meaning |\n| --- | --- | --- | --- |\n{rows}"));
+        page.push_str(&format!(
+            "\n| argument | environment | default | meaning |\n| --- | --- | --- | --- |\n{rows}"
+        ));
     }
     for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
         section(&format!("{path} {}", sub.get_name()), sub, page);

@@ -105,7 +105,9 @@ fn page(crd: &CustomResourceDefinition) -> Result<String> {
         ));
     }
     for part in ["spec", "status"] {
-        let Some(schema) = root.properties.as_ref().and_then(|properties| properties.get(part)) else { continue };
+        let Some(schema) = root.properties.as_ref().and_then(|properties| properties.get(part)) else {
+            continue;
+        };
         let mut fields = String::new();
         rows("", schema, &mut fields);
         page.push_str(&format!("\n## {part}\n\n| field | type | meaning |\n| --- | --- | --- |\n{fields}"));
@@ -113,7 +115,10 @@ fn page(crd: &CustomResourceDefinition) -> Result<String> {
             let mut broken = Vec::new();
             rules("", root, &mut broken);
             if !broken.is_empty() {
-                page.push_str(&format!("\n## Rules\n\nWhat the API server says of a manifest that breaks one.\n\n{}", broken.concat()));
+                page.push_str(&format!(
+                    "\n## Rules\n\nWhat the API server says of a manifest that breaks one.\n\n{}",
+                    broken.concat()
+                ));
             }
         }
     }
