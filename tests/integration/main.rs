@@ -45,6 +45,7 @@ mod orphans;
 mod outages;
 mod ownership;
 mod plugin;
+mod policies;
 mod reference_docs;
 mod references;
 mod registry;

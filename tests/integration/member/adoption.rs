@@ -7,7 +7,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{ARGOCD, Desk, Hub, LONG, kubeconfig};
-use crate::support::{Result, wait_for};
+use crate::support::{Error, Result, wait_for};
 
 const SERVER: &str = "https://127.0.0.1:1";
 

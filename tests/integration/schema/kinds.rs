@@ -62,10 +62,19 @@ async fn a_policy_prints_from_where_to_where() -> Result<()> {
     let test = Scenario::shared().await?;
     test.policy().await?;
     let path = format!("/apis/claviger.dev/v1alpha1/distributionpolicies/policy-{}", test.mark);
-    let table = table(&test.client, &path).await?;
-    assert_eq!(columns(&table, false), ["NAME", "FROM", "TO", "AGE"]);
-    assert_eq!(columns(&table, true)[4..], ["CLUSTERS", "KINDS"]);
-    assert_eq!(table["rows"][0]["cells"][1], json!(format!("[\"{}\"]", test.home.name)));
+    let expected = json!([test.home.name, "by label", "local", 0]);
+    let seen = wait_for(DEADLINE, "the printed row", async || {
+        let table = table(&test.client, &path).await.map_err(|error| error.to_string())?;
+        let cells = table["rows"][0]["cells"].as_array().cloned().unwrap_or_default();
+        if cells.get(1..5).is_some_and(|row| json!(row) == expected) {
+            Ok(table)
+        } else {
+            Err(format!("{cells:?}"))
+        }
+    })
+    .await?;
+    assert_eq!(columns(&seen, false), ["NAME", "FROM", "TO", "CLUSTERS", "CREDENTIALS", "AGE"]);
+    assert_eq!(columns(&seen, true)[6..], ["KINDS", "DEFAULT"]);
     Ok(())
 }
 
