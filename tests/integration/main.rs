@@ -24,6 +24,7 @@ mod defaults;
 mod deletion;
 mod demo;
 mod distribution;
+mod docs;
 mod drift;
 mod examples;
 mod faults;
