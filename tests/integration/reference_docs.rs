@@ -4,6 +4,7 @@
 mod chart_values;
 mod flags;
 mod kinds;
+pub mod metrics;
 
 use std::{fs, path::PathBuf};
 
