@@ -14,6 +14,7 @@ fn up(outcome: &ClusterOutcome, current: bool) -> ClusterFacts<'_> {
     ClusterFacts {
         name: "local".into(),
         up: true,
+        paused: false,
         down: None,
         has_copies: true,
         outcome: Some((outcome, current)),
@@ -51,6 +52,25 @@ fn protect_holds_while_in_use() {
     assert_eq!(when(Force, false, false, 1), Disposition::Remove);
     assert_eq!(when(Orphan, false, false, 1), Disposition::Release);
     assert_eq!(when(Orphan, true, true, 0), Disposition::Release);
+}
+
+#[test]
+fn a_paused_cluster_holds_a_deletion_until_it_goes_on_or_somebody_forces_it() {
+    let unused = outcome(0);
+    let paused = |has_copies| ClusterFacts { paused: true, has_copies, ..up(&unused, true) };
+    let decide = |request| Removal::decide(request, &[paused(true)], at(100));
+    for policy in [DeletionPolicy::Protect, DeletionPolicy::Orphan] {
+        let held = decide(request(policy));
+        assert_eq!(held.paused, ["local".into()]);
+        assert!(held.disposition != Disposition::Remove && !held.is_complete(1, &Outcomes::default()));
+    }
+    let forced = decide(Request { annotated: true, ..request(DeletionPolicy::Protect) });
+    assert!(forced.paused.is_empty() && forced.is_complete(1, &Outcomes::default()));
+    assert_eq!(forced.left_behind, ["local".into()]);
+    let terminating = decide(Request { namespace_terminating: true, ..request(DeletionPolicy::Protect) });
+    assert!(terminating.is_complete(1, &Outcomes::default()));
+    let empty = Removal::decide(request(DeletionPolicy::Protect), &[paused(false)], at(100));
+    assert!(empty.paused.is_empty() && empty.is_complete(1, &Outcomes::default()));
 }
 
 #[test]

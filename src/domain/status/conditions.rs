@@ -321,6 +321,18 @@ fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
                 ),
             )
         }
+        _ if !removal.paused.is_empty() => {
+            let names: Vec<String> =
+                removal.paused.iter().take(MAX_NAMES).map(|name| format!("'{name}'")).collect();
+            Verdict::new(
+                True,
+                Reason::Paused,
+                format!(
+                    "deletion waits for clusters that are paused, as nothing is written there: {}; set `spec.paused` of the MemberCluster to false, or, to leave the Secrets there behind, set annotation claviger.dev/force-delete to 'true'",
+                    names.join(", ")
+                ),
+            )
+        }
         Disposition::RemoveUnused if seen.references.blocking > 0 => Verdict::new(
             False,
             Reason::NamespaceTerminating,
