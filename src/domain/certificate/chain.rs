@@ -47,7 +47,7 @@ pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateError>
             )));
         }
     }
-    notes.extend(twice.iter().map(|subject| format!("certificate {subject} stands in the chain twice")));
+    notes.extend(twice.iter().map(|subject| format!("certificate {subject} is in the chain twice")));
     let [leaf, rest @ ..] = chain.as_slice() else {
         return Err(malformed("holds no certificate"));
     };
@@ -60,7 +60,7 @@ pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateError>
             None => CertificateError::new(
                 Reason::KeyMismatch,
                 format!(
-                    "does not belong to the certificate, which has the public key of another {} key; put the two that were made together into the Secret",
+                    "does not belong to the certificate, which has the public key of another {} key; put a certificate and key that match into the Secret",
                     own.algorithm
                 ),
             ),
