@@ -51,7 +51,7 @@ pub struct BasicAuthCredentialSpec {
 
     /// The consumer of the Secret. Decides its type, its keys and the hashes that it can contain. Cannot be changed.
     /// For two formats, create two credentials with the same source.
-    #[x_kube(validation = Rule::new("self == oldSelf").message("may not be changed, as it decides the type and keys of the Secret; make a second credential with the other format, then delete this one"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("may not be changed, because it decides the type and keys of the Secret; create a second credential with the other format, then delete this one"))]
     pub format: BasicAuthFormat,
 
     /// How passwords are hashed. Default: Bcrypt, or Sha1 with format EnvoyGateway. Not for format BasicAuth, whose

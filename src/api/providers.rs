@@ -145,7 +145,7 @@ pub struct EcrPublicRegistry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GitHubRegistry {
-    /// The API of a GitHub Enterprise Server, as host[:port]. Omitted: api.github.com.
+    /// The API of a GitHub Enterprise Server, as host[:port]. Default: api.github.com.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),

@@ -350,7 +350,10 @@ async fn what_can_be_judged_from_the_spec_is_refused_in_words() -> Result<()> {
     apply(client, home, "kept", json!({"format": "Htpasswd", "secretRef": one})).await?;
     let refused = apply(client, home, "kept", json!({"format": "NginxOrg", "secretRef": one})).await;
     let error = refused.err().map(|error| error.to_string()).unwrap_or_default();
-    assert!(error.contains("may not be changed, as it decides the type and keys of the Secret"), "{error}");
+    assert!(
+        error.contains("may not be changed, because it decides the type and keys of the Secret"),
+        "{error}"
+    );
     Ok(())
 }
 

@@ -42,7 +42,7 @@ pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateError>
         }
         if chain.len() > MAX_CHAIN {
             return Err(malformed(format!(
-                "holds {} certificates; a chain has at most {MAX_CHAIN}: the first is the server's own, each further one issued the one before it",
+                "holds {} certificates; a chain has at most {MAX_CHAIN}: the server's own first, each followed by its issuer",
                 all.len()
             )));
         }

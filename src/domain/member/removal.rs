@@ -84,7 +84,7 @@ impl MemberRemoval<'_> {
                     normal(Reason::Removed, "no Secret of Claviger is left in the cluster".to_owned())
                 }
                 Some(_) if self.seen.attached == 0 => {
-                    left_behind(format!("left in the cluster, as Pods use them: {left}"))
+                    left_behind(format!("left in the cluster because Pods use them: {left}"))
                 }
                 Some(_) => left_behind(format!(
                     "left in a cluster in which they could not be detached for {} s: {left}",
