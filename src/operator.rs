@@ -127,7 +127,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         Some(ended) = failures.recv() => Err(Error::Task(ended)),
         Some(ended) = loops.join_next() => Err(Error::Task(match ended {
             Err(error) if error.is_panic() => format!("a loop panicked: {error}"),
-            _ => "a loop came to its end".to_owned(),
+            _ => "a loop ended".to_owned(),
         })),
     };
     process.metrics.set_leader(false);

@@ -9,9 +9,8 @@ use super::{
     columns::{Row, USUAL, WIDE},
 };
 
-/// Allows credentials of some namespaces to be pushed into other namespaces. Policies only ever
-/// add: a push is allowed when any one policy allows it. A credential writes into its own namespace
-/// without a policy.
+/// Allows credentials of some namespaces to be pushed into other namespaces. Policies only add: a push is allowed
+/// when at least one policy allows it. A credential needs no policy for its own namespace.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "claviger.dev",
@@ -22,28 +21,28 @@ use super::{
     category = "claviger",
     status = "DistributionPolicyStatus",
     derive = "PartialEq",
-    doc = "Consent of the cluster's administrators: credentials of the namespaces in `from` may be pushed into the namespaces in `to`. Policies only ever add."
+    doc = "Consent of the cluster's administrators: credentials of the namespaces in `from` may be pushed into the namespaces in `to`. Policies only add: none takes away what another one allows."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DistributionPolicySpec {
-    /// Whose credentials the policy is about.
+    /// The credentials that the policy applies to.
     pub from: PolicyFrom,
 
-    /// Where they may go.
+    /// Where these credentials may be pushed.
     pub to: PolicyTo,
 
-    /// The kinds of credential that the policy is about. Omitted: all.
+    /// The kinds of credential that the policy applies to. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
     pub kinds: Vec<CredentialKind>,
 
-    /// Whether the credentials may also be attached to ServiceAccounts in the namespaces in `to`, so that Pods there that name
-    /// no pull Secret themselves pull with them (`spec.default`).
+    /// Whether the credentials may also be attached to ServiceAccounts in the namespaces in `to`, so that Pods there
+    /// that name no pull Secret themselves use them (`spec.default`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_default: bool,
 
-    /// Whether the credentials may mint tokens by the operator's own identity in a cloud, and so pull whatever that may
-    /// pull. It has nothing to do with where they may go.
+    /// Whether the credentials may mint tokens with the operator's own cloud identity, and so pull whatever that
+    /// identity may pull. This is independent of `to`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_operator_identity: bool,
 }
@@ -54,18 +53,24 @@ impl DistributionPolicy {
         ("From", "string", ".status.from", "Namespaces whose credentials may be pushed", USUAL),
         ("To", "string", ".status.to", "Namespaces that they may be pushed into", USUAL),
         ("Clusters", "string", ".status.clusters", "Clusters that they may be pushed into", USUAL),
-        ("Credentials", "integer", ".status.credentials", "Credentials that the policy is about now", USUAL),
+        (
+            "Credentials",
+            "integer",
+            ".status.credentials",
+            "Credentials that the policy applies to now",
+            USUAL,
+        ),
         ("Age", "date", ".metadata.creationTimestamp", "", USUAL),
-        ("Kinds", "string", ".spec.kinds", "Kinds that the policy is about; empty means all", WIDE),
+        ("Kinds", "string", ".spec.kinds", "Kinds that the policy applies to; empty means all", WIDE),
         ("Default", "boolean", ".spec.allowDefault", "Whether they may be attached to ServiceAccounts", WIDE),
     ];
 }
 
-/// What the operator makes of a policy.
+/// What the operator reports about a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DistributionPolicyStatus {
-    /// `metadata.generation` that this status is about; -1 before the operator has seen the policy.
+    /// The `metadata.generation` that this status is about; -1 until the operator has seen the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
@@ -74,22 +79,22 @@ pub struct DistributionPolicyStatus {
     #[schemars(length(max = 1024))]
     pub from: Option<String>,
 
-    /// The namespaces in `spec.to`, in the same words.
+    /// The namespaces in `spec.to`, in the same form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub to: Option<String>,
 
-    /// The clusters in `spec.to`, in the same words.
+    /// The clusters in `spec.to`, in the same form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub clusters: Option<String>,
 
-    /// How many credentials the policy is about now: those of `spec.kinds` in the namespaces in `spec.from`.
+    /// How many credentials the policy applies to now: those of `spec.kinds` in the namespaces in `spec.from`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<i64>,
 }
 
-/// Whose credentials a policy is about.
+/// The credentials that a policy applies to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyFrom {
@@ -97,22 +102,22 @@ pub struct PolicyFrom {
     pub namespaces: NamespaceSelector,
 }
 
-/// Where a policy lets credentials go.
+/// Where a policy allows credentials to be pushed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyTo {
-    /// Namespaces that may be pushed into. `kube-system`, `kube-public`, `kube-node-lease` and the
-    /// namespace of the operator only when they stand in `names`.
+    /// Namespaces that the credentials may be pushed into. `kube-system`, `kube-public`, `kube-node-lease` and the
+    /// namespace of the operator are included only if `names` lists them.
     pub namespaces: NamespaceSelector,
 
-    /// Clusters that may be pushed into, in the namespaces above. Omitted: only `local`, the cluster that
-    /// the operator runs in.
+    /// Clusters that the credentials may be pushed into, in the namespaces above. Omitted: only `local`, the cluster
+    /// that the operator runs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clusters: Option<ClusterSelector>,
 
     /// Keys of labels and annotations that credentials may put on the Secrets there (`spec.target.labels` and
-    /// `spec.target.annotations`). An entry that ends in `/` allows all keys with that prefix. Omitted: none. In its own
-    /// namespace a credential needs no permission for them.
+    /// `spec.target.annotations`). An entry that ends in `/` allows all keys with that prefix. Omitted: none. A
+    /// credential needs no permission for them in its own namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),

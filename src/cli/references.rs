@@ -7,13 +7,13 @@ use crate::domain::reference_kind::{Family, Kinds, ReferencePolicy};
 /// What is looked at for who uses a Secret, and which of it holds one.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ReferenceSettings {
-    /// Which objects are looked at for who uses a Secret, besides those of --block-on: pods,
-    /// workloads, serviceaccounts, ingresses, gateways, traefik, contour, envoygateway
+    /// Which objects count as users of Secrets, in addition to those of --block-on: pods, workloads, serviceaccounts,
+    /// ingresses, gateways, traefik, contour, envoygateway
     #[arg(long, env = "CLAVIGER_REFERENCES", value_name = "KINDS", value_parser = kinds)]
     #[arg(default_value = ALL, hide_default_value = true)]
     pub references: Kinds,
 
-    /// Which of these objects hold back the deletion of a Secret that they use; pods always do
+    /// Which of these objects block the deletion of a Secret that they use; pods always do
     #[arg(long, env = "CLAVIGER_BLOCK_ON", value_name = "KINDS", value_parser = kinds)]
     #[arg(default_value = "pods,ingresses,gateways")]
     pub block_on: Kinds,

@@ -41,12 +41,13 @@ pub struct SelfTestArgs {
     #[arg(default_value = "claviger-system", value_parser = NonEmptyStringValueParser::new())]
     namespace: String,
 
-    /// What credential and copy are called; the source is the Secret NAME-source, which is made when it is not there
+    /// Name of the credential and of its copy; the source is the Secret NAME-source, which is created if it does not
+    /// exist
     #[arg(long, env = "CLAVIGER_SELF_TEST_NAME", value_name = "NAME")]
     #[arg(default_value = "claviger-self-test", value_parser = words::name)]
     name: String,
 
-    /// How long the credential may take to be ready
+    /// How long the credential may take to become ready
     #[arg(long, env = "CLAVIGER_SELF_TEST_TIMEOUT", value_name = "DURATION")]
     #[arg(default_value = "60s", value_parser = at_least(Duration::from_secs(1)))]
     timeout: Duration,
@@ -62,7 +63,7 @@ pub enum SelfTestError {
     #[error("{0}")]
     Client(String),
     /// Somebody else's credential has the name.
-    #[error("{0} is there already, and not of a self-test: choose another name with --name")]
+    #[error("{0} already exists and is not of a self-test: choose another name with --name")]
     Foreign(String),
     /// The time is up.
     #[error("{what}: not within {patience:?}; last seen: {seen}")]
@@ -195,7 +196,7 @@ impl SelfTest {
         let generation = credential.metadata.generation;
         let conditions = credential.status.unwrap_or_default().common.conditions;
         let Some(ready) = condition::find(&conditions, ConditionType::Ready) else {
-            return Err("the operator has said nothing about it; is it running, and does it lead?".to_owned());
+            return Err("the operator has not reported on it; is it running, and does it lead?".to_owned());
         };
         let told = foreign_text(&format!("{} ({})", ready.message, ready.reason), MAX_MESSAGE);
         let is_ready = ConditionStatus::of(ready) == ConditionStatus::True;
@@ -264,9 +265,7 @@ where
     let name = metadata.name.as_deref().unwrap_or_default();
     let own = Preconditions { uid: metadata.uid.clone(), resource_version: None };
     match api.delete(name, &DeleteParams::default().preconditions(own)).await {
-        Ok(either) if either.is_left() => {
-            Err("it waits for the operator to take its finalizer off".to_owned())
-        }
+        Ok(either) if either.is_left() => Err("it waits for the operator to remove its finalizer".to_owned()),
         Ok(_) => Ok(()),
         // Gone, or another one by now.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),

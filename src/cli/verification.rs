@@ -12,30 +12,30 @@ use crate::{
 /// Which registries are asked whether they take a credential, and how.
 #[derive(Clone, Debug, Args)]
 pub struct VerificationSettings {
-    /// Ask no registry whether it takes a credential
+    /// Do not test credentials at registries
     #[arg(long, env = "CLAVIGER_NO_VERIFICATION", value_name = "BOOL")]
     #[arg(action = ArgAction::Set, default_value_t = false)]
     #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
     pub no_verification: bool,
 
-    /// Ask only these registries and token servers: quay.io,*.example.com,registry.internal:5000; a host
-    /// without a port stands for all of its ports [default: all]
+    /// Contact only these registries and token servers: quay.io,*.example.com,registry.internal:5000; a host without
+    /// a port means all of its ports [default: all]
     #[arg(long, env = "CLAVIGER_ALLOWED_REGISTRIES", value_name = "HOST[:PORT],..")]
     #[arg(default_value = "", hide_default_value = true)]
     pub allowed_registries: ServerPatterns,
 
-    /// Ask these registries without TLS: whoever stands between reads the credential
+    /// Contact these registries without TLS: anybody on the network path can read the credential
     #[arg(long, env = "CLAVIGER_PLAIN_HTTP_REGISTRIES", value_name = "HOST[:PORT],..")]
     #[arg(default_value = "", hide_default_value = true)]
     pub plain_http_registries: ServerPatterns,
 
-    /// Ask these registries although they have private or loopback addresses; any tenant can have requests
-    /// sent to them
+    /// Contact these registries even if they have private or loopback addresses; any tenant can make the operator
+    /// send requests to them
     #[arg(long, env = "CLAVIGER_PRIVATE_REGISTRIES", value_name = "HOST[:PORT],..")]
     #[arg(default_value = "", hide_default_value = true)]
     pub private_registries: ServerPatterns,
 
-    /// Certificates (PEM) of authorities by which registries are trusted besides those of the system
+    /// File with CA certificates (PEM) to trust for registries, in addition to those of the system
     #[arg(long, env = "CLAVIGER_REGISTRY_CA", value_name = "FILE")]
     pub registry_ca: Option<PathBuf>,
 }

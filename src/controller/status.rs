@@ -217,7 +217,7 @@ impl Turn<'_> {
         let Some(less) = detail.less() else { return };
         memory.detail = Some((less, Instant::now()));
         if detail == Detail::Full {
-            let text = format!("the status is told with less detail from now on: {error}");
+            let text = format!("the status has less detail from now on: {error}");
             let note = Note::warning(Reason::StatusRefused, Action::Sync, text);
             self.context.events.publish(&self.about(), &note).await;
         }
@@ -262,7 +262,7 @@ impl Turn<'_> {
             let why = outcome.and_then(|outcome| outcome.condition.as_ref());
             let why = why.map_or_else(String::new, |condition| condition.message(cluster));
             let text = format!(
-                "{count} Secrets, as last seen, were left behind in cluster '{cluster}', used or not: {why}; when it answers again, those that no Pod uses are swept"
+                "{count} Secrets, as last seen, were left behind in cluster '{cluster}', used or not: {why}; when it answers again, those that no Pod uses are removed"
             );
             let note = Note::warning(Reason::LeftBehind, Action::Delete, text);
             context.events.publish(&about, &note).await;
@@ -301,7 +301,7 @@ fn deletion_note(disposition: Disposition) -> Note {
     let (reason, text) = match disposition {
         Disposition::Release => (Reason::Orphaned, "the Secrets stay, without the marks of Claviger"),
         Disposition::RemoveUnused => {
-            (Reason::Deleted, "unused Secrets were deleted; those in use follow when they are not")
+            (Reason::Deleted, "unused Secrets were deleted; those in use are deleted when nothing uses them")
         }
         Disposition::Remove | Disposition::Keep => (Reason::Deleted, "all Secrets were deleted"),
     };

@@ -173,11 +173,11 @@ pub struct Warning {
 impl Warning {
     pub const WEAK_PASSWORD: Self = Self {
         reason: Reason::WeakPassword,
-        message: "a password has fewer than 8 characters; use a longer one, or a token where there is one",
+        message: "a password has fewer than 8 characters; use a longer one, or a token",
     };
     pub const WEAK_HASH: Self = Self {
         reason: Reason::WeakHash,
-        message: "{SHA} hashes have no salt and are guessed fast; use them only for a consumer that takes nothing else, with long random passwords",
+        message: "{SHA} hashes have no salt and can be guessed fast; use them only for a consumer that accepts nothing else, with long random passwords",
     };
     pub const NO_ALTERNATIVE_NAME: Self = Self {
         reason: Reason::NoAlternativeName,

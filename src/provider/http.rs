@@ -97,7 +97,7 @@ impl Http {
             store.add_parsable_certificates(system.certs);
             store.add_parsable_certificates(self.roots.0.iter().cloned());
             if store.is_empty() {
-                warn!("no authority is trusted by this system, so that no registry is");
+                warn!("this system trusts no CA, so no registry can be trusted");
             }
             Arc::new(store)
         })

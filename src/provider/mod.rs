@@ -59,6 +59,6 @@ impl Verifier {
             let answer = timeout_at(end, pace.ask(&request, &mut session)).await;
             step = handshake.answered(answer.unwrap_or(Err(NoAnswer::TimedOut)));
         }
-        Outcome::new(Reason::UnexpectedAnswer, "asks for more and more")
+        Outcome::new(Reason::UnexpectedAnswer, "asks for too many requests")
     }
 }

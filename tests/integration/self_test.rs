@@ -78,7 +78,7 @@ async fn what_is_somebody_elses_it_leaves_alone() -> Result<()> {
     let foreign = apply(&test, &credential(json!({}))).await?;
     let output = self_test(&test.home.name, &[]).await?;
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("is there already, and not of a self-test"), "{}", said(&output));
+    assert!(said(&output).contains("already exists and is not of a self-test"), "{}", said(&output));
     assert_eq!(test.credentials().get(NAME).await?.metadata.uid, foreign.metadata.uid);
     let output = self_test(&test.home.name, &["--name=another"]).await?;
     assert!(output.status.success(), "{}", said(&output));

@@ -36,15 +36,16 @@ pub struct ImportArgs {
     #[arg(value_name = "SECRET")]
     names: Vec<String>,
 
-    /// Namespace whose Secret is the source, where there is one of that content; may be given several times, the first one first
+    /// Namespace whose Secret is the source, if it has one with that content; can be given several times, in order of
+    /// preference
     #[arg(long, value_name = "NAMESPACE")]
     source_namespace: Vec<String>,
 
-    /// Make credentials the default of the ServiceAccounts that name their Secrets now
+    /// Make the credentials defaults of the ServiceAccounts that name their Secrets now
     #[arg(long)]
     defaults: bool,
 
-    /// Leave copies in this namespace as they are; may be given several times
+    /// Leave copies in this namespace as they are; can be given several times
     #[arg(long, value_name = "NAMESPACE")]
     exclude: Vec<String>,
 }
@@ -175,7 +176,7 @@ impl Reader<'_> {
                 Err(error) => return Err(error),
             };
             let kind = group.source.kind;
-            let changed = || "its source was changed while it was read; run the import again".to_owned();
+            let changed = || "its source changed while it was read; run the import again".to_owned();
             let formed = read
                 .ok_or_else(changed)
                 .and_then(|source| former.form(kind, namespace, &source, Timestamp::now()));
@@ -243,7 +244,8 @@ impl Reader<'_> {
     fn installed<T>(&mut self, listed: Result<Vec<T>, PluginError>) -> Result<Vec<T>, PluginError> {
         match listed {
             Err(PluginError::NotFound(_)) => {
-                let note = "The definitions of Claviger are not installed: install the chart first";
+                let note =
+                    "The CustomResourceDefinitions of Claviger are not installed: install the chart first";
                 if !self.notes.iter().any(|told| told == note) {
                     self.notes.push(note.to_owned());
                 }

@@ -158,7 +158,7 @@ fn cleaned(reference: &Reference) -> Reference {
 fn in_words(answer: &Answer) -> String {
     let Answer { credential, secret, total, blocking, items, omitted, clusters } = answer;
     let mut text = format!(
-        "{credential}, Secret {secret}. Its status counts {total} users in all clusters; holding back a deletion: {blocking}\n"
+        "{credential}, Secret {secret}. Its status counts {total} users in all clusters; {blocking} of them block a deletion\n"
     );
     let row = |Item { reference, live }: &Item| {
         let Reference { cluster, kind, namespace, name, field } = reference;

@@ -35,7 +35,7 @@ pub struct SyncArgs {
     #[command(flatten)]
     credential: CredentialArgs,
 
-    /// Wait until the operator has done it, and say how it went
+    /// Wait until the operator is done, and print the result
     #[arg(long)]
     wait: bool,
 
@@ -114,7 +114,7 @@ pub(super) async fn sync(
     };
     let answer = Synced { credential: credential.title(), request, counts };
     output.write(&answer, || match counts {
-        None => format!("{}: a sync was asked for\n", answer.credential),
+        None => format!("{}: a sync was requested\n", answer.credential),
         Some(counts) => counts_table(&answer.credential, counts),
     })?;
     Ok(News::good(counts.is_none_or(|counts| counts.failed == 0)))

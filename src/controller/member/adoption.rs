@@ -221,7 +221,10 @@ impl Adoption {
             let exactly = Preconditions { uid: member.metadata.uid.clone(), resource_version: None };
             let params = DeleteParams { preconditions: Some(exactly), ..DeleteParams::default() };
             match self.api().delete(&name, &params).await {
-                Ok(_) => info!(kind = "MemberCluster", name, "its cluster is gone from where it was adopted"),
+                Ok(_) => info!(
+                    kind = "MemberCluster",
+                    name, "its cluster no longer exists in the tool that it was adopted from"
+                ),
                 Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
                 Err(error) => return Err(Error::api("delete a MemberCluster")(error)),
             }
@@ -241,7 +244,7 @@ impl Adoption {
     /// Publishes, once, that a MemberCluster that people wrote has the name already.
     async fn name_taken(&self, key: &AdoptedFrom, secret: ObjectMeta, name: &str) {
         let text = format!(
-            "the cluster is not adopted: there is a MemberCluster '{name}' already that was not made of this Secret; rename one of the two"
+            "the cluster is not adopted: a MemberCluster '{name}' exists that was not created from this Secret; rename one of the two"
         );
         let mut is_news = false;
         self.change(key, |known| {

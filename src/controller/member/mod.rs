@@ -63,7 +63,7 @@ impl MemberLoop {
             }
         };
         if result.is_err() {
-            let why = "the API server of the hub did not do what was asked of it";
+            let why = "the API server of the hub did not carry out a request";
             self.set_broken_if_unknown(&name, &entry, why);
         }
         self.index().looked_at(&name);

@@ -144,7 +144,7 @@ impl Policies {
 
     fn tell_unreadable(&self, object: &Guarded<DistributionPolicy>, error: &str) {
         let text = format!(
-            "this version of Claviger cannot read the policy, so that it allows nothing; nothing is withdrawn for lack of consent meanwhile: {error}; upgrade Claviger, or fix the spec"
+            "this version of Claviger cannot read the policy, so it allows nothing; meanwhile no copies are removed for lack of consent: {error}; upgrade Claviger, or fix the spec"
         );
         let note = Note::warning(Reason::UnsupportedSpec, Action::Read, text);
         let about = about(object, &());

@@ -105,11 +105,12 @@ impl Left {
         match self {
             // No namespace is suggested: whoever made the oldest one may want to be the source.
             Self::NoSource => {
-                "nothing says which of them is the source; say it with --source-namespace".to_owned()
+                "it is not known which of them is the source; name its namespace with --source-namespace"
+                    .to_owned()
             }
             Self::NotInLine(source) => {
                 format!(
-                    "its source, Secret {source}, has another content, is not there, or may not be listed"
+                    "its source, Secret {source}, has another content, does not exist, or may not be listed"
                 )
             }
             Self::Obstacle(obstacle) => obstacle.message().to_owned(),

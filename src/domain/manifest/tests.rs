@@ -37,7 +37,7 @@ fn schema_and_rules_are_judged() {
         (json!({"target": {"namespaces": {"names": ["A"]}}}), "spec.target.namespaces.names[0]: must match"),
         (
             json!({"target": {"labels": {"argocd.argoproj.io/instance": "x"}}}),
-            "may not hold ownership markers",
+            "may not contain ownership markers",
         ),
         (json!({"registries": []}), "spec.registries: must have at least 1 items"),
         (json!({"scaleway": {"region": "fr-par"}}), "`scaleway` may only be given with provider Scaleway"),

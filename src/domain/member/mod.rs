@@ -62,7 +62,7 @@ pub enum MemberError {
     #[error("Secret '{secret}' is not one of {tool}'s clusters: it lacks {mark}")]
     NotTheirs { secret: String, tool: &'static str, mark: String },
     /// No connection can be tried, as with a certificate that TLS does not take; what is wrong.
-    #[error("no connection can be made from what the Secret holds: {0}")]
+    #[error("no connection can be made with the content of the Secret: {0}")]
     Unusable(String),
     /// The API server of the hub does not let the operator read the Secret, or the like.
     #[error("Secret '{secret}' cannot be read: {problem}")]

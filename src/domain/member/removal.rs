@@ -81,10 +81,10 @@ impl MemberRemoval<'_> {
             return match emptied {
                 None => Leave::Wait(None),
                 Some((_, 0)) if self.seen.attached == 0 => {
-                    normal(Reason::Removed, "no Secret of ours is left in the cluster".to_owned())
+                    normal(Reason::Removed, "no Secret of Claviger is left in the cluster".to_owned())
                 }
                 Some(_) if self.seen.attached == 0 => {
-                    left_behind(format!("left in the cluster, as Pods use them: {left}"))
+                    left_behind(format!("left in the cluster because Pods use them: {left}"))
                 }
                 Some(_) => left_behind(format!(
                     "left in a cluster in which they could not be detached for {} s: {left}",
@@ -105,7 +105,7 @@ impl MemberRemoval<'_> {
         let copies = match self.seen.copies {
             Some((0, _)) => "nothing".to_owned(),
             Some((all, used)) => format!("{}, {used} of them in use", secrets(all)),
-            None => "Secrets, nobody knows how many".to_owned(),
+            None => "an unknown number of Secrets".to_owned(),
         };
         match (self.seen.attached, self.seen.copies) {
             (0, _) => copies,
@@ -182,7 +182,7 @@ mod tests {
         let unreachable = removal(&spec, &unreachable);
         assert_eq!(told(&unreachable, 89), None);
         let (warning, text) = told(&unreachable, 90).unwrap();
-        assert!(warning && text.contains("nobody knows"), "{text}");
+        assert!(warning && text.contains("an unknown number of Secrets"), "{text}");
         let before = down(-1000);
         assert_eq!(told(&removal(&spec, &before), 59), None, "the wait begins with the deletion");
         assert!(told(&removal(&spec, &before), 60).is_some());

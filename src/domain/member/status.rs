@@ -119,7 +119,7 @@ fn verdicts(seen: &Observation) -> [(ConditionType, Verdict); 4] {
     let reachable = match &seen.state {
         MemberState::Up => Verdict::new(True, Reason::Connected, "its API server answers"),
         MemberState::Failing(_) if seen.version.is_some() => {
-            Verdict::new(True, reason, "its API server answers, but not to everything that is asked")
+            Verdict::new(True, reason, "its API server answers, but not every request")
         }
         MemberState::Down(_) => told(False),
         _ => told(Unknown),
@@ -193,28 +193,29 @@ fn told(state: &MemberState) -> (Reason, String, bool) {
 fn deletion(seen: &Observation, state: &str) -> String {
     if let Some(until) = seen.awaited_until {
         let known = match seen.copies {
-            Some((0, _)) => "nothing of ours is left there".to_owned(),
+            Some((0, _)) => "nothing of Claviger is left there".to_owned(),
             Some((copies, _)) => format!("what is there stays ({})", secrets(copies)),
             None => "whatever is there stays".to_owned(),
         };
         return format!(
-            "{state}; it is waited for until {until:.0}, and then {known}; annotate it with claviger.dev/force-delete: \"true\" to not wait"
+            "{state}; the deletion waits for it until {until:.0}, and then {known}; to stop waiting, annotate it with claviger.dev/force-delete: \"true\""
         );
     }
     if seen.paused {
-        return "it is paused, so that nothing is taken back from it; end the pause, or set `deletionPolicy: Orphan`".to_owned();
+        return "it is paused, so nothing is removed from it; end the pause, or set `deletionPolicy: Orphan`"
+            .to_owned();
     }
     if seen.attached > 0 {
         let attached = accounts(seen.attached);
-        return format!("Secrets are to be detached from {attached} there yet, before they are taken back");
+        return format!("Secrets still have to be detached from {attached} there before they are removed");
     }
     match seen.copies {
         Some((copies, used)) => format!(
-            "{} to be taken back from it yet; {} in use there stay",
+            "{} still to be removed from it; {} in use there stay",
             secrets(copies.saturating_sub(used)),
             secrets(used)
         ),
-        None => "the Secrets that nothing uses are taken back from it".to_owned(),
+        None => "the Secrets that nothing uses are removed from it".to_owned(),
     }
 }
 

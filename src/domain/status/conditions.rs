@@ -75,7 +75,7 @@ fn source_resolved(seen: &Observation<'_>) -> Verdict {
     match &seen.desired.source {
         SourceState::Resolved(notes) => {
             let minted = "a valid credential was minted";
-            let read = "the source Secret gave a valid credential";
+            let read = "the source Secret holds a valid credential";
             let mut told = vec![if seen.desired.tokens.is_empty() { read } else { minted }];
             told.extend(notes.iter().map(String::as_str));
             Verdict::new(True, Reason::Resolved, told.join("; "))
@@ -95,7 +95,7 @@ fn source_resolved(seen: &Observation<'_>) -> Verdict {
         SourceState::NotRead => Verdict::new(
             Unknown,
             Reason::NotRead,
-            "the source Secret is not read as long as there is nowhere to write to",
+            "the source Secret is not read because there is no namespace to write to",
         ),
         SourceState::Hashing { .. } => {
             Verdict::new(Unknown, Reason::Progressing, "passwords are being hashed; copies stay as they are")
@@ -120,8 +120,7 @@ fn synced(seen: &Observation<'_>) -> Verdict {
     }
     if clusters.is_empty() && !seen.clusters.is_empty() && seen.concealed == 0 && !seen.is_pending() {
         let paused = quoted(&paused(seen));
-        let message =
-            format!("all clusters that it goes to are paused, and nothing is written there: {paused}");
+        let message = format!("all its target clusters are paused, so nothing is written: {paused}");
         return Verdict::new(Unknown, Reason::Paused, message);
     }
     let conditions: Vec<(&str, &ClusterCondition)> =
@@ -170,7 +169,7 @@ fn synced(seen: &Observation<'_>) -> Verdict {
             (None, None) if is_refused(seen.desired) => {
                 ", and its registry refuses the credential".to_owned()
             }
-            (None, None) => ", and the source gives nothing to write".to_owned(),
+            (None, None) => ", and the source has nothing to write".to_owned(),
         };
         return Verdict::new(False, Reason::Progressing, format!("{place} have the Secret{why}{rest}"));
     }
@@ -187,10 +186,10 @@ fn synced(seen: &Observation<'_>) -> Verdict {
 fn rest(seen: &Observation<'_>) -> String {
     let mut rest = match seen.sum(|_| true, |c| c.counts.held) {
         0 => String::new(),
-        1 => "; 1 Secret that is no longer wanted stays while a Pod uses it, or another object that holds it"
+        1 => "; 1 Secret that is no longer wanted stays while a Pod or another blocking object uses it"
             .to_owned(),
         n => format!(
-            "; {n} Secrets that are no longer wanted stay while Pods use them, or other objects that hold them"
+            "; {n} Secrets that are no longer wanted stay while Pods or other blocking objects use them"
         ),
     };
     match seen.sum(|_| true, |c| c.counts.deferred) {
@@ -296,7 +295,7 @@ fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
             True,
             Reason::UsersUnknown,
             format!(
-                "deletion waits until it is known who uses the Secrets in cluster '{cluster}': {why}; to delete them all the same, set annotation claviger.dev/force-delete to 'true'"
+                "deletion waits until it is known who uses the Secrets in cluster '{cluster}': {why}; to delete them anyway, set annotation claviger.dev/force-delete to 'true'"
             ),
         );
     }
@@ -305,7 +304,7 @@ fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
             True,
             Reason::InUse,
             format!(
-                "deletion waits for {users}, and then goes on by itself; to delete the Secrets although they are in use, set annotation claviger.dev/force-delete to 'true'"
+                "deletion waits for {users}, and then continues by itself; to delete the Secrets although they are in use, set annotation claviger.dev/force-delete to 'true'"
             ),
         ),
         _ if !removal.awaited.is_empty() => {
@@ -317,7 +316,7 @@ fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
                 True,
                 Reason::ClusterUnreachable,
                 format!(
-                    "deletion waits for clusters that do not answer, as Pods and others there may use the Secrets: {waits}; to leave the Secrets there behind now, set annotation claviger.dev/force-delete to 'true'"
+                    "deletion waits for clusters that do not answer, because objects there may use the Secrets: {waits}; to leave those Secrets behind now, set annotation claviger.dev/force-delete to 'true'"
                 ),
             )
         }
@@ -337,7 +336,7 @@ fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
             False,
             Reason::NamespaceTerminating,
             format!(
-                "the namespace of the credential is being deleted, so nothing is held up; Secrets that {users} use are removed afterwards, when unused"
+                "the namespace of the credential is being deleted, so the deletion does not wait; Secrets that {users} use are removed later, when nothing uses them"
             ),
         ),
         Disposition::Keep | Disposition::Remove | Disposition::RemoveUnused => {
@@ -346,7 +345,7 @@ fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
         Disposition::Release => Verdict::new(
             False,
             Reason::Orphaning,
-            "the Secrets stay, and the marks of Claviger are taken off them",
+            "the Secrets stay, and Claviger removes its labels and annotations from them",
         ),
     }
 }

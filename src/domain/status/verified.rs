@@ -21,8 +21,8 @@ pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option
         None => return told(previous, None),
         Some(Verification::Off { by_operator }) => {
             let why = match by_operator {
-                true => "registries are not asked, as Claviger runs with --no-verification",
-                false => "the registry is not asked, as `spec.verification.mode` is Off",
+                true => "registries are not asked because Claviger runs with --no-verification",
+                false => "the registry is not asked because `spec.verification.mode` is Off",
             };
             return Some(Verdict::new(ConditionStatus::Unknown, Reason::Skipped, why));
         }

@@ -62,7 +62,7 @@ fn assume_role_with_web_identity(known: &Known<'_>) -> Result<Request, MintError
     let Proof::WebIdentity(identity) = known.proof else { return Err(no_access_key()) };
     let role = identity.role.as_deref().or(role(known).0).ok_or_else(|| {
         MintError::identity_missing(
-            "the ServiceAccount has no role of AWS: set `roleArn`, or its annotation eks.amazonaws.com/role-arn",
+            "the ServiceAccount has no AWS role: set `roleArn`, or its annotation eks.amazonaws.com/role-arn",
         )
     })?;
     Ok(sts(
@@ -150,7 +150,7 @@ fn signed(known: &Known<'_>, mut request: Request, service: &str) -> Result<Requ
 }
 
 fn no_access_key() -> MintError {
-    MintError::identity_missing("there is no identity of AWS")
+    MintError::identity_missing("there is no AWS identity")
 }
 
 /// A temporary access key; of Pod Identity, with another name for the token of the session.

@@ -62,7 +62,7 @@ impl Handshake {
         let scheme = access.scheme(&login.server);
         let handshake = Self { login, access, scheme, realm: None, stage: Stage::Ping };
         let first = if matches!(handshake.login.authorities, Some(Err(_))) {
-            let detail = "cannot be trusted: `spec.verification.caSecretRef` leads to no certificate";
+            let detail = "cannot be trusted: `spec.verification.caSecretRef` does not lead to a certificate";
             handshake.done(Outcome::new(Reason::TLSError, detail))
         } else if handshake.access.allows(&handshake.login.server, scheme) {
             handshake.ask(Method::Get, "/v2/".to_owned(), Authorization::Nobody)
@@ -99,7 +99,7 @@ impl Handshake {
                 401 => self.challenged(answer),
                 200 => self.done(not_distinguishable()),
                 _ => {
-                    let detail = "lets anybody in, but shows nobody `spec.verification.repository`, nor asks for a login for it, so that nothing is known of the login; check the repository";
+                    let detail = "needs no login, but does not show `spec.verification.repository` and does not ask for a login for it, so the login cannot be tested; check the repository";
                     self.done(Outcome::answered(Reason::NotDistinguishable, detail, answer))
                 }
             },
@@ -119,7 +119,7 @@ impl Handshake {
                 (200, _) => self.accepted(authorization),
                 (401 | 403, Authorization::Bearer(_)) => {
                     // The token server knew the login, so that it may well be right.
-                    let detail = "does not take the token that its own token server gave";
+                    let detail = "does not accept the token that its own token server gave";
                     self.done(Outcome::answered(Reason::UnexpectedAnswer, detail, answer))
                 }
                 _ => self.refused(answer),
@@ -252,7 +252,7 @@ impl Handshake {
         let is_denied = self.denies(answer);
         let (reason, detail) = match answer.status {
             status if status == 401 || (is_denied && denies_wrong_logins(&self.login.server)) => {
-                (Reason::AuthenticationFailed, "does not take this user name and password")
+                (Reason::AuthenticationFailed, "does not accept this user name and password")
             }
             _ if is_denied => {
                 (Reason::AccessDenied, "refuses the login: it is wrong or has expired, or has no right there")
@@ -263,12 +263,12 @@ impl Handshake {
     }
 
     fn may_not_pull(&self, answer: &Answer) -> Step {
-        let detail = "takes the login, but does not let it pull `spec.verification.repository`";
+        let detail = "accepts the login, but does not let it pull `spec.verification.repository`";
         self.done(Outcome::answered(Reason::AccessDenied, detail, answer))
     }
 
     fn unexpected(&mut self, answer: &Answer) -> Step {
-        let detail = "answers with something that no registry should";
+        let detail = "gives an answer that no registry should give";
         self.namespace(Outcome::answered(Reason::UnexpectedAnswer, detail, answer))
     }
 
@@ -333,7 +333,7 @@ fn denies_wrong_logins(server: &Server) -> bool {
 }
 
 fn not_distinguishable() -> Outcome {
-    let detail = "lets anybody in, so that nothing is known of the login; set `spec.verification.repository` to one that is not public";
+    let detail = "needs no login, so the login cannot be tested; set `spec.verification.repository` to one that is not public";
     Outcome::new(Reason::NotDistinguishable, detail)
 }
 

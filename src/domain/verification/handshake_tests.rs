@@ -246,7 +246,7 @@ fn an_open_registry_that_hides_a_repository_is_not_called_public() {
     ];
     let outcome = play(that_pulls("r.example.com"), &exchanges);
     assert_eq!(outcome.reason, Reason::NotDistinguishable);
-    assert!(outcome.message.contains("shows nobody `spec.verification.repository`"), "{}", outcome.message);
+    assert!(outcome.message.contains("does not show `spec.verification.repository`"), "{}", outcome.message);
 }
 
 #[test]

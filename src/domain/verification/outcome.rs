@@ -145,8 +145,8 @@ impl Answer {
         let is_throttled = self.status == 429
             || matches!(code, Some(ErrorCode::TOOMANYREQUESTS | ErrorCode::TOO_MANY_REQUEST));
         let (reason, detail) = match self.status {
-            400..=599 if is_throttled => (Reason::RateLimited, "answers no more requests for now"),
-            500..=599 => (Reason::RegistryUnreachable, "has a fault"),
+            400..=599 if is_throttled => (Reason::RateLimited, "accepts no more requests for now"),
+            500..=599 => (Reason::RegistryUnreachable, "has an internal error"),
             _ => return None,
         };
         Some(Outcome { retry_after: self.retry_after(), ..Outcome::answered(reason, detail, self) })
@@ -185,7 +185,7 @@ impl NoAnswer {
             Self::NameNotFound => (Reason::RegistryUnreachable, "has a name that does not resolve"),
             Self::NotConnected => (Reason::RegistryUnreachable, "cannot be connected to"),
             Self::TimedOut => (Reason::RegistryUnreachable, "did not answer in time"),
-            Self::Broken => (Reason::RegistryUnreachable, "broke off its answer"),
+            Self::Broken => (Reason::RegistryUnreachable, "ended its answer too early"),
             Self::UnknownAuthority => (
                 Reason::TLSError,
                 "has a certificate of an unknown authority; set `spec.verification.caSecretRef`, or --registry-ca of Claviger",
@@ -194,16 +194,16 @@ impl NoAnswer {
                 (Reason::TLSError, "has a certificate that is not valid at this time")
             }
             Self::CertificateName => (Reason::TLSError, "has a certificate for another name"),
-            Self::Tls => (Reason::TLSError, "does not speak TLS as it should"),
+            Self::Tls => (Reason::TLSError, "does not speak TLS correctly"),
             Self::AddressNotAllowed => (
                 Reason::RegistryNotAllowed,
                 "has a private, loopback or reserved address; an administrator can list one that is not reserved in --private-registries of Claviger",
             ),
             Self::Throttled(left) => {
-                let outcome = Outcome::new(Reason::RateLimited, "has asked for a pause");
+                let outcome = Outcome::new(Reason::RateLimited, "has asked Claviger to wait");
                 return Outcome { retry_after: Some(left), ..outcome };
             }
-            Self::TooLong => (Reason::NotARegistry, "answers more than a registry does"),
+            Self::TooLong => (Reason::NotARegistry, "gives a longer answer than a registry does"),
         };
         Outcome::new(reason, detail)
     }

@@ -134,7 +134,7 @@ async fn helm_test_tells_whether_the_operator_does_its_work() -> Result<()> {
     release.helm("upgrade", &["--reuse-values", "--set=selfTest.timeout=3s"]).await?;
     let (told, seen) = helm_test(&release).await?;
     assert!(told.is_err_and(|error| error.to_string().contains("failed")), "{seen}");
-    assert!(seen.contains("the operator has said nothing about it; is it running"), "{seen}");
+    assert!(seen.contains("the operator has not reported on it; is it running"), "{seen}");
     assert!(!seen.contains("passed"), "{seen}");
     nothing_left_of_it(&release).await?;
     assert_eq!(left::<Pod>(&release).await?, [test_name()]);

@@ -59,9 +59,9 @@ async fn answers_without_end_are_told_of_the_member_and_cost_nobody_else_anythin
         (Attack::EndlessBody, "the answer did not end within 2 s"),
         (Attack::DrippingBody, "the answer did not end within 2 s"),
         (Attack::EndlessLine, "the answer is longer than 10240 KiB"),
-        (Attack::EndlessPages, "the cluster shows more than 250000 objects"),
-        (Attack::EndlessObjects, "the cluster shows more than is kept of one"),
-        (Attack::ManyEmptyObjects, "the cluster shows more than 250000 objects"),
+        (Attack::EndlessPages, "the cluster has more than 250000 objects"),
+        (Attack::EndlessObjects, "the cluster has more data than is kept for one cluster"),
+        (Attack::ManyEmptyObjects, "the cluster has more than 250000 objects"),
         (Attack::Redirect, "has had no answer"),
     ];
     for (revision, (attack, told)) in (2..).zip(attacks) {

@@ -79,7 +79,7 @@ async fn a_credential_becomes_the_default_above_the_others() -> Result<()> {
 
     // What else stands there stays.
     let told = desk.set(&["old"]).await?;
-    assert!(told.out.contains("with priority 6, and was one with priority 4"), "{told:?}");
+    assert!(told.out.contains("with priority 6, and was a default with priority 4 before"), "{told:?}");
     assert!(
         told.out.contains("before RegistryCredential") && told.out.contains("/own, with priority 5"),
         "{told:?}"

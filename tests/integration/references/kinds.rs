@@ -245,7 +245,7 @@ async fn workloads_hold_where_the_flag_says_so_and_frozen_copies_too() -> Result
         crate::checks::label_namespace(test, namespace, json!({"test": null})).await?;
     }
     wait_no_secret(test, &stage.targets[1], "reg").await?;
-    test.wait_told("reg", "Synced", "True", "NoTargets", &["another object that holds it"]).await?;
+    test.wait_told("reg", "Synced", "True", "NoTargets", &["another blocking object uses it"]).await?;
     exact(test, namespace, "reg").await?;
     for namespace in &stage.targets {
         crate::checks::label_namespace(test, namespace, json!({"test": test.mark})).await?;

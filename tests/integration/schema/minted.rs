@@ -42,14 +42,14 @@ async fn tokens_of_ecr_take_one_identity_and_perhaps_a_role() -> Result<()> {
         (
             "an external id for no role",
             auth(json!({"externalId": "ext-7"})),
-            &["is for the role in `roleArn`"],
+            &["`externalId` needs `roleArn`"],
         ),
         (
             "an external id of a ServiceAccount",
             auth(
                 json!({"secretRef": null, "serviceAccountRef": {"name": "p"}, "roleArn": role, "externalId": "ext-7"}),
             ),
-            &["externalId", "AWS takes none from a ServiceAccount"],
+            &["externalId", "AWS accepts none from a ServiceAccount"],
         ),
         (
             "a role that is none",
