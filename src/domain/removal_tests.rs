@@ -103,6 +103,7 @@ fn a_cluster_that_does_not_answer_may_have_users_and_is_not_waited_for_for_ever(
     let unreachable = |down| ClusterFacts {
         name: "east".into(),
         up: false,
+        paused: false,
         down: Some(at(down)),
         has_copies: true,
         outcome: None,
@@ -137,6 +138,7 @@ fn a_cluster_with_nothing_in_it_is_no_obstacle() {
     let unreachable = |row| ClusterFacts {
         name: "east".into(),
         up: false,
+        paused: false,
         down: None,
         has_copies: false,
         outcome: None,
