@@ -125,7 +125,7 @@ fn a_missing_entry_names_what_there_is() {
         &[(OUTPUT_KEY, br#"{"auths":{"ghcr.io":{"auth":"eDp5"}}}"#)],
     );
     let told = reason(&spec(json!({})), &secret).1;
-    assert!(told.contains("among 1 in all") && !told.contains("ghcr.io"), "{told}");
+    assert!(told.contains("it has 1 in all") && !told.contains("ghcr.io"), "{told}");
 }
 
 #[test]
