@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     release::install::Cluster,
-    support::{Error, Result, random_name},
+    support::{Error, Result, random_name, wait::DEADLINE, wait_for},
 };
 
 /// Pages whose commands other tests run, and which.
@@ -34,7 +34,8 @@ fn a_shell_can_read_all_that_stands_there() -> Result<()> {
 /// What a page names stands for something of its own.
 fn words(namespace: &str) -> Words {
     Words::from([
-        ("NAME", "quay".to_owned()),
+        // Pages that share a cluster write into the same namespaces, too.
+        ("NAME", random_name("quay")),
         ("NAMESPACE", namespace.to_owned()),
         ("KIND", "registrycredential".to_owned()),
         ("CLUSTER", random_name("east")),
@@ -59,6 +60,14 @@ async fn installed() -> Result<(Cluster, crate::support::Operator)> {
         )
         .await?;
     let operator = cluster.operator("claviger-1").await?;
+    // kubectl keeps what it has found out of an API server, which learns of new kinds some moments after their definitions.
+    wait_for(DEADLINE, "our kinds", async || {
+        cluster
+            .types("rm -rf \"$HOME/.kube/cache\"; kubectl get credentials,memberclusters --all-namespaces")
+            .await
+            .map(drop)
+    })
+    .await?;
     Ok((cluster, operator))
 }
 
