@@ -8,6 +8,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 
+use super::dynamic::dynamic_resource;
 use crate::{
     api::ANNOTATION_ATTACHED,
     domain::{bounded, schedule::MAX_PARTS},
@@ -28,6 +29,8 @@ pub(super) struct Account {
 pub(super) struct LocalReference {
     pub name: String,
 }
+
+dynamic_resource!(Account, metadata);
 
 impl Account {
     /// The annotation that says what is ours.

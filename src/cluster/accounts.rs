@@ -2,11 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{
-    account::Account,
-    cache::{Cache, Changes},
-    handler::AccountChange,
-};
+use super::{account::Account, cache::Cache, changes::Changes, handler::AccountChange};
 use crate::domain::{
     attachment::{AccountNames, ExistingAccount, Mark},
     identity::{NamespacedName, OwnerId},
@@ -23,6 +19,7 @@ impl Cache {
     /// All ServiceAccounts of the names that are wanted are known.
     pub(super) fn listed_accounts(&mut self) {
         self.snapshot.accounts.listed = self.snapshot.accounts.wanted.clone();
+        self.account_writes.end_list();
     }
 
     /// All ServiceAccounts that are known, as users of Secrets or for what is attached to them.
@@ -43,17 +40,18 @@ impl Cache {
         };
         let account = self.read_account(object);
         let known = self.snapshot.accounts.get(&name);
-        let is_older = |known: &ExistingAccount| {
+        let is_older = known.is_some_and(|known| {
             known.uid == account.uid && account.resource_version.is_older_than(&known.resource_version)
-        };
-        if !listed && known.is_some_and(is_older) {
+        });
+        // A list is believed whatever was known, but for what was written while it was read.
+        if is_older && (!listed || self.account_writes.is_exempt(&name)) {
             return Changes::default();
         }
         let is_kept = self.snapshot.accounts.wanted.contains(&name.name) || account.owners().next().is_some();
         if !is_kept {
             return self.remove_account(&name);
         }
-        let writer = self.account_writes.get(&name).copied();
+        let writer = self.account_writes.writer(&name);
         let now = self.clock();
         let accounts = &mut self.snapshot.accounts;
         let before = accounts.insert(name.clone(), account.clone());
@@ -61,7 +59,8 @@ impl Cache {
             return changed(name, true, account.owners(), writer);
         };
         let lost: Vec<OwnerId> = account.lost(&before).filter(|owner| Some(*owner) != writer).collect();
-        for owner in &lost {
+        // What an older state lacks, as after etcd was restored from a backup, was taken off by nobody.
+        for owner in lost.iter().filter(|_| !is_older) {
             accounts.reverts.repaired(&(*owner, name.clone()), now);
         }
         // Who has no entry there wants to know when one goes that somebody else had put there.
@@ -81,11 +80,11 @@ impl Cache {
 
     /// A write of ours begins: what a watch shows of it is no news for its owner.
     pub(super) fn begin_account(&mut self, name: &NamespacedName, owner: OwnerId) {
-        self.account_writes.insert(name.clone(), owner);
+        self.account_writes.begin(name, owner);
     }
 
     pub(super) fn end_account(&mut self, name: &NamespacedName) {
-        self.account_writes.remove(name);
+        self.account_writes.end(name);
     }
 
     fn read_account(&mut self, object: &Account) -> ExistingAccount {
@@ -118,3 +117,7 @@ fn changed(
     let accounts = by_name.then_some(AccountChange { name, except: writer }).into_iter().collect();
     Changes { touched, accounts, ..Changes::default() }
 }
+
+#[cfg(test)]
+#[path = "accounts_tests.rs"]
+mod tests;

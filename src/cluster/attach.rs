@@ -7,8 +7,8 @@ use kube::{
 
 use super::{
     account::Account,
+    dynamic::{api, resource},
     error::WriteError,
-    referrer::resource,
     writer::{Job, Writer},
 };
 use crate::{
@@ -80,9 +80,8 @@ impl Writer {
         patch: serde_json::Value,
     ) -> Result<Account, kube::Error> {
         let patch: json_patch::Patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
-        let (api, version) = (ReferenceKind::ServiceAccount.api(), "v1");
-        let api: Api<Account> =
-            Api::namespaced_with(self.shared.connection.client(), &name.namespace, &resource(&api, version));
+        let at = resource(&ReferenceKind::ServiceAccount.api(), "v1");
+        let api: Api<Account> = api(self.shared.connection.client(), Some(&name.namespace), &at);
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         api.patch(&name.name, &params, &Patch::Json::<()>(patch)).await
     }

@@ -10,7 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
 use super::{
-    handler::{AccountChange, Touched},
+    account_writes::AccountWrites,
+    changes::Changes,
     interner::Interner,
     object::{MarkedSecret, SlimNamespace},
     reflector::name_of,
@@ -53,8 +54,8 @@ pub(crate) struct Cache {
     marks: Interner<Marks>,
     pub(super) entries: Interner<[Arc<str>]>,
     pub(super) attached: Interner<[Mark]>,
-    /// Writes of ours to ServiceAccounts in flight, and whose.
-    pub(super) account_writes: HashMap<NamespacedName, OwnerId>,
+    /// Writes of ours to ServiceAccounts.
+    pub(super) account_writes: AccountWrites,
     /// Whether ServiceAccounts count as users of Secrets, and whether the operator runs there.
     pub(super) accounts_are_users: bool,
     pub(super) is_local: bool,
@@ -65,21 +66,6 @@ pub(crate) struct Cache {
     /// About how many bytes the labels of all namespaces take, and their annotation.
     pub(super) namespace_texts: usize,
 }
-
-/// What an event changed, as far as credentials are concerned.
-#[derive(Debug, Default)]
-pub(crate) struct Changes {
-    pub touched: Vec<Touched>,
-    /// How many copies were edited or deleted by another hand.
-    pub drift: usize,
-    pub namespaces: Vec<NamespaceChange>,
-    /// Namespaces in which another Pod is stuck, or one no more.
-    pub stuck: Vec<Arc<str>>,
-    pub accounts: Vec<AccountChange>,
-}
-
-/// A Namespace that changed: its name, and how it was before and is now.
-pub(crate) type NamespaceChange = (Arc<str>, Option<Namespace>, Option<Namespace>);
 
 impl Cache {
     /// `blocking` are the kinds whose objects hold the Secrets that they use.
@@ -97,7 +83,7 @@ impl Cache {
             marks: Interner::default(),
             entries: Interner::default(),
             attached: Interner::default(),
-            account_writes: HashMap::new(),
+            account_writes: AccountWrites::default(),
             accounts_are_users: true,
             is_local: true,
             cluster_id: None,
@@ -203,9 +189,13 @@ impl Cache {
         }
     }
 
-    /// A list of copies begins.
-    pub fn begin_list(&mut self) {
-        self.exempt = Some(self.in_flight.keys().cloned().collect());
+    /// A list begins.
+    pub fn begin_list(&mut self, kind: WatchedKind) {
+        match kind {
+            WatchedKind::Copies => self.exempt = Some(self.in_flight.keys().cloned().collect()),
+            WatchedKind::ACCOUNTS => self.account_writes.begin_list(),
+            _ => {}
+        }
     }
 
     /// A list ended that does not show some of what is known. Returns also those copies of which it cannot tell whether
@@ -420,16 +410,6 @@ impl Cache {
             .into_iter()
             .flat_map(|(name, owners)| owners.into_iter().map(move |owner| (owner, name.namespace.clone())));
         Changes { touched: touched.collect(), ..Changes::default() }
-    }
-}
-
-impl Changes {
-    pub fn add(&mut self, other: Self) {
-        self.touched.extend(other.touched);
-        self.drift += other.drift;
-        self.namespaces.extend(other.namespaces);
-        self.stuck.extend(other.stuck);
-        self.accounts.extend(other.accounts);
     }
 }
 

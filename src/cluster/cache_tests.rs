@@ -123,7 +123,7 @@ fn a_list_is_the_truth_whatever_number_was_seen_before() {
     let mut cache = cache();
     observe(&mut cache, &secret("1000", "new", |_| {}), false);
     // etcd was restored from an older backup.
-    cache.begin_list();
+    cache.begin_list(WatchedKind::Copies);
     assert!(!observe(&mut cache, &secret("7", "old", |_| {}), true).touched.is_empty());
     assert_eq!(version(&cache).as_deref(), Some("7"));
     let (unsure, changes) = cache.end_list(WatchedKind::Copies, vec![place()]);
@@ -167,7 +167,7 @@ fn a_secret_of_others_in_the_place_of_a_copy_ends_the_copy() {
 /// A copy of version 20 that was written while copies are listed.
 fn cache_with_write_during_list() -> Cache {
     let mut cache = cache();
-    cache.begin_list();
+    cache.begin_list(WatchedKind::Copies);
     cache.begin_write(&place());
     let copy = read(&mut cache, &secret("20", "new", |_| {}));
     assert!(cache.wrote_copy(place(), copy));
@@ -179,7 +179,7 @@ fn a_restored_copy_that_the_list_could_not_tell_is_believed_when_it_is_read() {
     // The list after the restore met a write of ours, which the server refused as the copy is an older one.
     let mut cache = cache();
     observe(&mut cache, &secret("1000", "new", |_| {}), false);
-    cache.begin_list();
+    cache.begin_list(WatchedKind::Copies);
     cache.begin_write(&place());
     observe(&mut cache, &secret("7", "old", |_| {}), true);
     cache.end_list(WatchedKind::Copies, Vec::new());

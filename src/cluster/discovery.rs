@@ -6,7 +6,7 @@ use kube::{Client, api::ApiResource};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use tracing::warn;
 
-use super::{error::describe, referrer::resource, shared::Shared};
+use super::{dynamic::resource, error::describe, shared::Shared};
 use crate::domain::{
     bounded,
     connectivity::WatchedKind,

@@ -3,15 +3,12 @@
 
 use std::{collections::HashSet, fmt::Display, sync::Arc, time::Instant};
 
-use kube::{
-    Api, Resource,
-    api::{ApiResource, ListParams},
-    core::DynamicResourceScope,
-};
+use kube::{Api, api::ListParams};
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
 use super::{
+    dynamic::api,
     error::{WriteError, describe},
     object::SlimPod,
     pages::Pages,
@@ -110,8 +107,8 @@ async fn used(
                 list.add(Api::<SlimPod>::namespaced(client(), within)).await
             }
             (ReferenceKind::Pod, None) => list.add(Api::<SlimPod>::all(client())).await,
-            _ if kind.template().is_some() => list.add(api::<Workload>(shared, namespace, &resource)).await,
-            _ => list.add(api::<Referrer>(shared, namespace, &resource)).await,
+            _ if kind.template().is_some() => list.add(api::<Workload>(client(), namespace, &resource)).await,
+            _ => list.add(api::<Referrer>(client(), namespace, &resource)).await,
         };
         match listed {
             Err(ListFault::Api(error)) => {
@@ -124,18 +121,6 @@ async fn used(
         }
     }
     Ok(used)
-}
-
-fn api<K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>>(
-    shared: &Shared,
-    namespace: Option<&str>,
-    resource: &ApiResource,
-) -> Api<K> {
-    let client = shared.connection.client();
-    match namespace {
-        Some(namespace) => Api::namespaced_with(client, namespace, resource),
-        None => Api::all_with(client, resource),
-    }
 }
 
 /// Nobody can say which objects of a kind use a Secret.

@@ -5,14 +5,17 @@
 
 mod access;
 mod account;
+mod account_writes;
 mod accounts;
 mod answer;
 mod attach;
 mod cache;
+mod changes;
 mod connection;
 mod connectivity;
 mod connector;
 mod discovery;
+pub(crate) mod dynamic;
 mod error;
 mod evictions;
 mod guard;
@@ -44,7 +47,7 @@ pub(crate) use guard::{Guarded, Unreadable};
 pub(crate) use handler::{AccountChange, EventHandler, Touched};
 pub(crate) use live_references::UNFINISHED;
 pub(crate) use object::{SecretMetadata, SlimPod};
-pub(crate) use referrer::{GrantObject, Referrer, Refers, Workload, resource};
+pub(crate) use referrer::{GrantObject, Referrer, Refers, Workload};
 pub(crate) use shared::ClusterOptions;
 pub(crate) use writer::{Applied, Job, Writer};
 pub(crate) use writes::Unseen;
@@ -154,6 +157,12 @@ impl Cluster {
         let snapshot = cache.snapshot();
         let used = snapshot.copies.names().filter(|name| snapshot.is_in_use(name)).count();
         (snapshot.copies.len(), used)
+    }
+
+    /// How many ServiceAccounts are known to carry marks of ours, where the operator takes these away again.
+    pub fn attached(&self) -> usize {
+        let is_ours = self.options.accounts.is_some();
+        if is_ours { self.read().snapshot().accounts.attached() } else { 0 }
     }
 
     /// Whether a watch of users has been without a good answer for too long to delete anything by it.

@@ -15,7 +15,8 @@ use tracing::{debug, info, warn};
 
 use super::{
     account::Account,
-    cache::{Cache, Changes},
+    cache::Cache,
+    changes::Changes,
     discovery::discover,
     error::connection_error,
     guard::Guarded,
@@ -317,9 +318,7 @@ impl<K: Watched> Store for Feed<K> {
     fn begin(&mut self) {
         (self.is_full, self.told) = (false, false);
         self.new.clear();
-        if self.kind == WatchedKind::Copies {
-            self.shared.write().begin_list();
-        }
+        self.shared.write().begin_list(self.kind);
         if self.lists_sources() {
             self.shared.options.handler.secrets_listing();
         }

@@ -1,9 +1,9 @@
 //! Objects that may use Secrets, as the caches decode them: only what names one, straight from the wire.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Resource, api::ApiResource, core::DynamicResourceScope};
+use kube::Resource;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
@@ -11,12 +11,13 @@ use serde::{
 
 use super::{
     account::Account,
+    dynamic::dynamic_resource,
     object::{SlimPod, slim},
 };
 use crate::domain::{
     grants::GrantSpec,
     reference_fields::{NamedSecrets, is_own_attachment},
-    reference_kind::{ApiType, ReferenceKind},
+    reference_kind::ReferenceKind,
     workload::{WorkloadSpec, WorkloadStatus, is_made_by_another},
 };
 
@@ -147,45 +148,6 @@ pub(crate) struct GrantObject {
     pub spec: GrantSpec,
 }
 
-macro_rules! resources {
-    ($($object:ty),*) => {$(
-        impl Resource for $object {
-            type DynamicType = ApiResource;
-            type Scope = DynamicResourceScope;
-
-            fn kind(dynamic: &ApiResource) -> Cow<'_, str> {
-                dynamic.kind.as_str().into()
-            }
-            fn group(dynamic: &ApiResource) -> Cow<'_, str> {
-                dynamic.group.as_str().into()
-            }
-            fn version(dynamic: &ApiResource) -> Cow<'_, str> {
-                dynamic.version.as_str().into()
-            }
-            fn plural(dynamic: &ApiResource) -> Cow<'_, str> {
-                dynamic.plural.as_str().into()
-            }
-            fn meta(&self) -> &ObjectMeta {
-                &self.metadata
-            }
-            fn meta_mut(&mut self) -> &mut ObjectMeta {
-                &mut self.metadata
-            }
-        }
-    )*};
-}
-
-resources!(Workload, Referrer, GrantObject, Account);
-
-/// Where objects of a type are, in one of its versions.
-pub(crate) fn resource(api: &ApiType, version: &str) -> ApiResource {
-    let api_version =
-        if api.group.is_empty() { version.to_owned() } else { format!("{}/{version}", api.group) };
-    ApiResource {
-        group: api.group.to_owned(),
-        version: version.to_owned(),
-        api_version,
-        kind: api.kind.to_owned(),
-        plural: api.plural.to_owned(),
-    }
-}
+dynamic_resource!(Workload, metadata);
+dynamic_resource!(Referrer, metadata);
+dynamic_resource!(GrantObject, metadata);

@@ -8,12 +8,8 @@ use std::{
 use tokio::sync::{Semaphore, watch};
 
 use super::{
-    cache::{Cache, Changes},
-    connection::Connection,
-    connectivity::Connectivity,
-    connector::Connector,
-    handler::EventHandler,
-    types::Types,
+    cache::Cache, changes::Changes, connection::Connection, connectivity::Connectivity, connector::Connector,
+    handler::EventHandler, types::Types,
 };
 use crate::{
     domain::{

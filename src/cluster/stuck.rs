@@ -4,12 +4,7 @@ use std::sync::Arc;
 
 use kube::Resource;
 
-use super::{
-    cache::{Cache, Changes},
-    interner::Interner,
-    object::SlimPod,
-    reflector::name_of,
-};
+use super::{cache::Cache, changes::Changes, interner::Interner, object::SlimPod, reflector::name_of};
 use crate::domain::{
     identity::NamespacedName,
     labels::is_dns_subdomain,

@@ -5,11 +5,8 @@ use std::collections::{HashMap, HashSet};
 use kube::api::ApiResource;
 use tokio::sync::watch;
 
-use super::referrer::resource;
-use crate::{
-    domain::{connectivity::WatchedKind, reference_kind::ApiType},
-    lock::Lock,
-};
+use super::dynamic::resource_of;
+use crate::{domain::connectivity::WatchedKind, lock::Lock};
 
 /// Which optional types a cluster has, and which of them may not be read.
 #[derive(Default)]
@@ -31,9 +28,7 @@ pub(super) struct Discovered {
 impl Discovered {
     /// Where objects of a kind are, if the cluster has such a type.
     pub fn get(&self, kind: WatchedKind) -> Option<ApiResource> {
-        let built_in = kind.api().filter(ApiType::is_built_in);
-        let built_in = built_in.and_then(|api| Some(resource(&api, api.versions.first()?)));
-        built_in.or_else(|| self.served.get(&kind).cloned())
+        resource_of(kind, || self.served.get(&kind).cloned())
     }
 }
 

@@ -3,7 +3,8 @@
 use kube::Resource;
 
 use super::{
-    cache::{Cache, Changes},
+    cache::Cache,
+    changes::Changes,
     referrer::{GrantObject, Refers},
     reflector::name_of,
 };

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tracing::debug;
 
 use super::{
-    cache::Changes,
+    changes::Changes,
     error::{WriteError, describe},
     live_references::LiveReferences,
     object::MarkedSecret,

@@ -195,14 +195,15 @@ impl Defaults {
         Some(rivals.collect())
     }
 
-    /// Those for which a change of one default matters, in a cluster.
-    pub fn rivals_of(&self, owner: &OwnerId, cluster: &str) -> Vec<OwnerId> {
+    /// Those for which a change of one default matters in a namespace of a cluster.
+    pub fn rivals_in(&self, owner: &OwnerId, cluster: &str, name: &str, seen: &Namespace) -> Vec<OwnerId> {
         let inner = self.inner.read();
         let Some(claim) = inner.claims.get(owner) else { return Vec::new() };
-        let sharing = inner.sharing(owner, &claim.wish.keys).into_iter();
-        sharing
-            .filter(|rival| inner.claims.get(rival).is_some_and(|c| c.clusters.contains_key(cluster)))
-            .collect()
+        let is_there = |rival: &OwnerId| {
+            let targets = inner.claims.get(rival).and_then(|claim| claim.clusters.get(cluster));
+            targets.is_some_and(|targets| targets.wants(name, seen))
+        };
+        inner.sharing(owner, &claim.wish.keys).into_iter().filter(is_there).collect()
     }
 
     /// Those that ask for ServiceAccounts of a name in a cluster, and whose target a namespace is.

@@ -41,10 +41,14 @@ fn rivals_are_those_for_the_same_registry() {
         all.iter().map(|rival| rival.id.namespace.to_string()).collect::<Vec<_>>()
     };
     assert_eq!((rivals("a"), rivals("b")), (vec!["c".to_owned()], vec!["c".to_owned()]));
-    assert_eq!(defaults.rivals_of(&owner("c"), "local").len(), 2);
-    assert!(defaults.rivals_of(&owner("c"), "east").is_empty());
+    let in_namespace = |of: &str, cluster: &str, name: &str| {
+        defaults.rivals_in(&owner(of), cluster, name, &Namespace::new(name, BTreeMap::new(), false))
+    };
+    assert_eq!(in_namespace("c", "local", "a"), [owner("a")], "the other one has no place there");
+    assert!(in_namespace("c", "east", "a").is_empty() && in_namespace("c", "local", "d").is_empty());
+    assert_eq!(in_namespace("a", "local", "c"), [owner("c")]);
     defaults.set(&owner("c"), None);
-    assert!(rivals("a").is_empty() && defaults.rivals_of(&owner("a"), "local").is_empty());
+    assert!(rivals("a").is_empty() && in_namespace("a", "local", "c").is_empty());
 }
 
 #[test]

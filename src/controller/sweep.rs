@@ -114,8 +114,8 @@ async fn remove(
     memory: &mut Memory,
 ) -> Next {
     let (accounts, changes) = {
-        let (cache, is_local) = (cluster.read(), cluster.is_local());
-        let accounts = plan_sweep_accounts(cache.snapshot(), owner, is_local);
+        let cache = cluster.read();
+        let accounts = plan_sweep_accounts(cache.snapshot(), owner);
         let accounts = if context.stores.defaults.enabled { accounts } else { Vec::new() };
         (accounts, plan_sweep(cache.snapshot(), owner))
     };

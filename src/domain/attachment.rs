@@ -15,6 +15,7 @@ use super::{
     identity::{CredentialId, NamespacedName, OwnerId},
     labels::{is_dns_label, is_dns_subdomain, is_value},
     meta::{ResourceVersion, Uid},
+    owner_index::OwnerIndex,
     ownership::Hub,
     repair_limiter::RepairLimiter,
     schedule::{ACCOUNT_REPAIRS, MAX_MARKS, MAX_MARKS_BYTES, MAX_PULL_SECRETS},
@@ -53,12 +54,8 @@ impl Mark {
         Self { secret, hub, owner: id.owner(), id, is_ours }
     }
 
-    /// Whether it says which hub it is of.
-    pub fn has_hub(&self) -> bool {
-        !self.hub.is_empty()
-    }
-
-    fn is_of(&self, owner: &OwnerId) -> bool {
+    /// Whether it is for a credential of this hub that an owner stands for.
+    pub fn is_of(&self, owner: &OwnerId) -> bool {
         self.is_ours && self.owner == *owner
     }
 
@@ -247,7 +244,7 @@ pub(crate) type AccountNames = BTreeSet<Arc<str>>;
 #[derive(Debug)]
 pub(crate) struct Accounts {
     by_name: HashMap<NamespacedName, ExistingAccount>,
-    by_owner: HashMap<OwnerId, BTreeSet<NamespacedName>>,
+    by_owner: OwnerIndex,
     /// The names that are kept besides those with our marks.
     pub wanted: Arc<AccountNames>,
     /// Those of them of which all are known.
@@ -261,7 +258,7 @@ impl Default for Accounts {
     fn default() -> Self {
         Self {
             by_name: HashMap::new(),
-            by_owner: HashMap::new(),
+            by_owner: OwnerIndex::default(),
             wanted: Arc::default(),
             listed: Arc::default(),
             reverts: RepairLimiter::new(ACCOUNT_REPAIRS),
@@ -280,7 +277,7 @@ impl Accounts {
         let before = self.remove(&name);
         self.bytes += account.bytes();
         for owner in account.owners() {
-            self.by_owner.entry(owner).or_default().insert(name.clone());
+            self.by_owner.insert(owner, name.clone());
         }
         self.by_name.insert(name, account);
         before
@@ -291,12 +288,7 @@ impl Accounts {
         let account = self.by_name.remove(name)?;
         self.bytes -= account.bytes();
         for owner in account.owners() {
-            if let Some(names) = self.by_owner.get_mut(&owner) {
-                names.remove(name);
-                if names.is_empty() {
-                    self.by_owner.remove(&owner);
-                }
-            }
+            self.by_owner.remove(&owner, name);
         }
         Some(account)
     }
@@ -307,12 +299,7 @@ impl Accounts {
         owner: &OwnerId,
         namespace: &Arc<str>,
     ) -> impl Iterator<Item = (&'a NamespacedName, &'a ExistingAccount)> {
-        let first = NamespacedName { namespace: namespace.clone(), name: "".into() };
-        let namespace = namespace.clone();
-        let names = self.by_owner.get(owner).into_iter().flat_map(move |names| names.range(first.clone()..));
-        names
-            .take_while(move |name| name.namespace == namespace)
-            .filter_map(|name| Some((name, self.by_name.get(name)?)))
+        self.by_owner.within(owner, namespace).filter_map(|name| Some((name, self.by_name.get(name)?)))
     }
 
     /// Those in which an owner has something.
@@ -320,16 +307,20 @@ impl Accounts {
         &'a self,
         owner: &OwnerId,
     ) -> impl Iterator<Item = (&'a NamespacedName, &'a ExistingAccount)> {
-        let names = self.by_owner.get(owner).into_iter().flatten();
-        names.filter_map(|name| Some((name, self.by_name.get(name)?)))
+        self.by_owner.of(owner).filter_map(|name| Some((name, self.by_name.get(name)?)))
     }
 
     pub fn has(&self, owner: &OwnerId) -> bool {
-        self.by_owner.contains_key(owner)
+        self.by_owner.has(owner)
     }
 
     pub fn owners(&self) -> impl Iterator<Item = &OwnerId> {
-        self.by_owner.keys()
+        self.by_owner.owners()
+    }
+
+    /// How many carry marks of ours.
+    pub fn attached(&self) -> usize {
+        self.by_name.values().filter(|account| account.owners().next().is_some()).count()
     }
 
     pub fn names(&self) -> impl Iterator<Item = &NamespacedName> {

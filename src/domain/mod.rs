@@ -43,6 +43,7 @@ pub(crate) mod member;
 pub(crate) mod meta;
 pub(crate) mod namespace;
 pub(crate) mod outcome;
+pub(crate) mod owner_index;
 pub(crate) mod ownership;
 pub(crate) mod plan;
 pub(crate) mod pod_secrets;

@@ -23,6 +23,8 @@ impl ReferenceKind {
             Self::Gateway => &[
                 "spec.listeners[].tls.certificateRefs[]",
                 "spec.tls.backend.clientCertificateRef",
+                // Up to Gateway API 1.3.
+                "spec.backendTLS.clientCertificateRef",
                 "spec.tls.frontend.default.validation.caCertificateRefs[]",
                 "spec.tls.frontend.perPort[].tls.validation.caCertificateRefs[]",
             ],

@@ -1,7 +1,7 @@
 //! What is known of one cluster: plain values that caches fill and plans read.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -12,6 +12,7 @@ use super::{
     marks::Marks,
     meta::{ResourceVersion, Uid},
     namespace::Namespace,
+    owner_index::OwnerIndex,
     references::References,
     stuck::StuckPods,
 };
@@ -41,7 +42,7 @@ pub(crate) struct ExistingCopy {
 #[derive(Debug, Default)]
 pub(crate) struct Copies {
     by_name: HashMap<NamespacedName, ExistingCopy>,
-    by_owner: HashMap<OwnerId, BTreeSet<NamespacedName>>,
+    by_owner: OwnerIndex,
 }
 
 impl Copies {
@@ -54,26 +55,22 @@ impl Copies {
         let owner = copy.owner;
         let before = self.by_name.insert(name.clone(), copy);
         if let Some(before) = before.as_ref().filter(|before| before.owner != owner) {
-            self.forget(&before.owner, &name);
+            self.by_owner.remove(&before.owner, &name);
         }
-        self.by_owner.entry(owner).or_default().insert(name);
+        self.by_owner.insert(owner, name);
         before
     }
 
     /// Takes a copy out.
     pub fn remove(&mut self, name: &NamespacedName) -> Option<ExistingCopy> {
         let copy = self.by_name.remove(name)?;
-        self.forget(&copy.owner, name);
+        self.by_owner.remove(&copy.owner, name);
         Some(copy)
     }
 
     /// The copies of one owner, by namespace.
     pub fn of<'a>(&'a self, owner: &OwnerId) -> impl Iterator<Item = (&'a NamespacedName, &'a ExistingCopy)> {
-        self.by_owner
-            .get(owner)
-            .into_iter()
-            .flatten()
-            .filter_map(|name| Some((name, self.by_name.get(name)?)))
+        self.by_owner.of(owner).filter_map(|name| Some((name, self.by_name.get(name)?)))
     }
 
     /// The copies of one owner in one namespace.
@@ -82,22 +79,15 @@ impl Copies {
         owner: &OwnerId,
         namespace: &Arc<str>,
     ) -> impl Iterator<Item = (&'a NamespacedName, &'a ExistingCopy)> {
-        let first = NamespacedName { namespace: namespace.clone(), name: "".into() };
-        let namespace = namespace.clone();
-        self.by_owner
-            .get(owner)
-            .into_iter()
-            .flat_map(move |names| names.range(first.clone()..))
-            .take_while(move |name| name.namespace == namespace)
-            .filter_map(|name| Some((name, self.by_name.get(name)?)))
+        self.by_owner.within(owner, namespace).filter_map(|name| Some((name, self.by_name.get(name)?)))
     }
 
     pub fn has(&self, owner: &OwnerId) -> bool {
-        self.by_owner.contains_key(owner)
+        self.by_owner.has(owner)
     }
 
     pub fn owners(&self) -> impl Iterator<Item = &OwnerId> {
-        self.by_owner.keys()
+        self.by_owner.owners()
     }
 
     pub fn names(&self) -> impl Iterator<Item = &NamespacedName> {
@@ -106,15 +96,6 @@ impl Copies {
 
     pub fn len(&self) -> usize {
         self.by_name.len()
-    }
-
-    fn forget(&mut self, owner: &OwnerId, name: &NamespacedName) {
-        if let Some(names) = self.by_owner.get_mut(owner) {
-            names.remove(name);
-            if names.is_empty() {
-                self.by_owner.remove(owner);
-            }
-        }
     }
 }
 

@@ -10,20 +10,19 @@ use super::{
 };
 
 /// Plans for what an owner has attached whose credential is gone; it goes before the copies. Where these are left because it
-/// said so, the attachments are, too. A mark of no hub is another's to judge, except in our own cluster.
-pub(crate) fn plan_sweep_accounts(snapshot: &Snapshot, owner: &OwnerId, is_local: bool) -> Vec<Change> {
+/// said so, the attachments are, too.
+pub(crate) fn plan_sweep_accounts(snapshot: &Snapshot, owner: &OwnerId) -> Vec<Change> {
     let is_left = |name: &NamespacedName| {
         snapshot.copies.get(name).is_some_and(|copy| copy.owner == *owner && copy.marks.orphan)
     };
     let changes = snapshot.accounts.of(owner).filter_map(|(name, account)| {
         let namespace = snapshot.namespaces.get(&name.namespace)?;
-        let ours = || account.marks.iter().filter(|mark| mark.is_ours && mark.owner == *owner);
-        let is_judged = ours().all(|mark| is_local || mark.has_hub());
-        if namespace.terminating || account.terminating || !is_judged {
+        if namespace.terminating || account.terminating {
             return None;
         }
         let secret = |of: &Arc<str>| NamespacedName { namespace: name.namespace.clone(), name: of.clone() };
-        let is_left = ours().all(|mark| is_left(&secret(&mark.secret)));
+        let is_left =
+            account.marks.iter().filter(|mark| mark.is_of(owner)).all(|mark| is_left(&secret(&mark.secret)));
         let action = Action::Edit(if is_left { Wanted::Released } else { Wanted::Detached });
         Some(Change { object: Object::ServiceAccount(name.clone()), action })
     });

@@ -227,7 +227,7 @@ const OTHERS: [ReferenceKind; 4] =
 
 fn fill(cache: &mut Cache, frame: &[u8]) -> Result<(), TestCaseError> {
     for listed in [true, false] {
-        cache.begin_list();
+        cache.begin_list(WatchedKind::Copies);
         for namespace in read_listed::<SlimNamespace>(frame)? {
             cache.set_namespace(namespace);
         }

@@ -1,6 +1,7 @@
 //! The Helm chart, as people install it: with the real Helm, on a real API server, and the operator under the
 //! rights that the chart gives it.
 
+mod attached;
 mod breakout;
 mod cluster_api;
 mod consent;

@@ -4,7 +4,9 @@ mod consent;
 mod contention;
 mod life;
 mod members;
+mod restore;
 mod rivals;
+mod scale;
 mod stuck;
 
 use std::time::Duration;

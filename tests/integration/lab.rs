@@ -47,6 +47,11 @@ impl Lab {
         Ok(Self { control_plane, binary })
     }
 
+    /// The user that operators are.
+    pub fn user(&self) -> &'static str {
+        USER
+    }
+
     /// What operators show to the API server.
     pub fn token(&self) -> Result<&str> {
         self.control_plane.token(USER)

@@ -8,18 +8,21 @@ use http_body_util::{BodyExt, Limited};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client, Config,
-    api::{ListParams, ObjectList},
+    Api, Client, Config, Resource,
+    api::{ApiResource, DynamicObject, ListParams, ObjectList},
     client::Body,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
-    core::Status,
+    core::{NamespaceResourceScope, Status},
 };
 use serde::de::DeserializeOwned;
 
 use super::error::{PluginError, Right};
-use crate::domain::{
-    foreign_text::foreign_text,
-    schedule::{MAX_MESSAGE, PAGE, PLUGIN_REQUEST_TIMEOUT},
+use crate::{
+    cluster::dynamic,
+    domain::{
+        foreign_text::foreign_text,
+        schedule::{MAX_MESSAGE, PAGE, PLUGIN_REQUEST_TIMEOUT},
+    },
 };
 
 /// Which cluster is asked, and as whom; as in kubectl.
@@ -222,6 +225,34 @@ impl Cluster {
             found => Some(found?),
         };
         Ok(found.and_then(|namespace| namespace.metadata.uid))
+    }
+
+    /// Objects of a namespace, or of all.
+    pub fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
+        &self,
+        namespace: Option<&str>,
+    ) -> Api<K> {
+        let client = self.client.clone();
+        namespace.map_or_else(|| Api::all(client.clone()), |within| Api::namespaced(client.clone(), within))
+    }
+
+    /// Lists objects of all namespaces; where that is forbidden those of the caller's, and why.
+    pub async fn list_what_may_be_seen(
+        &self,
+        resource: &ApiResource,
+        name: &'static str,
+    ) -> Result<(Vec<DynamicObject>, Option<PluginError>), PluginError> {
+        let list = async |namespace: Option<&str>| {
+            let objects = dynamic::api(self.client.clone(), namespace, resource);
+            let right = Right::new("list", name, namespace.map(str::to_owned));
+            self.list(&right, &objects, ListParams::default()).await
+        };
+        match list(None).await {
+            Err(error) if error.is_forbidden() => {
+                list(Some(&self.namespace)).await.map(|listed| (listed, Some(error)))
+            }
+            listed => listed.map(|listed| (listed, None)),
+        }
     }
 
     /// Lists all objects.

@@ -134,11 +134,7 @@ impl Doctor<'_> {
 
     /// The Deployments; returns the namespaces in which the operator may be.
     async fn operators(&mut self, args: &DoctorArgs) -> Result<Vec<String>, PluginError> {
-        let client = self.cluster.client.clone();
-        let api = args.operator_namespace.as_ref().map_or_else(
-            || Api::<Deployment>::all(client.clone()),
-            |namespace| Api::namespaced(client.clone(), namespace),
-        );
+        let api = self.cluster.api::<Deployment>(args.operator_namespace.as_deref());
         let right = Right::new("list", "deployments.apps", args.operator_namespace.clone());
         let listed = self.cluster.list(&right, &api, ListParams::default().labels(PART)).await;
         let fallback = args.operator_namespace.clone().unwrap_or_else(|| HOME.to_owned());

@@ -6,7 +6,7 @@ use clap::Args;
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerStatus, LocalObjectReference, Namespace as KubeNamespace, Pod, Secret, ServiceAccount,
+    ContainerStatus, LocalObjectReference, Namespace as KubeNamespace, Pod, Secret, ServiceAccount, Volume,
 };
 use kube::{
     Api,
@@ -124,6 +124,7 @@ async fn facts(cluster: &Cluster, name: &str) -> Result<(Facts, Option<PluginErr
                 spec.ephemeral_containers.into_iter().flatten().map(|one| (one.name, one.image)).collect(),
                 statuses.ephemeral_container_statuses,
             ),
+            ("volume", of_volumes(spec.volumes), None),
         ]),
     };
     Ok((facts, missing))
@@ -133,10 +134,17 @@ fn of(containers: Option<Vec<k8s_openapi::api::core::v1::Container>>) -> Vec<(St
     containers.into_iter().flatten().map(|container| (container.name, container.image)).collect()
 }
 
+/// Volumes that are images, which kubelet pulls as those of containers. Their state is in no status.
+fn of_volumes(volumes: Option<Vec<Volume>>) -> Vec<(String, Option<String>)> {
+    let images =
+        volumes.into_iter().flatten().filter_map(|volume| Some((volume.name, volume.image?.reference)));
+    images.collect()
+}
+
 type Group = (&'static str, Vec<(String, Option<String>)>, Option<Vec<ContainerStatus>>);
 
 /// The images of a Pod in its order, each once.
-fn images(groups: [Group; 3]) -> Vec<(String, Vec<Container>)> {
+fn images(groups: [Group; 4]) -> Vec<(String, Vec<Container>)> {
     let mut images: Vec<(String, Vec<Container>)> = Vec::new();
     let mut places = BTreeMap::new();
     for (type_, containers, statuses) in groups {
@@ -225,7 +233,7 @@ fn known(mut secret: ReadSecret) -> State {
 /// The credentials for registries of all namespaces, else those of the Pod's, as far as they can be read.
 async fn declarations(cluster: &Cluster) -> Vec<Declaration> {
     let resource = CredentialKind::RegistryCredential.resource();
-    let listed = objects(cluster, &resource, "registrycredentials.claviger.dev").await;
+    let listed = cluster.list_what_may_be_seen(&resource, "registrycredentials.claviger.dev").await;
     let read = |object: DynamicObject| {
         let mut data = object.data;
         Some(Declaration {
@@ -238,25 +246,7 @@ async fn declarations(cluster: &Cluster) -> Vec<Declaration> {
                 .unwrap_or_default(),
         })
     };
-    listed.into_iter().flatten().filter_map(read).collect()
-}
-
-async fn objects(
-    cluster: &Cluster,
-    resource: &ApiResource,
-    named: &'static str,
-) -> Option<Vec<DynamicObject>> {
-    let all = Api::<DynamicObject>::all_with(cluster.client.clone(), resource);
-    match cluster.list(&Right::new("list", named, None), &all, ListParams::default()).await {
-        Ok(listed) => Some(listed),
-        Err(error) if error.is_forbidden() => {
-            let own =
-                Api::<DynamicObject>::namespaced_with(cluster.client.clone(), &cluster.namespace, resource);
-            let right = Right::new("list", named, cluster.namespace.clone());
-            cluster.list(&right, &own, ListParams::default()).await.ok()
-        }
-        Err(_) => None,
-    }
+    listed.into_iter().flat_map(|(listed, _)| listed).filter_map(read).collect()
 }
 
 async fn consent_inputs(cluster: &Cluster, declarations: &[Declaration]) -> ConsentInputs {

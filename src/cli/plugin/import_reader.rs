@@ -145,9 +145,7 @@ impl Reader<'_> {
     }
 
     async fn secrets_in(&mut self, namespace: Option<&str>) -> Result<(), PluginError> {
-        let client = self.cluster.client.clone();
-        let api: Api<Secret> = namespace
-            .map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace));
+        let api: Api<Secret> = self.cluster.api(namespace);
         let right = Right::new("list", "secrets", namespace.map(str::to_owned));
         for &kind in CredentialKind::ALL {
             // Releases of Helm and tokens are not even sent.

@@ -1,10 +1,7 @@
 //! `kubectl claviger set-default`: makes a credential the one that Pods pull with that name none themselves.
 
 use clap::{Args, ValueEnum};
-use kube::{
-    Api,
-    api::{DynamicObject, ListParams, Patch, PatchParams},
-};
+use kube::api::{DynamicObject, Patch, PatchParams};
 use serde::Serialize;
 use serde_json::json;
 
@@ -146,19 +143,11 @@ fn candidate(object: &DynamicObject) -> Option<Candidate> {
 
 /// All credentials for registries that the caller may see.
 async fn others(cluster: &Cluster) -> Result<Vec<Candidate>, PluginError> {
-    let (client, resource) = (|| cluster.client.clone(), KIND.resource());
-    let everywhere: Api<DynamicObject> = Api::all_with(client(), &resource);
-    let right = Right::new("list", plural(KIND), None);
-    let listed = match cluster.list(&right, &everywhere, ListParams::default()).await {
-        Err(error) if error.is_forbidden() => {
-            let why = foreign_text(&error.to_string(), MAX_MESSAGE);
-            tell(&format!("Only defaults of namespace '{}' are known: {why}", cluster.namespace));
-            let own: Api<DynamicObject> = Api::namespaced_with(client(), &cluster.namespace, &resource);
-            let right = Right::new("list", plural(KIND), cluster.namespace.clone());
-            cluster.list(&right, &own, ListParams::default()).await?
-        }
-        listed => listed?,
-    };
+    let (listed, refused) = cluster.list_what_may_be_seen(&KIND.resource(), plural(KIND)).await?;
+    if let Some(refused) = refused {
+        let why = foreign_text(&refused.to_string(), MAX_MESSAGE);
+        tell(&format!("Only defaults of namespace '{}' are known: {why}", cluster.namespace));
+    }
     Ok(listed.iter().filter_map(candidate).collect())
 }
 

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::api::{Patch, PatchParams};
+use kube::{
+    ResourceExt,
+    api::{Patch, PatchParams},
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -201,7 +204,9 @@ async fn answer(
     let handled = async {
         loop {
             credential.read(cluster).await?;
-            if let Some(sync) = credential.status().sync.filter(|sync| sync.last_handled_request == request) {
+            // Whoever asked after that asked for the same.
+            let last = credential.object.annotations().get(ANNOTATION_SYNC).map_or(request, |last| last);
+            if let Some(sync) = credential.status().sync.filter(|sync| sync.last_handled_request == last) {
                 return Ok(Counts { attempted: sync.attempted, ok: sync.succeeded, failed: sync.failed });
             }
             tokio::time::sleep(PLUGIN_POLL).await;

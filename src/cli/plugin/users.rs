@@ -7,7 +7,7 @@ use std::{
 
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
-    Api, Resource,
+    Resource,
     api::{ApiResource, ListParams},
     core::{DynamicResourceScope, PartialObjectMeta},
 };
@@ -19,7 +19,11 @@ use super::{
 };
 use crate::{
     api::{LABEL_OWNER, Reference},
-    cluster::{GrantObject, Referrer, Refers, SlimPod, UNFINISHED, Workload, resource, served_types},
+    cluster::{
+        GrantObject, Referrer, Refers, SlimPod, UNFINISHED, Workload,
+        dynamic::{self, resource_of},
+        served_types,
+    },
     domain::{
         connectivity::WatchedKind,
         identity::{CredentialId, NamespacedName},
@@ -93,9 +97,7 @@ impl Users {
 
 /// Where objects of a kind are, if the cluster has such a type.
 fn place(kind: WatchedKind, served: &HashMap<WatchedKind, ApiResource>) -> Option<ApiResource> {
-    let api = kind.api()?;
-    let built_in = || Some(resource(&api, api.versions.first()?)).filter(|_| api.is_built_in());
-    served.get(&kind).cloned().or_else(built_in)
+    resource_of(kind, || served.get(&kind).cloned())
 }
 
 fn named(metadata: &ObjectMeta) -> NamespacedName {
@@ -149,14 +151,10 @@ impl Search<'_> {
     async fn find_copies(&mut self, owner: &CredentialId) -> Result<bool, PluginError> {
         let secrets = ApiResource::erase::<Secret>(&());
         let params = ListParams::default().labels(&format!("{LABEL_OWNER}={}", owner.owner()));
-        let client = &self.cluster.client;
+        let cluster = self.cluster;
         // Without their values.
         let fetch = async |scope: &Scope, params: ListParams| {
-            let api: Api<Secret> = scope.as_deref().map_or_else(
-                || Api::all(client.clone()),
-                |namespace| Api::namespaced(client.clone(), namespace),
-            );
-            api.list_metadata(&params).await
+            cluster.api::<Secret>(scope.as_deref()).list_metadata(&params).await
         };
         let mut copies = BTreeSet::new();
         let visit = |copy: PartialObjectMeta<Secret>| _ = copies.insert(named(&copy.metadata));
@@ -181,13 +179,9 @@ impl Search<'_> {
             + Debug
             + DeserializeOwned,
     {
-        let client = &self.cluster.client;
+        let cluster = self.cluster;
         let fetch = async |scope: &Scope, params: ListParams| {
-            let api: Api<K> = scope.as_deref().map_or_else(
-                || Api::all_with(client.clone(), at),
-                |namespace| Api::namespaced_with(client.clone(), namespace, at),
-            );
-            api.list(&params).await
+            dynamic::api::<K>(cluster.client.clone(), scope.as_deref(), at).list(&params).await
         };
         self.list(at, &params, self.namespaces(), fetch, visit).await
     }
@@ -215,13 +209,9 @@ impl Search<'_> {
         let scopes = match kind {
             ReferenceKind::Pod => {
                 let params = ListParams::default().fields(UNFINISHED);
-                let client = &self.cluster.client;
+                let cluster = self.cluster;
                 let fetch = async |scope: &Scope, params: ListParams| {
-                    let api: Api<SlimPod> = scope.as_deref().map_or_else(
-                        || Api::all(client.clone()),
-                        |namespace| Api::namespaced(client.clone(), namespace),
-                    );
-                    api.list(&params).await
+                    cluster.api::<SlimPod>(scope.as_deref()).list(&params).await
                 };
                 self.list(at, &params, self.namespaces(), fetch, |pod: SlimPod| add(&pod)).await?
             }

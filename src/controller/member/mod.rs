@@ -254,6 +254,7 @@ impl MemberLoop {
         seen.version = connectivity.state().version.clone();
         seen.probed = connectivity.state().last_probe;
         seen.copies = connectivity.was_seen().then(|| cluster.copies());
+        seen.attached = cluster.attached();
         seen.down = reach.down_since();
         let (is_probed, is_identified) = (seen.probed.is_some(), seen.id.is_some());
         seen.state = member::connected(&reach, is_probed, is_identified, cluster.id().is_some());

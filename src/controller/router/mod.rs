@@ -41,6 +41,12 @@ impl Router {
         let _ = self.clusters.set(Arc::downgrade(clusters));
     }
 
+    /// A namespace as it was last seen. One that is not known yet is looked at when it comes.
+    fn seen(&self, cluster: &str, namespace: &str) -> Option<Namespace> {
+        let member = self.clusters.get().and_then(Weak::upgrade).and_then(|all| all.get(cluster))?;
+        member.seen()?.read().snapshot().namespaces.get(namespace).cloned()
+    }
+
     /// Everybody who wants something in a cluster, or has something there.
     fn owners_in(&self, cluster: &Arc<str>) -> HashSet<OwnerId> {
         let mut owners = HashSet::new();
@@ -67,11 +73,7 @@ impl EventHandler for Router {
 
     fn account_changed(&self, cluster: &Arc<str>, change: AccountChange) {
         let NamespacedName { namespace, name } = &change.name;
-        let member = self.clusters.get().and_then(Weak::upgrade).and_then(|all| all.get(cluster));
-        let seen = member.as_ref().and_then(|member| member.seen());
-        // One that is not known yet is looked at when it comes.
-        let seen = seen.and_then(|live| live.read().snapshot().namespaces.get(namespace).cloned());
-        let Some(seen) = seen else { return };
+        let Some(seen) = self.seen(cluster, namespace) else { return };
         let asking = self.stores.defaults.asking(name, cluster, namespace, &seen);
         for owner in asking.into_iter().filter(|owner| Some(*owner) != change.except) {
             self.queues.sync(&owner, cluster, Dirty::namespace(namespace.clone()));
@@ -96,9 +98,11 @@ impl EventHandler for Router {
                 targeting.push(*owner);
             }
         });
-        // Where a default comes or goes, the place of others changes.
-        for owner in targeting {
-            for rival in self.stores.defaults.rivals_of(&owner, cluster) {
+        // Where a default comes or goes, the place of others there changes.
+        if let Some(after) = after {
+            let rivals = |owner: &OwnerId| self.stores.defaults.rivals_in(owner, cluster, name, after);
+            let rivals: HashSet<OwnerId> = targeting.iter().flat_map(rivals).collect();
+            for rival in rivals {
                 self.queues.sync(&rival, cluster, Dirty::namespace(name.clone()));
             }
         }
@@ -109,9 +113,11 @@ impl EventHandler for Router {
     }
 
     fn stuck_changed(&self, cluster: &Arc<str>, namespace: &Arc<str>) {
+        let Some(seen) = self.seen(cluster, namespace) else { return };
         self.stores.desired.each(|owner, published| {
             let is_default = published.default.is_some() && published.removal.is_none();
-            if is_default && published.clusters.contains_key(cluster) {
+            let targets = published.clusters.get(cluster);
+            if is_default && targets.is_some_and(|targets| targets.wants(namespace, &seen)) {
                 self.queues.sync(owner, cluster, Dirty::namespace(namespace.clone()));
             }
         });

@@ -1,18 +1,14 @@
 //! The watches of our own kinds: credentials, policies and members.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{
-    Api, Resource, ResourceExt,
-    api::ListParams,
-    core::{ApiResource, DynamicResourceScope},
-};
+use kube::{Api, Resource, ResourceExt, api::ListParams};
 
 use crate::{
     api::{CredentialKind, DistributionPolicy, MemberCluster},
     cluster::{
         Guarded,
+        dynamic::dynamic_resource,
         reflector::{self, Store, reflect},
     },
     controller::{Context, credentials::Difference, events::about, keys::Dirty, sweep},
@@ -47,29 +43,7 @@ pub(crate) fn watch(context: &Arc<Context>) -> Result<(), kube::Error> {
     Ok(())
 }
 
-impl Resource for Declared {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(dynamic: &ApiResource) -> Cow<'_, str> {
-        dynamic.kind.as_str().into()
-    }
-    fn group(dynamic: &ApiResource) -> Cow<'_, str> {
-        dynamic.group.as_str().into()
-    }
-    fn version(dynamic: &ApiResource) -> Cow<'_, str> {
-        dynamic.version.as_str().into()
-    }
-    fn plural(dynamic: &ApiResource) -> Cow<'_, str> {
-        dynamic.plural.as_str().into()
-    }
-    fn meta(&self) -> &ObjectMeta {
-        &self.meta
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.meta
-    }
-}
+dynamic_resource!(Declared, meta);
 
 /// The credentials of one kind.
 struct Kind {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    marks::Claim,
+    marks::{Claim, Obstacle},
     secret::{Left, LeftOut, Listed},
 };
 use crate::domain::identity::NamespacedName;
@@ -78,7 +78,8 @@ impl Groups {
             return;
         }
         let told = chosen.sources.iter().find_map(|namespace| {
-            let there = members.iter().filter(|secret| *secret.place.namespace == **namespace);
+            let there =
+                members.iter().filter(|secret| *secret.place.namespace == **namespace && stays(secret));
             there.min_by_key(|secret| (secret.marks.made_by.is_some(), secret.created, secret.place.clone()))
         });
         let told = told.map(|secret| secret.place.clone());
@@ -126,11 +127,17 @@ impl Groups {
     }
 }
 
+/// Whether a Secret will be there tomorrow, as a source has to be.
+fn stays(secret: &Listed) -> bool {
+    secret.marks.obstacle != Some(Obstacle::Terminating)
+}
+
 /// The source that a copy names, where that has the same content and is no copy itself.
 fn claimed(secret: &Listed, members: &[Listed]) -> Option<NamespacedName> {
     let claim = secret.marks.claim.as_ref()?;
     let mut sources = members.iter().filter(|other| {
         other.marks.claim.is_none()
+            && stays(other)
             && other.place != secret.place
             && match claim {
                 Claim::Named(place) => other.place == *place,

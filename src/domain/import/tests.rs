@@ -101,6 +101,17 @@ fn a_forged_mark_gets_nobody_elses_secret() {
     assert_eq!(told(&groups(all, &Chosen::default())), ["NotInLine reg in a", "NotInLine reg in b"]);
 }
 
+/// A source that goes would take the credential with it.
+#[test]
+fn what_is_being_deleted_is_no_source() {
+    let going =
+        || secret("p/reg", "x", json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a/b"]}));
+    let all = vec![going(), reflected("a/reg", "p/reg"), hand("b/reg")];
+    assert_eq!(told(&groups(all, &Chosen::default())), ["NotInLine reg in a", "NoSource reg in b p"]);
+    let all = vec![going(), hand("b/reg")];
+    assert_eq!(told(&groups(all, &from(&["p"]))), ["NoSource reg in b p"]);
+}
+
 #[test]
 fn a_copy_with_another_content_than_its_source_is_left() {
     let all =
@@ -146,7 +157,10 @@ fn what_somebody_else_keeps_is_no_copy_and_may_be_a_source() {
         let found = groups(vec![hand("p/reg"), kept.clone()], &from(&["p"]));
         assert!(found.groups.is_empty() && found.left[0].why == Left::Obstacle(obstacle), "{metadata}");
         let found = groups(vec![kept, hand("b/reg")], &from(&["a"]));
-        assert_eq!(told(&found), ["a/reg -> b/reg"], "{metadata}");
+        // What is being deleted is no source.
+        let stays = obstacle != Obstacle::Terminating;
+        let expected = if stays { "a/reg -> b/reg" } else { "NoSource reg in a b" };
+        assert_eq!(told(&found), [expected], "{metadata}");
     }
     // kubernetes-replicator copies the labels of the source.
     let copy = json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "x"},

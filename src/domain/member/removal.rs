@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{
     MemberState,
-    status::{Observation, secrets},
+    status::{Observation, accounts, secrets},
 };
 use crate::{
     api::{MemberClusterSpec, MemberDeletionPolicy},
@@ -72,32 +72,45 @@ impl MemberRemoval<'_> {
                 "left in the cluster without waiting for it, as the annotation asks: {left}"
             ));
         }
+        let grace = |since: Timestamp| since.saturating_add(self.grace).unwrap_or(Timestamp::MAX);
         if self.seen.state == MemberState::Up {
-            let is_done = self.settled && !self.spec.paused;
+            // Where writes to ServiceAccounts are refused, this does not hold the member for ever.
+            let is_detached = self.seen.attached == 0 || now >= grace(self.deleted);
+            let is_done = self.settled && is_detached && !self.spec.paused;
             let emptied = self.seen.copies.filter(|(all, used)| all <= used && is_done);
             return match emptied {
                 None => Leave::Wait(None),
-                Some((_, 0)) => {
+                Some((_, 0)) if self.seen.attached == 0 => {
                     normal(Reason::Removed, "no Secret of ours is left in the cluster".to_owned())
                 }
-                Some(_) => left_behind(format!("left in the cluster, as Pods use them: {left}")),
+                Some(_) if self.seen.attached == 0 => {
+                    left_behind(format!("left in the cluster, as Pods use them: {left}"))
+                }
+                Some(_) => left_behind(format!(
+                    "left in a cluster in which they could not be detached for {} s: {left}",
+                    self.grace.as_secs()
+                )),
             };
         }
         let since = self.seen.down.map_or(self.deleted, |down| down.max(self.deleted));
-        let until = since.saturating_add(self.grace).unwrap_or(Timestamp::MAX);
+        let until = grace(since);
         if now < until {
             return Leave::Wait(Some(until));
         }
-        let grace = self.grace.as_secs();
-        left_behind(format!("left in a cluster that did not answer for {grace} s: {left}"))
+        left_behind(format!("left in a cluster that did not answer for {} s: {left}", self.grace.as_secs()))
     }
 
     /// What is in the cluster, as far as that is known.
     fn left(&self) -> String {
-        match self.seen.copies {
+        let copies = match self.seen.copies {
             Some((0, _)) => "nothing".to_owned(),
             Some((all, used)) => format!("{}, {used} of them in use", secrets(all)),
             None => "Secrets, nobody knows how many".to_owned(),
+        };
+        match (self.seen.attached, self.seen.copies) {
+            (0, _) => copies,
+            (attached, Some((0, _))) => format!("names of Secrets in {}", accounts(attached)),
+            (attached, _) => format!("{copies}, and their names in {}", accounts(attached)),
         }
     }
 }
@@ -146,6 +159,20 @@ mod tests {
         let paused = MemberClusterSpec { paused: true, ..spec.clone() };
         assert_eq!(told(&removal(&paused, &up((0, 0))), 9999), None);
         assert!(takes_back(&spec, false) && !takes_back(&paused, false) && !takes_back(&spec, true));
+    }
+
+    #[test]
+    fn it_waits_for_what_is_attached_and_not_for_ever() {
+        let spec = MemberClusterSpec::default();
+        let attached = Observation { attached: 2, ..up((0, 0)) };
+        let attached = removal(&spec, &attached);
+        assert_eq!(told(&attached, 59), None);
+        let (warning, text) = told(&attached, 60).unwrap();
+        assert!(warning && text.ends_with("for 60 s: names of Secrets in 2 ServiceAccounts"), "{text}");
+        assert!(told(&MemberRemoval { forced: true, ..attached.clone() }, 1).is_some());
+        let seen = Observation { attached: 1, ..up((1, 1)) };
+        let (_, text) = told(&removal(&spec, &seen), 60).unwrap();
+        assert!(text.ends_with("1 Secret, 1 of them in use, and their names in 1 ServiceAccount"), "{text}");
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct Observation {
     pub down: Option<Timestamp>,
     /// Copies in the cluster and those of them that are in use, when that is known.
     pub copies: Option<(usize, usize)>,
+    /// ServiceAccounts in the cluster to which Secrets are attached.
+    pub attached: usize,
 }
 
 /// The status of a member. What was seen before and cannot be seen now stays.
@@ -201,6 +203,10 @@ fn deletion(seen: &Observation, state: &str) -> String {
     if seen.paused {
         return "it is paused, so that nothing is taken back from it; end the pause, or set `deletionPolicy: Orphan`".to_owned();
     }
+    if seen.attached > 0 {
+        let attached = accounts(seen.attached);
+        return format!("Secrets are to be detached from {attached} there yet, before they are taken back");
+    }
     match seen.copies {
         Some((copies, used)) => format!(
             "{} to be taken back from it yet; {} in use there stay",
@@ -214,4 +220,9 @@ fn deletion(seen: &Observation, state: &str) -> String {
 /// A number of Secrets.
 pub(super) fn secrets(count: usize) -> String {
     if count == 1 { "1 Secret".to_owned() } else { format!("{count} Secrets") }
+}
+
+/// A number of ServiceAccounts.
+pub(super) fn accounts(count: usize) -> String {
+    if count == 1 { "1 ServiceAccount".to_owned() } else { format!("{count} ServiceAccounts") }
 }

@@ -56,6 +56,7 @@ async fn every_image_is_told_with_its_entries_in_kubelets_order() -> Result<()> 
         "initContainers": [container("init", "nginx")],
         "containers": [container("api", IMAGE), container("again", IMAGE), container("other", "reg.io:5000/x")],
         "imagePullSecrets": named,
+        "volumes": [{"name": "model", "image": {"reference": "ghcr.io/acme/model:1"}}],
     });
     place.pod_with(&pod, spec).await?;
     let pods: Api<Pod> = place.namespace.api();
@@ -80,10 +81,12 @@ async fn every_image_is_told_with_its_entries_in_kubelets_order() -> Result<()> 
             (json!(IMAGE), json!("ok")),
             (json!("reg.io:5000/x"), json!("Secret missing")),
             (json!("ghcr.io/tools/debug"), json!("ok")),
+            (json!("ghcr.io/acme/model:1"), json!("ok")),
         ]
     );
     assert_eq!(images[1]["containers"].as_array().unwrap().len(), 2);
     assert_eq!(images[3]["containers"][0]["type"], "ephemeral");
+    assert_eq!(images[4]["containers"], json!([{"name": "model", "type": "volume", "pulled": false}]));
     assert_eq!(
         images[2]["containers"][0]["waiting"],
         json!({"reason": "ImagePullBackOff", "message": "Back-off [2J pulling"})

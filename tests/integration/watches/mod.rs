@@ -6,7 +6,7 @@ mod lists;
 mod outages;
 mod races;
 mod relists;
-mod restore;
+pub(crate) mod restore;
 mod wire;
 
 use std::time::Duration;

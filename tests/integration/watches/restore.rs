@@ -21,7 +21,7 @@ use crate::{
 const GAP: usize = 1500;
 
 /// Makes resourceVersions grow.
-async fn grow(client: &Client) -> Result<()> {
+pub(crate) async fn grow(client: &Client) -> Result<()> {
     use futures::StreamExt;
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
     let writes = futures::stream::iter(0..GAP).map(|number| {
