@@ -172,12 +172,17 @@ async fn relists(client: &Client, usage: &Usage) -> Result<u64> {
     let namespaces = Api::<Namespace>::all(client.clone()).list_metadata(&ListParams::default()).await?;
     let pages = |objects: usize| objects.div_ceil(PAGE).max(1) as u64;
     let ours = format!("{LABEL_MANAGED_BY}={MANAGER}");
-    let others = format!("{LABEL_MANAGED_BY}!={MANAGER}");
+    let foreign = format!("{LABEL_MANAGED_BY}!={MANAGER}");
     // Copies and all other Secrets are two lists.
-    let secrets = pages(count(&ours).await?) + pages(count(&others).await?);
+    let secrets = pages(count(&ours).await?) + pages(count(&foreign).await?);
+    let watches =
+        usage.requests.iter().filter(|((verb, resource), _)| verb == "watch" && resource == "other");
+    // The kinds that may use Secrets, each listed before it is watched, and the list of API groups.
+    let others = watches.map(|(_, asked)| asked).sum::<u64>() + 1;
     let allowed = |resource: &str| match resource {
         "namespaces" => pages(namespaces.items.len()),
         "secrets" => secrets,
+        "other" => others,
         _ => 1,
     };
     let lists = usage.requests.iter().filter(|((verb, _), _)| verb == "list");

@@ -9,18 +9,15 @@ mod offline;
 mod references;
 mod set_default;
 
-use std::{
-    os::unix::fs::symlink,
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{os::unix::fs::symlink, path::PathBuf, process::Command};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
 use crate::support::{
-    ControlPlane, Error, Result, TestNamespace, operator_binary, random_name, workdir::Workdir,
+    ControlPlane, Error, Result, TestNamespace, operator_binary, random_name, run_with_input,
+    workdir::Workdir,
 };
 
 /// The plugin, in a folder of its own.
@@ -61,26 +58,14 @@ impl Plugin {
     async fn call_as(&self, program: &str, args: &[&str], input: &str) -> Result<Answer> {
         let mut command = Command::new(self.dir.join(program));
         command.env_clear().env("HOME", self.dir.path()).args(args);
-        command.current_dir(self.dir.path()).stdin(Stdio::piped());
+        command.current_dir(self.dir.path());
         if let Some(kubeconfig) = &self.kubeconfig {
             command.env("KUBECONFIG", kubeconfig);
         }
         if let Some(namespace) = &self.namespace {
             command.args(["--namespace", namespace]);
         }
-        let input = input.to_owned();
-        let done = tokio::task::spawn_blocking(move || {
-            command.stdout(Stdio::piped()).stderr(Stdio::piped());
-            let mut child = command.spawn()?;
-            let mut stdin = child.stdin.take();
-            std::thread::scope(|scope| {
-                scope.spawn(move || {
-                    stdin.as_mut().map(|pipe| std::io::Write::write_all(pipe, input.as_bytes()))
-                });
-                child.wait_with_output()
-            })
-        });
-        let output = done.await??;
+        let output = run_with_input(command, input).await?;
         Ok(Answer {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8(output.stdout)?,

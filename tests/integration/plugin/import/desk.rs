@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    process::{Command, Stdio},
+    process::Command,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::super::{Answer, Plugin};
 use crate::{
     lab::Lab,
-    support::{self, Error, Operator, Result, wait_for, workdir::Workdir},
+    support::{self, Error, Operator, Result, run_with_input, wait_for, workdir::Workdir},
 };
 
 /// For a cluster that does a lot at once.
@@ -93,23 +93,8 @@ impl Desk {
     pub async fn kubectl(&self, args: &[&str], input: &str) -> Result<String> {
         let mut command = Command::new(tokio::task::spawn_blocking(support::kubectl).await??);
         command.args(args).env("KUBECONFIG", self.lab.control_plane.kubeconfig());
-        command
-            .env("HOME", self.dir.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let input = input.to_owned();
-        let output = tokio::task::spawn_blocking(move || {
-            let mut child = command.spawn()?;
-            let mut stdin = child.stdin.take();
-            std::thread::scope(|scope| {
-                scope.spawn(move || {
-                    stdin.as_mut().map(|pipe| std::io::Write::write_all(pipe, input.as_bytes()))
-                });
-                child.wait_with_output()
-            })
-        });
-        let output = output.await??;
+        command.env("HOME", self.dir.path());
+        let output = run_with_input(command, input).await?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() {
             return Ok(text);
