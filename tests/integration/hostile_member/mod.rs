@@ -27,9 +27,9 @@ use crate::{
     },
 };
 
-/// The budget of 128 MiB is that of a release build; the operator of the tests is not optimised, and takes some 20 MiB more
-/// before any attack. Of what is done here, the benchmark measures answers without end only.
-const MOST_MEMORY: u64 = (128 + 32) << 20;
+/// The budget of 128 MiB is that of a release build; the operator of the tests is not optimised. Through this test they peaked at 117 and 160
+/// MiB, at 31 and 60 of them after the first attack. Of what is done here, the benchmark measures answers without end only.
+const MOST_MEMORY: u64 = (128 + 48) << 20;
 
 /// A little more than a whole list may take.
 const LIST_TIME: Duration = Duration::from_secs(320);
