@@ -8,20 +8,21 @@ use crate::domain::identity::{NamespacedName, OwnerId};
 pub(super) struct AccountWrites {
     /// Those in flight, and whose.
     in_flight: HashMap<NamespacedName, OwnerId>,
-    /// While ServiceAccounts are listed: those with a write in flight since the list began, before or after which it shows them.
-    exempt: Option<HashSet<NamespacedName>>,
+    /// While ServiceAccounts are listed: those that were written since the list began, which may show them as they were before.
+    written: Option<HashSet<NamespacedName>>,
 }
 
 impl AccountWrites {
     pub fn begin(&mut self, name: &NamespacedName, owner: OwnerId) {
         self.in_flight.insert(name.clone(), owner);
-        if let Some(exempt) = &mut self.exempt {
-            exempt.insert(name.clone());
-        }
     }
 
-    pub fn end(&mut self, name: &NamespacedName) {
+    /// A write ended, with an answer that shows the object after it, or without.
+    pub fn end(&mut self, name: &NamespacedName, answered: bool) {
         self.in_flight.remove(name);
+        if let Some(written) = self.written.as_mut().filter(|_| answered) {
+            written.insert(name.clone());
+        }
     }
 
     /// Whose write is in flight.
@@ -30,15 +31,16 @@ impl AccountWrites {
     }
 
     pub fn begin_list(&mut self) {
-        self.exempt = Some(self.in_flight.keys().cloned().collect());
+        self.written = Some(HashSet::new());
     }
 
     pub fn end_list(&mut self) {
-        self.exempt = None;
+        self.written = None;
     }
 
-    /// Whether a list may show an object as it was before a write of ours.
-    pub fn is_exempt(&self, name: &NamespacedName) -> bool {
-        self.exempt.as_ref().is_some_and(|exempt| exempt.contains(name))
+    /// Whether a list may show an object as it was before a write of ours. A write that was refused proves nothing: the
+    /// state that it was for may be gone, with an etcd that was restored.
+    pub fn is_written(&self, name: &NamespacedName) -> bool {
+        self.written.as_ref().is_some_and(|written| written.contains(name))
     }
 }

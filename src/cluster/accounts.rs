@@ -44,7 +44,7 @@ impl Cache {
             known.uid == account.uid && account.resource_version.is_older_than(&known.resource_version)
         });
         // A list is believed whatever was known, but for what was written while it was read.
-        if is_older && (!listed || self.account_writes.is_exempt(&name)) {
+        if is_older && (!listed || self.account_writes.is_written(&name)) {
             return Changes::default();
         }
         let is_kept = self.snapshot.accounts.wanted.contains(&name.name) || account.owners().next().is_some();
@@ -83,8 +83,9 @@ impl Cache {
         self.account_writes.begin(name, owner);
     }
 
-    pub(super) fn end_account(&mut self, name: &NamespacedName) {
-        self.account_writes.end(name);
+    /// It ended, and `answered` tells that [`Self::set_account`] got the answer.
+    pub(super) fn end_account(&mut self, name: &NamespacedName, answered: bool) {
+        self.account_writes.end(name, answered);
     }
 
     fn read_account(&mut self, object: &Account) -> ExistingAccount {

@@ -49,7 +49,7 @@ impl Writer {
         let changes = {
             let mut cache = self.shared.write();
             let changes = result.as_ref().ok().map(|account| cache.set_account(account, false));
-            cache.end_account(name);
+            cache.end_account(name, result.is_ok());
             changes
         };
         if let Some(changes) = changes {

@@ -47,8 +47,9 @@ pub(crate) struct Cache {
     waiters: HashMap<NamespacedName, HashSet<OwnerId>>,
     /// Writes of ours in flight, whose echo an event most likely is, each with the uid of the last object that was shown to go.
     in_flight: HashMap<NamespacedName, Option<Uid>>,
-    /// While copies are listed: those with a write of ours in flight since the list began, before or after which it shows them.
-    exempt: Option<HashSet<NamespacedName>>,
+    /// While copies are listed: those with a write of ours in flight since the list began, before or after which it shows them,
+    /// and whether one of these was answered.
+    exempt: Option<HashMap<NamespacedName, bool>>,
     pub(super) texts: Interner<str>,
     labels: Interner<Labels>,
     marks: Interner<Marks>,
@@ -192,7 +193,10 @@ impl Cache {
     /// A list begins.
     pub fn begin_list(&mut self, kind: WatchedKind) {
         match kind {
-            WatchedKind::Copies => self.exempt = Some(self.in_flight.keys().cloned().collect()),
+            WatchedKind::Copies => {
+                let in_flight = self.in_flight.keys().cloned();
+                self.exempt = Some(in_flight.map(|name| (name, false)).collect());
+            }
             WatchedKind::ACCOUNTS => self.account_writes.begin_list(),
             _ => {}
         }
@@ -206,7 +210,8 @@ impl Cache {
         vanished: Vec<NamespacedName>,
     ) -> (Vec<NamespacedName>, Changes) {
         let exempt = self.exempt.take_if(|_| kind == WatchedKind::Copies).unwrap_or_default();
-        let (unsure, gone): (Vec<_>, Vec<_>) = vanished.into_iter().partition(|name| exempt.contains(name));
+        let (unsure, gone): (Vec<_>, Vec<_>) =
+            vanished.into_iter().partition(|name| exempt.contains_key(name));
         let mut changes = match kind {
             WatchedKind::Secrets => self.retry_conflicts(),
             _ => Changes::default(),
@@ -312,9 +317,9 @@ impl Cache {
 
     /// Whether the resourceVersion of what is shown tells if it is newer than what is known. Within one watch, and between
     /// it and our own writes, a larger number is newer. A list is believed whatever was known, but for what was written
-    /// while it was read.
+    /// while it was read. A write that was refused proves nothing: etcd may have been restored.
     fn is_comparable(&self, name: &NamespacedName, listed: bool) -> bool {
-        !listed || self.exempt.as_ref().is_some_and(|exempt| exempt.contains(name))
+        !listed || self.exempt.as_ref().and_then(|exempt| exempt.get(name)).is_some_and(|answered| *answered)
     }
 
     /// Takes a copy out that is gone, as a list or an event with its uid shows.
@@ -341,7 +346,7 @@ impl Cache {
     pub fn begin_write(&mut self, name: &NamespacedName) {
         self.in_flight.insert(name.clone(), None);
         if let Some(exempt) = &mut self.exempt {
-            exempt.insert(name.clone());
+            exempt.entry(name.clone()).or_insert(false);
         }
     }
 
@@ -353,6 +358,9 @@ impl Cache {
     /// Puts a copy in that we wrote. Returns false when another hand was there after us already.
     pub fn wrote_copy(&mut self, name: NamespacedName, copy: ExistingCopy) -> bool {
         let deleted = self.in_flight.remove(&name).flatten();
+        if let Some(exempt) = &mut self.exempt {
+            exempt.insert(name.clone(), true);
+        }
         self.snapshot.conflicts.remove(&name);
         if deleted.is_some_and(|uid| uid == copy.uid) {
             // The watch was faster than the answer, and showed its end too.
