@@ -1,21 +1,22 @@
-# syntax=docker/dockerfile:1
+# syntax=docker/dockerfile:1.26.0@sha256:ecfaec9ed6d810b56388c508f4121597bfbba70d41a6dfeee4d8cad5f295fc32
 # A static binary on nothing else. rust:alpine builds for musl and links it in, on the platform that is asked for; under
 # `docker buildx --platform linux/amd64,linux/arm64` each one builds natively or emulated, with no cross toolchain.
-ARG RUST_VERSION=1.95
-
-FROM docker.io/library/rust:${RUST_VERSION}-alpine AS build
-# musl-dev: headers and a linkable libc, for the C and assembly of ring. gcc is in the image.
+FROM docker.io/library/rust:1.95.0-alpine@sha256:606fd313a0f49743ee2a7bd49a0914bab7deedb12791f3a846a34a4711db7ed2 AS build
+# musl-dev: headers and a linkable libc, for the C and assembly of ring. gcc is in the image. Alpine keeps no older versions,
+# so that a pinned one would soon not be there any more.
+# hadolint ignore=DL3018
 RUN apk add --no-cache ca-certificates musl-dev
+# Puts the list of crates into the binary, where scanners and the SBOM find it.
+RUN cargo install cargo-auditable --version 0.7.7 --locked
 WORKDIR /src
 COPY . .
-ARG TARGETPLATFORM
-ENV CARGO_PROFILE_RELEASE_STRIP=symbols
+# No cache for `target`: cargo tells by file times what has changed, and another checkout may be older than what was built there.
 # Only a dynamic binary names an interpreter: that must fail here, not in the cluster. `--version` proves that it runs.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/src/target,id=claviger-target-${TARGETPLATFORM} \
-    cargo build --release --locked --bin claviger && \
+    cargo auditable build --release --locked --bin claviger && \
     cp target/release/claviger /claviger && \
-    ! readelf -l /claviger | grep -q INTERP && \
+    readelf -l /claviger > /headers && \
+    ! grep -q INTERP /headers && \
     /claviger --version
 
 FROM scratch

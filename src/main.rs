@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use claviger::cli::{Cli, Command, RunArgs, Settings, argocd, crds, member_rbac, plugin};
+use claviger::cli::{Cli, Command, RunArgs, Settings, argocd, crds, member_rbac, plugin, self_test};
 use claviger::{api, operator, telemetry};
 
 fn main() -> ExitCode {
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Crds(args) => crds::run(&args, &api::crds()).map_err(Into::into),
         Command::ArgoCd(args) => argocd::run(&args).map_err(Into::into),
         Command::MemberRbac(args) => member_rbac::run(&args).map_err(Into::into),
+        Command::SelfTest(args) => self_test::run(&args).map_err(Into::into),
         Command::Kubectl(args) => return plugin::run(&args),
     };
     match done {

@@ -9,12 +9,7 @@ use futures::{
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use thiserror::Error;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::SetOnce,
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, sync::SetOnce, task::JoinSet};
 use tracing::{info, warn};
 
 use crate::{
@@ -341,7 +336,9 @@ impl Process {
     }
 }
 
+#[cfg(unix)]
 fn stop_signal() -> io::Result<Stop> {
+    use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = async move {
         tokio::select! {
@@ -350,4 +347,15 @@ fn stop_signal() -> io::Result<Stop> {
         }
     };
     Ok(stop.boxed().shared())
+}
+
+/// Windows has the plugin, which is the same program; an operator that is started there ends with its terminal.
+#[cfg(not(unix))]
+fn stop_signal() -> io::Result<Stop> {
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            pending().await
+        }
+    };
+    Ok(interrupt.boxed().shared())
 }

@@ -8,6 +8,7 @@ mod files;
 pub mod member_rbac;
 pub mod plugin;
 mod references;
+pub mod self_test;
 mod settings;
 mod verification;
 mod words;
@@ -48,6 +49,11 @@ pub enum Command {
     /// The token that then stands in a Secret there becomes a kubeconfig, which the operator reads from a
     /// Secret in its own namespace; docs/members.md shows how.
     MemberRbac(member_rbac::MemberRbacArgs),
+    /// Apply a credential, wait until it is ready, read its copy and take everything away again
+    ///
+    /// With the rights of whoever calls it, or of the Pod that it runs in; helm test does that. What an interrupted
+    /// one leaves behind, the next one takes away.
+    SelfTest(self_test::SelfTestArgs),
     /// Answer what the person on call asks; the same as kubectl claviger
     Kubectl(Box<plugin::PluginArgs>),
 }
@@ -70,7 +76,7 @@ mod tests {
     #[test]
     fn every_flag_has_a_variable_and_a_help_text() {
         let command = Cli::command();
-        for name in ["run", "crds", "argocd", "member-rbac"] {
+        for name in ["run", "crds", "argocd", "member-rbac", "self-test"] {
             let subcommand = command.find_subcommand(name).unwrap();
             for flag in subcommand.get_arguments().filter(|a| a.get_id() != "help") {
                 let id = flag.get_id();

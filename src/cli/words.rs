@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::labels::{is_dns_label, is_key, is_value};
+use crate::domain::labels::{is_dns_label, is_dns_subdomain, is_key, is_value};
 
 /// An id that fits where the value of a label fits.
 pub(super) fn id(text: &str) -> Result<String, String> {
@@ -20,6 +20,14 @@ pub(super) fn namespace(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("'{text}' is not a valid namespace name"))
+}
+
+/// The name of an object, with room for a suffix.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    if is_dns_subdomain(text) && text.len() <= 200 {
+        return Ok(text.to_owned());
+    }
+    Err(format!("'{text}' is not a valid name"))
 }
 
 /// The name of a namespace, or `*`.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{account::Account, cache::Cache, changes::Changes, handler::AccountChange};
+use super::{account::Account, cache::Cache, changes::Changes, handler::AccountChange, own_writes::Ending};
 use crate::domain::{
     attachment::{AccountNames, ExistingAccount, Mark},
     identity::{NamespacedName, OwnerId},
@@ -44,14 +44,14 @@ impl Cache {
             known.uid == account.uid && account.resource_version.is_older_than(&known.resource_version)
         });
         // A list is believed whatever was known, but for what was written while it was read.
-        if is_older && (!listed || self.account_writes.is_written(&name)) {
+        if is_older && (!listed || self.account_writes.is_answered(&name)) {
             return Changes::default();
         }
         let is_kept = self.snapshot.accounts.wanted.contains(&name.name) || account.owners().next().is_some();
         if !is_kept {
             return self.remove_account(&name);
         }
-        let writer = self.account_writes.writer(&name);
+        let writer = self.account_writes.get(&name).copied();
         let now = self.clock();
         let accounts = &mut self.snapshot.accounts;
         let before = accounts.insert(name.clone(), account.clone());
@@ -83,9 +83,9 @@ impl Cache {
         self.account_writes.begin(name, owner);
     }
 
-    /// It ended, and `answered` tells that [`Self::set_account`] got the answer.
-    pub(super) fn end_account(&mut self, name: &NamespacedName, answered: bool) {
-        self.account_writes.end(name, answered);
+    /// It ended; [`Self::set_account`] got the answer, if there was one.
+    pub(super) fn end_account(&mut self, name: &NamespacedName, ending: Ending) {
+        self.account_writes.end(name, ending);
     }
 
     fn read_account(&mut self, object: &Account) -> ExistingAccount {

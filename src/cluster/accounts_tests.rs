@@ -73,7 +73,7 @@ fn a_list_that_is_older_than_a_write_of_ours_changes_nothing() {
     cache.begin_list(WatchedKind::ACCOUNTS);
     cache.begin_account(&place(), id().owner());
     cache.set_account(&account("12", true), false);
-    cache.end_account(&place(), true);
+    cache.end_account(&place(), Ending::Answered);
     // As it was when the list began.
     let changes = cache.set_account(&account("10", false), true);
     assert!(changes.touched.is_empty() && changes.accounts.is_empty());
@@ -92,7 +92,7 @@ fn a_write_in_flight_when_a_list_begins_is_exempt_too() {
     cache.begin_account(&place(), id().owner());
     cache.begin_list(WatchedKind::ACCOUNTS);
     cache.set_account(&account("12", true), false);
-    cache.end_account(&place(), true);
+    cache.end_account(&place(), Ending::Answered);
     cache.set_account(&account("10", false), true);
     assert_eq!(version(&cache).as_deref(), Some("12"));
 }
@@ -105,12 +105,12 @@ fn a_write_that_was_refused_while_a_restored_cluster_was_listed_hides_nothing() 
         cache.begin_account(&place(), id().owner());
         cache.begin_list(WatchedKind::ACCOUNTS);
         if refused_first {
-            cache.end_account(&place(), false);
+            cache.end_account(&place(), Ending::Unanswered);
         }
         let changes = cache.set_account(&account("7", false), true);
         let told = changes.touched.contains(&(id().owner(), "web".into()));
         assert!(told == refused_first, "who writes plans anew by itself");
-        cache.end_account(&place(), false);
+        cache.end_account(&place(), Ending::Unanswered);
         assert_eq!(version(&cache).as_deref(), Some("7"));
     }
 }

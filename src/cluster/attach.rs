@@ -9,6 +9,7 @@ use super::{
     account::Account,
     dynamic::{api, resource},
     error::WriteError,
+    own_writes::Ending,
     writer::{Job, Writer},
 };
 use crate::{
@@ -49,7 +50,8 @@ impl Writer {
         let changes = {
             let mut cache = self.shared.write();
             let changes = result.as_ref().ok().map(|account| cache.set_account(account, false));
-            cache.end_account(name, result.is_ok());
+            let ending = if result.is_ok() { Ending::Answered } else { Ending::Unanswered };
+            cache.end_account(name, ending);
             changes
         };
         if let Some(changes) = changes {

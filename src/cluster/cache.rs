@@ -10,10 +10,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
 use super::{
-    account_writes::AccountWrites,
     changes::Changes,
     interner::Interner,
     object::{MarkedSecret, SlimNamespace},
+    own_writes::{Ending, OwnWrites},
     reflector::name_of,
 };
 use crate::{
@@ -45,18 +45,15 @@ pub(crate) struct Cache {
     pub(super) snapshot: Snapshot,
     /// Who waits for a name to become free.
     waiters: HashMap<NamespacedName, HashSet<OwnerId>>,
-    /// Writes of ours in flight, whose echo an event most likely is, each with the uid of the last object that was shown to go.
-    in_flight: HashMap<NamespacedName, Option<Uid>>,
-    /// While copies are listed: those with a write of ours in flight since the list began, before or after which it shows them,
-    /// and whether one of these was answered.
-    exempt: Option<HashMap<NamespacedName, bool>>,
+    /// Writes of ours to copies, each with the uid of the last object that was shown to go.
+    copy_writes: OwnWrites<Option<Uid>>,
     pub(super) texts: Interner<str>,
     labels: Interner<Labels>,
     marks: Interner<Marks>,
     pub(super) entries: Interner<[Arc<str>]>,
     pub(super) attached: Interner<[Mark]>,
-    /// Writes of ours to ServiceAccounts.
-    pub(super) account_writes: AccountWrites,
+    /// Writes of ours to ServiceAccounts, each with the owner that it is for.
+    pub(super) account_writes: OwnWrites<OwnerId>,
     /// Whether ServiceAccounts count as users of Secrets, and whether the operator runs there.
     pub(super) accounts_are_users: bool,
     pub(super) is_local: bool,
@@ -77,14 +74,13 @@ impl Cache {
             fingerprints,
             snapshot: Snapshot { references: References::new(blocking), ..Snapshot::default() },
             waiters: HashMap::new(),
-            in_flight: HashMap::new(),
-            exempt: None,
+            copy_writes: OwnWrites::default(),
             texts: Interner::default(),
             labels: Interner::default(),
             marks: Interner::default(),
             entries: Interner::default(),
             attached: Interner::default(),
-            account_writes: AccountWrites::default(),
+            account_writes: OwnWrites::default(),
             accounts_are_users: true,
             is_local: true,
             cluster_id: None,
@@ -193,10 +189,7 @@ impl Cache {
     /// A list begins.
     pub fn begin_list(&mut self, kind: WatchedKind) {
         match kind {
-            WatchedKind::Copies => {
-                let in_flight = self.in_flight.keys().cloned();
-                self.exempt = Some(in_flight.map(|name| (name, false)).collect());
-            }
+            WatchedKind::Copies => self.copy_writes.begin_list(),
             WatchedKind::ACCOUNTS => self.account_writes.begin_list(),
             _ => {}
         }
@@ -209,9 +202,12 @@ impl Cache {
         kind: WatchedKind,
         vanished: Vec<NamespacedName>,
     ) -> (Vec<NamespacedName>, Changes) {
-        let exempt = self.exempt.take_if(|_| kind == WatchedKind::Copies).unwrap_or_default();
+        let written = match kind {
+            WatchedKind::Copies => self.copy_writes.end_list(),
+            _ => HashMap::new(),
+        };
         let (unsure, gone): (Vec<_>, Vec<_>) =
-            vanished.into_iter().partition(|name| exempt.contains_key(name));
+            vanished.into_iter().partition(|name| written.contains_key(name));
         let mut changes = match kind {
             WatchedKind::Secrets => self.retry_conflicts(),
             _ => Changes::default(),
@@ -285,7 +281,7 @@ impl Cache {
                 && known.terminating == copy.terminating
                 && known.immutable == copy.immutable
         };
-        if !self.in_flight.contains_key(&name) && !known.is_some_and(same) {
+        if self.copy_writes.get(&name).is_none() && !known.is_some_and(same) {
             if let Some(known) = known {
                 changes.touched.push((known.owner, name.namespace.clone()));
                 changes.drift += usize::from(known.owner == copy.owner && !copy.terminating);
@@ -317,16 +313,16 @@ impl Cache {
 
     /// Whether the resourceVersion of what is shown tells if it is newer than what is known. Within one watch, and between
     /// it and our own writes, a larger number is newer. A list is believed whatever was known, but for what was written
-    /// while it was read. A write that was refused proves nothing: etcd may have been restored.
+    /// while it was read.
     fn is_comparable(&self, name: &NamespacedName, listed: bool) -> bool {
-        !listed || self.exempt.as_ref().and_then(|exempt| exempt.get(name)).is_some_and(|answered| *answered)
+        !listed || self.copy_writes.is_answered(name)
     }
 
     /// Takes a copy out that is gone, as a list or an event with its uid shows.
     pub fn remove_copy(&mut self, name: &NamespacedName, uid: Option<&str>) -> Changes {
         let mut changes = self.freed(name);
         let uid = uid.map(Uid::from);
-        if let (Some(deleted), Some(uid)) = (self.in_flight.get_mut(name), &uid) {
+        if let (Some(deleted), Some(uid)) = (self.copy_writes.get_mut(name), &uid) {
             *deleted = Some(uid.clone());
         }
         // The end of an older object of this name says nothing of the one that is there now.
@@ -336,7 +332,7 @@ impl Cache {
         }
         if let Some(copy) = self.snapshot.copies.remove(name) {
             let writable = self.snapshot.namespaces.get(&name.namespace).is_some_and(|n| !n.terminating);
-            changes.drift += usize::from(writable && !self.in_flight.contains_key(name));
+            changes.drift += usize::from(writable && self.copy_writes.get(name).is_none());
             changes.touched.push((copy.owner, name.namespace.clone()));
         }
         changes
@@ -344,23 +340,17 @@ impl Cache {
 
     /// A write of ours begins.
     pub fn begin_write(&mut self, name: &NamespacedName) {
-        self.in_flight.insert(name.clone(), None);
-        if let Some(exempt) = &mut self.exempt {
-            exempt.entry(name.clone()).or_insert(false);
-        }
+        self.copy_writes.begin(name, None);
     }
 
     /// A write of ours ended without a new copy.
     pub fn end_write(&mut self, name: &NamespacedName) {
-        self.in_flight.remove(name);
+        self.copy_writes.end(name, Ending::Unanswered);
     }
 
     /// Puts a copy in that we wrote. Returns false when another hand was there after us already.
     pub fn wrote_copy(&mut self, name: NamespacedName, copy: ExistingCopy) -> bool {
-        let deleted = self.in_flight.remove(&name).flatten();
-        if let Some(exempt) = &mut self.exempt {
-            exempt.insert(name.clone(), true);
-        }
+        let deleted = self.copy_writes.end(&name, Ending::Answered).flatten();
         self.snapshot.conflicts.remove(&name);
         if deleted.is_some_and(|uid| uid == copy.uid) {
             // The watch was faster than the answer, and showed its end too.
@@ -375,7 +365,7 @@ impl Cache {
 
     /// Takes a copy out that we deleted or released. Returns those who waited for the name.
     pub fn removed_copy(&mut self, name: &NamespacedName) -> Changes {
-        self.in_flight.remove(name);
+        self.copy_writes.end(name, Ending::Unanswered);
         let changes = self.freed(name);
         self.snapshot.copies.remove(name);
         changes

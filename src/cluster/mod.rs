@@ -5,7 +5,6 @@
 
 mod access;
 mod account;
-mod account_writes;
 mod accounts;
 mod answer;
 mod attach;
@@ -25,6 +24,7 @@ mod kept;
 mod live_references;
 mod object;
 mod observation;
+mod own_writes;
 mod pages;
 mod probe;
 mod referrer;

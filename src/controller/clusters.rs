@@ -153,6 +153,9 @@ impl ClusterRegistry {
 
     fn put(&self, name: &str, settings: MemberSettings, link: Link, changed: bool) {
         let name: Arc<str> = name.into();
+        if matches!(link, Link::Broken(_)) {
+            self.options.metrics.set_cluster_up(&name, false);
+        }
         let member = Member { name: name.clone(), settings: Arc::new(settings), link };
         self.members.write().insert(name.clone(), member);
         if changed {
@@ -175,8 +178,9 @@ impl ClusterRegistry {
     /// Takes a member out; its watches end.
     pub fn remove(&self, name: &str) {
         let Some(member) = self.members.write().remove(name) else { return };
-        if let Some(cluster) = member.cluster() {
-            cluster.retire();
+        match member.cluster() {
+            Some(cluster) => cluster.retire(),
+            None => self.options.metrics.forget_cluster(name),
         }
         self.options.handler.connectivity_changed(&member.name);
     }

@@ -287,6 +287,11 @@ pub(crate) const REVIEW_PAUSE: Duration = millis(100);
 /// For the turn of a token, and again for the answer of the API server.
 pub(crate) const REVIEW_TIMEOUT: Duration = secs(4);
 
+/// How often `claviger self-test` looks whether the operator has done its work.
+pub(crate) const SELF_TEST_POLL: Duration = millis(250);
+/// How long what it made may take to be gone.
+pub(crate) const SELF_TEST_CLEANUP: Duration = secs(30);
+
 /// How many entries that do not match `kubectl claviger explain-pull` lists for one image.
 pub(crate) const MAX_KEYS_EXPLAINED: usize = 20;
 /// And of those that match: a Pod that has more is somebody's test of patience.

@@ -87,7 +87,7 @@ impl Collector for Credentials {
         let help = "Grows by one each time the produced content changes";
         gauge("claviger_credential_revision", help, |row, put| put(&[], row.status.revision.unwrap_or(0)))?;
 
-        let help = "When a cluster was last fully in sync, as Unix time";
+        let help = "When all Secrets in a cluster were last brought in line, as Unix time";
         gauge("claviger_credential_last_sync_timestamp_seconds", help, |row, put| {
             row.status.clusters.iter().try_for_each(|cluster| match &cluster.last_sync_time {
                 Some(time) => put(&[("cluster", &cluster.name)], seconds(time)),

@@ -16,8 +16,8 @@ use self::{
 
 /// Lines of code, with no tests, comments and blanks: where it stands, so that it grows no further unnoticed. The engine alone
 /// has 14,050; bounds on hostile input, fences, fair hashing, logins and tokens took it to 21,400, and of the rest half is
-/// `kubectl claviger`, the other half who uses Secrets, and defaults.
-const MAX_LINES: usize = 31_200;
+/// `kubectl claviger`, the other half who uses Secrets, and defaults. `claviger self-test`, for `helm test`, has 300.
+const MAX_LINES: usize = 31_700;
 
 fn modules() -> Modules {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -15,7 +15,7 @@ use crate::{
     control_plane::HOLDER,
     support::{
         Error, Result,
-        binaries::{control_plane, control_plane_from, go_tool, go_tool_in},
+        binaries::{control_plane, control_plane_from, go_tool_in},
         build_cache::BuildCache,
         error::Context,
         python::python_with,
@@ -205,10 +205,13 @@ fn the_cache_is_where_the_environment_says() -> Result<()> {
 }
 
 /// A folder with links to the built servers, as a user of envtest has one.
-fn linked(servers: &[&str]) -> Result<tempfile::TempDir> {
+fn linked() -> Result<tempfile::TempDir> {
     let dir = tempfile::tempdir()?;
-    for server in servers {
-        symlink(go_tool("control-plane", server)?, dir.path().join(server))?;
+    let built = control_plane()?;
+    for (server, path) in
+        SERVERS.iter().zip([built.etcd, built.kube_apiserver, built.kube_controller_manager])
+    {
+        symlink(path, dir.path().join(server))?;
     }
     Ok(dir)
 }
@@ -217,7 +220,7 @@ fn linked(servers: &[&str]) -> Result<tempfile::TempDir> {
 async fn servers_are_started_from_the_folder_that_kubebuilder_assets_names() -> Result<()> {
     // Built first, should they not be there.
     tokio::task::spawn_blocking(control_plane).await??;
-    let assets = linked(&SERVERS)?;
+    let assets = linked()?;
     // Whatever it does not find there it cannot take from our cache.
     let nothing = tempfile::tempdir()?;
     let variables =

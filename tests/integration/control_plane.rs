@@ -20,6 +20,8 @@ use serde_json::json;
 
 use crate::support::{
     ControlPlane, Error, FaultProxy, Result, TestNamespace, apply_yaml_in, client_from,
+    discovery::skipped,
+    kubernetes,
     process::is_alive,
     random_name,
     wait::{DEADLINE, wait_for},
@@ -27,6 +29,17 @@ use crate::support::{
 
 /// Says to the holder below that it was started by the test, not by `cargo test -- --ignored`.
 pub const HOLDER: &str = "CLAVIGER_TEST_HOLDER";
+
+#[tokio::test]
+async fn the_servers_are_of_the_version_that_is_asked_for() -> Result<()> {
+    if std::env::var_os("KUBEBUILDER_ASSETS").is_some_and(|path| !path.is_empty()) {
+        return skipped("the version of the control plane", "KUBEBUILDER_ASSETS says where it comes from");
+    }
+    let seen = ControlPlane::shared().await?.client().await?.apiserver_version().await?.git_version;
+    let wanted = kubernetes::wanted()?.map_or_else(kubernetes::pinned, Ok)?;
+    assert_eq!(seen, format!("v{wanted}"));
+    Ok(())
+}
 
 async fn create_config_map(client: &Client, namespace: &str, name: &str) -> Result<ConfigMap> {
     let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": name}}))?;

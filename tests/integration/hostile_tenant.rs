@@ -1,7 +1,7 @@
 //! A tenant with `edit` in one namespace, who means harm to others or to the operator.
 
 mod memory;
-mod refused_status;
+pub mod refused_status;
 
 use kube::api::PostParams;
 use serde_json::{Value, json};

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -15,6 +14,7 @@ use crate::{
     scenario::Scenario,
     support::{
         Error, Result,
+        discovery::skipped,
         error::Context,
         http, ports,
         process::Process,
@@ -22,11 +22,6 @@ use crate::{
         workdir::Workdir,
     },
 };
-
-/// Said past the test runner, which would swallow it.
-fn skipped(what: &str, why: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {why}");
-}
 
 /// Runs a program to its end; its output, or what it says is wrong.
 fn run(command: &mut Command) -> Result<String> {
@@ -80,7 +75,7 @@ impl Nginx {
         let program = match found {
             Ok(program) => program,
             Err(why) => {
-                skipped("hashes against a real nginx", why);
+                skipped("hashes against a real nginx", &why.to_string())?;
                 return Ok(None);
             }
         };
@@ -199,7 +194,7 @@ async fn nginx_lets_in_who_should_come_in_with_each_hash_and_nobody_else() -> Re
 #[tokio::test]
 async fn openssl_makes_the_same_sha512_crypt() -> Result<()> {
     if let Err(why) = run(Command::new("openssl").arg("version")) {
-        skipped("sha512-crypt against openssl", why);
+        skipped("sha512-crypt against openssl", &why.to_string())?;
         return Ok(());
     }
     let test = Scenario::shared().await?;

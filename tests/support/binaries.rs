@@ -4,20 +4,19 @@
 //! there and nowhere else. A program of ours stands beside it, in Go, and is built anew when it changes.
 
 use std::{
-    collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use sha2::{Digest, Sha256};
-
 use super::{
     build_cache::BuildCache,
     error::{Context, Error, Result},
-    process::Process,
-    progress::{Heartbeat, say},
+    go_module::GoModule,
+    kubernetes::{self, Version},
 };
+
+/// The module of the control plane that is run when nothing else is asked for.
+pub const CONTROL_PLANE: &str = "control-plane";
 
 #[derive(Debug, Clone)]
 pub struct ControlPlaneBinaries {
@@ -26,10 +25,32 @@ pub struct ControlPlaneBinaries {
     pub kube_controller_manager: PathBuf,
 }
 
-/// From `KUBEBUILDER_ASSETS` what is in there, the rest built from `tests/control-plane`.
+/// From `KUBEBUILDER_ASSETS` what is in there, the rest built: of the version that `KUBERNETES` says, or else from
+/// `tests/control-plane`. An error when both are set, and do not agree.
 pub fn control_plane() -> Result<ControlPlaneBinaries> {
     let assets = std::env::var_os("KUBEBUILDER_ASSETS").filter(|path| !path.is_empty()).map(PathBuf::from);
-    control_plane_from(assets.as_deref(), |program| go_tool("control-plane", program))
+    let version = kubernetes::wanted()?;
+    let found = control_plane_from(assets.as_deref(), |program| match &version {
+        Some(version) => kubernetes::program(&BuildCache::of_user()?, version, program),
+        None => go_tool(CONTROL_PLANE, program),
+    })?;
+    if let (Some(_), Some(asked)) = (assets, kubernetes::asked()?) {
+        let server = found.kube_apiserver.display();
+        let output = Command::new(&found.kube_apiserver).arg("--version").output().context(&server)?;
+        must_be(asked, &String::from_utf8_lossy(&output.stdout)).context(&server)?;
+    }
+    Ok(found)
+}
+
+/// Compares what `kube-apiserver --version` prints with what is asked for.
+fn must_be(asked: Version, printed: &str) -> Result<()> {
+    let printed = printed.trim();
+    if printed == format!("Kubernetes v{asked}") {
+        return Ok(());
+    }
+    Err(Error::new(format!(
+        "KUBERNETES asks for {asked}, and the program in KUBEBUILDER_ASSETS is '{printed}': set only one of the two"
+    )))
 }
 
 /// The same for any folder, and any way to build.
@@ -82,196 +103,22 @@ pub fn go_tool(module: &str, program: &str) -> Result<PathBuf> {
 
 /// The same in any cache.
 pub fn go_tool_in(cache: &BuildCache, module: &str, program: &str) -> Result<PathBuf> {
-    let module = Module::read(module)?;
-    if !module.tools.iter().any(|tool| tool.program == program) {
-        return Err(Error::new(format!("{} names no tool {program}", module.dir.join("go.mod").display())));
-    }
+    let module = GoModule::read(module)?;
+    module.version(program)?;
     Ok(module.ensure_built(cache)?.join(program))
-}
-
-/// The version of a program whose source is in the folder.
-const OWN: &str = "own";
-
-struct Module {
-    dir: PathBuf,
-    tools: Vec<Tool>,
-    key: String,
-}
-
-struct Tool {
-    package: String,
-    /// What we call it.
-    program: String,
-    /// What `go build` calls it.
-    built_as: String,
-    version: String,
-}
-
-impl Module {
-    fn read(name: &str) -> Result<Self> {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
-        let go_mod = fs::read_to_string(dir.join("go.mod")).context(dir.join("go.mod").display())?;
-        let go_sum = fs::read(dir.join("go.sum")).context(dir.join("go.sum").display())?;
-        let tools = parse_tools(&go_mod);
-        let mut hash = Sha256::new();
-        hash.update(&go_mod);
-        hash.update(&go_sum);
-        hash.update(ldflags(&tools));
-        for source in go_files(&dir)? {
-            hash.update(fs::read(&source).context(source.display())?);
-        }
-        let hash: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        let version = tools.last().map_or("none", |tool| tool.version.as_str());
-        let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-        let key = format!("{name}-{version}-{os}-{arch}-{hash}");
-        Ok(Self { dir, tools, key })
-    }
-
-    fn ensure_built(&self, cache: &BuildCache) -> Result<PathBuf> {
-        cache.folder(&self.key, &self.names(), |out| self.build(out))
-    }
-
-    fn build(&self, out: &Path) -> Result<()> {
-        if Command::new("go").arg("version").output().is_err() {
-            return Err(Error::new(format!(
-                "{} must be built once, and there is no Go on PATH: install Go {} or newer, or point \
-                 KUBEBUILDER_ASSETS at a folder that holds etcd and kube-apiserver",
-                self.names(),
-                self.go_version()
-            )));
-        }
-        let mut command = Command::new("go");
-        command
-            .current_dir(&self.dir)
-            .args(["build", "-v", "-trimpath", "-ldflags", &ldflags(&self.tools), "-o"])
-            .arg(out)
-            .args(self.tools.iter().map(|tool| &tool.package));
-        let log = out.join("build.log");
-        say(&format!("to be built: {}", self.names()))?;
-        let mut progress =
-            Heartbeat::new("building with Go, some minutes on two cores, once per machine".to_owned());
-        progress.say()?;
-        let mut go = Process::spawn("go build", &command, &log)?;
-        let status = loop {
-            if let Some(status) = go.exit_status()? {
-                break status;
-            }
-            // With -v every package that is compiled is a line.
-            if progress.is_due() {
-                progress.done = format!(", {} packages", go.log().lines().count());
-            }
-            progress.beat()?;
-        };
-        if status != 0 {
-            return Err(Error::new(format!("building {} failed:\n{}", self.names(), go.log_tail())));
-        }
-        for tool in &self.tools {
-            if tool.built_as != tool.program {
-                fs::rename(out.join(&tool.built_as), out.join(&tool.program))?;
-            }
-        }
-        say(&format!("built in {} s", progress.seconds()))
-    }
-
-    fn names(&self) -> String {
-        let names: Vec<String> =
-            self.tools.iter().map(|tool| format!("{} {}", tool.program, tool.version)).collect();
-        names.join(", ")
-    }
-
-    fn go_version(&self) -> String {
-        fs::read_to_string(self.dir.join("go.mod"))
-            .unwrap_or_default()
-            .lines()
-            .find_map(|line| line.strip_prefix("go ").map(str::to_owned))
-            .unwrap_or_default()
-    }
-}
-
-/// The sources that stand in the folder itself, by name.
-fn go_files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir).context(dir.display())?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "go"));
-    paths.sort();
-    Ok(paths)
-}
-
-fn parse_tools(go_mod: &str) -> Vec<Tool> {
-    let mut packages = Vec::new();
-    let mut versions = BTreeMap::new();
-    let mut block = String::new();
-    for line in go_mod.lines() {
-        let line = line.split("//").next().unwrap_or_default().trim();
-        let full = if block.is_empty() { line.to_owned() } else { format!("{block} {line}") };
-        if let Some(opened) = line.strip_suffix('(') {
-            block = opened.trim().to_owned();
-        } else if line == ")" {
-            block.clear();
-        } else {
-            match full.split_whitespace().collect::<Vec<_>>().as_slice() {
-                ["tool", package] => packages.push((*package).to_owned()),
-                ["require", module, version] => {
-                    versions.insert((*module).to_owned(), version.trim_start_matches('v').to_owned());
-                }
-                _ => {}
-            }
-        }
-    }
-    let tool = |package: String| {
-        // The module of a package is the longest one that is a prefix of its path.
-        let version = versions
-            .iter()
-            .filter(|(module, _)| package == **module || package.starts_with(&format!("{module}/")))
-            .max_by_key(|(module, _)| module.len())
-            .map_or_else(|| OWN.to_owned(), |(_, version)| version.clone());
-        let is_major = |part: &&str| {
-            part.strip_prefix('v')
-                .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
-        };
-        let last = package.rsplit('/').find(|part| !is_major(part)).unwrap_or(&package);
-        Tool {
-            program: if package.starts_with("go.etcd.io/etcd/server") { "etcd" } else { last }.to_owned(),
-            built_as: last.to_owned(),
-            version,
-            package,
-        }
-    };
-    packages.into_iter().map(tool).collect()
-}
-
-/// Kubernetes takes its version from the linker; without it the server calls itself v0.0.0.
-fn ldflags(tools: &[Tool]) -> String {
-    let kubernetes = tools
-        .iter()
-        .find(|tool| tool.package.starts_with("k8s.io/kubernetes/"))
-        .map(|tool| format!(" -X k8s.io/component-base/version.gitVersion=v{}", tool.version));
-    format!("-s -w{}", kubernetes.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse_tools;
+    use super::{Version, must_be};
 
     #[test]
-    fn tools_take_their_version_from_the_longest_module() {
-        let tools = parse_tools(
-            "module x\n\ngo 1.26.0\n\ntool x\n\ntool (\n\tgo.etcd.io/etcd/server/v3\n\tk8s.io/kubernetes/cmd/kube-apiserver\n)\n\
-             tool helm.sh/helm/v4/cmd/helm\n\nrequire (\n\tgo.etcd.io/etcd/server/v3 v3.6.8 // indirect\n\
-             \tk8s.io/kubernetes v1.36.3\n\thelm.sh/helm/v4 v4.3.1\n)\n",
-        );
-        let seen: Vec<_> = tools
-            .iter()
-            .map(|tool| (tool.program.as_str(), tool.built_as.as_str(), tool.version.as_str()))
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                ("x", "x", "own"),
-                ("etcd", "server", "3.6.8"),
-                ("kube-apiserver", "kube-apiserver", "1.36.3"),
-                ("helm", "helm", "4.3.1"),
-            ]
-        );
+    fn a_server_of_another_version_than_the_one_asked_for_is_told() {
+        let asked = Version { major: 1, minor: 36, patch: 3 };
+        assert!(must_be(asked, "Kubernetes v1.36.3\n").is_ok());
+        for other in ["Kubernetes v1.36.30\n", "Kubernetes v1.33.13\n", ""] {
+            let error = must_be(asked, other).unwrap_err().to_string();
+            assert!(error.contains("asks for 1.36.3") && error.contains(other.trim()), "{error}");
+        }
     }
 }

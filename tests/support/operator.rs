@@ -13,6 +13,7 @@ use super::{
     pod::ServiceAccountFolder,
     ports,
     process::Process,
+    unpacked::Unpacked,
     wait::wait_for,
     workdir::Workdir,
 };
@@ -35,6 +36,8 @@ enum Access {
     Kubeconfig(PathBuf),
     /// As in a Pod: by the folder of its ServiceAccount, and the API server's host and port.
     InCluster(Arc<ServiceAccountFolder>, String),
+    /// The same, in a container of an unpacked image.
+    Container(Arc<Unpacked>, String),
     Nothing,
 }
 
@@ -42,6 +45,7 @@ impl Access {
     fn command(&self, binary: &Path, home: &Path) -> Command {
         let mut command = match self {
             Self::InCluster(folder, _) => folder.command(binary),
+            Self::Container(image, _) => image.command(binary),
             Self::Kubeconfig(_) | Self::Nothing => Command::new(binary),
         };
         if let Self::Kubeconfig(path) = self {
@@ -52,7 +56,7 @@ impl Access {
         command.env_remove("KUBECONFIG").env("HOME", home);
         for (variable, of_address) in [("KUBERNETES_SERVICE_HOST", 0), ("KUBERNETES_SERVICE_PORT", 1)] {
             match self {
-                Self::InCluster(_, address) => {
+                Self::InCluster(_, address) | Self::Container(_, address) => {
                     command.env(variable, address.split(':').nth(of_address).unwrap_or_default())
                 }
                 _ => command.env_remove(variable),
@@ -119,7 +123,12 @@ impl Builder {
         }
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
         let process = Process::spawn("claviger", &command, &workdir.join("claviger.log"))?;
-        let operator = Operator { pid: process.pid(), process: Mutex::new(process), address, workdir };
+        let image = match &self.access {
+            Access::Container(image, _) => Some(image.clone()),
+            _ => None,
+        };
+        let pid = process.pid();
+        let operator = Operator { pid, process: Mutex::new(process), address, workdir, _image: image };
         let path = if self.ready { "/readyz" } else { "/healthz" };
         let what = format!("the operator's {path}");
         let answered = wait_for(START_DEADLINE, &what, async || {
@@ -146,6 +155,8 @@ pub struct Operator {
     process: Mutex<Process>,
     address: String,
     workdir: Workdir,
+    /// What it reads while it runs goes after it.
+    _image: Option<Arc<Unpacked>>,
 }
 
 impl Operator {
@@ -160,6 +171,15 @@ impl Operator {
         address: impl Into<String>,
     ) -> Builder {
         Self::with(binary, Access::InCluster(folder, address.into()))
+    }
+
+    /// A program of an unpacked image, in a container of it, which finds its API server as a Pod does.
+    pub fn in_container(
+        program: impl Into<PathBuf>,
+        image: Arc<Unpacked>,
+        address: impl Into<String>,
+    ) -> Builder {
+        Self::with(program, Access::Container(image, address.into()))
     }
 
     /// With nothing that would lead to a cluster.

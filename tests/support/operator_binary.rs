@@ -26,6 +26,12 @@ pub fn operator_binary() -> Result<PathBuf> {
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
+    without_ours(&mut command);
+    command
+}
+
+/// For a command that runs cargo itself.
+pub fn without_ours(command: &mut Command) {
     // Set by the cargo that runs us. Build scripts look at them, and would run again for each change.
     for (key, _) in std::env::vars_os() {
         let name = key.to_string_lossy();
@@ -33,7 +39,6 @@ pub fn cargo() -> Command {
             command.env_remove(&key);
         }
     }
-    command
 }
 
 fn build() -> Result<PathBuf> {

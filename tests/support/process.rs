@@ -26,8 +26,8 @@ guard=$!
 exec 3<&-
 wait "$server"
 status=$?
-kill -9 "$guard"
-wait "$guard"
+# Not into the log that somebody was killed.
+{ kill -9 "$guard"; wait "$guard"; } 2>/dev/null
 exit "$status"
 "#;
 

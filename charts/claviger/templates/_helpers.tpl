@@ -67,6 +67,11 @@ envoygateway:
 {{- end }}
 {{- end }}
 
+{{/* Where the operator runs. */}}
+{{- define "claviger.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
 {{- define "claviger.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "claviger.fullname" .) .Values.serviceAccount.name }}
@@ -77,7 +82,7 @@ envoygateway:
 
 {{/* Who the operator is to the API server. */}}
 {{- define "claviger.user" -}}
-{{- printf "system:serviceaccount:%s:%s" .Release.Namespace (include "claviger.serviceAccountName" .) }}
+{{- printf "system:serviceaccount:%s:%s" (include "claviger.namespace" .) (include "claviger.serviceAccountName" .) }}
 {{- end }}
 
 {{- define "claviger.selectorLabels" -}}
@@ -87,21 +92,125 @@ app.kubernetes.io/component: operator
 {{- end }}
 
 {{- define "claviger.labels" -}}
-{{- with .Values.commonLabels }}
-{{- toYaml . }}
-{{ end }}
-{{- include "claviger.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: claviger
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- $own := dict "app.kubernetes.io/version" (toString .Chart.AppVersion) "app.kubernetes.io/part-of" "claviger" }}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service }}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
+{{- merge (include "claviger.selectorLabels" . | fromYaml) $own (default dict .Values.commonLabels) | toYaml }}
 {{- end }}
 
+{{/*
+Labels and annotations of an object, as (list $) or with some of its own, which win, as (list $ labels annotations). A map that
+somebody sets to null is empty.
+*/}}
+{{- define "claviger.metadata" -}}
+{{- $ := first . }}
+{{- $own := list }}
+{{- range concat (rest .) (list dict dict) }}
+{{- $own = append $own (default dict .) }}
+{{- end -}}
+labels:
+  {{- merge (deepCopy (index $own 0)) (include "claviger.labels" $ | fromYaml) | toYaml | nindent 2 }}
+{{- with merge (deepCopy (index $own 1)) (default dict $.Values.commonAnnotations) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* A first part with a dot or a colon is a registry, as for container engines. */}}
 {{- define "claviger.image" -}}
+{{- $repository := .Values.image.repository }}
+{{- with .Values.global.imageRegistry }}
+{{- $repository = printf "%s/%s" . (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $repository "") }}
+{{- end }}
 {{- if .Values.image.digest }}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- printf "%s@%s" $repository .Values.image.digest }}
 {{- else }}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/* What the operator's Pods and the one of the self-test share. */}}
+{{- define "claviger.pod" -}}
+enableServiceLinks: false
+{{- with concat (default list .Values.global.imagePullSecrets) (default list .Values.imagePullSecrets) }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- if and (eq (default "" .Values.dnsPolicy) "None") (not (dig "nameservers" list (default dict .Values.dnsConfig))) }}
+{{- fail "dnsPolicy: None needs dnsConfig.nameservers" }}
+{{- end }}
+{{- with .Values.dnsPolicy }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with .Values.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Where the operator's Pods and the one of the self-test may connect to. */}}
+{{- define "claviger.egress" -}}
+# DNS
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- with .Values.networkPolicy.egress.ports }}
+# API servers, those of members too, and registries, whose addresses nobody knows beforehand
+- ports:
+    {{- range . }}
+    - port: {{ . }}
+      protocol: TCP
+    {{- end }}
+{{- end }}
+{{- with .Values.networkPolicy.egress.extra }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* How /metrics is scraped, from the values of a monitor. */}}
+{{- define "claviger.endpoint" -}}
+port: http
+path: /metrics
+# Our series speak of the namespaces of credentials; the scraper's own `namespace` must not replace them.
+honorLabels: true
+{{- with .interval }}
+interval: {{ . }}
+{{- end }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- with .authorization }}
+authorization:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -119,5 +228,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 
 {{- define "claviger.distributionPolicyFrom" -}}
-{{- default (list .Release.Namespace) .Values.distributionPolicy.fromNamespaces | toYaml }}
+{{- default (list (include "claviger.namespace" .)) .Values.distributionPolicy.fromNamespaces | toYaml }}
+{{- end }}
+
+{{/* A time such as 1m30s in seconds; of less than a second, nothing. */}}
+{{- define "claviger.seconds" -}}
+{{- $seconds := 0 }}
+{{- range regexFindAll "[0-9]+(ms|s|m|h|d)" . -1 }}
+{{- $unit := regexFind "[a-z]+" . }}
+{{- $seconds = add $seconds (mul (regexFind "[0-9]+" . | int64) (get (dict "ms" 0 "s" 1 "m" 60 "h" 3600 "d" 86400) $unit)) }}
+{{- end }}
+{{- $seconds }}
 {{- end }}

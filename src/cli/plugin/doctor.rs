@@ -33,6 +33,8 @@ use crate::{
 
 /// The label of everything that the chart makes.
 const PART: &str = "app.kubernetes.io/part-of=claviger";
+/// And of Pods that have watches: the one of `helm test` has none.
+const RUNNING: &str = "app.kubernetes.io/part-of=claviger,app.kubernetes.io/component!=self-test";
 const VERSION: &str = "app.kubernetes.io/version";
 const OURS: &str = env!("CARGO_PKG_VERSION");
 /// Where the chart is installed by its documentation.
@@ -196,7 +198,7 @@ impl Doctor<'_> {
         for namespace in namespaces {
             let api = Api::<Pod>::namespaced(cluster.client.clone(), namespace);
             let right = Right::new("list", "pods", namespace.clone());
-            let listed = cluster.list(&right, &api, ListParams::default().labels(PART)).await;
+            let listed = cluster.list(&right, &api, ListParams::default().labels(RUNNING)).await;
             let pods = self.read("watches", namespace, listed)?.unwrap_or_default();
             self.left_out("watches", namespace, "Pods", pods.len(), DOCTOR_PODS);
             asked.extend(pods.into_iter().take(DOCTOR_PODS).map(|pod| ask(cluster, namespace, pod)));

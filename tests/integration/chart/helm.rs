@@ -46,8 +46,13 @@ pub async fn helm(kubeconfig: Option<&Path>, args: &[&str]) -> Result<String> {
     Err(Error::new(format!("helm {}: {}{}", args.join(" "), text(&output.stdout), text(&output.stderr))))
 }
 
-/// The objects that `helm template` makes, of a release `keys` in namespace `keys-system`.
+/// The objects that `helm template` makes, of a release `keys` in namespace `keys-system`, without those of `helm test`.
 pub async fn template(args: &[&str]) -> Result<Vec<Value>> {
+    template_with_tests(&[&["--skip-tests"], args].concat()).await
+}
+
+/// The same with them.
+pub async fn template_with_tests(args: &[&str]) -> Result<Vec<Value>> {
     let chart = chart().display().to_string();
     let mut all = vec!["template", "keys", &chart, "--namespace=keys-system"];
     // Helm knows the types of its own version only.

@@ -128,6 +128,21 @@ pub async fn assert_minimal_in_member(member: &ControlPlane) -> Result<()> {
     used("member-rbac", &given, &requests)
 }
 
+/// The rules of a role in the operator's namespace give a user nothing that it has not used.
+pub fn assert_used(
+    giver: &str,
+    rules: Vec<PolicyRule>,
+    user: &str,
+    control_plane: &ControlPlane,
+) -> Result<()> {
+    let mut given = BTreeSet::new();
+    rights(Some(rules), None, &mut given);
+    assert!(!given.is_empty(), "{giver} gives nothing");
+    let mut requests = control_plane.audit_events()?;
+    requests.retain(|event| event.user == user);
+    used(giver, &given, &requests)
+}
+
 fn used(giver: &str, given: &BTreeSet<Right>, requests: &[AuditEvent]) -> Result<()> {
     let unused: Vec<String> = given
         .iter()

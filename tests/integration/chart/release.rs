@@ -1,41 +1,68 @@
 //! An installed release, and the operator as it would run in its Pod.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use k8s_openapi::api::{
     admissionregistration::v1::ValidatingAdmissionPolicy,
-    apps::v1::Deployment,
-    authentication::v1::TokenRequest,
-    core::v1::{Namespace, Secret, ServiceAccount},
+    core::v1::{Namespace, Secret},
 };
 use kube::{Api, Client, api::PostParams};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
 use super::helm::{chart, helm};
-use crate::support::{
-    ControlPlane, Error, Operator, Result, client_from, operator_binary, wait::DEADLINE, wait_for,
+use crate::{
+    deployed::Deployed,
+    support::{ControlPlane, Error, Operator, Result, client_from, wait::DEADLINE, wait_for},
 };
 
 /// Names that are not the defaults, so that nothing works only because it is called `claviger`.
 pub const NAMESPACE: &str = "keys-system";
 pub const NAME: &str = "keys";
 pub const FULL_NAME: &str = "keys-claviger";
+pub const DEPLOYED: Deployed<'static> = Deployed { namespace: NAMESPACE, name: FULL_NAME };
 
 /// A release in a namespace that takes only Pods of the restricted standard.
 pub struct Release {
     pub control_plane: ControlPlane,
     pub notes: String,
+    /// Where the operator runs.
+    pub namespace: String,
+    /// Where Helm takes the chart from.
+    chart: String,
 }
 
 impl Release {
     pub async fn install(control_plane: ControlPlane, values: &[&str]) -> Result<Self> {
-        let client = control_plane.client().await?;
-        let namespace: Namespace = serde_json::from_value(json!({"metadata": {
-            "name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
-        }}))?;
-        Api::all(client).create(&PostParams::default(), &namespace).await?;
-        let mut release = Self { control_plane, notes: String::new() };
+        Self::install_chart(NAMESPACE, control_plane, chart().display().to_string(), values).await
+    }
+
+    /// The same, of a chart that is somewhere else.
+    pub async fn install_from(control_plane: ControlPlane, chart: String, values: &[&str]) -> Result<Self> {
+        Self::install_chart(NAMESPACE, control_plane, chart, values).await
+    }
+
+    /// With the operator in any namespace, which `values` say.
+    pub async fn install_in(namespace: &str, control_plane: ControlPlane, values: &[&str]) -> Result<Self> {
+        Self::install_chart(namespace, control_plane, chart().display().to_string(), values).await
+    }
+
+    async fn install_chart(
+        namespace: &str,
+        control_plane: ControlPlane,
+        chart: String,
+        values: &[&str],
+    ) -> Result<Self> {
+        let namespaces = Api::all(control_plane.client().await?);
+        let names = BTreeSet::from([NAMESPACE, namespace]);
+        for name in names {
+            let namespace: Namespace = serde_json::from_value(json!({"metadata": {
+                "name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+            }}))?;
+            namespaces.create(&PostParams::default(), &namespace).await?;
+        }
+        let namespace = namespace.to_owned();
+        let mut release = Self { control_plane, notes: String::new(), namespace, chart };
         release.notes = release.helm("install", values).await?;
         release.wait_fenced().await?;
         Ok(release)
@@ -43,9 +70,8 @@ impl Release {
 
     /// `helm install` or `helm upgrade` of this chart.
     pub async fn helm(&self, verb: &str, values: &[&str]) -> Result<String> {
-        let chart = chart().display().to_string();
         let namespace = format!("--namespace={NAMESPACE}");
-        let mut args = vec![verb, NAME, &chart, &namespace];
+        let mut args = vec![verb, NAME, &self.chart, &namespace];
         args.extend(values);
         helm(Some(&self.control_plane.kubeconfig()), &args).await
     }
@@ -61,13 +87,12 @@ impl Release {
 
     /// A kubeconfig with a token of the chart's ServiceAccount, as its Pod has one.
     pub async fn kubeconfig(&self) -> Result<PathBuf> {
-        let request: TokenRequest = serde_json::from_value(
-            json!({"metadata": {}, "spec": {"audiences": [], "expirationSeconds": 7200}}),
-        )?;
-        let accounts = Api::<ServiceAccount>::namespaced(self.client().await?, NAMESPACE);
-        let answer = accounts.create_token_request(FULL_NAME, &PostParams::default(), &request).await?;
-        let token = answer.status.and_then(|status| status.token).ok_or_else(|| Error::new("no token"))?;
-        self.control_plane.kubeconfig_with(self.control_plane.server_url(), &token)
+        self.deployed().kubeconfig(&self.control_plane, FULL_NAME).await
+    }
+
+    /// What the Deployment runs.
+    pub fn deployed(&self) -> Deployed<'_> {
+        Deployed { namespace: &self.namespace, name: FULL_NAME }
     }
 
     /// A client that is the operator, for whoever has got hold of its token.
@@ -77,27 +102,7 @@ impl Release {
 
     /// The operator with the flags and variables of the Deployment, under a Pod's name.
     pub async fn operator(&self, pod: &str) -> Result<Operator> {
-        let binary = tokio::task::spawn_blocking(operator_binary).await??;
-        let deployment =
-            Api::<Deployment>::namespaced(self.client().await?, NAMESPACE).get(FULL_NAME).await?;
-        let pod_spec = deployment.spec.template.spec.ok_or_else(|| Error::new("no Pod"))?;
-        assert_eq!(pod_spec.service_account_name.as_deref(), Some(FULL_NAME));
-        let container = &pod_spec.containers[0];
-        let mut builder = Operator::builder(binary, self.kubeconfig().await?);
-        // The runner gives these three itself.
-        let given = ["run", "--listen-address", "--log-format"];
-        for arg in container.args.iter().flatten().filter(|arg| !given.iter().any(|own| arg.starts_with(own)))
-        {
-            builder = builder.arg(arg);
-        }
-        let fields = BTreeMap::from([("metadata.namespace", NAMESPACE), ("metadata.name", pod)]);
-        for variable in container.env.iter().flatten() {
-            let field = variable.value_from.as_ref().and_then(|from| from.field_ref.as_ref());
-            let value = field.and_then(|field| fields.get(field.field_path.as_str()).copied());
-            let value = value.or(variable.value.as_deref()).ok_or_else(|| Error::new(&variable.name))?;
-            builder = builder.env(&variable.name, value);
-        }
-        builder.start().await
+        self.deployed().operator(&self.control_plane, pod).await?.start().await
     }
 
     /// The API server takes a moment to heed a new policy.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use claviger::api::{DistributionPolicy, RegistryCredential};
 use k8s_openapi::{
-    api::apps::v1::Deployment,
+    api::{apps::v1::Deployment, core::v1::Namespace},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -17,7 +17,9 @@ use super::{
     helm::{chart, helm, values},
     release::{FULL_NAME, NAME, NAMESPACE, Release},
 };
-use crate::support::{ControlPlane, Error, Result, wait::DEADLINE, wait_for};
+use crate::support::{
+    ControlPlane, Error, Result, discovery::serves_mutating_policies, wait::DEADLINE, wait_for,
+};
 
 const WITH_POLICY: [&str; 2] = ["--set", "distributionPolicy.create=true"];
 
@@ -110,9 +112,9 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
     let cluster = Cluster::install(&[]).await?;
     let notes = &cluster.release.notes;
     for part in [
-        "Claviger 0.1.0 runs in namespace keys-system.",
+        concat!("Claviger ", env!("CARGO_PKG_VERSION"), " runs in namespace keys-system."),
         "kubectl -n keys-system rollout status deployment/keys-claviger",
-        "kubectl get credentials -A",
+        "kubectl get credentials -A\n  helm test keys -n keys-system\n",
         "A credential reaches other namespaces only where a DistributionPolicy, written by a cluster admin",
     ] {
         assert!(notes.contains(part), "{notes}");
@@ -161,14 +163,24 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
 
     // Everything on, as far as this server knows the kinds. Definitions that are not kept go with the release.
     let full = values("full");
-    let monitoring = "serviceMonitor.enabled=false,prometheusRule.enabled=false";
-    let notes = cluster
-        .release
-        .helm("install", &["--take-ownership", "--values", &full, "--set", monitoring])
-        .await?;
+    let client = cluster.release.client().await?;
+    for name in ["keys-home", "monitoring"] {
+        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+        Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
+    }
+    let mut unknown = "serviceMonitor.enabled=false,prometheusRule.enabled=false".to_owned();
+    if !serves_mutating_policies(&client, "all values with an admission policy for defaults").await? {
+        unknown.push_str(",defaults.admissionPolicy.enabled=false");
+    }
+    let notes =
+        cluster.release.helm("install", &["--take-ownership", "--values", &full, "--set", &unknown]).await?;
     assert!(notes.contains("WARNING: crds.keep is false."), "{notes}");
     assert!(cluster.policies.get_opt("platform").await?.is_some());
+    assert!(notes.contains("kubectl -n keys-home rollout status deployment/keys"), "{notes}");
+    let there = Api::<Deployment>::namespaced(cluster.release.client().await?, "keys-home");
+    assert!(there.get_opt("keys").await?.is_some());
     cluster.uninstall().await?;
+    assert!(there.get_opt("keys").await?.is_none());
     cluster.wait_no_crds().await
 }
 

@@ -1,6 +1,8 @@
 //! What `values.schema.json` refuses: a typo must not be a setting that is silently not there.
 
-use super::helm::template;
+use serde_json::Value;
+
+use super::helm::{chart, template, template_with_tests};
 use crate::support::{Error, Result};
 
 #[tokio::test]
@@ -31,7 +33,7 @@ async fn nonsense_is_refused() -> Result<()> {
         ("distributionPolicy.toClusters.names={https://east}", "/distributionPolicy/toClusters/names"),
         ("hubId=a b", "/hubId"),
         ("clusterLabels.env=a b", "/clusterLabels/env"),
-        ("clusterLabels._x=a", "invalid propertyName '_x'"),
+        ("clusterLabels._x=a", "at '/clusterLabels': additional properties '_x' not allowed"),
         ("unreachableGracePeriod=never", "/unreachableGracePeriod"),
         ("memberProbeInterval=10", "/memberProbeInterval"),
         ("allowInsecureMembers=yes", "/allowInsecureMembers"),
@@ -59,6 +61,29 @@ async fn nonsense_is_refused() -> Result<()> {
         ("serviceMonitor.enabled=yes", "/serviceMonitor/enabled"),
         ("serviceMonitor.authorization.token=x", "additional properties 'token' not allowed"),
         ("strategy.type=Canary", "/strategy/type"),
+        ("namespaceOverride=Keys", "/namespaceOverride"),
+        ("commonAnnotations.contact=7", "/commonAnnotations/contact"),
+        ("crds.annotations=none", "/crds/annotations"),
+        ("extraObjects.kind=ConfigMap", "got object, want array"),
+        ("global.imageRegistry=https://mirror.internal", "/global/imageRegistry"),
+        ("global.imageRegistry=mirror.internal/", "/global/imageRegistry"),
+        ("revisionHistoryLimit=-1", "/revisionHistoryLimit"),
+        ("dnsPolicy=Cluster", "/dnsPolicy"),
+        ("dnsConfig.servers={10.0.0.10}", "additional properties 'servers' not allowed"),
+        ("hostAliases[0].hostnames={a.internal}", "missing property 'ip'"),
+        ("podSpecExtra.containers={x}", "/podSpecExtra/containers"),
+        ("service.ipFamilies={IPv5}", "/service/ipFamilies"),
+        ("podMonitor.enabled=yes", "/podMonitor/enabled"),
+        ("podMonitor.authorization.token=x", "additional properties 'token' not allowed"),
+        ("prometheusRule.runbookUrl=docs/alerts.md", "/prometheusRule/runbookUrl"),
+        ("selfTest.timeout=60", "/selfTest/timeout"),
+        ("selfTest.podLabels=none", "/selfTest/podLabels"),
+        ("podMonitor.authorization.type=Bearer", "missing property 'credentials'"),
+        ("serviceMonitor.authorization.credentials.name=x", "missing property 'key'"),
+        ("podDisruptionBudget.maxUnavailable=many", "/podDisruptionBudget/maxUnavailable"),
+        ("podDisruptionBudget.minAvailable=-1", "/podDisruptionBudget/minAvailable"),
+        ("grafanaDashboard.sidecarLabel=a b", "/grafanaDashboard/sidecarLabel"),
+        ("grafanaDashboard.sidecarLabelValue=1", "got number, want string"),
     ];
     let mut wrong = Vec::new();
     for (set, expected) in cases {
@@ -69,6 +94,37 @@ async fn nonsense_is_refused() -> Result<()> {
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(Error::new(wrong.join("\n"))) }
+}
+
+/// Where the default of a value is empty.
+fn empty(path: &str, value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            for (key, value) in map {
+                empty(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, into);
+            }
+        }
+        Value::Object(_) => into.push(path.to_owned()),
+        Value::Array(items) if items.is_empty() => into.push(path.to_owned()),
+        _ => {}
+    }
+}
+
+/// `commonLabels:` with nothing after it is null.
+#[tokio::test]
+async fn a_key_with_nothing_after_it_is_empty() -> Result<()> {
+    let defaults: Value = serde_saphyr::from_str(&std::fs::read_to_string(chart().join("values.yaml"))?)?;
+    let mut keys = Vec::new();
+    empty("", &defaults, &mut keys);
+    assert!(keys.len() > 30, "{keys:?}");
+    let sets: Vec<String> = keys.iter().map(|key| format!("{key}=null")).collect();
+    let on = "grafanaDashboard.enabled=true,serviceMonitor.enabled=true,prometheusRule.enabled=true,\
+              networkPolicy.enabled=true,distributionPolicy.create=true,defaults.admissionPolicy.enabled=true";
+    let with = template_with_tests(&["--set", on]).await?;
+    let without = template_with_tests(&["--set", on, "--set", &sets.join(",")]).await?;
+    assert_eq!(without, with);
+    // Lists that are not empty by default.
+    template(&["--set", "references.kinds=null,references.blockOn=null"]).await.map(drop)
 }
 
 #[tokio::test]
@@ -85,6 +141,23 @@ async fn what_does_not_go_together_is_refused() -> Result<()> {
         (
             &["podDisruptionBudget.enabled=true", "podDisruptionBudget.maxUnavailable=null"],
             "podDisruptionBudget",
+        ),
+        (
+            &["podMonitor.enabled=true", "serviceMonitor.enabled=true"],
+            "podMonitor.enabled and serviceMonitor.enabled would have everything scraped twice",
+        ),
+        (
+            &["podMonitor.enabled=true", "metrics.authentication.enabled=true"],
+            "podMonitor.enabled with metrics.authentication.enabled needs podMonitor.authorization",
+        ),
+        (&["dnsPolicy=None"], "dnsPolicy: None needs dnsConfig.nameservers"),
+        (
+            &[
+                "operator.watchTimeout=2m",
+                "prometheusRule.enabled=true",
+                "prometheusRule.watchStaleSeconds=150",
+            ],
+            "prometheusRule.watchStaleSeconds must be more than twice operator.watchTimeout",
         ),
     ] {
         let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();

@@ -14,7 +14,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    checks::good_source,
+    checks::{self, good_source},
     lab::Lab,
     member_rbac::token_in_member,
     scenario::Scenario,
@@ -198,6 +198,17 @@ impl Member {
                 serde_json::from_value(json!({"metadata": {"name": name, "labels": {"test": test.mark}}}))?;
             Api::all(self.admin.clone()).create(&PostParams::default(), &namespace).await?;
         }
+        Ok(())
+    }
+
+    /// The same for one in which somebody else has a Secret of a name already.
+    pub async fn occupied_namespace(&self, test: &Scenario, name: &str, secret: &str) -> Result<()> {
+        let namespaces = Api::<Namespace>::all(self.admin.clone());
+        let namespace = json!({"metadata": {"name": name}});
+        namespaces.create(&PostParams::default(), &serde_json::from_value(namespace)?).await?;
+        let taken = json!({"metadata": {"name": secret}, "stringData": {"a": "b"}});
+        self.secrets(name).create(&PostParams::default(), &serde_json::from_value(taken)?).await?;
+        checks::merge(&namespaces, name, json!({"metadata": {"labels": {"test": test.mark}}})).await?;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use claviger::api::MemberCluster;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api,
-    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
@@ -19,6 +19,9 @@ use crate::{
 
 /// Several probes of each member.
 const QUIET: Duration = Duration::from_secs(4);
+
+/// Of a member that there is no connection to.
+const REFUSED: &str = "claviger_cluster_up{cluster=\"refused\"}";
 
 #[tokio::test]
 async fn after_a_restart_members_are_found_as_they_were_without_a_write() -> Result<()> {
@@ -45,10 +48,11 @@ async fn after_a_restart_members_are_found_as_they_were_without_a_write() -> Res
     wait_for(LONG, "both ends to be known", async || -> Result<()> {
         let up = operator.metric("claviger_cluster_up{cluster=\"east\"}").await?;
         let dark = operator.metric("claviger_cluster_up{cluster=\"dark\"}").await?;
-        if (up, dark) == (Some(1.0), Some(0.0)) {
+        let refused = operator.metric(REFUSED).await?;
+        if (up, dark, refused) == (Some(1.0), Some(0.0), Some(0.0)) {
             return Ok(());
         }
-        Err(Error::new(format!("{up:?} {dark:?}")))
+        Err(Error::new(format!("{up:?} {dark:?} {refused:?}")))
     })
     .await?;
     // This one is told, and nothing is said of the others, neither before nor while they are probed again.
@@ -62,6 +66,17 @@ async fn after_a_restart_members_are_found_as_they_were_without_a_write() -> Res
     })
     .await?;
     later_version(&lab, &desk).await?;
+    // What is not a member any more is not down. It cannot be reached, so somebody helps its deletion on.
+    let members = Api::<MemberCluster>::all(desk.client.clone());
+    members.delete("refused", &DeleteParams::default()).await?;
+    merge(&members, "refused", json!({"metadata": {"finalizers": null}})).await?;
+    wait_for(LONG, "nothing to be told of the one that is gone", async || {
+        match operator.metric(REFUSED).await? {
+            None => Ok(()),
+            Some(value) => Err(Error::new(value.to_string())),
+        }
+    })
+    .await?;
     operator.check_running()
 }
 

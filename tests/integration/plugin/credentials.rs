@@ -1,6 +1,6 @@
 //! `sync`, `rotate`, `status` and `doctor`, beside a real operator.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
@@ -201,6 +201,18 @@ async fn without_an_operator_the_wait_ends() -> Result<()> {
             && versions.iter().any(|message| message.contains("0 of 1 Pods")),
         "{versions:?}"
     );
+    // The Pod that a failed `helm test` leaves behind serves nothing, and is nothing to worry about.
+    let pods: Api<Pod> = Api::namespaced(client.clone(), OPERATOR_NAMESPACE);
+    for (name, component) in [("an-operator", "operator"), ("a-self-test", "self-test")] {
+        let labels =
+            json!({"app.kubernetes.io/part-of": "claviger", "app.kubernetes.io/component": component});
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": name, "labels": labels},
+            "spec": {"containers": [{"name": "c", "image": "x"}]}}))?;
+        wait_for(SOON, "a Pod", async || pods.create(&PostParams::default(), &pod).await).await?;
+    }
+    let (_, told) = checks().await?;
+    assert_ne!(of(&told, "watches", "an-operator"), Value::Null, "{told:#?}");
+    assert_eq!(of(&told, "watches", "a-self-test"), Value::Null, "{told:#?}");
     let definitions: Api<
         k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     > = Api::all(client.clone());

@@ -48,7 +48,7 @@ impl Crane {
     }
 
     /// What it prints. What it prints when it fails is the error.
-    async fn run(&self, args: &[&str]) -> Result<String> {
+    pub async fn run(&self, args: &[&str]) -> Result<String> {
         let program = tokio::task::spawn_blocking(|| go_tool("crane", "crane")).await??;
         let home = self.home.path();
         let variable = |name: &str, file: &str| format!("{name}={}", home.join(file).display());
