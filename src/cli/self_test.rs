@@ -18,11 +18,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{duration::at_least, words};
 use crate::{
-    api::{ANNOTATION_SOURCE, RegistryCredential},
+    api::{ANNOTATION_SOURCE, CredentialKind, RegistryCredential},
     cluster::describe,
     domain::{
         condition::{self, ConditionStatus, ConditionType},
         foreign_text::foreign_text,
+        identity::CredentialId,
         schedule::{MAX_MESSAGE, SELF_TEST_CLEANUP, SELF_TEST_POLL},
     },
 };
@@ -234,12 +235,16 @@ impl SelfTest {
     async fn copy_gone(&self) -> Result<(), String> {
         let found = self.secrets.get_opt(&self.name).await.map_err(|error| describe(&error))?;
         let annotations = found.and_then(|copy| copy.metadata.annotations).unwrap_or_default();
-        let source = format!("{}/{}/{}", RegistryCredential::kind(&()), self.namespace, self.name);
-        if annotations.get(ANNOTATION_SOURCE) == Some(&source) {
+        if annotations.get(ANNOTATION_SOURCE) == Some(&self.id().to_string()) {
             Err("it is there".to_owned())
         } else {
             Ok(())
         }
+    }
+
+    fn id(&self) -> CredentialId {
+        let kind = CredentialKind::RegistryCredential;
+        CredentialId { kind, namespace: self.namespace.as_str().into(), name: self.name.as_str().into() }
     }
 
     fn source_name(&self) -> String {
