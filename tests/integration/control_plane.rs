@@ -19,11 +19,10 @@ use kube::{
 use serde_json::json;
 
 use crate::support::{
-    ControlPlane, Error, FaultProxy, Result, TestNamespace, apply_yaml_in, client_from,
-    discovery::skipped,
-    kubernetes,
+    ControlPlane, Error, FaultProxy, Result, TestNamespace, apply_yaml_in, client_from, kubernetes,
     process::is_alive,
     random_name,
+    skips::skipped,
     wait::{DEADLINE, wait_for},
 };
 

@@ -20,7 +20,8 @@ use crate::{
         environment::{OPERATOR_NAMESPACE, prepare},
         operator_binary,
         pod::ServiceAccountFolder,
-        progress, wait_for,
+        skips::skipped,
+        wait_for,
     },
 };
 
@@ -75,7 +76,10 @@ fn requests(control_plane: &ControlPlane, after: usize) -> Result<usize> {
 async fn an_operator_in_a_pod_finds_its_cluster_and_uses_a_rotated_token() -> Result<()> {
     if !ServiceAccountFolder::is_possible() && std::env::var_os("CI").is_none() {
         // A laptop whose kernel gives its users no namespaces of their own. A pipeline has to be root, or allow them.
-        return progress::say("skipped: this user can put nothing at the path of a Pod's ServiceAccount");
+        return skipped(
+            "the operator in a Pod",
+            "this user can put nothing at the path of a Pod's ServiceAccount",
+        );
     }
     let control_plane = ControlPlane::builder().audit(true).start().await?;
     let test = Scenario::alone(&control_plane).await?;

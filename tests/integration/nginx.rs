@@ -14,10 +14,10 @@ use crate::{
     scenario::Scenario,
     support::{
         Error, Result,
-        discovery::skipped,
         error::Context,
         http, ports,
         process::Process,
+        skips::skipped,
         wait::{DEADLINE, wait_for},
         workdir::Workdir,
     },

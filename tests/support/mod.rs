@@ -52,6 +52,7 @@ pub mod python;
 pub mod reference_types;
 pub mod registry;
 pub mod servers;
+pub mod skips;
 pub mod static_binary;
 pub mod unpacked;
 pub mod wait;

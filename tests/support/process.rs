@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::error::{Context, Error, Result};
+use super::{
+    error::{Context, Error, Result},
+    progress::Heartbeat,
+};
 
 /// Runs `"$@"` with its output in the file `$1`, and kills it as soon as our end of stdin is closed,
 /// which the kernel does for us however we die. Exits with the server's own status.
@@ -104,6 +107,19 @@ impl Process {
             self.hold = None;
         }
         Ok(self.exit)
+    }
+
+    /// Waits until it has ended well, and shows meanwhile that it is alive. Blocks.
+    pub fn finish(&mut self, progress: &mut Heartbeat) -> Result<()> {
+        loop {
+            match self.exit_status()? {
+                Some(0) => return Ok(()),
+                Some(_) => {
+                    return Err(Error::new(format!("{} failed:\n{}", self.name, self.log_tail())));
+                }
+                None => progress.beat()?,
+            }
+        }
     }
 
     /// An error with the end of the log when it is not running any more.

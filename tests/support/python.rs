@@ -71,12 +71,5 @@ fn version(interpreter: &str, name: &str) -> Result<String> {
 
 fn run(name: &str, command: &Command, log: &std::path::Path) -> Result<()> {
     let mut progress = Heartbeat::new(format!("{name}, once per machine"));
-    let mut process = Process::spawn(name, command, log)?;
-    loop {
-        match process.exit_status()? {
-            Some(0) => return Ok(()),
-            Some(_) => return Err(Error::new(format!("{name} failed:\n{}", process.log_tail()))),
-            None => progress.beat()?,
-        }
-    }
+    Process::spawn(name, command, log)?.finish(&mut progress)
 }

@@ -8,11 +8,11 @@ use std::{
 
 use super::{
     build_cache::BuildCache,
-    discovery::skipped,
     error::{Context, Error, Result},
     operator_binary::{cargo, without_ours},
     process::Process,
     progress::{Heartbeat, say},
+    skips::skipped,
 };
 
 /// The folder that all clones build in, for the dependencies that are there already.
@@ -80,13 +80,7 @@ fn build(folder: &Path, log: &Path) -> Result<PathBuf> {
     }
     let mut progress = Heartbeat::new("building the static binary, minutes the first time".to_owned());
     let mut build = Process::spawn("hack/build-binary", &command, log)?;
-    loop {
-        match build.exit_status()? {
-            Some(0) => break,
-            Some(_) => return Err(Error::new(format!("hack/build-binary failed:\n{}", build.log_tail()))),
-            None => progress.beat()?,
-        }
-    }
+    build.finish(&mut progress)?;
     say(&format!("the static binary was built in {} s", progress.seconds()))?;
     let printed = build.log();
     let path = printed.lines().rev().map(PathBuf::from).find(|path| path.is_absolute() && path.is_file());

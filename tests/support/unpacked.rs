@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    discovery::skipped,
     error::{Context, Error, Result},
     pod::MOUNT_PATH,
+    skips::skipped,
     workdir::Workdir,
 };
 

@@ -14,11 +14,7 @@ use super::{Answer, Place, Plugin};
 use crate::{
     checks::{SOON, good_source},
     scenario::Scenario,
-    support::{
-        ControlPlane, Result,
-        discovery::{minor, skipped},
-        random_name, wait_for,
-    },
+    support::{ControlPlane, Result, discovery::minor, random_name, skips::skipped, wait_for},
 };
 
 const IMAGE: &str = "quay.io/acme/api:1";

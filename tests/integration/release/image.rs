@@ -21,10 +21,10 @@ use crate::{
     scenario::Scenario,
     support::{
         ControlPlane, Error, Operator, Result,
-        discovery::skipped,
         error::Context,
         random_name,
         registry::{Auth, Crane, Registry},
+        skips::skipped,
         static_binary::static_binary,
         unpacked::{Unpacked, files},
         wait::DEADLINE,
