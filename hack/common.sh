@@ -76,6 +76,31 @@ go_tool() {
   printf '%s\n' "$out/${package##*/}"
 }
 
+# The folder of the programs that tests/MODULE/requirements.txt pins: `python_tools MODULE`. Wheels only, so that nothing of a package runs at
+# installation.
+python_tools() {
+  local module=$1 pinned new venv
+  command -v python3 >/dev/null || die "python3 is missing: install Python 3.10 or newer with venv"
+  pinned=$(digest "tests/$module/requirements.txt")
+  venv=$out/$module-${pinned:0:12}
+  if ! [ -d "$venv" ]; then
+    mkdir -p "$out"
+    new=$(mktemp -d "$out/$module.XXXXXX")
+    {
+      python3 -I -m venv "$new"
+      "$new/bin/python" -I -m pip install --quiet --no-input --disable-pip-version-check --no-deps --only-binary=:all: \
+        --requirement "tests/$module/requirements.txt"
+    } >&2
+    # Another run may have been faster.
+    if [ -d "$venv" ]; then
+      rm -rf "$new"
+    else
+      mv "$new" "$venv"
+    fi
+  fi
+  printf '%s\n' "$venv/bin"
+}
+
 # Helm: $HELM, or the one that the tests pin.
 helm_path() {
   if [ -n "${HELM:-}" ]; then

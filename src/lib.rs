@@ -1,8 +1,7 @@
-//! Claviger, "keeper of the keys": a Kubernetes operator that puts a credential, declared once as
-//! a custom resource, into every namespace of every cluster that should have it, and keeps it there.
+//! Claviger: a Kubernetes operator that puts a credential, declared once as a custom resource, into every namespace of
+//! every cluster that should have it, and keeps it there.
 //!
-//! The flow, in one line: **triggers -> observe -> plan -> apply -> status**, and that three times, as three small
-//! level-triggered loops.
+//! The flow, in one line: **triggers -> observe -> plan -> apply -> status**, in small level-triggered loops.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -10,8 +9,8 @@
 //! | `domain` | the pure middle: values in, values out; no client, clock, IO or logging |
 //! | `queue` | the work queue; nothing of Kubernetes |
 //! | `cluster` | one live cluster: connection, cache, connectivity, writer |
-//! | `provider` | registries and clouds: verification |
-//! | `controller` | the shell: the router, the three loops, members, the sweep |
+//! | `provider` | registries, object storage and clouds: verification, tokens |
+//! | `controller` | the shell: the router, the loops, members, the sweep |
 //! | [`operator`] | starts and stops all of it in one process |
 //! | `leader`, `supervisor` | which of several operators acts; the end of a task is noticed |
 //! | `lock` | a lock that a panic does not poison |

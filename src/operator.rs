@@ -32,6 +32,7 @@ use crate::{
         minting::Minting,
         outcomes::Outcomes,
         policies::Policies,
+        policy::PolicyLoop,
         router::{self, Router},
         status::StatusLoop,
         sweep,
@@ -126,7 +127,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         Some(ended) = failures.recv() => Err(Error::Task(ended)),
         Some(ended) = loops.join_next() => Err(Error::Task(match ended {
             Err(error) if error.is_panic() => format!("a loop panicked: {error}"),
-            _ => "a loop came to its end".to_owned(),
+            _ => "a loop ended".to_owned(),
         })),
     };
     process.metrics.set_leader(false);
@@ -225,6 +226,7 @@ impl Process {
         let credentials = Arc::new(CredentialLoop::new(context.clone()));
         let syncs = Arc::new(SyncLoop::new(context.clone()));
         let statuses = Arc::new(StatusLoop::new(context.clone()));
+        let policies = Arc::new(PolicyLoop::new(context.clone()));
         let local = context.local().clone();
         // The hub must be known before members are told from it.
         let hub_known = async move { local.connectivity.filled().await };
@@ -254,6 +256,7 @@ impl Process {
         loops.spawn(queues.mint.clone().run(async {}, mint));
         loops.spawn(queues.sync.clone().run(filled(), move |key, dirty| syncs.clone().sync(key, dirty)));
         loops.spawn(queues.status.clone().run(filled(), move |key, ()| statuses.clone().tell(key)));
+        loops.spawn(queues.policy.clone().run(filled(), move |key, ()| policies.clone().tell(key)));
         let (filled, sweep) = (filled(), sweep::run(context.clone(), self.settings.sweep_interval));
         supervisor.spawn_endless("sweep", filled.then(|()| sweep));
         let health = self.health.clone();

@@ -44,7 +44,7 @@ impl Supervisor {
         let supervised = async move {
             let end = match AssertUnwindSafe(task).catch_unwind().await {
                 Ok(()) if !endless => return,
-                Ok(()) => "came to its end".to_owned(),
+                Ok(()) => "ended".to_owned(),
                 Err(panic) => format!("panicked: {}", text(&*panic)),
             };
             // Nobody listens any more only when the process is about to end.
@@ -68,7 +68,7 @@ mod tests {
         let (supervisor, mut reports) = Supervisor::new();
         supervisor.spawn("short", async {});
         supervisor.spawn_endless("watch of pods", async {});
-        assert_eq!(reports.recv().await.unwrap(), "task 'watch of pods' came to its end");
+        assert_eq!(reports.recv().await.unwrap(), "task 'watch of pods' ended");
         supervisor.spawn("sweep", async { panic!("index {} of 3", 7) });
         assert_eq!(reports.recv().await.unwrap(), "task 'sweep' panicked: index 7 of 3");
         assert!(reports.try_recv().is_err());

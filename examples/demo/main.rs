@@ -1,7 +1,7 @@
-//! Claviger at its main job, live in a terminal: `cargo run --example demo`, or with `-- --keep` to play on with kubectl.
+//! Claviger at its main job, live in a terminal: `cargo run --example demo`, or with `-- --keep` to go on with kubectl.
 //!
-//! Nothing here is staged: a real API server, the real operator as a process, and times that are those of the
-//! server's own watch events. A step that does not come true ends the demo with exit code 1.
+//! Nothing here is simulated: a real API server, the real operator as a process, and times that are those of the
+//! server's own watch events. A step that fails ends the demo with exit code 1.
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -27,11 +27,11 @@ use crate::{programme::Programme, screen::Screen, stage::Stage, support::Result}
 #[derive(Parser)]
 #[command(name = "demo")]
 struct Options {
-    /// Leave everything running at the end, to play on with kubectl, until Ctrl-C
+    /// Keep everything running at the end, for you and kubectl, until Ctrl-C
     #[arg(long)]
     keep: bool,
 
-    /// How many namespaces the company registries go to
+    /// Number of namespaces that get the company's registry credentials
     #[arg(long, value_name = "COUNT", default_value = "20", value_parser = clap::value_parser!(u16).range(5..=2000))]
     namespaces: u16,
 }
@@ -60,7 +60,7 @@ async fn show(options: &Options, screen: Arc<Screen>) -> u8 {
         screen.failed(&error.to_string());
         if let Some(stage) = &stage {
             screen.line("");
-            screen.line("    The operator's log ends:");
+            screen.line("    The last lines of the operator's log:");
             let log = stage.operator.logs();
             let lines: Vec<_> = log.lines().collect();
             for line in lines.iter().skip(lines.len().saturating_sub(10)) {
@@ -80,10 +80,10 @@ async fn show(options: &Options, screen: Arc<Screen>) -> u8 {
 
 async fn play(programme: &mut Programme, stage: &mut Option<Stage>, options: &Options) -> Result<()> {
     programme.screen.title(
-        "Claviger, keeper of the keys",
-        "A credential is declared once and becomes the right Secret in every namespace that should have it. \
-         What follows happens on a real API server, on this machine. Times are measured from sending the request to the \
-         watch event that shows its last effect.",
+        "Claviger",
+        "You declare a credential once, and Claviger keeps the right Secret in every namespace that should have it. \
+         This demo uses a real API server on this machine. A time is measured from the request to the watch event \
+         that shows its last effect.",
     );
     let stage = stage.insert(Stage::raise(programme).await?);
     let mut namespaces = spread::namespaces(programme, stage, options.namespaces.into()).await?;

@@ -42,8 +42,8 @@ pub struct Member {
 pub async fn second_cluster(programme: &mut Programme, stage: &mut Stage, here: usize) -> Result<()> {
     programme.begin(
         "A second cluster",
-        "Another control plane with a few namespaces. No operator runs there: a service account is all that it gives. The \
-         operator reaches it through a proxy, of which the next step makes use.",
+        "Another control plane with a few namespaces. No operator runs there; the hub's operator uses a service account. It \
+         connects through a proxy, which the next step cuts off.",
     );
     let screen = programme.screen.clone();
     let (control_plane, took) = programme
@@ -65,7 +65,7 @@ pub async fn second_cluster(programme: &mut Programme, stage: &mut Stage, here: 
     screen.command(&format!("claviger member-rbac | kubectl --context {NAME} apply -f -"));
     let since = Instant::now();
     let token = admit(stage, &client).await?;
-    screen.done("the operator's service account there, and its token", Some(since.elapsed()));
+    screen.done("the operator has a service account there, and its token", Some(since.elapsed()));
     let kubeconfig = control_plane.kubeconfig_text(proxy.url(), &token);
     let sight = Sight::open(&client, &[], stage.operator.clone());
     stage.member = Some(Member { sight, proxy, control_plane });
@@ -112,7 +112,7 @@ pub async fn second_cluster(programme: &mut Programme, stage: &mut Stage, here: 
     if stage.sight.look(|seen| copies(seen, CREDENTIAL)) != here {
         return Err(Error::new("the copies of this cluster are not what they were"));
     }
-    screen.done(&format!("the status says so; the {here} of this cluster are as they were"), Some(told));
+    screen.done(&format!("the status reports it; the {here} of this cluster are unchanged"), Some(told));
     show_credential(&screen, stage).await?;
     let result = format!("{} in another cluster", plural(NAMESPACES.len(), "Secret"));
     programme.end(result, took).await;
@@ -124,8 +124,8 @@ pub async fn cut_off(programme: &mut Programme, stage: &mut Stage, namespaces: &
     programme.begin(
         "Cut off",
         &format!(
-            "The line to {NAME} goes dead, as behind a firewall that has forgotten it: connections stay open, and no byte \
-             moves. The source gets a new key in the same moment, when the operator cannot know of it yet."
+            "The connection to {NAME} goes dead, as behind a firewall that dropped it: connections stay open, and no byte \
+             passes. At the same time the source gets a new key."
         ),
     );
     let screen = programme.screen.clone();
@@ -144,13 +144,13 @@ pub async fn cut_off(programme: &mut Programme, stage: &mut Stage, namespaces: &
     let took = stage.sight.until(&screen, "namespaces", since, |seen| renewed(seen, total)).await?;
     screen.done(&format!("rotation in {total} namespaces of this cluster"), Some(took));
     let noticed = stage.sight.until(&screen, "the member", cut, |seen| told_of(seen, "Unreachable")).await?;
-    screen.done(&format!("{NAME} is known to be unreachable"), Some(noticed));
+    screen.done(&format!("{NAME} is reported as unreachable"), Some(noticed));
     let rows = |seen: &Seen| {
         let (here, there) = (in_state(seen, "local", "Synced", 2), in_state(seen, NAME, "Unreachable", 1));
         Count::once(here.is_complete() && there.is_complete())
     };
     let told = stage.sight.until(&screen, "the status", cut, rows).await?;
-    screen.done("so says its row in the credential; this cluster is at revision 2", Some(told));
+    screen.done("the status of the credential reports it; this cluster is at revision 2", Some(told));
     show_member(&screen, &stage.client).await?;
     show_credential(&screen, stage).await?;
     let member = stage.member.as_ref().ok_or_else(nobody)?;
@@ -158,8 +158,8 @@ pub async fn cut_off(programme: &mut Programme, stage: &mut Stage, namespaces: &
         return Err(Error::new(format!("the copies in {NAME} changed while it was cut off")));
     }
     let left = member.sight.look(holds);
-    screen.done(&format!("{left}/{left} Secrets in {NAME} are as they were, for the Pods there"), None);
-    programme.end(format!("rotation in {total} namespaces, {NAME} named as unreachable"), took).await;
+    screen.done(&format!("{left}/{left} Secrets in {NAME} are unchanged, and its Pods can use them"), None);
+    programme.end(format!("rotation in {total} namespaces, {NAME} reported as unreachable"), took).await;
     Ok(())
 }
 
@@ -167,7 +167,7 @@ pub async fn cut_off(programme: &mut Programme, stage: &mut Stage, namespaces: &
 pub async fn back(programme: &mut Programme, stage: &mut Stage) -> Result<()> {
     programme.begin(
         "Back",
-        "The line is whole again; what was held up on it is lost. Nobody tells the operator: it has to find out.",
+        "The connection works again; what was sent meanwhile is lost. The operator notices by itself.",
     );
     let screen = programme.screen.clone();
     let member = stage.member.as_mut().ok_or_else(nobody)?;
@@ -189,7 +189,7 @@ pub async fn back(programme: &mut Programme, stage: &mut Stage) -> Result<()> {
     screen.done("member and credential are ready again", Some(told));
     show_member(&screen, &stage.client).await?;
     show_credential(&screen, stage).await?;
-    programme.end(format!("{NAME} has what it missed"), took).await;
+    programme.end(format!("{NAME} is up to date again"), took).await;
     Ok(())
 }
 

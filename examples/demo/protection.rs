@@ -22,9 +22,9 @@ const POD: &str = "shop-7d9f";
 /// A deletion that waits for a Pod.
 pub async fn deletion(programme: &mut Programme, stage: &mut Stage, namespaces: &[String]) -> Result<()> {
     programme.begin(
-        "A deletion, while a Pod still needs it",
-        "The copies stay everywhere, and the credential says for whom. (No node is here to run the Pod; its status says \
-         Running, which is all that an operator ever sees.)",
+        "A deletion while a Pod uses the Secret",
+        "All copies stay, and the credential names the Pod. (No node runs the Pod here. Its status says Running, which is \
+         all that an operator sees.)",
     );
     let screen = programme.screen.clone();
     let [_, _, home, ..] = namespaces else { return Err(Error::new("too few namespaces")) };
@@ -41,7 +41,7 @@ pub async fn deletion(programme: &mut Programme, stage: &mut Stage, namespaces: 
         Count::once(total == Some(1))
     };
     let took = stage.sight.until(&screen, "the status", since, used).await?;
-    screen.done("the credential knows its user", Some(took));
+    screen.done("the status counts the Pod", Some(took));
 
     screen.command(&format!("kubectl delete regcred {CREDENTIAL} -n {HOME} --wait=false"));
     let since = Instant::now();
@@ -54,7 +54,7 @@ pub async fn deletion(programme: &mut Programme, stage: &mut Stage, namespaces: 
     let look = |seen: &Seen| Count::once(blocked(seen).is_some());
     let told = stage.sight.until(&screen, "DeletionBlocked=True", since, look).await?;
     let message = stage.sight.look(blocked).unwrap_or_default();
-    screen.done("the deletion is held", Some(told));
+    screen.done("the deletion is blocked", Some(told));
     screen.quote("DeletionBlocked=True", &message);
     screen.command(&format!("kubectl get regcred {CREDENTIAL} -n {HOME}"));
     screen.table(&stage.row(HOME, CREDENTIAL).await?);
@@ -70,11 +70,11 @@ pub async fn deletion(programme: &mut Programme, stage: &mut Stage, namespaces: 
     stage.delete("Pod", home, POD).await?;
     let gone = |seen: &Seen| Count { done: all.saturating_sub(copies(seen, CREDENTIAL)), total: all };
     let took = stage.sight.until(&screen, "Secrets gone", since, gone).await?;
-    screen.done(&format!("the Pod is gone, and with it {}", plural(all, "Secret")), Some(took));
+    screen.done(&format!("the Pod is gone, and then {}", plural(all, "Secret")), Some(took));
     let forgotten = |seen: &Seen| Count::once(seen.credential(KIND, HOME, CREDENTIAL).is_none());
     let ended = stage.sight.until(&screen, "the end of the credential", since, forgotten).await?;
-    screen.done("so is the credential", Some(ended));
-    programme.end("held for a Pod, finished when it went", ended).await;
+    screen.done("the credential is gone", Some(ended));
+    programme.end("blocked by a Pod, finished after it was gone", ended).await;
     Ok(())
 }
 
@@ -95,7 +95,7 @@ async fn start_pod(stage: &Stage, namespace: &str) -> Result<()> {
 
 /// What Claviger has told about it all.
 pub async fn events(programme: &mut Programme, stage: &Stage) -> Result<()> {
-    programme.begin("What it told", "One Event per transition, not one per Secret.");
+    programme.begin("Events", "Claviger publishes one Event per transition, not one per Secret.");
     let screen = programme.screen.clone();
     screen.command(&format!("kubectl events -n {HOME} --for registrycredential/{CREDENTIAL}"));
     let since = Instant::now();
@@ -129,7 +129,7 @@ pub async fn events(programme: &mut Programme, stage: &Stage) -> Result<()> {
 pub async fn leave_running(screen: &Screen, stage: &Stage) {
     let again = stage.apply(include_str!("../platform-team.yaml")).await;
     screen.line("");
-    screen.line("Everything goes on until Ctrl-C. In another terminal:");
+    screen.line("Everything keeps running until Ctrl-C. In another terminal:");
     screen.line("");
     screen.line(&format!("  export KUBECONFIG={}", stage.control_plane.kubeconfig().display()));
     if let Some(member) = &stage.member {

@@ -195,7 +195,7 @@ impl Screen {
             self.line(&format!("{lead}{shown}  {}", self.paint(DIM, result)));
         }
         self.line("");
-        self.line(&self.paint(GREEN, &format!("All {} steps came true, in {}.", rows.len(), time(total))));
+        self.line(&self.paint(GREEN, &format!("All {} steps succeeded, in {}.", rows.len(), time(total))));
     }
 
     pub async fn pause(&self) {

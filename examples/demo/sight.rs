@@ -156,7 +156,7 @@ impl Sight {
             if count.is_complete() {
                 return at
                     .and_then(|at| at.checked_duration_since(since))
-                    .ok_or_else(|| Error::new(format!("{unit}: it was so before anything was done")));
+                    .ok_or_else(|| Error::new(format!("{unit}: it was so before the request was sent")));
             }
             if since.elapsed() > DEADLINE {
                 let Count { done, total } = count;

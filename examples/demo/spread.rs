@@ -24,7 +24,7 @@ pub async fn namespaces(programme: &mut Programme, stage: &Stage, count: usize) 
     let own = count.saturating_sub(OF_EXAMPLE.len());
     programme.begin(
         "Namespaces",
-        "Teams of a company, each with a namespace; a label says that it may pull the company's images.",
+        "One namespace for each team of a company. A label says that the team may pull the company's images.",
     );
     let screen = programme.screen.clone();
     let digits = own.to_string().len();
@@ -37,8 +37,8 @@ pub async fn namespaces(programme: &mut Programme, stage: &Stage, count: usize) 
         .map(|name| stage.create_namespace(name, json!({LABEL: "true"})))
         .buffer_unordered(AT_ONCE)
         .try_collect::<Vec<()>>();
-    let (_, took) = programme.wait("making namespaces", create).await?;
-    screen.done(&format!("{own} namespaces, without any pull Secret so far"), Some(took));
+    let (_, took) = programme.wait("creating namespaces", create).await?;
+    screen.done(&format!("{own} namespaces, none has a pull Secret yet"), Some(took));
     programme.end(format!("{own} namespaces"), took).await;
     Ok(names.into_iter().chain(OF_EXAMPLE.map(str::to_owned)).collect())
 }
@@ -47,8 +47,7 @@ pub async fn namespaces(programme: &mut Programme, stage: &Stage, count: usize) 
 pub async fn examples(programme: &mut Programme, stage: &mut Stage, namespaces: &[String]) -> Result<()> {
     programme.begin(
         "Credentials",
-        "The manifests of examples/ for one cluster, as they stand there. Each line counts what is in the cluster once all of a file's \
-         credentials say Ready.",
+        "The manifests in examples/ for one cluster. Each line counts what is in the cluster once all credentials of a file are Ready.",
     );
     let screen = programme.screen.clone();
     let (mut all, mut platform) = (0, 0);
@@ -88,7 +87,7 @@ pub async fn examples(programme: &mut Programme, stage: &mut Stage, namespaces: 
 
 /// What a person sees of it.
 pub async fn table(programme: &mut Programme, stage: &Stage) -> Result<()> {
-    programme.begin("A look", "What kubectl shows; `-o wide` adds reason, message and revision.");
+    programme.begin("Status", "What kubectl shows. `-o wide` adds reason, message and revision.");
     let screen = programme.screen.clone();
     let since = Instant::now();
     let mut shown = 0;
@@ -97,6 +96,7 @@ pub async fn table(programme: &mut Programme, stage: &Stage) -> Result<()> {
         ("kubectl get regcred -A --field-selector spec.provider=Quay", KIND, None, "spec.provider=Quay"),
         ("kubectl get bacred -A", "BasicAuthCredential", None, ""),
         ("kubectl get tlscred -A", "TlsCredential", None, ""),
+        ("kubectl get oscred -A", "ObjectStorageCredential", None, ""),
     ] {
         let Some(resource) = stage.kinds.iter().find(|known| known.kind == kind) else { continue };
         let rows = kubectl::get(&stage.client, resource, namespace, selector).await?;
@@ -117,7 +117,10 @@ pub async fn late_comer(
     namespaces: &mut Vec<String>,
 ) -> Result<()> {
     let name = "team-new";
-    programme.begin("A new namespace", "Made when all is in place. Nobody has to think of its Secrets.");
+    programme.begin(
+        "A new namespace",
+        "It is created after the credentials, and gets its Secrets without any further step.",
+    );
     let screen = programme.screen.clone();
     screen.command(&format!(
         "kubectl create -f - <<EOF\n\

@@ -57,10 +57,7 @@ impl Stage {
     /// Builds what is missing and starts everything.
     pub async fn raise(programme: &mut Programme) -> Result<Self> {
         let screen = programme.screen.clone();
-        programme.begin(
-            "Programs",
-            "The operator of this tree, a Kubernetes to run it on, and a registry. Built once.",
-        );
+        programme.begin("Programs", "The operator, Kubernetes and a registry. They are built once.");
         screen.command("cargo build --bin claviger");
         let (binary, operator_took) = programme
             .wait("building the operator", async { tokio::task::spawn_blocking(operator_binary).await? })
@@ -88,7 +85,7 @@ impl Stage {
 
         programme.begin(
             "A control plane",
-            "A real one, on loopback, in a directory that goes away with it. No nodes, no containers.",
+            "etcd, kube-apiserver and kube-controller-manager on loopback, in a temporary directory. No nodes, no containers.",
         );
         let (control_plane, took) = programme
             .wait("starting etcd, kube-apiserver, kube-controller-manager", ControlPlane::builder().start())
@@ -99,8 +96,7 @@ impl Stage {
         screen.done(&format!("{result} at {}", control_plane.server_url()), Some(took));
         programme.end(result, took).await;
 
-        programme
-            .begin("Claviger", "The custom resource definitions, and the operator as a process beside them.");
+        programme.begin("Claviger", "The custom resource definitions, and the operator as a process.");
         screen.command("kubectl apply -f crds/");
         let ((), crds_took) = programme.wait("installing the CRDs", prepare(&client)).await?;
         let kinds = credential_kinds(&client).await?;
@@ -112,7 +108,7 @@ impl Stage {
             .arg("--log-format=text");
         let operator = QUICK.iter().fold(operator, |operator, flag| operator.arg(*flag));
         let (operator, ready_took) = programme.wait("starting the operator", operator.start()).await?;
-        screen.done("leads, has read the cluster, and is ready", Some(ready_took));
+        screen.done("the operator leads, has read the cluster, and is ready", Some(ready_took));
         programme.end(names.join(", "), crds_took + ready_took).await;
 
         let operator = Arc::new(operator);

@@ -20,8 +20,8 @@ const NEW_TOKEN: &str = "THISISNOTAREALTOKENEITHERBUTITISTHENEWONE00000000000000
 pub async fn rotation(programme: &mut Programme, stage: &mut Stage, namespaces: &[String]) -> Result<()> {
     programme.begin(
         "A rotation",
-        "The source Secret gets a new token. Every copy is updated in place: it keeps its uid, so kubelet does not \
-         authenticate each cached image anew. The status follows; it is written about once a second at most.",
+        "The source Secret gets a new token. Every copy is updated in place and keeps its uid, so kubelet does not have to \
+         authenticate for cached images again. The status is written at most about once a second.",
     );
     let screen = programme.screen.clone();
     let uids = |seen: &Seen| -> BTreeSet<String> {
@@ -45,20 +45,20 @@ pub async fn rotation(programme: &mut Programme, stage: &mut Stage, namespaces: 
         return Err(Error::new("some copies were replaced, not updated"));
     }
     let result = format!("rotation in {} namespaces", namespaces.len());
-    screen.done(&format!("{result}, all {} uids as before", before.len()), Some(took));
+    screen.done(&format!("{result}, all {} uids unchanged", before.len()), Some(took));
     let told = |seen: &Seen| {
         let credential = seen.credential(KIND, HOME, CREDENTIAL).filter(|credential| is_ready(credential));
         Count::once(credential.and_then(|c| c.data.pointer("/status/revision")?.as_i64()) == Some(2))
     };
     let told = stage.sight.until(&screen, "the status", since, told).await?;
-    screen.done("the status says so: revision 2, ready", Some(told));
+    screen.done("the status reports revision 2, ready", Some(told));
     programme.end(result, took).await;
     Ok(())
 }
 
 /// What somebody does to a copy by hand does not last.
 pub async fn drift(programme: &mut Programme, stage: &mut Stage, namespaces: &[String]) -> Result<()> {
-    programme.begin("Hands off", "One copy is deleted by hand, another one is edited. Both are put right.");
+    programme.begin("Drift", "One copy is deleted by hand, another one is edited. Claviger restores both.");
     let screen = programme.screen.clone();
     let [deleted, edited, ..] = namespaces else { return Err(Error::new("too few namespaces")) };
     let uid = |seen: &Seen, namespace: &str| seen.secret(namespace, CREDENTIAL).and_then(ResourceExt::uid);
@@ -71,7 +71,7 @@ pub async fn drift(programme: &mut Programme, stage: &mut Stage, namespaces: &[S
     let look =
         |seen: &Seen| Count::once(uid(seen, deleted) != old && holds(seen.secret(deleted, CREDENTIAL)));
     let back = stage.sight.until(&screen, "the copy", since, look).await?;
-    screen.done(&format!("back in {deleted}, with the present token"), Some(back));
+    screen.done(&format!("restored in {deleted}, with the current token"), Some(back));
 
     screen.command(&format!(
         "kubectl patch secret {CREDENTIAL} -n {edited} -p '{{\"data\": {{\".dockerconfigjson\": \"e30=\"}}}}'"
@@ -85,9 +85,9 @@ pub async fn drift(programme: &mut Programme, stage: &mut Stage, namespaces: &[S
         let is_later = copy.and_then(|copy| copy.resource_version().parse_number()) > version.parse_number();
         Count::once(is_later && holds(copy))
     };
-    let mended = stage.sight.until(&screen, "the copy", since, look).await?;
-    screen.done(&format!("as it was in {edited}"), Some(mended));
-    programme.end("a deleted copy came back, an edited one was put right", back.max(mended)).await;
+    let repaired = stage.sight.until(&screen, "the copy", since, look).await?;
+    screen.done(&format!("restored in {edited}"), Some(repaired));
+    programme.end("a deleted copy and an edited copy restored", back.max(repaired)).await;
     Ok(())
 }
 
@@ -110,7 +110,7 @@ pub async fn foreign_secret(
 ) -> Result<()> {
     let name = "legacy";
     programme.begin(
-        "Somebody else's Secret",
+        "A foreign Secret",
         "A namespace already has a Secret of that name. It is never touched; the credential says so, and its copy appears \
          when the name is free.",
     );
@@ -135,7 +135,7 @@ pub async fn foreign_secret(
     let told =
         stage.sight.until(&screen, "the status", since, |seen| Count::once(failure(seen).is_some())).await?;
     let message = stage.sight.look(failure).unwrap_or_default();
-    screen.done("the credential tells of it", Some(told));
+    screen.done("the credential reports it", Some(told));
     screen.command(&format!("kubectl get regcred {CREDENTIAL} -n {HOME}"));
     screen.table(&stage.row(HOME, CREDENTIAL).await?);
     screen.quote("Ready=False", &message);
@@ -144,7 +144,7 @@ pub async fn foreign_secret(
     if now.resource_version() != before {
         return Err(Error::new("somebody else's Secret was changed"));
     }
-    screen.done("it is untouched: same resourceVersion as when it was made", None);
+    screen.done("the Secret was not changed: same resourceVersion as after its creation", None);
     screen.command(&format!("kubectl delete secret {CREDENTIAL} -n {name}"));
     let since = Instant::now();
     stage.delete("Secret", name, CREDENTIAL).await?;
@@ -152,12 +152,12 @@ pub async fn foreign_secret(
         Count::once(seen.secret(name, CREDENTIAL).and_then(password).as_deref() == Some(NEW_TOKEN))
     };
     let took = stage.sight.until(&screen, "the copy", since, look).await?;
-    screen.done("the name is free, and the copy is there", Some(took));
+    screen.done("the name is free, and the copy is created", Some(took));
     let ready = |seen: &Seen| Count::once(seen.credential(KIND, HOME, CREDENTIAL).is_some_and(is_ready));
     let is_ready = stage.sight.until(&screen, "Ready=True", since, ready).await?;
     screen.done("the credential is ready again", Some(is_ready));
     namespaces.push(name.to_owned());
-    programme.end("left alone, told by name; ours appeared when it went", took).await;
+    programme.end("not changed, reported; the copy was created once the name was free", took).await;
     Ok(())
 }
 
@@ -182,16 +182,16 @@ pub async fn no_consent(programme: &mut Programme, stage: &mut Stage) -> Result<
     let took =
         stage.sight.until(&screen, "the status", since, |seen| Count::once(refused(seen).is_some())).await?;
     let message = stage.sight.look(refused).unwrap_or_default();
-    screen.done("the credential says who can help", Some(took));
+    screen.done("the credential says what is missing", Some(took));
     screen.quote("Ready=False", &message);
     let strays = stage.sight.look(|seen| {
         let copies = seen.copies(KIND, "team-a", "gitlab");
         copies.filter(|copy| copy.namespace().as_deref() != Some("team-a")).count()
     });
     if strays > 0 {
-        return Err(Error::new(format!("{strays} copies in namespaces of others")));
+        return Err(Error::new(format!("{strays} copies in other namespaces")));
     }
-    screen.done("0 Secrets in namespaces of others", None);
+    screen.done("0 Secrets in other namespaces", None);
     programme.end("NotPermitted, nothing written", took).await;
     Ok(())
 }

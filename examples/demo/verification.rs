@@ -30,8 +30,8 @@ pub async fn wrong_password(
 ) -> Result<()> {
     programme.begin(
         "A wrong password",
-        "A real registry, on this machine, is asked whether it accepts what the source Secret gives (mode Enforce). A password \
-         with a typo is rotated in: it goes nowhere. (The operator asks registries on loopback here, and no other.)",
+        "The operator asks a real registry, on this machine, whether it accepts the login (mode Enforce). A new password \
+         with a typo is not distributed. (Here the operator asks registries on loopback only.)",
     );
     let screen = programme.screen.clone();
     let start = Registry::start(Auth::Htpasswd(&[(USER, GOOD)]), None);
@@ -72,7 +72,7 @@ pub async fn wrong_password(
     let look = |seen: &Seen| Count::once(refused(seen).is_some());
     let told = stage.sight.until(&screen, "Verified=False", since, look).await?;
     let (_, message) = stage.sight.look(refused).unwrap_or_default();
-    screen.done("the status says AuthenticationFailed", Some(told));
+    screen.done("the status reports AuthenticationFailed", Some(told));
     screen.command(&format!("kubectl get regcred {CREDENTIAL} -n {HOME}"));
     screen.table(&stage.row(HOME, CREDENTIAL).await?);
     screen.quote("Verified=False", &message);
@@ -80,20 +80,20 @@ pub async fn wrong_password(
     if !kept.is_complete() {
         return Err(Error::new(format!("only {} of {all} copies are what they were", kept.done)));
     }
-    screen.done(&format!("{all}/{all} Secrets are as they were"), None);
+    screen.done(&format!("{all}/{all} Secrets are unchanged"), None);
 
     screen.command(&format!("htpasswd -bB htpasswd {USER} {NEXT}   # at the registry"));
     registry.set_users(&[(USER, NEXT)])?;
     let since = rotate(programme, stage, NEXT).await?;
     let took = stage.sight.until(&screen, "namespaces", since, |seen| having(seen, NEXT, all)).await?;
-    screen.done(&format!("the right one is in {all} namespaces"), Some(took));
+    screen.done(&format!("the right password is in {all} namespaces"), Some(took));
     let look = |seen: &Seen| {
         let credential = seen.credential(KIND, HOME, CREDENTIAL).filter(|credential| is_ready(credential));
         Count::once(credential.and_then(|c| c.data.pointer("/status/revision")?.as_i64()) == Some(2))
     };
     let ready = stage.sight.until(&screen, "Ready=True", since, look).await?;
-    screen.done("verified and ready: revision 2, as nobody ever had the other one", Some(ready));
-    programme.end("refused by the registry, so it went nowhere", told).await;
+    screen.done("verified and ready: revision 2, as the wrong password was never distributed", Some(ready));
+    programme.end("refused by the registry, so it was not distributed", told).await;
     stage.registry = Some(registry);
     Ok(())
 }

@@ -4,17 +4,19 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A ServiceAccount in the namespace of the credential. There is no namespace field, on purpose: it would let a tenant be
-/// another's ServiceAccount.
+/// A ServiceAccount in the namespace of the credential. It has no namespace field on purpose: otherwise a tenant could
+/// act as another tenant's ServiceAccount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct ServiceAccountReference {
-    /// Name of the ServiceAccount. A token for it is requested of the API server, for the audience of the cloud alone.
+    /// Name of the ServiceAccount. The operator requests a token for it from the API server, only for the audience of
+    /// the cloud.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("must be a valid ServiceAccount name"))]
     pub name: String,
 }
 
-/// The identity that the operator itself has in the cloud. A DistributionPolicy with `allowOperatorIdentity` must allow it.
+/// The identity that the operator itself has in the cloud. It needs a DistributionPolicy with
+/// `allowOperatorIdentity`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OperatorIdentity {}
 
@@ -26,13 +28,14 @@ pub struct KeyReference {
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("must be a valid Secret name"))]
     pub name: String,
 
-    /// Key of the value.
+    /// Key of the value. Default: `AZURE_CLIENT_SECRET` for ACR, `key.json` for GoogleArtifactRegistry, `privateKey`
+    /// for GitHub, `token` for DigitalOcean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: Option<String>,
 }
 
-/// A Secret with an access key of AWS.
+/// A Secret with an AWS access key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessKeyReference {
@@ -41,45 +44,45 @@ pub struct AccessKeyReference {
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("must be a valid Secret name"))]
     pub name: String,
 
-    /// Key of the access key id. Default `AWS_ACCESS_KEY_ID`.
+    /// Key of the access key id. Default: `AWS_ACCESS_KEY_ID`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub access_key_id_key: Option<String>,
 
-    /// Key of the secret access key. Default `AWS_SECRET_ACCESS_KEY`.
+    /// Key of the secret access key. Default: `AWS_SECRET_ACCESS_KEY`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub secret_access_key_key: Option<String>,
 
-    /// Key of the session token, of temporary access keys. Default `AWS_SESSION_TOKEN`, where the Secret has it.
+    /// Key of the session token of a temporary access key. Default: `AWS_SESSION_TOKEN`, if the Secret has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub session_token_key: Option<String>,
 }
 
-/// How tokens of Amazon ECR are minted. They are good for 12 hours.
+/// How tokens for Amazon ECR are minted. They are valid for 12 hours.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.secretRef), has(self.serviceAccountRef), has(self.operatorIdentity)].filter(given, given).size() == 1").message("give exactly one of `secretRef`, `serviceAccountRef` and `operatorIdentity`"),
-    validation = Rule::new("!has(self.externalId) || has(self.roleArn)").message("`externalId` is for the role in `roleArn`").field_path(".externalId"),
-    validation = Rule::new("!has(self.externalId) || !has(self.serviceAccountRef)").message("`externalId` may not be given with `serviceAccountRef`: AWS takes none from a ServiceAccount").field_path(".externalId"),
+    validation = Rule::new("!has(self.externalId) || has(self.roleArn)").message("`externalId` needs `roleArn`").field_path(".externalId"),
+    validation = Rule::new("!has(self.externalId) || !has(self.serviceAccountRef)").message("`externalId` may not be given with `serviceAccountRef`: AWS does not accept one from a ServiceAccount").field_path(".externalId"),
 )]
 pub struct AwsAuth {
     /// An access key, in a Secret in the namespace of the credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<AccessKeyReference>,
 
-    /// A ServiceAccount in the namespace of the credential, which a role of AWS trusts (IAM roles for service accounts).
+    /// A ServiceAccount in the namespace of the credential. An AWS role must trust it (IAM roles for service accounts).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_ref: Option<ServiceAccountReference>,
 
-    /// The identity that the operator itself has, by IAM roles for service accounts or EKS Pod Identity.
+    /// The operator's own identity, from IAM roles for service accounts or EKS Pod Identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator_identity: Option<OperatorIdentity>,
 
-    /// The role to assume. Omitted: that of the ServiceAccount's annotation `eks.amazonaws.com/role-arn`; for the others
-    /// none is assumed.
+    /// The role to assume. Default with `serviceAccountRef`: the role in the ServiceAccount's annotation
+    /// `eks.amazonaws.com/role-arn`. Otherwise the default is to assume no role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 20, max = 2048),
@@ -87,13 +90,13 @@ pub struct AwsAuth {
     )]
     pub role_arn: Option<String>,
 
-    /// What the trust policy of the role asks for besides, of whoever assumes it from another account.
+    /// The external ID, if the trust policy of the role requires one, as is usual for a role of another account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 1224), regex(pattern = r"^[\w+=,.@:/-]+$"))]
     pub external_id: Option<String>,
 }
 
-/// How tokens of Azure Container Registry are minted. They are good for 3 hours.
+/// How tokens for Azure Container Registry are minted. They are valid for 3 hours.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -106,33 +109,34 @@ pub struct AzureAuth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<KeyReference>,
 
-    /// A ServiceAccount in the namespace of the credential, which an application or managed identity trusts (Microsoft
+    /// A ServiceAccount in the namespace of the credential. An application or managed identity must trust it (Microsoft
     /// Entra Workload ID).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_ref: Option<ServiceAccountReference>,
 
-    /// The identity that the operator itself has, by Microsoft Entra Workload ID.
+    /// The operator's own identity, from Microsoft Entra Workload ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator_identity: Option<OperatorIdentity>,
 
-    /// The directory. Omitted: that of the ServiceAccount's annotation `azure.workload.identity/tenant-id`.
+    /// The directory (tenant). Required with `secretRef`. Default with `serviceAccountRef`: the ServiceAccount's
+    /// annotation `azure.workload.identity/tenant-id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9.-]*$"))]
     pub tenant_id: Option<String>,
 
-    /// The application or managed identity. Omitted: that of the ServiceAccount's annotation
-    /// `azure.workload.identity/client-id`.
+    /// The id of the application or managed identity. Required with `secretRef`. Default with `serviceAccountRef`: the
+    /// ServiceAccount's annotation `azure.workload.identity/client-id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 36, max = 36), regex(pattern = r"^[0-9a-fA-F-]{36}$"))]
     pub client_id: Option<String>,
 }
 
-/// How tokens of Google's registries are minted. They are good for an hour.
+/// How tokens for Google's registries are minted. They are valid for an hour.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.secretRef), has(self.serviceAccountRef), has(self.operatorIdentity)].filter(given, given).size() == 1").message("give exactly one of `secretRef`, `serviceAccountRef` and `operatorIdentity`"),
-    validation = Rule::new("has(self.serviceAccountRef) == has(self.workloadIdentityProvider)").message("`serviceAccountRef` and `workloadIdentityProvider` go together"),
+    validation = Rule::new("has(self.serviceAccountRef) == has(self.workloadIdentityProvider)").message("give `serviceAccountRef` and `workloadIdentityProvider` together, or neither"),
 )]
 pub struct GoogleAuth {
     /// A key of a Google service account, as JSON, in a Secret in the namespace of the credential; by default under key
@@ -140,15 +144,15 @@ pub struct GoogleAuth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<KeyReference>,
 
-    /// A ServiceAccount in the namespace of the credential, which a workload identity pool trusts.
+    /// A ServiceAccount in the namespace of the credential. A workload identity pool must trust it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_ref: Option<ServiceAccountReference>,
 
-    /// The identity that the operator itself has, by the metadata server of its node or of GKE.
+    /// The operator's own identity, from the metadata server of its node or of GKE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator_identity: Option<OperatorIdentity>,
 
-    /// The provider of the workload identity pool.
+    /// The provider of the workload identity pool, as its full resource name. Required with `serviceAccountRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 253),
@@ -158,7 +162,7 @@ pub struct GoogleAuth {
     )]
     pub workload_identity_provider: Option<String>,
 
-    /// The Google service account to impersonate.
+    /// The Google service account to impersonate. Omitted: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 253),
@@ -167,15 +171,15 @@ pub struct GoogleAuth {
     pub impersonate: Option<String>,
 }
 
-/// How tokens of a GitHub App are minted. They are good for an hour.
+/// How tokens of a GitHub App are minted. They are valid for an hour.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GitHubAuth {
-    /// The id of the app.
+    /// The id of the GitHub App.
     #[schemars(range(min = 1))]
     pub app_id: i64,
 
-    /// The id of its installation in the organisation.
+    /// The id of the app's installation in the organisation.
     #[schemars(range(min = 1))]
     pub installation_id: i64,
 
@@ -183,15 +187,15 @@ pub struct GitHubAuth {
     pub secret_ref: KeyReference,
 }
 
-/// How tokens of a robot of Quay are minted. They are good for an hour.
+/// How tokens of a Quay robot are minted. They are valid for an hour.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuayAuth {
-    /// A ServiceAccount in the namespace of the credential, which the robot in `username` trusts (robot federation).
+    /// A ServiceAccount in the namespace of the credential. The robot in `username` must trust it (robot federation).
     pub service_account_ref: ServiceAccountReference,
 }
 
-/// How logins of DigitalOcean's registry are minted. They can only pull, and are good for 12 hours.
+/// How logins of DigitalOcean's registry are minted. They can only pull, and are valid for 12 hours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DigitalOceanAuth {

@@ -18,19 +18,19 @@ pub(super) const READY_REASON: &str = r#".status.conditions[?(@.type=="Ready")].
 pub(super) const READY_MESSAGE: &str = r#".status.conditions[?(@.type=="Ready")].message"#;
 pub(super) const VERIFIED_STATUS: &str = r#".status.conditions[?(@.type=="Verified")].status"#;
 
-const READY: &str = "True when every desired Secret was seen with the right content";
-const SECRET: &str = "Name of the produced Secret where it is not that of the credential";
+const READY: &str = "True when every desired copy was seen with the right content";
+const SECRET: &str = "Name of the copies, if it is not the name of the credential";
 
 /// The columns that all kinds of credential share.
 pub(super) const SHARED: &[Row] = &[
     ("Ready", "string", READY_STATUS, READY, USUAL),
-    ("Synced", "string", ".status.summary.namespaces", "Secrets in place, of those desired", USUAL),
+    ("Synced", "string", ".status.summary.namespaces", "Copies in place, of those desired", USUAL),
     ("Clusters", "string", ".status.summary.clusters", "Clusters in sync, of those desired", USUAL),
-    ("In Use", "integer", ".status.references.total", "Objects that use the Secrets", USUAL),
+    ("In Use", "integer", ".status.references.total", "Objects that use the copies", USUAL),
     ("Age", "date", ".metadata.creationTimestamp", "", USUAL),
     ("Reason", "string", READY_REASON, "Why it is ready or not", WIDE),
-    ("Message", "string", READY_MESSAGE, "Why, in words", WIDE),
-    ("Revision", "integer", ".status.revision", "Grows with each change of the content", WIDE),
+    ("Message", "string", READY_MESSAGE, "The reason in a sentence", WIDE),
+    ("Revision", "integer", ".status.revision", "Increases with each change of the content", WIDE),
     ("Secret", "string", ".spec.target.secretName", SECRET, WIDE),
 ];
 

@@ -9,22 +9,22 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 /// The highest priority that a default may have.
 pub const MAX_PRIORITY: i32 = 1_000_000_000;
 
-/// Whether Pods that name no pull Secret themselves get this one, by way of their ServiceAccount.
+/// Whether Pods that name no pull Secret themselves get this one through their ServiceAccount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DefaultSpec {
-    /// Whether the name of the Secret is attached to ServiceAccounts of the target namespaces, in `imagePullSecrets`. It is
-    /// attached before the Secret is there, and Kubernetes gives it to the Pods that are created from then on and name no
-    /// pull Secret themselves. Any namespace but that of the credential needs a DistributionPolicy with `allowDefault`.
+    /// Whether the operator adds the name of the Secret to `imagePullSecrets` of ServiceAccounts in the target
+    /// namespaces, even before the Secret exists. Kubernetes then gives it to new Pods that name no pull Secret
+    /// themselves. Every namespace other than that of the credential needs a DistributionPolicy with `allowDefault`.
     pub enabled: bool,
 
-    /// Which of several defaults for the same registry wins in a namespace: the one with the highest priority. Of two with the
-    /// same priority neither is attached anew.
+    /// If a namespace has several defaults for the same registry, the one with the highest priority wins. If two have
+    /// the same priority, neither is newly attached.
     #[serde(default)]
     #[schemars(range(min = -1_000_000_000, max = 1_000_000_000))]
     pub priority: i32,
 
-    /// The ServiceAccounts, by name. One that does not exist yet gets it when it is created.
+    /// Names of the ServiceAccounts. One that does not exist yet gets the Secret when it is created.
     #[serde(default = "default_service_accounts")]
     #[schemars(
         length(min = 1, max = 16),
@@ -34,9 +34,10 @@ pub struct DefaultSpec {
     #[x_kube(validation = Rule::new("self.all(n, n.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))").message("must be valid names of ServiceAccounts: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
     pub service_accounts: Vec<String>,
 
-    /// Whether Pods that were created too early, and are stuck because they cannot pull, are evicted once, so that their
-    /// controller makes new ones with the Secret. Only Pods that a ReplicaSet, StatefulSet, DaemonSet or
-    /// ReplicationController makes, and of which no container has run.
+    /// Whether the operator evicts, once, Pods that were created too early and cannot pull, so that their controller
+    /// creates new ones with the Secret. It evicts only Pods of a ReplicaSet, StatefulSet, DaemonSet or
+    /// ReplicationController in which no container has run, and needs permission for it (`defaults.restartStuckPods` of
+    /// the chart).
     #[serde(default)]
     pub restart_stuck_pods: bool,
 }
@@ -45,17 +46,17 @@ fn default_service_accounts() -> Vec<String> {
     vec!["default".to_owned()]
 }
 
-/// Where the name of the Secret is attached.
+/// The ServiceAccounts that the Secret is attached to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DefaultStatus {
     /// ServiceAccounts that exist and should name the Secret, over all clusters.
     pub desired: i64,
 
-    /// Of these, the ones that were seen with it.
+    /// Of these, the ones that name it.
     pub attached: i64,
 
-    /// Of these, the ones that cannot have it.
+    /// Of these, the ones that cannot name it now.
     pub failed: i64,
 
     /// The first failures, worst first; at most 10. `failed` counts all.
@@ -68,7 +69,7 @@ pub struct DefaultStatus {
     pub stuck: Option<StuckPods>,
 }
 
-/// A ServiceAccount that could not be brought in line.
+/// A ServiceAccount that cannot name the Secret now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DefaultFailure {
@@ -88,7 +89,7 @@ pub struct DefaultFailure {
     #[schemars(length(max = 63))]
     pub reason: String,
 
-    /// What it is about, and the remedy.
+    /// What is wrong, and what to do.
     #[schemars(length(max = 1024))]
     pub message: String,
 }
@@ -97,10 +98,10 @@ pub struct DefaultFailure {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StuckPods {
-    /// How many there are.
+    /// Number of Pods.
     pub total: i64,
 
-    /// The first of them, at most 10.
+    /// The first 10 of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
     pub items: Vec<StuckPod>,
@@ -122,10 +123,10 @@ pub struct StuckPod {
     #[schemars(length(max = 253))]
     pub name: String,
 
-    /// Since when it is stuck.
+    /// When the Pod was created.
     pub since: Time,
 
-    /// What its kubelet says, such as `ImagePullBackOff`.
+    /// The reason that kubelet gives, such as `ImagePullBackOff`.
     #[schemars(length(max = 63))]
     pub reason: String,
 }

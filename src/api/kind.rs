@@ -5,7 +5,7 @@ use kube::{CustomResourceExt, core::ApiResource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BasicAuthCredential, RegistryCredential, TlsCredential, columns};
+use super::{BasicAuthCredential, ObjectStorageCredential, RegistryCredential, TlsCredential, columns};
 
 /// Hands the names of all kinds to a macro. A new kind is one line here.
 macro_rules! for_all_kinds {
@@ -14,6 +14,7 @@ macro_rules! for_all_kinds {
             RegistryCredential,
             BasicAuthCredential,
             TlsCredential,
+            ObjectStorageCredential,
         }
     };
 }
@@ -21,7 +22,7 @@ pub(crate) use for_all_kinds;
 
 macro_rules! define {
     ($($kind:ident),+ $(,)?) => {
-        /// The kinds of credential.
+        /// A kind of credential.
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
         )]

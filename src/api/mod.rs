@@ -8,10 +8,12 @@ mod columns;
 mod default;
 mod kind;
 mod member;
+mod object_storage;
 mod policy;
 mod providers;
 mod registry;
 mod registry_login;
+mod schema;
 mod status;
 mod target;
 mod tls;
@@ -32,7 +34,13 @@ pub use member::{
     AdoptedFrom, ClusterTool, KubeconfigReference, MemberCluster, MemberClusterSpec, MemberClusterStatus,
     MemberDeletionPolicy,
 };
-pub use policy::{DistributionPolicy, DistributionPolicySpec, PolicyFrom, PolicyTo};
+pub use object_storage::{
+    CustomKeys, ObjectStorageCredential, ObjectStorageCredentialSpec, ObjectStorageCredentialStatus,
+    ObjectStorageFormat, ObjectStorageSecretReference, ObjectStorageStatus, ObjectStorageVerification,
+};
+pub use policy::{
+    DistributionPolicy, DistributionPolicySpec, DistributionPolicyStatus, PolicyFrom, PolicyTo,
+};
 pub use providers::{
     AcrRegistry, DigitalOceanRegistry, EcrPublicRegistry, EcrRegistry, GitHubRegistry,
     GoogleArtifactRegistry, Provider, QuayRegistry, ScalewayRegion, ScalewayRegistry,
@@ -52,9 +60,7 @@ pub use target::{
 pub use tls::{CertificateStatus, TlsCredential, TlsCredentialSpec, TlsCredentialStatus, TlsSecretReference};
 pub use verification::{CaSecretReference, LoginStatus, Verification, VerificationMode, VerificationStatus};
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
 /// Finalizer on credentials and member clusters; nothing else ever carries it.
@@ -107,6 +113,10 @@ pub const ANNOTATION_ADOPT: &str = "claviger.dev/adopt";
 /// Comma-separated: `<name of the Secret>=<id of the hub cluster>/<namespace>/<name>`.
 pub const ANNOTATION_ATTACHED: &str = "claviger.dev/attached-pull-secrets";
 
+/// Annotation on a MemberCluster that the operator has made: `<tool>/<namespace>/<name>` of the Secret of another tool that it
+/// was made of.
+pub const ANNOTATION_ADOPTED_FROM: &str = "claviger.dev/adopted-from";
+
 /// Annotation on the namespace of the operator: clusters, comma-separated, whose sweep may go on although most owners
 /// are missing there.
 pub const ANNOTATION_ALLOW_SWEEP: &str = "claviger.dev/allow-sweep";
@@ -119,41 +129,5 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         columns::with(MemberCluster::crd(), MemberCluster::COLUMNS),
         columns::with(DistributionPolicy::crd(), DistributionPolicy::COLUMNS),
     ];
-    credentials.chain(others).map(finished).collect()
-}
-
-/// What the derived schema lacks.
-fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
-    let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
-    for root in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
-        tidy(root);
-        if let Some(spec) = root.properties.as_mut().and_then(|properties| properties.get_mut("spec")) {
-            registry::finish(spec);
-        }
-        if let Some(status) = root.properties.as_mut().and_then(|properties| properties.get_mut("status")) {
-            // kstatus calls an object without any status current: `kubectl wait`, Helm and Flux
-            // would not wait for a fresh one.
-            status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
-        }
-    }
-    crd
-}
-
-/// An optional field is left out, never null: the API server drops a null where the schema does not
-/// allow one, and CEL can bound the cost of a rule only where a value has one type. And a text is
-/// one line: `kubectl explain` breaks it by itself.
-fn tidy(schema: &mut JSONSchemaProps) {
-    schema.nullable = None;
-    if let Some(text) = &mut schema.description {
-        *text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    }
-    for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
-        tidy(property);
-    }
-    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
-        tidy(items);
-    }
-    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
-        tidy(values);
-    }
+    credentials.chain(others).map(schema::finished).collect()
 }

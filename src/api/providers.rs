@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::{AwsAuth, AzureAuth, DigitalOceanAuth, GitHubAuth, GoogleAuth, QuayAuth};
 
-/// Who runs a registry.
+/// The service or product that runs a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Provider {
     /// Docker Hub.
@@ -15,7 +15,7 @@ pub enum Provider {
     GitHub,
     /// registry.gitlab.com, or a self-managed GitLab.
     GitLab,
-    /// quay.io, or a Red Hat Quay of one's own.
+    /// quay.io, or a Red Hat Quay that you host.
     Quay,
     /// Scaleway's regional registries.
     Scaleway,
@@ -29,7 +29,7 @@ pub enum Provider {
     ECRPublic,
     /// Azure Container Registry.
     ACR,
-    /// A Harbor.
+    /// A Harbor registry.
     Harbor,
     /// Oracle Cloud Infrastructure Registry.
     OCIR,
@@ -48,7 +48,7 @@ pub struct QuayRegistry {
     /// The organisation or user that owns the images.
     #[schemars(length(min = 2, max = 255), regex(pattern = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$"))]
     pub namespace: String,
-    /// Mints tokens of the robot in `username`, instead of taking the one in `secretRef`.
+    /// Mints tokens of the robot in `username`, instead of using the one in `secretRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<QuayAuth>,
 }
@@ -57,9 +57,9 @@ pub struct QuayRegistry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScalewayRegistry {
-    /// The region; gives the server `rg.<region>.scw.cloud`.
+    /// The region, which decides the server: `rg.<region>.scw.cloud`.
     pub region: ScalewayRegion,
-    /// The registry namespace.
+    /// The registry namespace. Required for `keyScope: Path`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255), regex(pattern = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$"))]
     pub namespace: Option<String>,
@@ -83,17 +83,17 @@ pub enum ScalewayRegion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DigitalOceanRegistry {
-    /// The registry's name, the first part of the image path.
+    /// The registry's name, the first part of the image path. Required for `keyScope: Path`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]+(?:-+[a-z0-9]+)*$"))]
     pub registry: Option<String>,
-    /// Mints logins, instead of taking the token in `secretRef`.
+    /// Mints logins, instead of using the token in `secretRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<DigitalOceanAuth>,
 }
 
-/// Details for Amazon ECR; give the server `<account>.dkr.ecr.<region>.amazonaws.com`, in the domain of the region's partition,
-/// unless `server` names another one of the account.
+/// Details for Amazon ECR, which decide the server: `<account>.dkr.ecr.<region>.amazonaws.com`, in the domain of the
+/// region's partition, unless `server` names another host of the account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EcrRegistry {
@@ -103,32 +103,33 @@ pub struct EcrRegistry {
     /// The AWS region, such as eu-central-1.
     #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]{2,4}(-[a-z]+)+-[0-9]+$"))]
     pub region: String,
-    /// Mints tokens, instead of taking the one in `secretRef`.
+    /// Mints tokens, instead of using the one in `secretRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AwsAuth>,
 }
 
-/// Details for Azure Container Registry; give the server `<registry>.azurecr.io`.
+/// Details for Azure Container Registry, which decide the server: `<registry>.azurecr.io`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AcrRegistry {
-    /// The registry's name.
+    /// The registry's name, the first part of its host: `example` for example.azurecr.io.
     #[schemars(length(min = 5, max = 63), regex(pattern = r"^[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*$"))]
     pub registry: String,
-    /// Mints tokens, instead of taking the one in `secretRef`.
+    /// Mints tokens, instead of using the one in `secretRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AzureAuth>,
 }
 
-/// Details for Google Artifact Registry; give the server `<location>-docker.pkg.dev`.
+/// Details for Google Artifact Registry, which decide the server: `<location>-docker.pkg.dev`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GoogleArtifactRegistry {
-    /// A region or multi-region, such as europe-west3 or europe. Omitted: `server` says which registry it is, such as gcr.io.
+    /// A region or multi-region, such as europe-west3 or europe. Omitted: `server` names the registry, such as
+    /// gcr.io.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z]+(-[a-z]+[0-9]+)?$"))]
     pub location: Option<String>,
-    /// Mints tokens, instead of taking the one in `secretRef`.
+    /// Mints tokens, instead of using the one in `secretRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<GoogleAuth>,
 }
@@ -136,7 +137,7 @@ pub struct GoogleArtifactRegistry {
 /// Details for Amazon ECR Public.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EcrPublicRegistry {
-    /// Mints tokens, instead of taking the one in `secretRef`.
+    /// Mints tokens, instead of using the one in `secretRef`.
     pub auth: AwsAuth,
 }
 
@@ -144,7 +145,7 @@ pub struct EcrPublicRegistry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GitHubRegistry {
-    /// The API of a GitHub Enterprise Server, as host[:port]. Omitted: api.github.com.
+    /// The API of a GitHub Enterprise Server, as host[:port]. Default: api.github.com.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
@@ -154,6 +155,6 @@ pub struct GitHubRegistry {
     )]
     pub api_server: Option<String>,
 
-    /// Mints tokens of a GitHub App, instead of taking the one in `secretRef`.
+    /// Mints tokens of a GitHub App, instead of using the one in `secretRef`.
     pub auth: GitHubAuth,
 }

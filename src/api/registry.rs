@@ -15,7 +15,7 @@ use super::{
     columns::{Row, USUAL, VERIFIED_STATUS, WIDE},
 };
 
-/// A login at a container registry, made into a Secret `kubernetes.io/dockerconfigjson`.
+/// A login at a container registry, written as a Secret of type `kubernetes.io/dockerconfigjson`.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "claviger.dev",
@@ -29,20 +29,20 @@ use super::{
     status = "RegistryCredentialStatus",
     derive = "PartialEq",
     selectable = ".spec.provider",
-    doc = "A login at a container registry. Claviger makes it a Secret of type kubernetes.io/dockerconfigjson in every target namespace, keeps it there, and keeps it as long as Pods use it."
+    doc = "A login at a container registry. Claviger writes it as a Secret of type kubernetes.io/dockerconfigjson (a copy) into every target namespace, restores a copy that somebody changes or deletes, and keeps it while Pods or other blocking objects use it."
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.registries) != has(self.provider)").message("give either `provider` and what belongs to it, or several of them in `registries`").field_path(".provider"),
-    validation = Rule::new("!has(self.registries) || !(has(self.server) || has(self.secretRef) || has(self.username) || has(self.email) || has(self.verification) || has(self.quay) || has(self.scaleway) || has(self.digitalOcean) || has(self.ecr) || has(self.ecrPublic) || has(self.gitHub) || has(self.acr) || has(self.googleArtifactRegistry) || (has(self.keyScope) && self.keyScope == 'Path'))").message("may not be given next to fields of a single registry: write those into its entries").field_path(".registries"),
+    validation = Rule::new("has(self.registries) != has(self.provider)").message("give either `provider` and the fields of a single registry, or `registries`").field_path(".provider"),
+    validation = Rule::new("!has(self.registries) || !(has(self.server) || has(self.secretRef) || has(self.username) || has(self.email) || has(self.verification) || has(self.quay) || has(self.scaleway) || has(self.digitalOcean) || has(self.ecr) || has(self.ecrPublic) || has(self.gitHub) || has(self.acr) || has(self.googleArtifactRegistry) || (has(self.keyScope) && self.keyScope == 'Path'))").message("may not be given with the fields of a single registry: move those into its entries").field_path(".registries"),
 )]
 pub struct RegistryCredentialSpec {
-    /// A name for people.
+    /// A display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub display_name: Option<String>,
 
-    /// What it is for.
+    /// What the credential is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
@@ -51,13 +51,13 @@ pub struct RegistryCredentialSpec {
     #[serde(flatten)]
     pub login: RegistryLogin,
 
-    /// Several registries in one Secret, for ServiceAccounts and tools that take just one. Each is as the fields of a single
-    /// one are, and one that cannot be used holds back no other.
+    /// Several registries in one Secret, for ServiceAccounts and tools that take only one Secret. Each entry has the
+    /// fields of a single registry. An entry that cannot be used does not hold back the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub registries: Vec<RegistryLogin>,
 
-    /// Where the Secret goes. Omitted: into the namespace of the credential.
+    /// Where to write the Secret. Default: the namespace of the credential.
     #[serde(default)]
     pub target: Target,
 
@@ -65,7 +65,7 @@ pub struct RegistryCredentialSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<DefaultSpec>,
 
-    /// What happens to the produced Secrets when the credential is deleted.
+    /// What happens to the copies when the credential is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }
@@ -103,7 +103,7 @@ impl RegistryCredential {
         ("Provider", "string", ".spec.provider", "The registry's provider", USUAL),
         ("Server", "string", ".status.registry.endpoint", "The registry that the login is for", USUAL),
         ("Verified", "string", VERIFIED_STATUS, "True when the registry accepts the login", USUAL),
-        ("Expires", "string", ".status.expirationTime", "Until when a minted token is good", WIDE),
+        ("Expires", "string", ".status.expirationTime", "When the minted token expires", WIDE),
     ];
 }
 
@@ -111,54 +111,54 @@ impl RegistryCredential {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RegistryCredentialStatus {
-    /// What all kinds tell.
+    /// What all kinds report.
     #[serde(flatten)]
     pub common: CredentialStatus,
 
-    /// The registry as it was worked out from the spec; of several, the first.
+    /// The registry that results from the spec; the first one if there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<RegistryStatus>,
 
-    /// Several registries, in the order of the spec.
+    /// All registries, in the order of the spec, if there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub registries: Vec<RegistryStatus>,
 
-    /// Where the name of the Secret is attached to ServiceAccounts, while `spec.default` asks for that.
+    /// The ServiceAccounts that the Secret is attached to, if `spec.default` is enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<DefaultStatus>,
 }
 
-/// A registry as it was worked out from a spec.
+/// A registry that results from a spec.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RegistryStatus {
-    /// Where images are, as host[:port][/path].
+    /// Where the images are, as host[:port][/path].
     #[schemars(length(max = 1024))]
     pub endpoint: String,
     /// The key in `auths` that kubelet and other clients match.
     #[schemars(length(max = 1024))]
     pub key: String,
-    /// The id of the namespace, as the registry tells it: for Scaleway, once its API was asked.
+    /// The id of the namespace as the registry reports it. Only for Scaleway, once its API has answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub namespace_id: Option<String>,
-    /// The token in the Secrets, where one was minted.
+    /// About the minted token that the copies contain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenStatus>,
 }
 
-/// A minted token, as it was distributed.
+/// A minted token that was distributed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenStatus {
-    /// Until when it is good.
+    /// When the token expires.
     pub expiration_time: Time,
-    /// For which value of the Secret with the key of the identity it was minted, as that Secret's resourceVersion.
+    /// The resourceVersion of the Secret whose content minted the token. Absent if no Secret was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub secret_version: Option<String>,
-    /// For whose identity, and what for, as a hash of names.
+    /// A hash that says whose identity minted the token, and for what. Another one means that a new token is minted.
     #[schemars(length(max = 63))]
     pub subject: String,
 }

@@ -10,24 +10,24 @@ use super::VerificationStatus;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialStatus {
-    /// `metadata.generation` that this status speaks of; -1 before the first look.
+    /// The `metadata.generation` that this status is about; -1 until the operator has seen the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Grows by one each time the produced content changes.
+    /// Increases by one each time the content of the copies changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
 
-    /// `Ready` sums up; `Reconciling` and `Stalled` are for kstatus; the rest tells which step holds.
+    /// `Ready` is the summary. `Reconciling` and `Stalled` are for kstatus. The others show which step has a problem.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
 
-    /// The same counts as in `clusters`, in words for a table.
+    /// The counts of `clusters`, as `kubectl get` shows them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
 
-    /// How it went, per cluster.
+    /// The state of each target cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 1024),
@@ -35,19 +35,19 @@ pub struct CredentialStatus {
     )]
     pub clusters: Vec<ClusterStatus>,
 
-    /// Who uses the produced Secrets.
+    /// Objects that use the copies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub references: Option<References>,
 
-    /// When the content ceases to be valid, where it is for a time only.
+    /// When the content expires. Absent if it does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<Time>,
 
-    /// What the registries said of the credential.
+    /// What the registries or the endpoint answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<VerificationStatus>,
 
-    /// The last sync that was asked for with the annotation `claviger.dev/sync-requested-at`.
+    /// The last sync that was requested with the annotation `claviger.dev/sync-requested-at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<SyncStatus>,
 }
@@ -86,7 +86,7 @@ pub(super) fn conditions(generator: &mut SchemaGenerator) -> Schema {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// Secrets in place and desired, over all clusters, such as `119/120`.
+    /// Copies in place and desired, in all clusters, such as `119/120`.
     #[schemars(length(max = 63))]
     pub namespaces: String,
     /// Clusters in sync and desired, such as `1/1`.
@@ -94,7 +94,7 @@ pub struct Summary {
     pub clusters: String,
 }
 
-/// One cluster's row.
+/// The state of one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterStatus {
@@ -102,28 +102,28 @@ pub struct ClusterStatus {
     #[schemars(length(max = 253))]
     pub name: String,
 
-    /// Where this cluster stands.
+    /// State of the copies in this cluster.
     pub state: ClusterState,
 
-    /// Why the cluster as a whole stands there, such as `Unreachable`; absent when only namespaces fail.
+    /// Why the whole cluster is in this state, such as `Unreachable`. Absent when only namespaces fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub reason: Option<String>,
 
-    /// The same in a sentence.
+    /// The reason in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
 
-    /// Since when it stands there.
+    /// When the cluster entered this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_transition_time: Option<Time>,
 
-    /// The revision that all Secrets there have; absent until that was so once.
+    /// The revision that all copies in the cluster have, or last had. Absent until all of them have had the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
 
-    /// When all Secrets there were last brought in line after they were not.
+    /// When the copies in the cluster last became in sync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sync_time: Option<Time>,
 
@@ -136,16 +136,16 @@ pub struct ClusterStatus {
     pub failures: Vec<TargetFailure>,
 }
 
-/// Where a cluster stands.
+/// State of the copies in a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ClusterState {
-    /// Every desired Secret was seen there with the right content.
+    /// Every desired copy was seen there with the right content.
     Synced,
-    /// Work is under way, or waits for something.
+    /// Work is in progress, or waits; `message`, if there is one, says for what.
     Pending,
-    /// Some Secret could not be brought in line; see `failures`.
+    /// Some copies could not be brought in sync; see `message` and `failures`.
     Error,
-    /// The cluster does not answer; the counts are the last that were seen.
+    /// The cluster does not answer. The counts are the last known ones.
     Unreachable,
 }
 
@@ -153,15 +153,15 @@ pub enum ClusterState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceCounts {
-    /// Namespaces that should have the Secret.
+    /// Namespaces that should have a copy.
     pub desired: i64,
-    /// Of these, the ones where it was seen with the right content.
+    /// Of these, the ones whose copy was seen with the right content.
     pub synced: i64,
-    /// Of these, the ones where it cannot be.
+    /// Of these, the ones that cannot have it now.
     pub failed: i64,
 }
 
-/// One namespace that could not be brought in line.
+/// A namespace that cannot have its copy now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetFailure {
@@ -171,39 +171,39 @@ pub struct TargetFailure {
     /// Why, as one stable word, such as `SecretNameConflict`.
     #[schemars(length(max = 63))]
     pub reason: String,
-    /// What it is about, and the remedy.
+    /// What is wrong, and what to do.
     #[schemars(length(max = 1024))]
     pub message: String,
 }
 
-/// Who uses the produced Secrets.
+/// Objects that use the copies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct References {
-    /// How many users there are.
+    /// How many objects use the copies.
     pub total: i64,
-    /// How many of them hold back a deletion.
+    /// How many of them block the deletion of the credential.
     pub blocking: i64,
-    /// The first of them, at most 50.
+    /// The first of these objects, at most 50; those that block the deletion come first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
     pub items: Vec<Reference>,
 }
 
-/// One user of a produced Secret.
+/// An object that uses a copy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Reference {
-    /// The cluster that it lives in.
+    /// Cluster of the object.
     #[schemars(length(max = 253))]
     pub cluster: String,
-    /// Its kind, such as `Pod`.
+    /// Kind of the object, such as `Pod`.
     #[schemars(length(max = 63))]
     pub kind: String,
-    /// Its namespace.
+    /// Namespace of the object.
     #[schemars(length(max = 63))]
     pub namespace: String,
-    /// Its name.
+    /// Name of the object.
     #[schemars(length(max = 253))]
     pub name: String,
     /// The field that names the Secret, such as `spec.imagePullSecrets`.
@@ -211,14 +211,14 @@ pub struct Reference {
     pub field: String,
 }
 
-/// The outcome of a sync that was asked for.
+/// The result of a requested sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SyncStatus {
     /// The value of the annotation that was handled.
     #[schemars(length(max = 253))]
     pub last_handled_request: String,
-    /// Namespaces that were looked at.
+    /// Namespaces that were checked.
     pub attempted: i64,
     /// Of these, the ones in sync afterwards.
     pub succeeded: i64,

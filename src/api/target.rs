@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
-    /// Name of the produced Secret, the same in every namespace. Defaults to the name of the
-    /// credential. A change moves the copies; old ones stay as long as Pods use them.
+    /// Name of the copies, the same in every namespace. Default: the name of the credential. When you change it, new
+    /// copies are written, and old ones stay while Pods or other blocking objects use them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("must be a valid Secret name: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
@@ -22,13 +22,13 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<NamespaceSelector>,
 
-    /// Clusters that get the Secret, in the namespaces above. Omitted: only `local`, the cluster that
-    /// the operator runs in. Any other cluster needs a DistributionPolicy that allows it.
+    /// Clusters in which these namespaces get the Secret. Omitted: only `local`, the cluster that the operator runs in.
+    /// Any other cluster needs a DistributionPolicy that allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clusters: Option<ClusterSelector>,
 
-    /// Labels to put on the produced Secrets. Markers of Argo CD, Flux, Helm and Kubernetes itself
-    /// are refused, as these tools would take the Secrets for theirs.
+    /// Labels for the copies. Ownership markers of Argo CD, Flux, Helm, Kubernetes and similar tools are refused: these
+    /// tools would take the copies for their own. In other namespaces a DistributionPolicy must allow the keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend(
         "maxProperties" = 32,
@@ -37,17 +37,17 @@ pub struct Target {
     #[x_kube(
         validation = Rule::new("self.all(k, size(k.split('/')[0]) <= 253)").message("may have at most 253 characters before the '/' of a key"),
         validation = Rule::new("self.all(k, k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))").message("must have valid label keys"),
-        validation = Rule::new("!self.exists(k, k in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/instance'] || (k == 'owner' && self[k] == 'helm') || k.matches('^(([a-z0-9.-]+[.])?(claviger[.]dev|argoproj[.]io|fluxcd[.]io|helm[.]sh|cattle[.]io|k14s[.]io|cert-manager[.]io|(x-)?k8s[.]io)|((applyset|batch|config|kubectl|node)[.])?kubernetes[.]io)/'))").message("may not hold ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, kapp, cert-manager or Kubernetes: these tools would take the Secrets for theirs and change or prune them"),
+        validation = Rule::new("!self.exists(k, k in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/instance'] || (k == 'owner' && self[k] == 'helm') || k.matches('^(([a-z0-9.-]+[.])?(claviger[.]dev|argoproj[.]io|fluxcd[.]io|helm[.]sh|cattle[.]io|k14s[.]io|cert-manager[.]io|(x-)?k8s[.]io)|((applyset|batch|config|kubectl|node)[.])?kubernetes[.]io)/'))").message("may not contain ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, kapp, cert-manager or Kubernetes: these tools would take the copies for their own and change or prune them"),
     )]
     pub labels: BTreeMap<String, String>,
 
-    /// Annotations to put on the produced Secrets. The same markers as in `labels` are refused.
+    /// Annotations for the copies. The same rules apply as to `labels`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 1024}))]
     #[x_kube(
         validation = Rule::new("self.all(k, k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))").message("must have valid annotation keys"),
         validation = Rule::new("self.all(k, size(k.split('/')[0]) <= 253)").message("may have at most 253 characters before the '/' of a key"),
-        validation = Rule::new("!self.exists(k, k.matches('^(([a-z0-9.-]+[.])?(claviger[.]dev|argoproj[.]io|fluxcd[.]io|helm[.]sh|cattle[.]io|k14s[.]io|cert-manager[.]io|(x-)?k8s[.]io)|((applyset|batch|config|kubectl|node)[.])?kubernetes[.]io)/'))").message("may not hold ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, kapp, cert-manager or Kubernetes: these tools would take the Secrets for theirs and change or prune them"),
+        validation = Rule::new("!self.exists(k, k.matches('^(([a-z0-9.-]+[.])?(claviger[.]dev|argoproj[.]io|fluxcd[.]io|helm[.]sh|cattle[.]io|k14s[.]io|cert-manager[.]io|(x-)?k8s[.]io)|((applyset|batch|config|kubectl|node)[.])?kubernetes[.]io)/'))").message("may not contain ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, kapp, cert-manager or Kubernetes: these tools would take the copies for their own and change or prune them"),
     )]
     pub annotations: BTreeMap<String, String>,
 }
@@ -56,8 +56,8 @@ pub struct Target {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceSelector {
-    /// Namespaces by name. One that does not exist yet gets the Secret when it appears. Only this
-    /// list reaches `kube-system`, `kube-public`, `kube-node-lease` and the namespace of the operator.
+    /// Namespaces by name. They do not have to exist yet. Only this list selects `kube-system`, `kube-public`,
+    /// `kube-node-lease` and the namespace of the operator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "namespaces")]
     pub names: Vec<String>,
@@ -66,7 +66,7 @@ pub struct NamespaceSelector {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 
-    /// Namespaces that are left out, whatever selects them.
+    /// Namespaces to leave out, even if `names` or `selector` selects them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "namespaces")]
     pub exclude: Vec<String>,
@@ -82,12 +82,12 @@ pub struct ClusterSelector {
     #[schemars(schema_with = "clusters")]
     pub names: Vec<String>,
 
-    /// Clusters by the labels of their MemberCluster. The empty selector `{}` selects all of them, and
-    /// `local` too, whose labels are a flag of the operator.
+    /// Clusters by the labels of their MemberCluster. The empty selector `{}` selects all of them, including `local`,
+    /// whose labels a flag of the operator sets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 
-    /// Clusters that are left out, whatever selects them.
+    /// Clusters to leave out, even if `names` or `selector` selects them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "clusters")]
     pub exclude: Vec<String>,
@@ -112,16 +112,16 @@ fn names(most: u32, longest: u32, pattern: &str) -> Schema {
     })
 }
 
-/// A label selector with the meaning that it has everywhere in Kubernetes: all requirements must hold.
+/// A label selector, as everywhere in Kubernetes: all requirements must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector {
-    /// Labels that must be there with just this value.
+    /// Labels that must have exactly these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub match_labels: BTreeMap<String, String>,
 
-    /// Further requirements.
+    /// Further requirements for labels. All of them must be met.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub match_expressions: Vec<SelectorRequirement>,
@@ -134,7 +134,7 @@ pub struct LabelSelector {
     validation = Rule::new("self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : !has(self.values) || size(self.values) == 0").message("`values` must be given for In and NotIn, and may not be given for Exists and DoesNotExist")
 )]
 pub struct SelectorRequirement {
-    /// The label.
+    /// The key of the label.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
 
@@ -147,27 +147,28 @@ pub struct SelectorRequirement {
     pub values: Vec<String>,
 }
 
-/// How a label is compared. `NotIn` and `DoesNotExist` also hold where the label is missing.
+/// How a label is compared. `NotIn` and `DoesNotExist` also match if the label is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SelectorOperator {
-    /// The label is there, with one of the values.
+    /// The label exists, with one of the values.
     In,
     /// The label is missing, or has none of the values.
     NotIn,
-    /// The label is there.
+    /// The label exists.
     Exists,
     /// The label is missing.
     DoesNotExist,
 }
 
-/// What happens to the produced Secrets when the credential is deleted.
+/// What happens to the copies when the credential is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
-    /// They stay, all of them, while any Pod uses one; then they go.
+    /// All copies stay while a Pod or other blocking object uses one of them; then they are deleted.
     #[default]
     Protect,
-    /// They stay for good, and are nobody's: our marks go, and `claviger.dev/released-from` tells where they came from.
+    /// All copies stay, and Claviger does not manage them any more: it removes its labels and annotations, and adds the
+    /// annotation `claviger.dev/released-from` with the credential that they came from.
     Orphan,
-    /// They go at once, in use or not.
+    /// All copies are deleted at once, even if they are in use.
     Force,
 }

@@ -10,7 +10,7 @@ use super::{
     columns::{Row, USUAL, WIDE},
 };
 
-/// A certificate with its private key, made into a Secret `kubernetes.io/tls`.
+/// A certificate with its private key, written as a Secret of type `kubernetes.io/tls`.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "claviger.dev",
@@ -23,29 +23,29 @@ use super::{
     namespaced,
     status = "TlsCredentialStatus",
     derive = "PartialEq",
-    doc = "A certificate with its private key. Claviger checks the pair, makes it a Secret of type kubernetes.io/tls in every target namespace, keeps it there, and keeps it as long as Pods use it."
+    doc = "A certificate with its private key. Claviger checks the pair, writes it as a Secret of type kubernetes.io/tls (a copy) into every target namespace, restores a copy that somebody changes or deletes, and keeps it while Pods or other blocking objects use it."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TlsCredentialSpec {
-    /// A name for people.
+    /// A display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub display_name: Option<String>,
 
-    /// What it is for.
+    /// What the credential is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
 
-    /// The Secret with the certificate and its private key, in the namespace of the credential:
-    /// Opaque or `kubernetes.io/tls`, also one that cert-manager keeps.
+    /// The Secret with the certificate and its private key, in the namespace of the credential. Its type is Opaque or
+    /// `kubernetes.io/tls`; it can be one that cert-manager writes.
     pub secret_ref: TlsSecretReference,
 
-    /// Where the Secret goes. Omitted: into the namespace of the credential.
+    /// Where to write the Secret. Default: the namespace of the credential.
     #[serde(default)]
     pub target: Target,
 
-    /// What happens to the produced Secrets when the credential is deleted.
+    /// What happens to the copies when the credential is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }
@@ -63,13 +63,13 @@ const CERTIFICATE: &str = "The first DNS name of the certificate, or its subject
 const EXPIRES: &str = "When the certificate, or one of its chain, expires";
 const VALID_REASON: &str = r#".status.conditions[?(@.type=="CertificateValid")].reason"#;
 
-/// A Secret in the namespace of the credential, and where in it the certificate is. There is no
-/// namespace field, on purpose: it would let a tenant read another's Secret through the operator.
+/// A Secret in the namespace of the credential, and the keys of the certificate in it. It has no namespace field on
+/// purpose: a tenant could read another tenant's Secret through the operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("(has(self.certificateKey) ? self.certificateKey : 'tls.crt') != (has(self.privateKeyKey) ? self.privateKeyKey : 'tls.key')").message("`certificateKey` and `privateKeyKey` must be different: a private key may not stand in the certificate"),
-    validation = Rule::new("!has(self.caKey) || self.caKey != (has(self.privateKeyKey) ? self.privateKeyKey : 'tls.key')").message("`caKey` must be another key than that of the private key").field_path(".caKey")
+    validation = Rule::new("(has(self.certificateKey) ? self.certificateKey : 'tls.crt') != (has(self.privateKeyKey) ? self.privateKeyKey : 'tls.key')").message("`certificateKey` and `privateKeyKey` must be different: the private key may not be part of the certificate"),
+    validation = Rule::new("!has(self.caKey) || self.caKey != (has(self.privateKeyKey) ? self.privateKeyKey : 'tls.key')").message("`caKey` must be different from the key of the private key").field_path(".caKey")
 )]
 pub struct TlsSecretReference {
     /// Name of the Secret.
@@ -77,19 +77,19 @@ pub struct TlsSecretReference {
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("must be a valid Secret name"))]
     pub name: String,
 
-    /// Key of the certificate and its chain in PEM: the server's own first, then each one that
-    /// issued the one before it. Default `tls.crt`.
+    /// Key of the certificate and its chain in PEM: the server's own certificate first, each certificate followed by
+    /// its issuer. Default: `tls.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub certificate_key: Option<String>,
 
-    /// Key of the private key in PEM: PKCS#1, SEC1 or PKCS#8, without a passphrase. Default `tls.key`.
+    /// Key of the private key in PEM: PKCS#1, SEC1 or PKCS#8, without a passphrase. Default: `tls.key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub private_key_key: Option<String>,
 
-    /// Key of the authorities' certificates in PEM, which become `ca.crt`. Default `ca.crt`, where
-    /// the Secret has it; a key that is named here must be there.
+    /// Key of the CA certificates in PEM, written as `ca.crt`. Default: `ca.crt`, if the Secret has it. A key that
+    /// you name here must exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub ca_key: Option<String>,
@@ -99,28 +99,28 @@ pub struct TlsSecretReference {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TlsCredentialStatus {
-    /// What all kinds tell.
+    /// What all kinds report.
     #[serde(flatten)]
     pub common: CredentialStatus,
 
-    /// The last certificate that was found good: the one that the Secrets have.
+    /// The last valid certificate: the one that the copies contain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
 }
 
-/// A certificate, in the forms in which `openssl x509` prints them.
+/// A certificate, in the formats of `openssl x509`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {
-    /// What to call it: the first DNS name, or the subject when there is none.
+    /// The first DNS name, or the subject if there is none.
     #[schemars(length(max = 1024))]
     pub name: String,
 
-    /// The subject, as in RFC 4514. It may be empty.
+    /// The subject, as in RFC 4514. It can be empty.
     #[schemars(length(max = 1024))]
     pub subject: String,
 
-    /// DNS names that it is for, at most 100.
+    /// DNS names of the certificate, at most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(max = 1024)), extend("x-kubernetes-list-type" = "atomic"))]
     pub dns_names: Vec<String>,
@@ -133,17 +133,17 @@ pub struct CertificateStatus {
     #[schemars(length(max = 256))]
     pub serial_number: String,
 
-    /// When it begins to be valid.
+    /// When the certificate becomes valid.
     pub not_before: Time,
 
-    /// When it expires.
+    /// When the certificate expires.
     pub not_after: Time,
 
     /// The SHA-256 of the certificate, in hexadecimal with colons.
     #[schemars(length(max = 95))]
     pub fingerprint_sha256: String,
 
-    /// The kind of key that it is for, such as `RSA-2048`, `ECDSA-P256` or `Ed25519`.
+    /// The type of its key, such as `RSA-2048`, `ECDSA-P256` or `Ed25519`.
     #[schemars(length(max = 63))]
     pub key_algorithm: String,
 }

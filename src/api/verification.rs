@@ -5,16 +5,17 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Whether and how a credential is tried at the registry that it is for.
+/// Whether and how Claviger tests the login at the registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Verification {
-    /// What a refusal means. Omitted: Warn; for provider Scaleway, Enforce.
+    /// What happens when the registry refuses the login. Default: Warn; for provider Scaleway, Enforce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "VerificationMode")]
     pub mode: Option<VerificationMode>,
 
-    /// How often it is tried again although nothing changed, such as 1h or 12h: at least 1h, at most a week (168h).
-    /// Omitted: 6h.
+    /// How often the login is tested again when nothing has changed: from 1h to 168h (a week), such as 12h. Default:
+    /// 6h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16))]
     #[x_kube(
@@ -22,8 +23,8 @@ pub struct Verification {
     )]
     pub interval: Option<String>,
 
-    /// A repository that the credential must be able to pull, as name[:tag] without the host, such as `team/app`;
-    /// the tag `latest` where none is given. Omitted: only whether the registry accepts the login is known.
+    /// A repository that the login must be able to pull, as name[:tag] without the host, such as `team/app`. The
+    /// default tag is `latest`. Omitted: only the login itself is tested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 383))]
     #[x_kube(
@@ -31,24 +32,24 @@ pub struct Verification {
     )]
     pub repository: Option<String>,
 
-    /// A Secret in the namespace of the credential with the certificates, as PEM, by which the registry is trusted,
-    /// besides those that the operator trusts. At most 16 KiB.
+    /// A Secret in the namespace of the credential with CA certificates (PEM, at most 16 KiB) to trust for the
+    /// registry, in addition to those that the operator trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<CaSecretReference>,
 }
 
-/// What it means that a registry refuses a credential.
+/// What happens when a value is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum VerificationMode {
-    /// A value that the registry refuses goes nowhere: the Secrets keep the last one that was not refused.
+    /// A value that is refused is not distributed: the copies keep the last value that was not refused.
     Enforce,
-    /// The value is distributed, and condition `Verified` says that the registry refuses it.
+    /// The value is distributed, and condition `Verified` says that it is refused.
     Warn,
-    /// The registry is not asked.
+    /// The value is not tested.
     Off,
 }
 
-/// A Secret in the namespace of the credential with certificates of authorities.
+/// A Secret in the namespace of the credential with CA certificates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CaSecretReference {
@@ -57,21 +58,21 @@ pub struct CaSecretReference {
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("must be a valid Secret name"))]
     pub name: String,
 
-    /// Key of the certificates. Default `ca.crt`.
+    /// Key of the certificates. Default: `ca.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: Option<String>,
 }
 
-/// What the registries said of the credential.
+/// What the registries or the endpoint answered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VerificationStatus {
-    /// The revision that this is about; absent while it is about a value that is held back.
+    /// The revision that was tested. Absent while the tested value is held back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
 
-    /// Each login of the credential, by its key in `auths`.
+    /// One entry for each login, by its key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 32),
@@ -80,43 +81,42 @@ pub struct VerificationStatus {
     pub logins: Vec<LoginStatus>,
 }
 
-/// What a registry said of one login.
+/// What the registry or endpoint answered to one login.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LoginStatus {
-    /// The key in `auths`.
+    /// The key in `auths`. Of an ObjectStorageCredential: endpoint and bucket, as HOST[:PORT]/BUCKET.
     #[schemars(length(max = 1024))]
     pub key: String,
 
-    /// Which value of the source Secret this is about, as that Secret's resourceVersion; behind a comma that of the Secret
-    /// in `caSecretRef`.
+    /// The resourceVersion of the source Secret that was tested; after a comma, that of the Secret in `caSecretRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub source_version: Option<String>,
 
-    /// Why it is known to work, or not; the reasons of condition `Verified`.
+    /// The result, as a reason of condition `Verified`.
     #[schemars(length(max = 63))]
     pub reason: String,
 
-    /// The same in a sentence.
+    /// The result in a sentence.
     #[schemars(length(max = 1024))]
     pub message: String,
 
-    /// The HTTP status that was answered last.
+    /// The HTTP status of the last answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_status: Option<i64>,
 
-    /// The error code of the registry, where it is one of those of the distribution specification.
+    /// The error code of the registry or endpoint, if Claviger knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub code: Option<String>,
 
-    /// Where the registry sent the login to for a token, where that is another host.
+    /// The token server that the registry names, if it is another host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 320))]
     pub realm: Option<String>,
 
-    /// When the registry was asked last.
+    /// When the registry or endpoint was last asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe_time: Option<Time>,
 }

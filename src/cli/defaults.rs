@@ -5,7 +5,7 @@ use clap::{ArgAction, Args};
 /// Whether Secrets are attached to ServiceAccounts.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct DefaultSettings {
-    /// Attach Secrets to ServiceAccounts where `spec.default` of a credential asks for it; without, ServiceAccounts are
+    /// Attach Secrets to ServiceAccounts if `spec.default` of a credential is enabled; otherwise ServiceAccounts are
     /// never written
     #[arg(long, env = "CLAVIGER_DEFAULTS", value_name = "BOOL")]
     #[arg(action = ArgAction::Set, default_value_t = true)]

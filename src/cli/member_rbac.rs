@@ -41,37 +41,36 @@ const OPERATOR: &str = "OPERATOR";
 /// there, a fence that holds it to the Secrets that are Claviger's, and a token.
 #[derive(Clone, Debug, Args)]
 pub struct MemberRbacArgs {
-    /// Where the service account and its token stand, in the member
+    /// Namespace of the service account and its token in the member
     #[arg(long, env = "CLAVIGER_MEMBER_NAMESPACE", value_name = "NAME")]
     #[arg(default_value = NAMESPACE, value_parser = label)]
     pub namespace: String,
 
-    /// Who the operator is in the member; another name for each operator that pushes there
+    /// Name of the operator's service account in the member; each operator that pushes there needs its own
     #[arg(long, env = "CLAVIGER_MEMBER_SERVICE_ACCOUNT", value_name = "NAME")]
     #[arg(default_value = SERVICE_ACCOUNT, value_parser = label)]
     pub service_account: String,
 
-    /// Rights and fence for a user that there is already, such as that of a client certificate, and no service account.
-    /// Whatever else acts as this user is fenced in too
+    /// Print permissions and fence for an existing user, such as that of a client certificate, and no service
+    /// account. The fence restricts everything that acts as this user
     #[arg(long, env = "CLAVIGER_MEMBER_USER", value_name = "NAME", value_parser = user)]
     #[arg(conflicts_with_all = ["namespace", "service_account"])]
     pub user: Option<String>,
 
-    /// Which objects the operator looks at there for who uses a Secret, as its own flag --references has them; pods
-    /// always
+    /// Which objects there count as users of Secrets, as in the operator's flag --references; pods always do
     #[arg(long, env = "CLAVIGER_MEMBER_REFERENCES", value_name = "KINDS", value_parser = kinds)]
     #[arg(default_value = ALL, hide_default_value = true)]
     pub references: Kinds,
 
-    /// Let the operator attach Secrets to ServiceAccounts there, as its own flag --defaults has it; `false` takes the
-    /// right away
+    /// Let the operator attach Secrets to ServiceAccounts there, as the operator's flag --defaults does; `false`
+    /// removes the permission
     #[arg(long, env = "CLAVIGER_MEMBER_DEFAULTS", value_name = "BOOL")]
     #[arg(action = ArgAction::Set, default_value_t = true)]
     #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
     pub defaults: bool,
 
-    /// Let the operator evict Pods there that were created before a default was attached, where `spec.default.restartStuckPods` of
-    /// a credential asks for it
+    /// Let the operator evict Pods there that were created before a default was attached, if a credential sets
+    /// `spec.default.restartStuckPods`
     #[arg(long, env = "CLAVIGER_MEMBER_RESTART_STUCK_PODS", value_name = "BOOL")]
     #[arg(action = ArgAction::Set, default_value_t = false)]
     #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
@@ -130,7 +129,8 @@ pub fn manifests(args: &MemberRbacArgs) -> Result<String, ManifestError> {
     if args.user.is_none() {
         documents.push(to_yaml(what, &token(args))?);
     }
-    let header = "# Made by `claviger member-rbac`: what a member cluster gives to the operator. To be applied there.\n";
+    let header =
+        "# Made by `claviger member-rbac`: what the operator needs in a member cluster. Apply it there.\n";
     Ok(documents.iter().fold(header.to_owned(), |all, yaml| format!("{all}---\n{yaml}")))
 }
 

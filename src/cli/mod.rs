@@ -20,8 +20,8 @@ pub use crate::domain::reference_kind::{Family, Kinds};
 pub use settings::{LeaderElection, RunArgs, Settings, SettingsError};
 pub use yaml::ManifestError;
 
-/// Keeps registry, basic-auth and TLS credentials, declared once, in every namespace of every
-/// cluster that should have them.
+/// Keeps credentials that are declared once (registry, basic-auth, TLS, object storage) in every
+/// namespace of every cluster that should have them.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "claviger", version, about, max_term_width = 100)]
 pub struct Cli {
@@ -37,24 +37,25 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Print, write or check the custom resource definitions
     Crds(crds::CrdsArgs),
-    /// Print, write or check what makes Argo CD understand the custom resources: health and a button
+    /// Print, write or check the Argo CD configuration for the custom resources: health checks and a sync action
     ///
-    /// To be merged into its ConfigMap: claviger argocd > patch.yaml, and then
+    /// Merge it into the ConfigMap of Argo CD: claviger argocd > patch.yaml, and then
     /// kubectl -n argocd patch configmap argocd-cm --patch-file patch.yaml
     #[command(name = "argocd")]
     ArgoCd(argocd::ArgoCdArgs),
-    /// Print what a member cluster gives to the operator: service account, rights and token
+    /// Print the service account, permissions and token that the operator needs in a member cluster
     ///
-    /// To be applied in the member: claviger member-rbac | kubectl --context MEMBER apply -f -
-    /// The token that then stands in a Secret there becomes a kubeconfig, which the operator reads from a
-    /// Secret in its own namespace; docs/members.md shows how.
+    /// Apply them in the member: claviger member-rbac | kubectl --context MEMBER apply -f -
+    ///
+    /// Then make a kubeconfig from the token in the Secret there, and put it into a Secret in the operator's
+    /// namespace; <https://github.com/claviger/claviger/blob/main/docs/members.md> shows how.
     MemberRbac(member_rbac::MemberRbacArgs),
-    /// Apply a credential, wait until it is ready, read its copy and take everything away again
+    /// Apply a credential, wait until it is ready, read its copy and delete everything again
     ///
-    /// With the rights of whoever calls it, or of the Pod that it runs in; helm test does that. What an interrupted
-    /// one leaves behind, the next one takes away.
+    /// Uses the permissions of the caller, or of its Pod, as in helm test. Objects that an interrupted test leaves
+    /// behind are deleted by the next one.
     SelfTest(self_test::SelfTestArgs),
-    /// Answer what the person on call asks; the same as kubectl claviger
+    /// Inspect and operate credentials; the same as kubectl claviger
     Kubectl(Box<plugin::PluginArgs>),
 }
 

@@ -7,13 +7,13 @@ use crate::domain::reference_kind::{Family, Kinds, ReferencePolicy};
 /// What is looked at for who uses a Secret, and which of it holds one.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ReferenceSettings {
-    /// Which objects are looked at for who uses a Secret, besides those of --block-on: pods,
-    /// workloads, serviceaccounts, ingresses, gateways, traefik, contour, envoygateway
+    /// Which objects count as users of Secrets, in addition to those of --block-on: pods, workloads, serviceaccounts,
+    /// ingresses, gateways, traefik, contour, envoygateway
     #[arg(long, env = "CLAVIGER_REFERENCES", value_name = "KINDS", value_parser = kinds)]
     #[arg(default_value = ALL, hide_default_value = true)]
     pub references: Kinds,
 
-    /// Which of these objects hold back the deletion of a Secret that they use; pods always do
+    /// Which of these objects block the deletion of a Secret that they use; pods always do
     #[arg(long, env = "CLAVIGER_BLOCK_ON", value_name = "KINDS", value_parser = kinds)]
     #[arg(default_value = "pods,ingresses,gateways")]
     pub block_on: Kinds,
@@ -34,7 +34,9 @@ impl ReferenceSettings {
 pub(super) fn kinds(text: &str) -> Result<Kinds, String> {
     let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
     let families: Result<Vec<Family>, String> = names
-        .map(|name| Family::of(name).ok_or_else(|| format!("'{name}' is none of {}", ALL.replace(',', ", "))))
+        .map(|name| {
+            Family::of(name).ok_or_else(|| format!("'{name}' is not one of {}", ALL.replace(',', ", ")))
+        })
         .collect();
     Ok(Kinds::of(&families?))
 }
@@ -49,7 +51,7 @@ mod tests {
         assert_eq!(kinds(""), Ok(Kinds::of(&[])));
         assert_eq!(kinds(" ingresses, ,traefik"), Ok(Kinds::of(&[Family::Ingresses, Family::Traefik])));
         let error = kinds("ingresses,ingress").unwrap_err();
-        assert_eq!(error, format!("'ingress' is none of {}", ALL.replace(',', ", ")));
+        assert_eq!(error, format!("'ingress' is not one of {}", ALL.replace(',', ", ")));
     }
 
     #[test]

@@ -42,12 +42,13 @@ pub struct SelfTestArgs {
     #[arg(default_value = "claviger-system", value_parser = NonEmptyStringValueParser::new())]
     namespace: String,
 
-    /// What credential and copy are called; the source is the Secret NAME-source, which is made when it is not there
+    /// Name of the credential and of its copy; the source is the Secret NAME-source, which is created if it does not
+    /// exist
     #[arg(long, env = "CLAVIGER_SELF_TEST_NAME", value_name = "NAME")]
     #[arg(default_value = "claviger-self-test", value_parser = words::name)]
     name: String,
 
-    /// How long the credential may take to be ready
+    /// How long the credential may take to become ready
     #[arg(long, env = "CLAVIGER_SELF_TEST_TIMEOUT", value_name = "DURATION")]
     #[arg(default_value = "60s", value_parser = at_least(Duration::from_secs(1)))]
     timeout: Duration,
@@ -63,10 +64,10 @@ pub enum SelfTestError {
     #[error("{0}")]
     Client(String),
     /// Somebody else's credential has the name.
-    #[error("{0} is there already, and not of a self-test: choose another name with --name")]
+    #[error("{0} already exists and was not created by a self-test; choose another name with --name")]
     Foreign(String),
     /// The time is up.
-    #[error("{what}: not within {patience:?}; last seen: {seen}")]
+    #[error("waited {patience:?} for {what}; last seen: {seen}")]
     Timeout {
         /// What was waited for.
         what: String,
@@ -126,8 +127,8 @@ impl SelfTest {
     async fn test(&self, patience: Duration) -> Result<(), SelfTestError> {
         let limit = Limit::new(patience);
         let source = self.source_name();
-        limit.until(&format!("Secret {source} to be there"), async || self.make_source().await).await?;
-        self.say(format!("Secret {}/{source} is there", self.namespace));
+        limit.until(&format!("Secret {source} to exist"), async || self.make_source().await).await?;
+        self.say(format!("Secret {}/{source} exists", self.namespace));
 
         let title = self.title();
         limit.until(&format!("{title} to be created"), async || self.make_credential().await).await?;
@@ -145,7 +146,7 @@ impl SelfTest {
             })
             .await?;
         check(&copy, &login).map_err(SelfTestError::Copy)?;
-        self.say(format!("Secret {}/{} holds what its source holds", self.namespace, self.name));
+        self.say(format!("Secret {}/{} has the login of its source", self.namespace, self.name));
         Ok(())
     }
 
@@ -196,7 +197,7 @@ impl SelfTest {
         let generation = credential.metadata.generation;
         let conditions = credential.status.unwrap_or_default().common.conditions;
         let Some(ready) = condition::find(&conditions, ConditionType::Ready) else {
-            return Err("the operator has said nothing about it; is it running, and does it lead?".to_owned());
+            return Err("the operator has not reported on it; is it running, and does it lead?".to_owned());
         };
         let told = foreign_text(&format!("{} ({})", ready.message, ready.reason), MAX_MESSAGE);
         let is_ready = ConditionStatus::of(ready) == ConditionStatus::True;
@@ -208,17 +209,19 @@ impl SelfTest {
         let limit = Limit::new(patience);
         let title = self.title();
         let look = async || self.credentials.get_opt(&self.name).await.map_err(|error| describe(&error));
-        let found = limit.until(&format!("{title} to be looked for"), look).await?;
+        let found = limit.until(&format!("an answer about {title}"), look).await?;
         if let Some(credential) = found {
             if !has(&credential.metadata, LABEL) {
                 return Err(SelfTestError::Foreign(title));
             }
-            let what = format!("{title} to be gone");
+            let what = format!("{title} to be deleted");
             limit.until(&what, async || delete(&self.credentials, &credential.metadata).await).await?;
-            limit.until(&format!("the copy of {title} to be gone"), async || self.copy_gone().await).await?;
-            self.say(format!("{title} is deleted, and its copy is gone"));
+            limit
+                .until(&format!("the copy of {title} to be deleted"), async || self.copy_gone().await)
+                .await?;
+            self.say(format!("{title} and its copy are deleted"));
         }
-        let what = format!("Secret {} to be gone", self.source_name());
+        let what = format!("Secret {} to be deleted", self.source_name());
         limit
             .until(&what, async || {
                 let source = self.secrets.get_opt(&self.source_name()).await;
@@ -236,7 +239,7 @@ impl SelfTest {
         let found = self.secrets.get_opt(&self.name).await.map_err(|error| describe(&error))?;
         let annotations = found.and_then(|copy| copy.metadata.annotations).unwrap_or_default();
         if annotations.get(ANNOTATION_SOURCE) == Some(&self.id().to_string()) {
-            Err("it is there".to_owned())
+            Err("it still exists".to_owned())
         } else {
             Ok(())
         }
@@ -269,9 +272,7 @@ where
     let name = metadata.name.as_deref().unwrap_or_default();
     let own = Preconditions { uid: metadata.uid.clone(), resource_version: None };
     match api.delete(name, &DeleteParams::default().preconditions(own)).await {
-        Ok(either) if either.is_left() => {
-            Err("it waits for the operator to take its finalizer off".to_owned())
-        }
+        Ok(either) if either.is_left() => Err("it waits for the operator to remove its finalizer".to_owned()),
         Ok(_) => Ok(()),
         // Gone, or another one by now.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
@@ -287,7 +288,7 @@ fn has(metadata: &ObjectMeta, (key, value): (&str, &str)) -> bool {
 /// Whether a pull Secret is made of a login.
 fn check(copy: &Secret, login: &Secret) -> Result<(), &'static str> {
     if copy.type_.as_deref() != Some("kubernetes.io/dockerconfigjson") {
-        return Err("it has another type than kubernetes.io/dockerconfigjson");
+        return Err("its type is not kubernetes.io/dockerconfigjson");
     }
     let value = |secret: &Secret, key: &str| secret.data.as_ref()?.get(key).map(|value| value.0.clone());
     let config =
@@ -297,7 +298,7 @@ fn check(copy: &Secret, login: &Secret) -> Result<(), &'static str> {
     for field in ["username", "password"] {
         let held = entry.and_then(|entry| entry.get(field)?.as_str()).map(str::as_bytes);
         if held.is_none() || held != value(login, field).as_deref() {
-            return Err("it does not hold the login of its source");
+            return Err("it does not have the login of its source");
         }
     }
     Ok(())
@@ -321,7 +322,7 @@ impl Limit {
         what: &str,
         mut look: impl AsyncFnMut() -> Result<T, String>,
     ) -> Result<T, SelfTestError> {
-        let mut seen = "no answer of the API server".to_owned();
+        let mut seen = "no answer from the API server".to_owned();
         loop {
             match timeout_at(self.deadline, look()).await {
                 Ok(Ok(found)) => return Ok(found),
@@ -373,7 +374,7 @@ mod tests {
             Err(format!("clouds {looks}"))
         });
         let error = waited.await.unwrap_err().to_string();
-        assert!(error.starts_with("the moon: not within 5s; last seen: clouds 2"), "{error}");
+        assert!(error.starts_with("waited 5s for the moon; last seen: clouds 2"), "{error}");
         assert!(began.elapsed() <= Duration::from_secs(5));
         // Also when a request hangs.
         let silent = Limit::new(Duration::from_secs(5));

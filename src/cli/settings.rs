@@ -34,12 +34,12 @@ pub struct RunArgs {
 /// The settings of a running operator: its flags, and what some of them come to together.
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
-    /// The operator's own namespace: its lease, its keys and the kubeconfigs of member clusters
+    /// The operator's own namespace, with its lease, its keys and the kubeconfigs of member clusters
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAME")]
     #[arg(default_value = "claviger-system", value_parser = NonEmptyStringValueParser::new())]
     pub namespace: String,
 
-    /// A name that no other running operator has; a random one when not set
+    /// A name that no other running operator has [default: a random one]
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     identity: Option<String>,
 
@@ -47,13 +47,13 @@ pub struct Settings {
     #[arg(long, env = "CLAVIGER_LISTEN_ADDRESS", value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
     pub listen_address: SocketAddr,
 
-    /// Give /metrics only to who has a token of this cluster and may get the nonResourceURL /metrics
+    /// Serve /metrics only to clients with a token of this cluster that may get the nonResourceURL /metrics
     #[arg(long, env = "CLAVIGER_METRICS_AUTHENTICATION", value_name = "BOOL")]
     #[arg(action = ArgAction::Set, default_value_t = false)]
     #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
     pub metrics_authentication: bool,
 
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, env = "CLAVIGER_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 
@@ -68,27 +68,27 @@ pub struct Settings {
     #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
     leader_elect: bool,
 
-    /// How long a standby waits, after the last sign of the leader, before it takes over
+    /// How long a standby waits after the leader's last renewal before it takes over
     #[arg(long, env = "CLAVIGER_LEASE_DURATION", value_name = "DURATION")]
     #[arg(default_value = "15s", value_parser = at_least(SECOND))]
     lease_duration: Duration,
 
-    /// A leader that could not renew its lease for this long stops
+    /// How long the leader tries to renew its lease before it stops
     #[arg(long, env = "CLAVIGER_LEASE_RENEW_DEADLINE", value_name = "DURATION")]
     #[arg(default_value = "10s", value_parser = at_least(SECOND / 10))]
     lease_renew_deadline: Duration,
 
-    /// Between two tries to acquire or renew the lease
+    /// Time between two tries to acquire or renew the lease
     #[arg(long, env = "CLAVIGER_LEASE_RETRY_PERIOD", value_name = "DURATION")]
     #[arg(default_value = "2s", value_parser = at_least(SECOND / 100))]
     lease_retry_period: Duration,
 
-    /// Writes in flight at once, per cluster
+    /// Concurrent writes per cluster
     #[arg(long, env = "CLAVIGER_CONCURRENCY", value_name = "COUNT")]
     #[arg(default_value = "32", value_parser = count)]
     pub concurrency: usize,
 
-    /// How long one watch request lasts; a watch silent for longer is taken for dead
+    /// How long one watch request lasts; a watch that is silent for longer counts as dead
     #[arg(long, env = "CLAVIGER_WATCH_TIMEOUT", value_name = "DURATION")]
     #[arg(default_value = "60s", value_parser = at_least(5 * SECOND))]
     pub watch_timeout: Duration,
@@ -98,19 +98,19 @@ pub struct Settings {
     #[arg(default_value = "10s", value_parser = at_least(SECOND))]
     pub request_timeout: Duration,
 
-    /// How often every credential is gone through in full, also when nothing happened
+    /// How often every credential is checked in full, even if nothing has changed
     #[arg(long, env = "CLAVIGER_RESYNC_INTERVAL", value_name = "DURATION")]
     #[arg(default_value = "10m", value_parser = at_least(SECOND))]
     pub resync_interval: Duration,
 
-    /// How often copies whose credential is gone are swept; also done at start [default: as often
-    /// as the resync]
+    /// How often copies whose credential is gone are swept, in addition to once at the start [default: the resync
+    /// interval]
     #[arg(long = "sweep-interval", env = "CLAVIGER_SWEEP_INTERVAL", value_name = "DURATION")]
     #[arg(value_parser = at_least(SECOND))]
     own_sweep_interval: Option<Duration>,
 
-    /// How long a DistributionPolicy must have been gone or changed before copies are taken back for
-    /// lack of consent; also counted from the start
+    /// How long a DistributionPolicy must have been gone or changed before copies are removed for lack of consent;
+    /// also counted from the start of the operator
     #[arg(long, env = "CLAVIGER_CONSENT_GRACE_PERIOD", value_name = "DURATION")]
     #[arg(default_value = "30s", value_parser = at_least(Duration::ZERO))]
     pub consent_grace_period: Duration,
@@ -134,13 +134,12 @@ pub struct Settings {
     #[arg(long, env = "CLAVIGER_CONTEXT", value_name = "NAME")]
     pub context: Option<String>,
 
-    /// What this cluster is called on every copy, as the one that they come from; keep it when the
-    /// cluster is rebuilt [default: the uid of its namespace kube-system]
+    /// Id of this cluster, written on every copy as its origin; keep it when you rebuild the cluster [default: the
+    /// uid of its namespace kube-system]
     #[arg(long, env = "CLAVIGER_HUB_ID", value_name = "ID", value_parser = words::id)]
     pub hub_id: Option<String>,
 
-    /// Ids under which this cluster has written copies before: they are taken over, and get the
-    /// present id: a,b
+    /// Former ids of this cluster: copies with these ids are taken over and get the present id: a,b
     #[arg(long, env = "CLAVIGER_FORMER_HUB_IDS", value_name = "IDS")]
     #[arg(value_delimiter = ',', value_parser = words::id)]
     pub former_hub_ids: Vec<String>,
@@ -155,24 +154,24 @@ pub struct Settings {
     #[arg(default_value = "1h", value_parser = at_least(SECOND))]
     pub unreachable_grace_period: Duration,
 
-    /// How often the API server of a member cluster is asked whether it is there
+    /// How often the API server of a member cluster is probed
     #[arg(long, env = "CLAVIGER_MEMBER_PROBE_INTERVAL", value_name = "DURATION")]
     #[arg(default_value = "10s", value_parser = at_least(SECOND))]
     pub member_probe_interval: Duration,
 
-    /// Make a MemberCluster of each cluster that Argo CD knows, by its Secrets in this namespace
+    /// Create a MemberCluster for each cluster that Argo CD has a Secret for in this namespace
     #[arg(long, env = "CLAVIGER_ADOPT_ARGOCD_CLUSTERS", value_name = "NAMESPACE")]
     #[arg(value_parser = words::namespace)]
     adopt_argocd_clusters: Option<String>,
 
-    /// Make a MemberCluster of each cluster that Cluster API made, by its kubeconfig Secrets in this
-    /// namespace; * means all namespaces
+    /// Create a MemberCluster for each cluster that Cluster API has a kubeconfig Secret for in this namespace; *
+    /// means all namespaces
     #[arg(long, env = "CLAVIGER_ADOPT_CLUSTER_API", value_name = "NAMESPACE")]
     #[arg(value_parser = words::namespace_or_all)]
     adopt_cluster_api: Option<String>,
 
-    /// Take kubeconfigs with insecure-skip-tls-verify or http:// too: whoever stands between reads
-    /// every credential
+    /// Accept kubeconfigs with insecure-skip-tls-verify or http:// too: anybody on the network path can read every
+    /// credential
     #[arg(long, env = "CLAVIGER_ALLOW_INSECURE_MEMBERS", value_name = "BOOL")]
     #[arg(action = ArgAction::Set, default_value_t = false)]
     #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
@@ -186,7 +185,7 @@ pub struct Settings {
     #[command(flatten)]
     pub defaults: DefaultSettings,
 
-    /// Which registries are asked whether they take a credential.
+    /// Which servers are asked whether they take a credential.
     #[command(flatten)]
     pub verification: VerificationSettings,
 
@@ -411,8 +410,8 @@ mod tests {
             ("--allow-insecure-members=perhaps", "invalid value"),
             ("--allowed-registries=https://quay.io", "is not a host[:port]"),
             ("--private-registries=10.0.0.0/8", "is not a host[:port]"),
-            ("--block-on=pods,ingress", "'ingress' is none of pods, workloads"),
-            ("--references=all", "'all' is none of pods, workloads"),
+            ("--block-on=pods,ingress", "'ingress' is not one of pods, workloads"),
+            ("--references=all", "'all' is not one of pods, workloads"),
         ] {
             let error = settings(&[flag]).unwrap_err();
             assert!(error.contains(sentence), "{flag}: {error}");

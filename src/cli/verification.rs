@@ -1,4 +1,4 @@
-//! Which registries are asked whether they take a credential.
+//! Which servers are asked whether they take a credential.
 
 use std::{fs, io, path::PathBuf, sync::Arc};
 
@@ -9,33 +9,33 @@ use crate::{
     provider::{Outbound, Roots},
 };
 
-/// Which registries are asked whether they take a credential, and how.
+/// Which servers are asked whether they take a credential, and how.
 #[derive(Clone, Debug, Args)]
 pub struct VerificationSettings {
-    /// Ask no registry whether it takes a credential
+    /// Do not test credentials at registries and at endpoints of object storage
     #[arg(long, env = "CLAVIGER_NO_VERIFICATION", value_name = "BOOL")]
     #[arg(action = ArgAction::Set, default_value_t = false)]
     #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true)]
     pub no_verification: bool,
 
-    /// Ask only these registries and token servers: quay.io,*.example.com,registry.internal:5000; a host
-    /// without a port stands for all of its ports [default: all]
+    /// Contact only these registries, token servers and endpoints of object storage:
+    /// quay.io,*.example.com,registry.internal:5000; a host without a port means all of its ports [default: all]
     #[arg(long, env = "CLAVIGER_ALLOWED_REGISTRIES", value_name = "HOST[:PORT],..")]
     #[arg(default_value = "", hide_default_value = true)]
     pub allowed_registries: ServerPatterns,
 
-    /// Ask these registries without TLS: whoever stands between reads the credential
+    /// Contact these registries and endpoints without TLS: anybody on the network path can read the credential
     #[arg(long, env = "CLAVIGER_PLAIN_HTTP_REGISTRIES", value_name = "HOST[:PORT],..")]
     #[arg(default_value = "", hide_default_value = true)]
     pub plain_http_registries: ServerPatterns,
 
-    /// Ask these registries although they have private or loopback addresses; any tenant can have requests
-    /// sent to them
+    /// Contact these registries and endpoints even if they have private or loopback addresses; any tenant can make the
+    /// operator send requests to them
     #[arg(long, env = "CLAVIGER_PRIVATE_REGISTRIES", value_name = "HOST[:PORT],..")]
     #[arg(default_value = "", hide_default_value = true)]
     pub private_registries: ServerPatterns,
 
-    /// Certificates (PEM) of authorities by which registries are trusted besides those of the system
+    /// File with CA certificates (PEM) to trust for registries and endpoints, in addition to those of the system
     #[arg(long, env = "CLAVIGER_REGISTRY_CA", value_name = "FILE")]
     pub registry_ca: Option<PathBuf>,
 }
@@ -49,7 +49,7 @@ pub struct RegistryCaError {
 }
 
 impl VerificationSettings {
-    /// What goes out to registries and clouds.
+    /// What goes out to registries, object storage and clouds.
     pub(crate) fn outbound(&self) -> Result<Arc<Outbound>, RegistryCaError> {
         let roots = match &self.registry_ca {
             None => Roots::default(),

@@ -295,10 +295,7 @@ impl<K: Watched> Feed<K> {
         self.is_full |= self.kind.is_required();
         if !self.is_full && !std::mem::replace(&mut self.told, true) {
             let (cluster, watch) = (&*self.shared.name, self.kind.name());
-            warn!(
-                cluster,
-                watch, "there are more objects than are kept; some users of Secrets are not listed"
-            );
+            warn!(cluster, watch, "there are too many objects; some users of Secrets are not listed");
         }
     }
 

@@ -124,7 +124,7 @@ pub(super) fn is_usable(meta: &ObjectMeta) -> bool {
     let texts = [&meta.uid, &meta.resource_version].map(|text| text.as_deref().unwrap_or_default());
     let usable = is_plausible(&name_of(meta), texts);
     if !usable {
-        debug!("an object is passed over whose name, uid or resourceVersion cannot be one");
+        debug!("an object is skipped because its name, uid or resourceVersion is not valid");
     }
     usable
 }

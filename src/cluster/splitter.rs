@@ -10,9 +10,9 @@ use crate::domain::schedule::{LIST_TIME, MAX_ANSWER, MAX_OBJECTS};
 /// A list that is beyond what is read of one.
 #[derive(Debug, Error)]
 pub(super) enum ListError {
-    #[error("the cluster shows more than {MAX_OBJECTS} objects")]
+    #[error("the cluster has more than {MAX_OBJECTS} objects")]
     TooMany,
-    #[error("the cluster shows more than is kept of one")]
+    #[error("the cluster has more data than is kept for one cluster")]
     TooMuch,
     #[error("an object is longer than {} KiB", MAX_ANSWER >> 10)]
     TooLarge,

@@ -239,7 +239,7 @@ impl Writer {
             match WriteError::of_list(&error) {
                 WriteError::Cluster(condition) => self.shared.connectivity.strained(condition),
                 // There is too much to read of this owner: the watch knows it, and nobody else is concerned.
-                _ => debug!(cluster = &*self.shared.name, %owner, "not read anew: {}", describe(&error)),
+                _ => debug!(cluster = &*self.shared.name, %owner, "not read again: {}", describe(&error)),
             }
         }
     }

@@ -217,7 +217,7 @@ impl Writer {
                     return self.update_whole(name, &uid, secret, handed).await;
                 }
                 let type_ = foreign_text(type_, MAX_WORD);
-                format!("somebody else who hands it over, but is of type '{type_}' and not '{wanted}',")
+                format!("somebody else who hands it over, but has type '{type_}' instead of '{wanted}',")
             }
             Ownership::Other(owner) => owner,
             Ownership::Foreign => "somebody else".to_owned(),

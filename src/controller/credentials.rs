@@ -69,6 +69,15 @@ impl Credentials {
         self.0.read().by_owner.values().filter(|declared| declared.id.kind == kind).cloned().collect()
     }
 
+    /// How many credentials of each kind there are in each namespace.
+    pub fn counts(&self) -> HashMap<(CredentialKind, Arc<str>), usize> {
+        let mut counts = HashMap::new();
+        for declared in self.0.read().by_owner.values() {
+            *counts.entry((declared.id.kind, declared.id.namespace.clone())).or_default() += 1;
+        }
+        counts
+    }
+
     /// The credentials in a namespace.
     pub fn within(&self, namespace: &str) -> Vec<OwnerId> {
         let inner = self.0.read();

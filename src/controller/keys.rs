@@ -68,7 +68,7 @@ impl Key for HashKey {
     }
 }
 
-/// A login that is tried at its registry, or a token that is minted.
+/// A login that is tried at its server, or a token that is minted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SharedKey {
     pub id: Fingerprint,
@@ -106,6 +106,8 @@ pub(crate) struct Queues {
     pub status: Arc<Queue<OwnerId, ()>>,
     /// By the name of the member.
     pub member: Arc<Queue<Arc<str>, ()>>,
+    /// By the name of the policy.
+    pub policy: Arc<Queue<Arc<str>, ()>>,
     /// By the Secret of another tool.
     pub adoption: Arc<Queue<AdoptedFrom, ()>>,
 }
@@ -120,6 +122,7 @@ impl Default for Queues {
             sync: Arc::new(Queue::new(WORKERS_PER_CLUSTER, RECONCILE_RETRY)),
             status: Arc::new(Queue::new(WORKERS, RECONCILE_RETRY)),
             member: Arc::new(Queue::new(WORKERS, RECONCILE_RETRY)),
+            policy: Arc::new(Queue::new(1, RECONCILE_RETRY)),
             adoption: Arc::new(Queue::new(1, RECONCILE_RETRY)),
         }
     }
@@ -154,6 +157,16 @@ impl Queues {
         }
     }
 
+    pub fn policy(&self, name: &str) {
+        self.policy.add(name.into(), ());
+    }
+
+    pub fn policies(&self, names: impl IntoIterator<Item = String>) {
+        for name in names {
+            self.policy(&name);
+        }
+    }
+
     /// Lets nothing new begin.
     pub fn close(&self) {
         self.credential.close();
@@ -163,6 +176,7 @@ impl Queues {
         self.sync.close();
         self.status.close();
         self.member.close();
+        self.policy.close();
         self.adoption.close();
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     api::{ANNOTATION_FORCE_DELETE, AdoptedFrom, MemberCluster, MemberClusterStatus},
     cluster::Guarded,
     domain::{
+        adoption::adopted_from,
         condition::{self, ConditionType},
         identity::NamespacedName,
         reason::Reason,
@@ -156,7 +157,7 @@ impl MemberIndex {
     pub fn adopted(&self) -> Vec<MemberCluster> {
         let inner = self.inner.read();
         let readable = inner.entries.values().filter_map(|entry| entry.object.0.as_ref().ok());
-        readable.filter(|member| member.spec.adopted_from.is_some()).cloned().collect()
+        readable.filter(|member| adopted_from(member).is_some()).cloned().collect()
     }
 
     /// The member that another one has made way for: of the same Secret of a tool, under another name.
@@ -165,7 +166,7 @@ impl MemberIndex {
         let readable = inner.entries.values().filter_map(|entry| entry.object.0.as_ref().ok());
         let mut staying = readable.filter(|member| member.metadata.deletion_timestamp.is_none());
         staying
-            .find(|member| member.spec.adopted_from.as_ref() == Some(from) && member.name_any() != name)
+            .find(|member| adopted_from(member).as_ref() == Some(from) && member.name_any() != name)
             .map(ResourceExt::name_any)
     }
 
@@ -230,8 +231,8 @@ impl MemberIndex {
 
     fn tell_adopted(&self, entry: &Entry) {
         let member = entry.object.0.as_ref().ok();
-        if let Some(from) = member.and_then(|member| member.spec.adopted_from.as_ref()) {
-            self.queues.adoption.add(from.clone(), ());
+        if let Some(from) = member.and_then(adopted_from) {
+            self.queues.adoption.add(from, ());
         }
     }
 

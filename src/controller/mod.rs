@@ -1,5 +1,5 @@
-//! The shell: events become keys, and three loops work them off. Each loop leaves values for the others, and none
-//! waits for another.
+//! The shell: events become keys, and loops work them off. Each loop leaves values for the others, and none waits for
+//! another.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -9,10 +9,11 @@
 //! | [`hashing`] | passwords that are hashed for the credential loop, beside it |
 //! | [`minting`], [`clouds`] | tokens that are minted for it, beside it, too |
 //! | [`defaults`] | which credentials are to be attached to ServiceAccounts, and which of them are rivals |
-//! | [`verifications`] | logins that are tried at their registries for it, beside it, too |
+//! | [`verifications`] | logins that are tried at their servers for it, beside it, too |
 //! | [`shared`] | what several credentials have in common of both |
 //! | [`sync`], [`sweep`] | the sync loop: one credential in one cluster; owners without a credential |
 //! | [`status`] | the status loop: tells how a credential stands, and lets it go |
+//! | [`policy`] | the policy loop: tells whom a DistributionPolicy is about |
 //! | [`member`] | the member loop, and adoption: from MemberClusters to the registry of [`clusters`] |
 
 pub(crate) mod clouds;
@@ -32,6 +33,7 @@ pub(crate) mod minting;
 pub(crate) mod outcomes;
 mod patch;
 pub(crate) mod policies;
+pub(crate) mod policy;
 pub(crate) mod router;
 mod shared;
 pub(crate) mod status;

@@ -45,7 +45,7 @@ impl Outcomes {
         there.map(|(owner, _)| *owner).collect()
     }
 
-    /// Where copies without consent stay until policies have settled.
+    /// Where copies without consent stay until the quiet period ends.
     pub fn deferred(&self) -> Vec<(OwnerId, Arc<str>)> {
         let all = self.0.read();
         let each = all.iter().flat_map(|(owner, of_one)| of_one.iter().map(move |one| (owner, one)));

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::SetOnce;
 
 use crate::{
-    api::{CredentialKind, DistributionPolicySpec},
+    api::{CredentialKind, DistributionPolicy, DistributionPolicySpec},
     domain::{consent::Policy, namespace::Namespace, withdrawal::Consent},
     lock::Lock,
 };
@@ -28,6 +28,8 @@ pub(crate) struct Policies {
 struct Inner {
     /// `None` where one cannot be read.
     policies: BTreeMap<String, Option<Arc<Policy>>>,
+    /// Those that can be read, as the API server has them.
+    objects: BTreeMap<String, Arc<DistributionPolicy>>,
     /// Policies as they were before a recent change or removal.
     recent: Vec<(Instant, Arc<Policy>)>,
     /// When a policy that could not be read was last replaced or removed: nobody knows whom it was about.
@@ -46,6 +48,21 @@ impl Policies {
         }
     }
 
+    /// Puts a policy in as the API server has it.
+    pub fn set_object(&self, name: &str, object: Option<DistributionPolicy>) {
+        let mut inner = self.inner.write();
+        match object {
+            Some(object) => inner.objects.insert(name.to_owned(), Arc::new(object)),
+            None => inner.objects.remove(name),
+        };
+    }
+
+    /// A policy that can be read, as the API server has it, and made ready to be asked.
+    pub fn get(&self, name: &str) -> Option<(Arc<DistributionPolicy>, Arc<Policy>)> {
+        let inner = self.inner.read();
+        Some((inner.objects.get(name)?.clone(), inner.policies.get(name)?.clone()?))
+    }
+
     /// Puts a policy in; `None` for one that cannot be read. Returns whether anything changed.
     pub fn set(&self, name: &str, spec: Option<&DistributionPolicySpec>) -> bool {
         let policy = spec.map(|spec| Arc::new(Policy::new(spec, &self.operator_namespace)));
@@ -61,6 +78,7 @@ impl Policies {
 
     pub fn remove(&self, name: &str) -> bool {
         let mut inner = self.inner.write();
+        inner.objects.remove(name);
         let Some(before) = inner.policies.remove(name) else { return false };
         inner.remember(before, self.grace);
         true

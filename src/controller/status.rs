@@ -26,7 +26,7 @@ use crate::{
         identity::OwnerId,
         outcome::{ClusterOutcome, Outcomes},
         reason::Reason,
-        removal::{Disposition, Removal},
+        removal::{Disposition, Removal, left_behind},
         schedule::{STATUS_ECHO, STATUS_PAUSE, STATUS_REFUSED_PAUSE, STUCK_EVENT_PAUSE},
         status::{Detail, Writing, compute, default_status, stuck_note, when_to_write},
         verification::Verification,
@@ -217,7 +217,7 @@ impl Turn<'_> {
         let Some(less) = detail.less() else { return };
         memory.detail = Some((less, Instant::now()));
         if detail == Detail::Full {
-            let text = format!("the status is told with less detail from now on: {error}");
+            let text = format!("the status has less detail from now on: {error}");
             let note = Note::warning(Reason::StatusRefused, Action::Sync, text);
             self.context.events.publish(&self.about(), &note).await;
         }
@@ -257,13 +257,7 @@ impl Turn<'_> {
         self.target().remove_finalizer(&self.declared.meta).await?;
         let about = self.about();
         for cluster in &removal.left_behind {
-            let outcome = outcomes.get(cluster);
-            let count = outcome.map_or(0, |outcome| outcome.synced.max(outcome.counts.remaining));
-            let why = outcome.and_then(|outcome| outcome.condition.as_ref());
-            let why = why.map_or_else(String::new, |condition| condition.message(cluster));
-            let text = format!(
-                "{count} Secrets, as last seen, were left behind in cluster '{cluster}', used or not: {why}; when it answers again, those that no Pod uses are swept"
-            );
+            let text = left_behind(cluster, outcomes.get(cluster).map(|outcome| &**outcome));
             let note = Note::warning(Reason::LeftBehind, Action::Delete, text);
             context.events.publish(&about, &note).await;
         }
@@ -301,7 +295,7 @@ fn deletion_note(disposition: Disposition) -> Note {
     let (reason, text) = match disposition {
         Disposition::Release => (Reason::Orphaned, "the Secrets stay, without the marks of Claviger"),
         Disposition::RemoveUnused => {
-            (Reason::Deleted, "unused Secrets were deleted; those in use follow when they are not")
+            (Reason::Deleted, "unused Secrets were deleted; those in use are deleted when nothing uses them")
         }
         Disposition::Remove | Disposition::Keep => (Reason::Deleted, "all Secrets were deleted"),
     };

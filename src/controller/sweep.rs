@@ -195,7 +195,7 @@ async fn hold(context: &Context, member: &Member, owners: usize, missing: usize)
         return;
     }
     let text = format!(
-        "the sweep of cluster '{}' has stopped: the credentials of {missing} of {owners} owners of Secrets there are missing, which looks like a mistake; if it is none, annotate namespace '{}' with {ANNOTATION_ALLOW_SWEEP}={}",
+        "the sweep of cluster '{}' has stopped: the credentials of {missing} of {owners} owners of Secrets there are missing, which looks like a mistake; if it is not, annotate namespace '{}' with {ANNOTATION_ALLOW_SWEEP}={}",
         member.name, context.namespace, member.name
     );
     // Events of the namespace are found in itself.

@@ -1,6 +1,6 @@
-//! Trying logins at their registries: beside the loops, as a registry may take its time. Each login is tried once, whoever
-//! has it, and again from time to time; namespaces have places of their own, so that a tenant whose registries do not
-//! answer holds up nobody else.
+//! Trying logins at their servers: beside the loops, as a server may take its time. Each login is tried once, whoever has
+//! it, and again from time to time; namespaces have places of their own, so that a tenant whose servers do not answer holds
+//! up nobody else.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -57,7 +57,7 @@ struct Check {
     anew: bool,
 }
 
-/// Who was told that user name or password are wrong. Whatever else is asked of these accounts, also by a credential that
+/// Who was told that user name or password, or an access key, are wrong. Whatever else is asked of these accounts, also by a credential that
 /// comes later, each question would be one more wrong login, and so many lock an account.
 #[derive(Default)]
 struct Refusals(HashMap<Fingerprint, Told>);

@@ -8,7 +8,7 @@ use crate::{
     domain::{
         fingerprint::FingerprintKey,
         reason::Reason,
-        verification::{Rules, Server},
+        verification::{RegistryLogin, Rules, Server, Subject},
     },
     telemetry::Freshness,
 };
@@ -90,17 +90,23 @@ fn id(name: &str) -> CredentialId {
 
 /// What is asked of a repository by one account.
 fn login(repository: &str) -> Login {
+    login_with("pass", repository)
+}
+
+fn login_with(password: &str, repository: &str) -> Login {
     Login {
         key: "r.example.com".to_owned(),
         provider: "Custom".to_owned(),
         version: None,
         rules: Rules { mode: VerificationMode::Enforce, interval: 6 * HOUR },
         server: Server::parse("r.example.com").unwrap(),
-        username: Zeroizing::new("user".to_owned()),
-        password: Zeroizing::new("pass".to_owned()),
-        repository: Some((repository.to_owned(), "latest".to_owned())),
         authorities: None,
-        scaleway: None,
+        subject: Subject::Registry(RegistryLogin {
+            username: Zeroizing::new("user".to_owned()),
+            password: Zeroizing::new(password.to_owned()),
+            repository: Some((repository.to_owned(), "latest".to_owned())),
+            scaleway: None,
+        }),
     }
 }
 
@@ -231,7 +237,7 @@ async fn no_number_of_wrong_logins_makes_it_large() {
     for n in 0..MAX_REFUSALS + 10 {
         let recorded =
             Found { outcome: Outcome::new(Reason::AuthenticationFailed, "said so"), at: Timestamp::now() };
-        let login = Login { password: Zeroizing::new(format!("password-{n}")), ..login("app") };
+        let login = login_with(&format!("password-{n}"), "app");
         world.look_with("reg", login, Some(recorded), false);
     }
     assert!(world.verifications.state.read().refusals.0.len() <= MAX_REFUSALS);

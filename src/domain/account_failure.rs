@@ -33,13 +33,13 @@ impl AccountFailure {
         let account = format!("ServiceAccount '{account}' in namespace '{namespace}'");
         match self {
             Self::Conflict(CredentialId { namespace, name, .. }) => format!(
-                "{account}: RegistryCredential '{name}' in namespace '{namespace}' is a default for the same registry with the same priority; raise `spec.default.priority` of the one that is to win"
+                "{account}: RegistryCredential '{name}' in namespace '{namespace}' is a default for the same registry with the same priority; raise `spec.default.priority` of the one that should win"
             ),
             Self::NotPermitted => format!(
                 "{account}: no DistributionPolicy allows this credential as a default there; ask a cluster administrator for `spec.allowDefault: true`, or set `spec.default.enabled` to false"
             ),
             Self::Reverted => format!(
-                "{account}: something else takes Secret '{secret}' off `imagePullSecrets` again and again, so it is put back less and less often; let that tool ignore the field (see docs/defaults.md), or list the Secret there"
+                "{account}: something else keeps removing Secret '{secret}' from `imagePullSecrets`, so it is added again less and less often; configure that tool to ignore `imagePullSecrets`, or add the Secret to the list that it applies"
             ),
             Self::TooMany => format!(
                 "{account}: `imagePullSecrets` has too many entries to add one; remove those that are not needed"

@@ -7,7 +7,9 @@ use super::{
     labels::is_dns_label,
     selection::{LOCAL, canonical},
 };
-use crate::api::{AdoptedFrom, ClusterTool, LABEL_MANAGED_BY, MANAGER};
+use crate::api::{
+    ANNOTATION_ADOPTED_FROM, AdoptedFrom, ClusterTool, LABEL_MANAGED_BY, MANAGER, MemberCluster,
+};
 
 /// The longest DNS label.
 const MAX_NAME: usize = 63;
@@ -111,6 +113,25 @@ impl Adopt {
     fn is_open(&self, tool: ClusterTool) -> bool {
         tool == ClusterTool::ClusterAPI && self.cluster_api == Some(Scope::All)
     }
+}
+
+/// The Secret of another tool that a member was made of, by its annotation.
+pub fn adopted_from(member: &MemberCluster) -> Option<AdoptedFrom> {
+    let annotations = member.metadata.annotations.as_ref()?;
+    let mut parts = annotations.get(ANNOTATION_ADOPTED_FROM)?.splitn(3, '/');
+    let tool = match parts.next()? {
+        "ArgoCD" => ClusterTool::ArgoCD,
+        "ClusterAPI" => ClusterTool::ClusterAPI,
+        _ => return None,
+    };
+    let (namespace, name) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+    Some(AdoptedFrom { tool, namespace, name })
+}
+
+/// The value of that annotation.
+pub fn adoption_mark(from: &AdoptedFrom) -> String {
+    // A variant is called as in the status.
+    format!("{:?}/{}/{}", from.tool, from.namespace, from.name)
 }
 
 /// A DNS label for any text: the text itself, where it is one.

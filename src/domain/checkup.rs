@@ -52,18 +52,20 @@ pub(crate) fn leader(subject: &str, lease: &LeaseSpec, now: Timestamp) -> Findin
     let Some(holder) = lease.holder_identity.as_deref().filter(|holder| !holder.is_empty()) else {
         return told(
             Health::Problem,
-            "nobody leads: no operator is up, or none could take the Lease".to_owned(),
+            "no operator leads: none is running, or none could acquire the Lease".to_owned(),
         );
     };
     let seconds = i64::from(lease.lease_duration_seconds.unwrap_or_default());
     let age = lease.renew_time.as_ref().map(|renewed| now.duration_since(renewed.0).as_secs().max(0));
     match age {
-        Some(age) if age <= seconds => told(Health::Ok, format!("{holder} leads, and said so {age} s ago")),
+        Some(age) if age <= seconds => {
+            told(Health::Ok, format!("{holder} leads, and renewed the Lease {age} s ago"))
+        }
         Some(age) => told(
             Health::Problem,
-            format!("{holder} led, and was last heard {age} s ago, with a Lease of {seconds} s"),
+            format!("{holder} led, and last renewed the Lease {age} s ago; the Lease lasts {seconds} s"),
         ),
-        None => told(Health::Problem, format!("{holder} took the Lease and never renewed it")),
+        None => told(Health::Problem, format!("{holder} acquired the Lease and never renewed it")),
     }
 }
 
@@ -72,10 +74,11 @@ pub(crate) fn version(check: &'static str, subject: &str, found: Option<&str>, o
     match found {
         Some(found) if found == ours => Finding::new(check, subject, Health::Ok, &format!("version {found}")),
         Some(found) => {
-            let message = format!("version {found}, and this program is {ours}; bring both to one version");
+            let message =
+                format!("version {found}, but this program is version {ours}; use the same version for both");
             Finding::new(check, subject, Health::Problem, &message)
         }
-        None => Finding::new(check, subject, Health::Unknown, "it does not say which version it is of"),
+        None => Finding::new(check, subject, Health::Unknown, "its version is not known"),
     }
 }
 
@@ -84,10 +87,10 @@ pub(crate) fn definition(name: &str, found: Option<&Value>, ours: &Value) -> Fin
     let told = |result, message: &str| Finding::new("definition", name, result, message);
     match found {
         None => told(Health::Problem, "is not installed"),
-        Some(found) if found == ours => told(Health::Ok, "is the one of this version"),
+        Some(found) if found == ours => told(Health::Ok, "is of this version"),
         Some(_) => told(
             Health::Problem,
-            "is of another version; `helm upgrade` or `claviger crds | kubectl apply --server-side -f -` installs this one's",
+            "is of another version; `helm upgrade` or `claviger crds | kubectl apply --server-side -f -` installs the one of this version",
         ),
     }
 }

@@ -70,7 +70,7 @@ impl ClusterCondition {
                 format!("cluster '{cluster}' is paused: `spec.paused` of its MemberCluster stops all writes")
             }
             Self::Throttled(why) => {
-                format!("cluster '{cluster}' takes no more requests at the moment: {why}")
+                format!("cluster '{cluster}' accepts no more requests at the moment: {why}")
             }
             Self::Failing(why) => format!("cluster '{cluster}' cannot take the Secret at the moment: {why}"),
         }

@@ -173,11 +173,11 @@ pub struct Warning {
 impl Warning {
     pub const WEAK_PASSWORD: Self = Self {
         reason: Reason::WeakPassword,
-        message: "a password has fewer than 8 characters; use a longer one, or a token where there is one",
+        message: "a password has fewer than 8 characters; use a longer one, or a token",
     };
     pub const WEAK_HASH: Self = Self {
         reason: Reason::WeakHash,
-        message: "{SHA} hashes have no salt and are guessed fast; use them only for a consumer that takes nothing else, with long random passwords",
+        message: "{SHA} hashes have no salt and can be guessed fast; use them only for a consumer that accepts nothing else, with long random passwords",
     };
     pub const NO_ALTERNATIVE_NAME: Self = Self {
         reason: Reason::NoAlternativeName,
@@ -218,8 +218,13 @@ impl SourceError {
 
     /// There is no such Secret.
     pub fn not_found(secret: &str) -> Self {
+        Self::not_found_by("secretRef", secret)
+    }
+
+    /// There is no such Secret, which a reference of the spec names.
+    pub fn not_found_by(reference: &str, secret: &str) -> Self {
         let message = format!(
-            "Secret '{secret}' does not exist in the namespace of the credential; create it, or fix `secretRef.name`"
+            "Secret '{secret}' does not exist in the namespace of the credential; create it, or fix `{reference}.name`"
         );
         Self::new(Reason::SecretNotFound, message)
     }
@@ -239,8 +244,13 @@ impl SourceError {
 
     /// The Secret has no such key, which the field of the spec chooses.
     pub fn key_missing(secret: &str, key: &str, field: &str) -> Self {
+        Self::key_missing_by("secretRef", secret, key, field)
+    }
+
+    /// The Secret that a reference of the spec names has no such key, which a field of the reference chooses.
+    pub fn key_missing_by(reference: &str, secret: &str, key: &str, field: &str) -> Self {
         let message = format!(
-            "Secret '{secret}' has no key '{key}'; add it, or name another one in `secretRef.{field}`"
+            "Secret '{secret}' has no key '{key}'; add it, or name another one in `{reference}.{field}`"
         );
         Self::new(Reason::KeyMissing, message)
     }
@@ -281,6 +291,11 @@ impl SourceError {
     /// A field of the spec is not a host[:port].
     pub fn bad_host(field: &str) -> Self {
         Self::new(Reason::InvalidFormat, format!("`spec.{field}` is not a host[:port]"))
+    }
+
+    /// A field of the spec is not the URL of a server.
+    pub fn bad_endpoint(field: &str) -> Self {
+        Self::new(Reason::InvalidFormat, format!("`spec.{field}` is not https://host[:port]"))
     }
 
     /// The token is being minted.

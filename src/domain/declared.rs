@@ -20,8 +20,8 @@ use super::{
 };
 use crate::api::{
     ANNOTATION_FORCE_DELETE, ANNOTATION_SYNC, BasicAuthCredential, ClusterStatus, CredentialKind,
-    CredentialStatus, DeletionPolicy, FINALIZER, RegistryCredential, TlsCredential, TokenStatus,
-    for_all_kinds,
+    CredentialStatus, DeletionPolicy, FINALIZER, ObjectStorageCredential, RegistryCredential, TlsCredential,
+    TokenStatus, for_all_kinds,
 };
 
 /// A credential as the API server has it.

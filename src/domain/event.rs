@@ -65,6 +65,8 @@ pub(crate) fn transitions(previous: Option<&CredentialStatus>, next: &Credential
     ] {
         let Some((before, told)) = changed(type_) else { continue };
         match (before.map(ConditionStatus::of), ConditionStatus::of(told)) {
+            // A deletion has an Event of its own.
+            (_, ConditionStatus::False) if is(told, Reason::Deleting) => {}
             (_, ConditionStatus::False) => notes.push(Note::of(told, action)),
             // Also after it was not known for a while.
             (Some(ConditionStatus::False | ConditionStatus::Unknown), ConditionStatus::True)
@@ -72,7 +74,7 @@ pub(crate) fn transitions(previous: Option<&CredentialStatus>, next: &Credential
             {
                 notes.push(Note::normal(reason, action, told.message.clone()));
             }
-            // A registry that does not answer is nobody's fault here.
+            // A server that does not answer is nobody's fault here.
             _ => {}
         }
     }

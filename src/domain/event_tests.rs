@@ -47,6 +47,16 @@ fn an_error_is_one_warning() {
 }
 
 #[test]
+fn a_token_that_is_not_renewed_is_a_warning_unless_its_credential_is_being_deleted() {
+    let refreshed = |status_: &'static str, reason: &'static str| {
+        status(1, &[GOOD[0], GOOD[1], ("Refreshed", status_, reason)])
+    };
+    let good = refreshed("True", "Refreshed");
+    assert_eq!(reasons(Some(&good), &refreshed("False", "TokenRefused")), [Reason::TokenRefused]);
+    assert!(reasons(Some(&good), &refreshed("False", "Deleting")).is_empty());
+}
+
+#[test]
 fn a_deletion_tells_when_it_is_held_and_when_it_goes_on() {
     let held = status(1, &[("DeletionBlocked", "True", "InUse"), ("Synced", "True", "NoTargets")]);
     let free = status(1, &[("DeletionBlocked", "False", "NotInUse"), ("Synced", "True", "NoTargets")]);

@@ -35,20 +35,20 @@ impl Failure {
     pub fn message(&self, namespace: &str, secret: &str) -> String {
         match self {
             Self::SecretNameConflict(owner) => format!(
-                "Secret '{secret}' in namespace '{namespace}' belongs to {owner} and is left alone; delete or rename it, or choose another `spec.target.secretName`"
+                "Secret '{secret}' in namespace '{namespace}' belongs to {owner} and is left alone; delete it, or choose another `spec.target.secretName`"
             ),
             Self::Write { message, .. } => format!("Secret '{secret}' in namespace '{namespace}': {message}"),
             Self::SecretImmutable => format!(
-                "Secret '{secret}' in namespace '{namespace}' was made immutable; delete it, and it comes back with the right content"
+                "Secret '{secret}' in namespace '{namespace}' was made immutable; delete it, and Claviger creates it again with the right content"
             ),
             Self::SecretTypeMismatch => format!(
-                "Secret '{secret}' in namespace '{namespace}' is of another type, which cannot be changed, and is in use; it is replaced when nothing uses it, or choose another `spec.target.secretName`"
+                "Secret '{secret}' in namespace '{namespace}' has another type, which cannot be changed, and is in use; it is replaced when nothing uses it any more; to get a copy now, choose another `spec.target.secretName`"
             ),
             Self::MetadataNotPermitted(key) => format!(
-                "no DistributionPolicy allows the label or annotation '{key}' on Secrets in namespace '{namespace}'; ask a cluster administrator to add it to `spec.to.allowedMetadata`, or leave it out"
+                "no DistributionPolicy allows the label or annotation '{key}' on Secrets in namespace '{namespace}'; ask a cluster administrator to add it to `spec.to.allowedMetadata`, or remove it from `spec.target`"
             ),
             Self::NotPermitted => format!(
-                "no DistributionPolicy allows this credential in namespace '{namespace}'; ask a cluster administrator for one, or leave the namespace out"
+                "no DistributionPolicy allows this credential in namespace '{namespace}'; ask a cluster administrator for one, or remove the namespace from `spec.target.namespaces`"
             ),
         }
     }

@@ -92,7 +92,7 @@ impl Metadata {
         let called = |unknown: &str| source.as_ref().map_or_else(|| unknown.to_owned(), ToString::to_string);
         if let Some(of) = of.filter(|of| !hub.owns(of)) {
             // What stands there may be anybody's text.
-            let of = if labels::is_value(of) { format!(", of id '{of}'") } else { String::new() };
+            let of = if labels::is_value(of) { format!(" (id '{of}')") } else { String::new() };
             return Ownership::Other(format!("{} of another hub{of}", called("a credential")));
         }
         let managed = self.labels.get(LABEL_MANAGED_BY).is_some_and(|value| value == MANAGER);
@@ -254,7 +254,7 @@ mod tests {
         let heir = Hub::new("new", ["old".to_owned()]);
         assert_eq!(copy.ownership(&id("quay"), &heir), Ownership::Ours);
         let Ownership::Other(whose) = copy.ownership(&id("quay"), &hub("new")) else { panic!("taken") };
-        assert!(whose.contains("another hub, of id 'old'"), "so that people know what to put into the flag");
+        assert!(whose.contains("another hub (id 'old')"), "so that people know what to put into the flag");
     }
 
     fn id(name: &str) -> CredentialId {

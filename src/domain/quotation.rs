@@ -12,7 +12,7 @@ use super::{content::Data, labels};
 const WINDOW: usize = 8;
 
 /// In place of a text that is not shown.
-const HIDDEN: &str = "what it says is not shown, as it may quote a value of the Secret";
+const HIDDEN: &str = "the rest is not shown, because it may quote a value of the Secret";
 
 /// Parts of a document in JSON that are no secret.
 const PUBLIC: [&str; 2] = ["username", "email"];

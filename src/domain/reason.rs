@@ -109,6 +109,13 @@ words! {
         UnexpectedAnswer,
         RealmRejected,
         NotDistinguishable,
+        InvalidAccessKey,
+        SignatureMismatch,
+        BucketNotFound,
+        WrongRegion,
+        ClockSkew,
+        EndpointUnreachable,
+        EndpointNotAllowed,
         Skipped,
         // Of a minted token.
         Refreshed,

@@ -29,7 +29,9 @@ pub(crate) struct Removal {
     pub forced: bool,
     /// Clusters that do not answer and hold the deletion up, and until when at the latest.
     pub awaited: Vec<(Arc<str>, Timestamp)>,
-    /// Clusters that do not answer and are not waited for.
+    /// Clusters that are paused and hold the deletion up until they are not.
+    pub paused: Vec<Arc<str>>,
+    /// Clusters that do not answer, or are paused, and are not waited for.
     pub left_behind: Vec<Arc<str>>,
     /// Clusters that have copies: they have to say that nothing is left.
     pub present: Vec<Arc<str>>,
@@ -54,6 +56,8 @@ pub(crate) struct ClusterFacts<'a> {
     pub name: Arc<str>,
     /// Whether it can be worked with.
     pub up: bool,
+    /// Whether nothing is to be written there.
+    pub paused: bool,
     /// Since when it does not answer, as this process knows.
     pub down: Option<Timestamp>,
     /// Whether copies were seen there.
@@ -76,6 +80,11 @@ impl Removal {
         for cluster in clusters {
             match cluster.presence(now) {
                 Presence::None => continue,
+                Presence::Up if cluster.paused && (forced || request.namespace_terminating) => {
+                    removal.left_behind.push(cluster.name.clone());
+                    continue;
+                }
+                Presence::Up if cluster.paused => removal.paused.push(cluster.name.clone()),
                 Presence::Up => {
                     removal.present.push(cluster.name.clone());
                     unknown |=
@@ -95,7 +104,7 @@ impl Removal {
         }
         removal.disposition = if request.policy == DeletionPolicy::Orphan {
             Disposition::Release
-        } else if forced || (blocking == 0 && removal.awaited.is_empty() && !unknown) {
+        } else if forced || (blocking == 0 && !removal.is_waiting() && !unknown) {
             Disposition::Remove
         } else if request.namespace_terminating {
             Disposition::RemoveUnused
@@ -103,6 +112,11 @@ impl Removal {
             Disposition::Keep
         };
         removal
+    }
+
+    /// Whether clusters hold the deletion up.
+    fn is_waiting(&self) -> bool {
+        !(self.awaited.is_empty() && self.paused.is_empty())
     }
 
     /// Whether the API server itself has to be asked who uses the copies in a cluster: before anything goes there, as
@@ -123,7 +137,7 @@ impl Removal {
             outcome.version == version && outcome.counts.remaining == 0 && !outcome.in_progress
         };
         self.disposition != Disposition::Keep
-            && self.awaited.is_empty()
+            && !self.is_waiting()
             && self
                 .present
                 .iter()
@@ -159,6 +173,16 @@ impl ClusterFacts<'_> {
         let told = told.and_then(|row| row.last_transition_time.as_ref()).map(|time| time.0);
         Presence::Down { since: told.or(self.down).unwrap_or(now) }
     }
+}
+
+/// What the Event says of a cluster in which a deletion leaves copies.
+pub(crate) fn left_behind(cluster: &str, outcome: Option<&ClusterOutcome>) -> String {
+    let count = outcome.map_or(0, |outcome| outcome.synced.max(outcome.counts.remaining));
+    let why = outcome.and_then(|outcome| outcome.condition.as_ref());
+    let why = why.map_or_else(String::new, |condition| format!(": {}", condition.message(cluster)));
+    format!(
+        "Secrets were left behind in cluster '{cluster}', in use or not ({count} when last seen){why}; those that nothing uses are removed when Claviger can write there again"
+    )
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 use super::*;
-use crate::{api::NamespaceCounts, domain::outcome::CopyCounts};
+use crate::{
+    api::NamespaceCounts,
+    domain::{cluster_condition::ClusterCondition, outcome::CopyCounts},
+};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -14,6 +17,7 @@ fn up(outcome: &ClusterOutcome, current: bool) -> ClusterFacts<'_> {
     ClusterFacts {
         name: "local".into(),
         up: true,
+        paused: false,
         down: None,
         has_copies: true,
         outcome: Some((outcome, current)),
@@ -54,6 +58,25 @@ fn protect_holds_while_in_use() {
 }
 
 #[test]
+fn a_paused_cluster_holds_a_deletion_until_it_goes_on_or_somebody_forces_it() {
+    let unused = outcome(0);
+    let paused = |has_copies| ClusterFacts { paused: true, has_copies, ..up(&unused, true) };
+    let decide = |request| Removal::decide(request, &[paused(true)], at(100));
+    for policy in [DeletionPolicy::Protect, DeletionPolicy::Orphan] {
+        let held = decide(request(policy));
+        assert_eq!(held.paused, ["local".into()]);
+        assert!(held.disposition != Disposition::Remove && !held.is_complete(1, &Outcomes::default()));
+    }
+    let forced = decide(Request { annotated: true, ..request(DeletionPolicy::Protect) });
+    assert!(forced.paused.is_empty() && forced.is_complete(1, &Outcomes::default()));
+    assert_eq!(forced.left_behind, ["local".into()]);
+    let terminating = decide(Request { namespace_terminating: true, ..request(DeletionPolicy::Protect) });
+    assert!(terminating.is_complete(1, &Outcomes::default()));
+    let empty = Removal::decide(request(DeletionPolicy::Protect), &[paused(false)], at(100));
+    assert!(empty.paused.is_empty() && empty.is_complete(1, &Outcomes::default()));
+}
+
+#[test]
 fn nothing_goes_before_the_cluster_said_who_uses_what_now() {
     let stale = outcome(0);
     let decided = Removal::decide(request(DeletionPolicy::Protect), &[up(&stale, false)], at(100));
@@ -83,6 +106,7 @@ fn a_cluster_that_does_not_answer_may_have_users_and_is_not_waited_for_for_ever(
     let unreachable = |down| ClusterFacts {
         name: "east".into(),
         up: false,
+        paused: false,
         down: Some(at(down)),
         has_copies: true,
         outcome: None,
@@ -117,6 +141,7 @@ fn a_cluster_with_nothing_in_it_is_no_obstacle() {
     let unreachable = |row| ClusterFacts {
         name: "east".into(),
         up: false,
+        paused: false,
         down: None,
         has_copies: false,
         outcome: None,
@@ -155,4 +180,14 @@ fn it_is_complete_when_all_have_said_so_for_this_very_state() {
     assert!(complete(&left, &[(&local, done(7)), (&east, done(6))]));
     assert!(!complete(&Removal::default(), &[]), "it was not decided yet");
     assert!(complete(&removal, &[]), "no cluster has anything");
+}
+
+#[test]
+fn what_is_left_behind_is_told_with_its_cause() {
+    let paused =
+        ClusterOutcome { condition: Some(ClusterCondition::Paused), synced: 3, ..ClusterOutcome::default() };
+    let told = left_behind("east", Some(&paused));
+    assert!(told.contains("(3 when last seen): cluster 'east' is paused"), "{told}");
+    assert!(!told.contains("answers again"), "{told}");
+    assert!(left_behind("east", None).contains("(0 when last seen); those"));
 }

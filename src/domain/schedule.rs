@@ -30,17 +30,17 @@ pub(crate) const WORKERS: usize = 8;
 /// Credentials worked on at once in one cluster: they share its writes, so that a small one is served beside many large ones.
 pub(crate) const WORKERS_PER_CLUSTER: usize = 32;
 
-/// How often a login is tried at its registry, unless the credential says otherwise.
+/// How often a login is tried at its server, unless the credential says otherwise.
 pub(crate) const VERIFICATION_INTERVAL: Duration = secs(6 * 3_600);
 /// How soon a login is tried again that was refused: wrong logins in a row lock accounts.
 pub(crate) const VERIFICATION_REFUSED_RETRY: Duration = secs(300);
-/// How soon one is tried again of which nothing is known, such as when its registry is down.
+/// How soon one is tried again of which nothing is known, such as when its server is down.
 pub(crate) const VERIFICATION_UNKNOWN_RETRY: Backoff = Backoff { first: secs(30), limit: secs(1_800) };
 /// The least time between two tries of one login that somebody asks for.
 pub(crate) const VERIFICATION_PAUSE: Duration = secs(10);
 /// Of how many accounts it is known that their password is wrong, before the oldest are forgotten.
 pub(crate) const MAX_REFUSALS: usize = 4_096;
-/// The longest pause that a registry is granted which asks for one.
+/// The longest pause that a server is granted which asks for one.
 pub(crate) const MAX_RETRY_AFTER: Duration = secs(3_600);
 /// Logins that are tried at once, and how many of them for credentials of one namespace.
 pub(crate) const VERIFICATIONS: usize = 32;
@@ -51,9 +51,9 @@ pub(crate) const VERIFICATION_TIME: Duration = secs(25);
 pub(crate) const REGISTRY_SILENT_PAUSE: Duration = secs(10);
 /// How long a server is not asked that has had too many requests, and does not say when to come again.
 pub(crate) const REGISTRY_LIMITED_PAUSE: Duration = secs(30);
-/// For one request to a registry, from the lookup of its name to the end of the answer.
+/// For one request to such a server, from the lookup of its name to the end of the answer.
 pub(crate) const REGISTRY_TIMEOUT: Duration = secs(10);
-/// The longest answer of a registry, in bytes.
+/// The longest answer of such a server, in bytes.
 pub(crate) const MAX_REGISTRY_ANSWER: usize = 64 << 10;
 /// Requests by which one login is tried, at most.
 pub(crate) const MAX_REGISTRY_REQUESTS: usize = 12;

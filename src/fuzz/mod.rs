@@ -16,12 +16,14 @@
 //! | --- | --- | --- | --- |
 //! | user names, passwords, `.dockerconfigjson` | source Secret, pull Secrets of a Pod | `render/{value,registry}`, `registry/{facts,kubelet,key,keyring,docker_config}`, `pull` | `docker_config` |
 //! | passwords; hashes that stand in a copy | source Secret, copy | `render/basic_auth`, `htpasswd` | `htpasswd` |
+//! | access keys | source Secret | `render/object_storage` | `access_keys` |
 //! | PEM and DER | source Secret, kubeconfig | `certificate`, `render/tls` | `certificates` |
 //! | kubeconfig; Argo CD's cluster Secret, its name and labels | the operator's or a tool's namespace | `access`, `adoption`, `cluster/access` | `kubeconfig` |
 //! | objects of lists and watches, also answers to writes | API servers, also hostile ones | `cluster/{guard,object,account,referrer,cache}`, `declared`, `pod_secrets`, `pod_status`, `workload`, `reference_fields`, `grants`, `api` | `frames` |
 //! | refusals | API servers, also hostile ones | `cluster/error` | `frames` |
 //! | labels and annotations | whoever can write a Secret, a ServiceAccount or a Namespace | `marks`, `attachment`, `identity`, `ownership`, `meta`, `labels`, `namespace`, `import` | `marks` |
 //! | answers of registries and token servers | whoever a tenant names | `verification` | `registries` |
+//! | answers of object storage | whoever a tenant names | `verification` | `buckets` |
 //! | durations, names and labels of flags | the administrator | `cli/{duration,references,words}` | `flags` |
 //!
 //! Not here: what clap, hyper, rustls and kube read by themselves, before any line of ours.
@@ -29,6 +31,8 @@
 // A case that hangs or overflows the stack ends the process, so its seed is told past the test runner.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod access_keys;
+mod buckets;
 mod certificates;
 mod der;
 mod docker_config;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
@@ -10,8 +11,8 @@ use crate::api::VerificationMode;
 use crate::domain::{
     schedule::MAX_REGISTRY_REQUESTS,
     verification::{
-        Answer, Authorization, Handshake, Login, RegistryAccess, Request, Rules, Scheme, Server,
-        ServerPatterns, Step,
+        Answer, Attempt, Authorization, Login, RegistryAccess, RegistryLogin, Request, Rules, Scheme, Server,
+        ServerPatterns, Step, Subject,
     },
 };
 
@@ -64,14 +65,17 @@ fn answers_of_registries_end_in_an_outcome() {
             key: "registry.example.com".to_owned(),
             rules: Rules { mode: VerificationMode::Enforce, interval: Duration::ZERO },
             server: server.clone(),
-            username: Zeroizing::new("user".to_owned()),
-            password: Zeroizing::new(CANARY.to_owned()),
-            repository: Some(("team/app".to_owned(), "latest".to_owned())),
             authorities: None,
-            scaleway: Some(("fr-par", Some("web".to_owned()))),
+            subject: Subject::Registry(RegistryLogin {
+                username: Zeroizing::new("user".to_owned()),
+                password: Zeroizing::new(CANARY.to_owned()),
+                repository: Some(("team/app".to_owned(), "latest".to_owned())),
+                scaleway: Some(("fr-par", Some("web".to_owned()))),
+            }),
         };
-        let (mut handshake, mut step) =
-            Handshake::begin(Arc::new(login), Arc::new(RegistryAccess::default()));
+        let now = Timestamp::UNIX_EPOCH;
+        let (mut attempt, mut step) =
+            Attempt::begin(Arc::new(login), Arc::new(RegistryAccess::default()), now);
         for n in 0.. {
             prop_assert!(n <= MAX_REGISTRY_REQUESTS);
             match step {
@@ -88,7 +92,7 @@ fn answers_of_registries_end_in_an_outcome() {
                     let host = read.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
                     prop_assert_eq!(host, request.server.host, "{}", uri);
                     let line = lines.get(n % lines.len().max(1)).copied().unwrap_or_default();
-                    step = handshake.answered(Ok(answer(line)));
+                    step = attempt.answered(Ok(answer(line)), now);
                 }
             }
         }

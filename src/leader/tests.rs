@@ -128,7 +128,7 @@ async fn leads(elector: &mut Elector) -> Leadership {
     leadership.unwrap().unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn renews_while_it_leads_and_hands_over_on_release() {
     let server = Server::default();
     let first = leads(&mut server.elector("first", quick())).await;
@@ -152,7 +152,7 @@ async fn renews_while_it_leads_and_hands_over_on_release() {
     drop(second);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_many_that_race_exactly_one_leads() {
     let server = Server::default();
     let mut racing = tokio::task::JoinSet::new();
@@ -170,7 +170,7 @@ async fn of_many_that_race_exactly_one_leads() {
     assert_eq!(server.lease().lease_transitions, Some(0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_expired_lease_is_taken_over_after_its_duration_and_not_before() {
     let server = Server::default();
     let first = leads(&mut server.elector("first", quick())).await;
@@ -183,7 +183,7 @@ async fn an_expired_lease_is_taken_over_after_its_duration_and_not_before() {
     second.release().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_is_cut_off_stops_before_others_may_start() {
     let server = Server::default();
     let leadership = leads(&mut server.elector("first", quick())).await;
@@ -198,7 +198,7 @@ async fn a_leader_that_is_cut_off_stops_before_others_may_start() {
     assert_eq!(server.holder().as_deref(), Some("first"), "what is lost is not released");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_leader_whose_lease_another_took_stops_at_once() {
     let server = Server::default();
     let leadership = leads(&mut server.elector("first", quick())).await;
@@ -212,7 +212,7 @@ async fn a_leader_whose_lease_another_took_stops_at_once() {
     assert_eq!(server.holder().as_deref(), Some("thief"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_leader_makes_a_deleted_lease_anew() {
     let server = Server::default();
     let leadership = leads(&mut server.elector("first", quick())).await;
@@ -222,7 +222,7 @@ async fn a_leader_makes_a_deleted_lease_anew() {
     assert!((leadership.guard())());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_while_waiting_leaves_the_lease_alone() {
     let server = Server::default();
     let first = leads(&mut server.elector("first", quick())).await;
@@ -234,7 +234,7 @@ async fn a_shutdown_while_waiting_leaves_the_lease_alone() {
     assert_eq!(server.holder().as_deref(), Some(""), "taken and given back");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn metadata_of_others_survives_a_renewal() {
     let server = Server::default();
     let leadership = leads(&mut server.elector("first", quick())).await;

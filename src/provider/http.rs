@@ -97,7 +97,7 @@ impl Http {
             store.add_parsable_certificates(system.certs);
             store.add_parsable_certificates(self.roots.0.iter().cloned());
             if store.is_empty() {
-                warn!("no authority is trusted by this system, so that no registry is");
+                warn!("this system trusts no CA, so no registry can be trusted");
             }
             Arc::new(store)
         })
@@ -132,7 +132,7 @@ struct Connection {
 }
 
 impl Session<'_> {
-    /// The registry of the login, where a request goes to another server: it has chosen what is asked there.
+    /// The server of the login, where a request goes to another one: it has chosen what is asked there.
     pub fn sender(&self, request: &Request) -> Option<Server> {
         let own = &self.login.as_ref()?.server;
         let (scheme, to) = (request.scheme, &request.server);
@@ -195,9 +195,8 @@ impl Session<'_> {
     }
 
     fn authorization(&self, who: &Authorization) -> Result<Option<(HeaderName, HeaderValue)>, NoAnswer> {
-        let login = self.login.as_ref();
-        let (username, password) = login
-            .map_or_else(Default::default, |login| (login.username.as_bytes(), login.password.as_bytes()));
+        let pair = self.login.as_ref().and_then(|login| login.pair()).unwrap_or_default();
+        let (username, password) = (pair.0.as_bytes(), pair.1.as_bytes());
         let (name, value) = match who {
             Authorization::Nobody => return Ok(None),
             Authorization::Basic => (header::AUTHORIZATION, basic(username, password)),
@@ -305,6 +304,7 @@ async fn read(answer: http::Response<Incoming>, method: Method) -> Result<Answer
     let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
     let challenges = head.headers.get_all(header::WWW_AUTHENTICATE).iter().filter_map(text).collect();
     let retry_after = head.headers.get(header::RETRY_AFTER).and_then(text);
+    let region = head.headers.get("x-amz-bucket-region").and_then(text);
     let mut parts: Vec<Bytes> = Vec::new();
     let mut length = 0;
     let date = head.headers.get(header::DATE).and_then(text);
@@ -321,7 +321,7 @@ async fn read(answer: http::Response<Incoming>, method: Method) -> Result<Answer
     }
     let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
     let answer = Answer::new(head.status.as_u16(), SecretBytes::concat(&parts));
-    Ok(Answer { challenges, retry_after, date, ..answer })
+    Ok(Answer { challenges, retry_after, date, region, ..answer })
 }
 
 async fn look_up(name: &str) -> io::Result<Vec<SocketAddr>> {

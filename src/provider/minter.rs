@@ -39,7 +39,7 @@ impl Minter {
             pace.turn(&request).await;
             step = exchange.answered(session.ask(&request).await, Timestamp::now());
         }
-        Err(MintError::new(Reason::Internal, "more requests than any token takes"))
+        Err(MintError::new(Reason::Internal, "too many requests for one token"))
     }
 
     /// What shows the identity that the operator itself has in a cloud. Files are read anew each time, as kubelet renews

@@ -1,4 +1,4 @@
-//! Talking to registries and clouds.
+//! Talking to registries, object storage and clouds.
 //!
 //! What is asked, and what an answer means, is decided in [`crate::domain::verification`]; here it is carried out,
 //! within the bounds that hostile answers need.
@@ -9,12 +9,13 @@ mod pace;
 
 use std::sync::Arc;
 
+use k8s_openapi::jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
 use crate::domain::{
     reason::Reason,
     schedule::{MAX_REGISTRY_REQUESTS, VERIFICATION_TIME},
-    verification::{Handshake, Login, NoAnswer, Outcome, RegistryAccess, Step},
+    verification::{Attempt, Login, NoAnswer, Outcome, RegistryAccess, Step},
 };
 use http::Http;
 use pace::Pace;
@@ -35,7 +36,7 @@ impl Outbound {
     }
 }
 
-/// Tries logins at their registries.
+/// Tries logins at their servers.
 pub(crate) struct Verifier(Arc<Outbound>);
 
 impl Verifier {
@@ -47,7 +48,7 @@ impl Verifier {
     pub async fn verify(&self, login: Arc<Login>) -> Outcome {
         let Outbound { access, http, pace } = &*self.0;
         let end = Instant::now() + VERIFICATION_TIME;
-        let (mut handshake, mut step) = Handshake::begin(login.clone(), access.clone());
+        let (mut attempt, mut step) = Attempt::begin(login.clone(), access.clone(), Timestamp::now());
         let authorities = login.authorities.clone().and_then(Result::ok);
         let mut session = http.session(Some(login), authorities);
         for _ in 0..MAX_REGISTRY_REQUESTS {
@@ -57,8 +58,8 @@ impl Verifier {
             };
             // Whoever took the time is told of.
             let answer = timeout_at(end, pace.ask(&request, &mut session)).await;
-            step = handshake.answered(answer.unwrap_or(Err(NoAnswer::TimedOut)));
+            step = attempt.answered(answer.unwrap_or(Err(NoAnswer::TimedOut)), Timestamp::now());
         }
-        Outcome::new(Reason::UnexpectedAnswer, "asks for more and more")
+        Outcome::new(Reason::UnexpectedAnswer, "asks for too many requests")
     }
 }

@@ -79,15 +79,15 @@ impl Collector for Credentials {
             Ok(())
         })?;
 
-        let help = "Objects that reference a produced Secret";
+        let help = "Objects that use a copy";
         gauge("claviger_credential_references", help, |row, put| {
             put(&[], row.status.references.as_ref().map_or(0, |references| references.total))
         })?;
 
-        let help = "Grows by one each time the produced content changes";
+        let help = "Increases by one each time the content of the copies changes";
         gauge("claviger_credential_revision", help, |row, put| put(&[], row.status.revision.unwrap_or(0)))?;
 
-        let help = "When all Secrets in a cluster were last brought in line, as Unix time";
+        let help = "When the copies in a cluster last became in sync, as Unix time";
         gauge("claviger_credential_last_sync_timestamp_seconds", help, |row, put| {
             row.status.clusters.iter().try_for_each(|cluster| match &cluster.last_sync_time {
                 Some(time) => put(&[("cluster", &cluster.name)], seconds(time)),

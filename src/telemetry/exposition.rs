@@ -97,7 +97,7 @@ pub(super) struct Text {
 
 /// The answer was not read in time.
 #[derive(Debug, thiserror::Error)]
-#[error("newer metrics have taken the place of these")]
+#[error("newer metrics have replaced these")]
 pub(super) struct Superseded;
 
 impl Text {

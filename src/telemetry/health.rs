@@ -39,7 +39,7 @@ impl Health {
             let what = if watch.answered {
                 format!("last good answer {age} s ago")
             } else {
-                format!("no good answer since it began {age} s ago")
+                format!("no good answer since it started {age} s ago")
             };
             format!("watch of {} in cluster {}: {what}\n", watch.kind, watch.cluster)
         });
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(
             text,
             "watch of pods in cluster local: last good answer 95 s ago\n\
-             watch of secrets in cluster local: no good answer since it began 95 s ago\n"
+             watch of secrets in cluster local: no good answer since it started 95 s ago\n"
         );
     }
 

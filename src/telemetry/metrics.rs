@@ -127,7 +127,7 @@ impl Metrics {
         let registry = &mut metrics.registry;
         let help = "The version of the running operator";
         registry.register("claviger_build", help, Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        let help = "Reconciles of a credential, by how they ended";
+        let help = "Reconciles of a credential, by result";
         registry.register("claviger_reconcile", help, metrics.reconciles.clone());
         let help = "How long a reconcile took";
         registry.register("claviger_reconcile_duration_seconds", help, metrics.durations.clone());
@@ -137,23 +137,23 @@ impl Metrics {
         registry.register("claviger_api_requests", help, metrics.requests.family.clone());
         let help = "Time until a cluster's API server answered";
         registry.register("claviger_api_request_duration_seconds", help, metrics.latencies.family.clone());
-        let help = "Logins that were tried at their registry, by what came of it";
+        let help = "Logins that were tested at their registry or endpoint, by result";
         registry.register("claviger_verifications", help, metrics.verifications.clone());
-        let help = "Tokens of registries that were asked for, by what came of it";
+        let help = "Registry tokens that were requested, by result";
         registry.register("claviger_token_mints", help, metrics.mints.clone());
-        let help = "Writes of produced Secrets";
+        let help = "Writes of copies";
         registry.register("claviger_secret_writes", help, metrics.writes.family.clone());
         let help = "Writes of ServiceAccounts, to attach Secrets of defaults and to detach them";
         registry.register("claviger_service_account_writes", help, metrics.account_writes.family.clone());
-        let help = "Produced Secrets that somebody had changed or deleted and that were put right";
+        let help = "Copies that somebody had changed or deleted and that were restored";
         registry.register("claviger_drift_repaired", help, metrics.repairs.family.clone());
-        let help = "1 when the cluster answers and all that is watched there was listed, else 0";
+        let help = "1 when the cluster answers and everything that is watched there was listed, else 0";
         registry.register("claviger_cluster_up", help, metrics.up.family.clone());
-        let help = "Owners of Secrets whose credential is missing, where so many are that the sweep of the cluster has stopped";
+        let help = "Owners of Secrets whose credential is missing, if so many are missing that the sweep of the cluster has stopped";
         registry.register("claviger_sweep_held", help, metrics.sweep_held.family.clone());
         let help = "Custom resources that this version cannot read";
         registry.register("claviger_unreadable_objects", help, metrics.unreadable.clone());
-        let help = "1 while this process acts, 0 while it stands by";
+        let help = "1 while this process leads, 0 while it stands by";
         registry.register("claviger_leader", help, metrics.leader.clone());
         registry.register_collector(Box::new(freshness));
         registry.register_collector(Box::new(metrics.credentials.clone()));
@@ -177,7 +177,7 @@ impl Metrics {
         self.errors.get_or_create(&[("kind", kind.into()), ("reason", reason.into())]).inc();
     }
 
-    /// A login was tried at the registry of a provider; the outcome is a reason of condition `Verified`.
+    /// A login was tried at the server of a provider; the outcome is a reason of condition `Verified`.
     pub fn verified(&self, provider: &str, outcome: &'static str) {
         let provider = Cow::Owned(provider.to_owned());
         self.verifications.get_or_create(&[("provider", provider), ("outcome", outcome.into())]).inc();
@@ -288,7 +288,7 @@ impl Metrics {
 
 impl Collector for Freshness {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let help = "Time since the last good answer to a watch, or since it began";
+        let help = "Time since the last good answer to a watch, or since it started";
         let mut ages =
             encoder.encode_descriptor("claviger_watch_age_seconds", help, None, MetricType::Gauge)?;
         for watch in self.watches(Instant::now()) {

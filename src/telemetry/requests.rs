@@ -40,13 +40,14 @@ impl Drop for RequestReport {
 }
 
 /// Resources that we ask for; every other is `other`, which keeps the label bounded.
-const RESOURCES: [&str; 12] = [
+const RESOURCES: [&str; 13] = [
     "basicauthcredentials",
     "distributionpolicies",
     "events",
     "leases",
     "memberclusters",
     "namespaces",
+    "objectstoragecredentials",
     "pods",
     "registrycredentials",
     "secrets",

@@ -16,8 +16,10 @@ use self::{
 
 /// Lines of code, with no tests, comments and blanks: where it stands, so that it grows no further unnoticed. The engine alone
 /// has 14,050; bounds on hostile input, fences, fair hashing, logins and tokens took it to 21,400, and of the rest half is
-/// `kubectl claviger`, the other half who uses Secrets, and defaults. `claviger self-test`, for `helm test`, has 300.
-const MAX_LINES: usize = 31_700;
+/// `kubectl claviger`, the other half who uses Secrets, and defaults. `claviger self-test`, for `helm test`, has 300; what policies tell of
+/// themselves, and meanings and defaults in `kubectl explain`, 150. Object storage, with its formats, its signatures and how its
+/// access keys are tried, has 1,300.
+const MAX_LINES: usize = 33_200;
 
 fn modules() -> Modules {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

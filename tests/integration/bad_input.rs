@@ -213,7 +213,7 @@ async fn a_docker_config_with_an_unreadable_auth() -> Result<()> {
 
 #[tokio::test]
 async fn a_docker_config_without_our_server() -> Result<()> {
-    refused("InvalidFormat", "no entry that serves r.example.com", |canary| {
+    refused("InvalidFormat", "no entry for r.example.com", |canary| {
         // Somebody's token may stand where a host should.
         let config = json!({"auths": {format!("{canary}.example.org"): {"username": "me", "password": canary}}});
         json!({"type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": config.to_string()}})

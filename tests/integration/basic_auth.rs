@@ -292,8 +292,8 @@ async fn what_can_be_judged_from_the_spec_is_refused_in_words() -> Result<()> {
     let many: Value =
         (0..101).map(|n| json!({"username": format!("u{n}"), "secretRef": {"name": "one"}})).collect();
     for (spec, sentence) in [
-        (json!({"format": "Htpasswd"}), "either `secretRef`, for one user, or `users` must be given"),
-        (json!({"format": "Htpasswd", "secretRef": one, "users": named("a")}), "and not both"),
+        (json!({"format": "Htpasswd"}), "give either `secretRef`, for one user, or `users`"),
+        (json!({"format": "Htpasswd", "secretRef": one, "users": named("a")}), "not both"),
         (json!({"format": "Htpasswd", "users": []}), "at least 1"),
         (json!({"format": "Htpasswd", "users": many}), "at most 100"),
         (
@@ -350,7 +350,10 @@ async fn what_can_be_judged_from_the_spec_is_refused_in_words() -> Result<()> {
     apply(client, home, "kept", json!({"format": "Htpasswd", "secretRef": one})).await?;
     let refused = apply(client, home, "kept", json!({"format": "NginxOrg", "secretRef": one})).await;
     let error = refused.err().map(|error| error.to_string()).unwrap_or_default();
-    assert!(error.contains("may not be changed, as it decides the type and keys of the Secret"), "{error}");
+    assert!(
+        error.contains("may not be changed, because it decides the type and keys of the Secret"),
+        "{error}"
+    );
     Ok(())
 }
 

@@ -9,7 +9,7 @@ mod cluster_api;
 mod consent;
 mod dashboards;
 mod default_admission;
-mod documented;
+pub mod documented;
 mod examples;
 mod fence;
 mod fence_accounts;

@@ -62,8 +62,17 @@ pub async fn foreign(test: &Scenario, namespace: &str, name: &str) -> Result<Sec
 }
 
 pub async fn wait_copy(test: &Scenario, namespace: &str, name: &str) -> Result<Secret> {
+    wait_copy_within(SOON, test, namespace, name).await
+}
+
+pub async fn wait_copy_within(
+    limit: Duration,
+    test: &Scenario,
+    namespace: &str,
+    name: &str,
+) -> Result<Secret> {
     let secrets = test.secrets(namespace);
-    wait_for(SOON, &format!("the copy {namespace}/{name}"), async || match secrets.get_opt(name).await {
+    wait_for(limit, &format!("the copy {namespace}/{name}"), async || match secrets.get_opt(name).await {
         Ok(Some(copy)) if copy.annotations().contains_key("claviger.dev/source") => Ok(copy),
         Ok(Some(other)) => Err(format!("a Secret that is not ours: {:?}", other.metadata.labels)),
         Ok(None) => Err("nothing".to_owned()),
@@ -169,14 +178,20 @@ pub async fn label_namespace(test: &Scenario, name: &str, labels: Value) -> Resu
     Ok(())
 }
 
-/// The Events about one credential, as reason and note.
+/// The Events about one RegistryCredential, as reason and note.
 pub async fn events(test: &Scenario, name: &str) -> Result<Vec<(String, String)>> {
+    events_of(test, "RegistryCredential", name).await
+}
+
+/// The Events about one object of ours, as reason and note.
+pub async fn events_of(test: &Scenario, kind: &str, name: &str) -> Result<Vec<(String, String)>> {
     let api: Api<Event> = Api::namespaced(test.client.clone(), &test.home.name);
     let mut events = api.list(&ListParams::default()).await?.items;
     events.retain(|event| {
-        event.regarding.as_ref().is_some_and(|about| {
-            about.name.as_deref() == Some(name) && about.kind.as_deref() == Some("RegistryCredential")
-        })
+        event
+            .regarding
+            .as_ref()
+            .is_some_and(|about| about.name.as_deref() == Some(name) && about.kind.as_deref() == Some(kind))
     });
     events.sort_by_key(|event| event.event_time.clone());
     Ok(events
@@ -217,4 +232,9 @@ pub async fn assert_hidden(
     let all = [namespaces, std::slice::from_ref(&test.home.name)].concat();
     let places = places(&test.client, operator, &all).await?;
     assert_absent(&places, &[Canary::new("the value", canary)])
+}
+
+/// Whether what is generated from the code, or recorded, is to be written anew and not only compared.
+pub fn writes_testdata() -> bool {
+    std::env::var_os("CLAVIGER_WRITE_TESTDATA").is_some()
 }

@@ -108,7 +108,14 @@ async fn consent_withdrawn_takes_copies_back_but_not_from_under_pods() -> Result
     withdraw(&test).await?;
     wait_no_secret(&test, &targets[1], "reg").await?;
     wait_no_secret(&test, &targets[2], "reg").await?;
-    test.wait_told("reg", "Synced", "False", "NotPermitted", &["while a Pod uses it"]).await?;
+    test.wait_told(
+        "reg",
+        "Synced",
+        "False",
+        "NotPermitted",
+        &["while a Pod or another blocking object uses it"],
+    )
+    .await?;
     // Held also means frozen.
     good_source(&test, "src", "another-password").await?;
     let plain = json!({"provider": "Custom", "server": "r.example.com", "secretRef": {"name": "src"}});

@@ -291,7 +291,14 @@ async fn a_target_that_leaves_is_frozen_while_used() -> Result<()> {
     test.wait_password(&late, "reg", "another-password").await?;
     let status = test.wait_ready("reg", 2).await?;
     assert_eq!(status.summary.map(|summary| summary.namespaces), Some("1/1".into()));
-    test.wait_told("reg", "Synced", "True", "AllTargetsSynced", &["while a Pod uses it"]).await?;
+    test.wait_told(
+        "reg",
+        "Synced",
+        "True",
+        "AllTargetsSynced",
+        &["while a Pod or another blocking object uses it"],
+    )
+    .await?;
     stays_exact(&test, &targets[0], "reg", &frozen).await?;
     delete_pod(&test, &targets[0], "app").await?;
     wait_no_secret(&test, &targets[0], "reg").await

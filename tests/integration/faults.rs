@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::{
     checks::{delete, exact, foreign, good_source, merge, spec, spec_to, wait_copy},
     lab::{Lab, at_revision, copies, many_targets},
+    policies::Told,
     support::{AuditEvent, Error, FaultProxy, Result, stays, wait_for},
 };
 
@@ -175,12 +176,13 @@ fn is_status(write: &AuditEvent) -> bool {
 async fn a_second_restart_does_not_even_write_a_status() -> Result<()> {
     let lab = Lab::start().await?;
     let test = lab.scenario().await?;
-    test.policy().await?;
+    let policy = Told::by(&test).await?;
     test.targets(5).await?;
     let operator = lab.operator()?.start().await?;
     good_source(&test, "src", "the-password").await?;
     test.credential("reg", spec(&test, "src")).await?;
     test.wait_ready("reg", 1).await?;
+    policy.wait_count(1).await?;
     // An operator that knows everything asks for nothing: the pass after its own status.
     operator.terminate(Duration::from_secs(10)).await?;
     let before = lab.requests()?;

@@ -1,10 +1,6 @@
 //! The hashes, judged by who reads them: a real nginx, and openssl.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, process::Command};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
@@ -14,7 +10,7 @@ use crate::{
     scenario::Scenario,
     support::{
         Error, Result,
-        error::Context,
+        debian::{debian, output},
         http, ports,
         process::Process,
         skips::skipped,
@@ -22,42 +18,6 @@ use crate::{
         workdir::Workdir,
     },
 };
-
-/// Runs a program to its end; its output, or what it says is wrong.
-fn run(command: &mut Command) -> Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().context(&name)?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(Error::new(format!("{name}: {}", String::from_utf8_lossy(&output.stderr).trim())))
-}
-
-/// The nginx that is installed, else the one of the Debian package, unpacked into `folder`: nothing is
-/// installed, and no service is started.
-fn find_nginx(folder: &Path) -> Result<PathBuf> {
-    for installed in ["nginx", "/usr/sbin/nginx"] {
-        if run(Command::new(installed).arg("-v")).is_ok() {
-            return Ok(installed.into());
-        }
-    }
-    let mut download = Command::new("apt-get");
-    download.args(["download", "-qq", "nginx"]).current_dir(folder);
-    if run(&mut download).is_err() {
-        // The package lists may be missing or old; only root may fetch them.
-        run(Command::new("apt-get").args(["update", "-qq"]))?;
-        run(&mut download)?;
-    }
-    let package = fs::read_dir(folder)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .ok_or_else(|| Error::new("apt-get downloaded nothing"))?;
-    let unpacked = folder.join("unpacked");
-    run(Command::new("dpkg-deb").arg("--extract").args([&package, &unpacked]))?;
-    let nginx = unpacked.join("usr/sbin/nginx");
-    run(Command::new(&nginx).arg("-v"))?;
-    Ok(nginx)
-}
 
 /// An nginx on loopback that guards `/<name>/` with the file `<name>` in its directory.
 struct Nginx {
@@ -70,8 +30,7 @@ impl Nginx {
     /// `None`, and said so, where there is no nginx to be had.
     async fn start(names: &[&str]) -> Result<Option<Self>> {
         let workdir = Workdir::new("claviger-nginx-")?;
-        let folder = workdir.path().to_owned();
-        let found = tokio::task::spawn_blocking(move || find_nginx(&folder)).await?;
+        let found = tokio::task::spawn_blocking(|| debian("nginx", "usr/sbin/nginx", "-v")).await?;
         let program = match found {
             Ok(program) => program,
             Err(why) => {
@@ -193,7 +152,7 @@ async fn nginx_lets_in_who_should_come_in_with_each_hash_and_nobody_else() -> Re
 
 #[tokio::test]
 async fn openssl_makes_the_same_sha512_crypt() -> Result<()> {
-    if let Err(why) = run(Command::new("openssl").arg("version")) {
+    if let Err(why) = output(Command::new("openssl").arg("version")) {
         skipped("sha512-crypt against openssl", &why.to_string())?;
         return Ok(());
     }
@@ -212,7 +171,7 @@ async fn openssl_makes_the_same_sha512_crypt() -> Result<()> {
     let hashes = data(client, home, "map").await?;
     for (user, password) in users.into_iter().zip(["alice-password".to_owned(), "x".repeat(256)]) {
         let salt = hashes[user].split('$').nth(2).unwrap();
-        let theirs = run(Command::new("openssl").args(["passwd", "-6", "-salt", salt, &password]))?;
+        let theirs = output(Command::new("openssl").args(["passwd", "-6", "-salt", salt, &password]))?;
         assert_eq!(theirs.trim(), hashes[user]);
     }
     Ok(())

@@ -6,7 +6,7 @@ mod documented;
 mod hack;
 mod helm;
 mod image;
-mod install;
+pub mod install;
 mod kustomize;
 mod manifest;
 mod plugin;

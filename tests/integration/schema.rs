@@ -5,6 +5,7 @@ mod kinds;
 mod login;
 mod member;
 mod minted;
+mod object_storage;
 mod policy;
 mod ratchet;
 mod registries;

@@ -60,7 +60,7 @@ async fn it_takes_away_what_an_interrupted_one_has_left() -> Result<()> {
     test.wait_condition(NAME, "Ready", "False", "SecretNotFound").await?;
     let output = self_test(&test.home.name, &[]).await?;
     assert!(output.status.success(), "{}", said(&output));
-    assert_eq!(said(&output).matches("is deleted").count(), 2, "{}", said(&output));
+    assert_eq!(said(&output).matches("are deleted").count(), 2, "{}", said(&output));
     assert_eq!(there(&test).await?, [""; 0]);
     Ok(())
 }
@@ -78,7 +78,7 @@ async fn what_is_somebody_elses_it_leaves_alone() -> Result<()> {
     let foreign = apply(&test, &credential(json!({}))).await?;
     let output = self_test(&test.home.name, &[]).await?;
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("is there already, and not of a self-test"), "{}", said(&output));
+    assert!(said(&output).contains("already exists and was not created by a self-test"), "{}", said(&output));
     assert_eq!(test.credentials().get(NAME).await?.metadata.uid, foreign.metadata.uid);
     let output = self_test(&test.home.name, &["--name=another"]).await?;
     assert!(output.status.success(), "{}", said(&output));

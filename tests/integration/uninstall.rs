@@ -61,11 +61,17 @@ async fn objects(test: &Scenario) -> Result<Vec<DynamicObject>> {
         json!({"apiVersion": "claviger.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
             .to_string()
     };
+    let bucket = json!({
+        "bucket": "backups", "endpoint": "https://s3.example.com", "format": "Flux",
+        "secretRef": {"name": "src", "accessKeyKey": "username", "secretKeyKey": "password"},
+        "verification": {"mode": "Off"},
+    });
     let manifest = [
         object("RegistryCredential", "reg", spec(test, "src")),
         object("RegistryCredential", "other", spec(test, "src")),
         object("BasicAuthCredential", "basic", json!({"format": "BasicAuth", "secretRef": {"name": "src"}})),
         object("TlsCredential", "tls", json!({"secretRef": {"name": "tls-src"}})),
+        object("ObjectStorageCredential", "bucket", bucket),
         object("MemberCluster", "east", json!({"kubeconfigSecretRef": {"name": "nowhere"}})),
     ];
     let applied = apply_yaml_in(&test.client, &test.home.name, &manifest.join("\n---\n")).await?;
@@ -101,7 +107,7 @@ async fn whoever_removed_the_operator_first_gets_out_by_the_documented_commands(
     for name in ["reg", "other"] {
         test.wait_ready(name, 1).await?;
     }
-    for name in ["basic", "tls"] {
+    for name in ["basic", "tls", "bucket"] {
         wait_copy(&test, &test.home.name, name).await?;
     }
     let before = exact_all(&test, &targets, "reg").await?;
@@ -117,7 +123,7 @@ async fn whoever_removed_the_operator_first_gets_out_by_the_documented_commands(
         return Err(Error::new(format!("three blocks of commands are expected: {blocks:#?}")));
     };
     let printed = run(&lab, free.clone()).await?;
-    assert_eq!(printed.matches("patched").count(), 5, "{printed}");
+    assert_eq!(printed.matches("patched").count(), 6, "{printed}");
     wait_no_credential(&test, "reg").await?;
     // What nobody had deleted is there, and free.
     let other = test.credentials().get("other").await?;

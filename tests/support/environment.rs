@@ -38,7 +38,10 @@ async fn make() -> Result<Environment> {
     let control_plane = ControlPlane::shared().await?;
     prepare(&control_plane.client().await?).await?;
     let binary = tokio::task::spawn_blocking(operator_binary).await??;
-    let operator = Operator::builder(binary, control_plane.kubeconfig()).namespace(OPERATOR_NAMESPACE);
+    // A machine that stands still for longer than a lease would end it for all tests, as nobody starts it again.
+    let operator = Operator::builder(binary, control_plane.kubeconfig())
+        .namespace(OPERATOR_NAMESPACE)
+        .arg("--leader-elect=false");
     // Tests that share it change policies all the time, so that a quiet period would never end.
     let at_once = ["CLAVIGER_CONSENT_GRACE_PERIOD", "CLAVIGER_SWEEP_GRACE_PERIOD"];
     let operator = at_once.iter().fold(operator, |operator, name| operator.env(name, "0s")).start().await?;

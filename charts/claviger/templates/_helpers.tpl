@@ -9,6 +9,8 @@ guard and the fences follow. A new type of Secret goes into files/fence.yaml.
   plural: basicauthcredentials
 - kind: TlsCredential
   plural: tlscredentials
+- kind: ObjectStorageCredential
+  plural: objectstoragecredentials
 {{- end }}
 
 {{/* The cluster-scoped kinds, which only cluster admins write. */}}
@@ -176,7 +178,7 @@ tolerations:
     - port: 53
       protocol: TCP
 {{- with .Values.networkPolicy.egress.ports }}
-# API servers, those of members too, and registries, whose addresses nobody knows beforehand
+# API servers, including those of members, and registries, whose addresses are not known in advance
 - ports:
     {{- range . }}
     - port: {{ . }}
@@ -192,7 +194,7 @@ tolerations:
 {{- define "claviger.endpoint" -}}
 port: http
 path: /metrics
-# Our series speak of the namespaces of credentials; the scraper's own `namespace` must not replace them.
+# The label `namespace` of the metrics is that of the credential; the scraper must not replace it with its own.
 honorLabels: true
 {{- with .interval }}
 interval: {{ . }}

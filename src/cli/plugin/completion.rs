@@ -73,7 +73,7 @@ mod tests {
             let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
             candidates(&Plugin::command(), &words)
         };
-        assert!(ask(&["exp"]).starts_with("explain-pull\tSay for each image"));
+        assert!(ask(&["exp"]).starts_with("explain-pull\tShow for each image"));
         assert!(ask(&["exp"]).ends_with("\n:4\n"));
         assert!(ask(&["explain-pull", "--cont"]).starts_with("--context\t"));
         assert_eq!(ask(&["explain-pull", "web"]), ":0\n");

@@ -29,7 +29,7 @@ use crate::{
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Cluster")]
 pub struct ConnectionArgs {
-    /// Path of the kubeconfig; by default as in kubectl: KUBECONFIG, else ~/.kube/config
+    /// Path of the kubeconfig [default: $KUBECONFIG, else ~/.kube/config]
     #[arg(long, global = true, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
@@ -45,7 +45,7 @@ pub struct ConnectionArgs {
     #[arg(long, global = true, value_name = "NAME")]
     user: Option<String>,
 
-    /// Namespace; by default the one of the context
+    /// Namespace [default: that of the context]
     #[arg(short, long, global = true, value_name = "NAME")]
     namespace: Option<String>,
 
@@ -53,11 +53,11 @@ pub struct ConnectionArgs {
     #[arg(long = "as", global = true, value_name = "USER")]
     impersonate: Option<String>,
 
-    /// Group to impersonate; may be given several times
+    /// Group to impersonate; can be given several times
     #[arg(long = "as-group", global = true, value_name = "GROUP", requires = "impersonate")]
     impersonate_groups: Vec<String>,
 
-    /// How long to wait for one answer, such as 5s or 1m; 0 waits for ever [default: 30s]
+    /// How long to wait for one answer, such as 5s or 1m; 0 waits without limit [default: 30s]
     #[arg(long, global = true, value_name = "DURATION", value_parser = timeout)]
     request_timeout: Option<Duration>,
 }

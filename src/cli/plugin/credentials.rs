@@ -18,7 +18,7 @@ use crate::{
 /// Which credential.
 #[derive(Clone, Debug, Args)]
 pub struct CredentialArgs {
-    /// Name of the credential, or KIND/NAME where kinds share it, such as regcred/quay
+    /// Name of the credential, or KIND/NAME if several kinds have that name, such as regcred/quay
     #[arg(value_name = "NAME")]
     name: String,
 }
@@ -141,6 +141,7 @@ pub(super) const fn plural(kind: CredentialKind) -> &'static str {
         CredentialKind::RegistryCredential => "registrycredentials.claviger.dev",
         CredentialKind::BasicAuthCredential => "basicauthcredentials.claviger.dev",
         CredentialKind::TlsCredential => "tlscredentials.claviger.dev",
+        CredentialKind::ObjectStorageCredential => "objectstoragecredentials.claviger.dev",
     }
 }
 

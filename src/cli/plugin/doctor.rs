@@ -45,7 +45,7 @@ const LEASE: &str = "claviger";
 /// Where the operator is.
 #[derive(Clone, Debug, Args)]
 pub struct DoctorArgs {
-    /// Namespace of the operator; by default where a Deployment of the chart is, else claviger-system
+    /// Namespace of the operator [default: that of a Deployment of the chart, else claviger-system]
     #[arg(long, value_name = "NAME")]
     operator_namespace: Option<String>,
 }
@@ -143,7 +143,7 @@ impl Doctor<'_> {
         let Some(listed) = self.read("operator", &fallback, listed)? else { return Ok(vec![fallback]) };
         if listed.is_empty() {
             let message = format!(
-                "no Deployment has label {PART}: the operator is not installed by its chart, or is elsewhere"
+                "no Deployment has label {PART}: the operator is not installed with its chart, or is elsewhere"
             );
             self.add("operator", &fallback, Health::Unknown, &message);
         }
@@ -179,7 +179,7 @@ impl Doctor<'_> {
                     "leader",
                     &subject,
                     Health::Problem,
-                    "there is no Lease: no operator was ever elected here",
+                    "there is no Lease: no operator was ever the leader here",
                 );
             }
             lease => {
@@ -218,7 +218,7 @@ impl Doctor<'_> {
                     "watches",
                     &name,
                     Health::Ok,
-                    "none is too old, by /healthz; how old they are only its metrics tell",
+                    "none is too old, according to /healthz; only the metrics show how old they are",
                 );
             }
         }
@@ -228,7 +228,7 @@ impl Doctor<'_> {
     /// Says how many were too many.
     fn left_out(&mut self, check: &'static str, subject: &str, what: &str, all: usize, most: usize) {
         if let Some(more @ 1..) = all.checked_sub(most) {
-            let message = format!("{more} more {what} have label {PART} and are not looked at");
+            let message = format!("{what} with label {PART} that are not checked: {more}");
             self.add(check, subject, Health::Unknown, &message);
         }
     }
@@ -264,7 +264,7 @@ impl Doctor<'_> {
                     let message = format!("{} for {since}: {}", ready.reason, ready.message);
                     self.add("member", &name, Health::Problem, &message);
                 }
-                None => self.add("member", &name, Health::Problem, "the operator has not looked at it yet"),
+                None => self.add("member", &name, Health::Problem, "the operator has not seen it yet"),
             }
         }
         Ok(())

@@ -60,13 +60,13 @@ pub enum PluginError {
     #[error("the API server did not answer within {0:?}")]
     Timeout(Duration),
     /// The operator has not done it yet.
-    #[error("the operator did not do it within {0:?}; `kubectl claviger doctor` looks whether it is up")]
+    #[error("the operator did not do it within {0:?}; `kubectl claviger doctor` checks whether it runs")]
     NotHandled(Duration),
     /// There is no connection.
     #[error("the API server cannot be reached: {0}")]
     Unreachable(String),
     /// It answered something else.
-    #[error("the API server refuses: {0}")]
+    #[error("the API server refuses the request: {0}")]
     Refused(String),
     /// The command line asks for something that does not exist.
     #[error("{0}")]

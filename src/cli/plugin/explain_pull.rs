@@ -25,6 +25,7 @@ use crate::{
     api::{CredentialKind, DistributionPolicy},
     domain::{
         content::ReadSecret,
+        counted::counted,
         foreign_text::foreign_text,
         labels::is_dns_subdomain,
         namespace::Namespace,
@@ -313,7 +314,7 @@ fn in_words(explanation: &Explanation) -> String {
             text += &indented(&table(&["TRIED", "SECRET", "KEY", "MATCHES", "REASON"], &rows), 2);
         }
         if image.omitted > 0 {
-            text += &format!("  and {} more entries\n", image.omitted);
+            text += &format!("  and {}\n", counted(image.omitted, "more entry"));
         }
     }
     text

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     cli::yaml::to_yaml,
     domain::{
+        counted::counted,
         foreign_text::foreign_text,
         import::{LeftOut, Manifests, Planned, advice, manifests},
         schedule::{MAX_MESSAGE, MAX_NAMES_IMPORTED},
@@ -52,10 +53,12 @@ fn documents(objects: &[Value]) -> Result<String, PluginError> {
 /// What would change, for people.
 fn in_words(made: &Manifests, left: &[LeftOut], alone: usize) -> String {
     let handed: usize = made.credentials.iter().map(|planned| planned.copies.len()).sum();
+    let take = if made.credentials.len() == 1 { "takes" } else { "take" };
     let mut text = format!(
-        "{} credentials take over {handed} Secrets in place; Secrets of {} names are left as they are, and {alone} have a content that no other one has.\n",
-        made.credentials.len(),
-        left.len()
+        "{} {take} over {} in place; Secrets of {} are left as they are. Secrets whose content no other Secret has: {alone}.\n",
+        counted(made.credentials.len(), "credential"),
+        counted(handed, "Secret"),
+        counted(left.len(), "name")
     );
     let head =
         ["CREDENTIAL", "SOURCE", "FOR", "SECRET", "NAMESPACES", "MADE BY", "CONTENT", "SERVICEACCOUNTS"];
@@ -69,7 +72,7 @@ fn in_words(made: &Manifests, left: &[LeftOut], alone: usize) -> String {
     }
     for (from, to) in &made.consent {
         text += &format!(
-            "\nConsent: whoever may write credentials in namespace '{from}' can push them into {}.\n",
+            "\nConsent: everyone who may write credentials in namespace '{from}' can push them into {}.\n",
             some(to.iter())
         );
     }
@@ -87,7 +90,7 @@ fn in_words(made: &Manifests, left: &[LeftOut], alone: usize) -> String {
     let advice = advice(&made.credentials);
     text += &steps("Before you apply the manifests:", &advice.before);
     if !made.annotate.is_empty() {
-        text += "\nThese were made by `kubectl apply`, which would take their values away if it applied them without; hand them over by hand, and apply them no more:\n";
+        text += "\nThese Secrets were created with `kubectl apply`, which would remove their values if it applied them without values. Hand them over by hand, and do not apply them any more:\n";
         for (place, id) in &made.annotate {
             text += &format!(
                 "  kubectl annotate secret --namespace {} {} claviger.dev/adopt={id}\n",

@@ -23,7 +23,7 @@ use crate::{
         fingerprint::FingerprintKey,
         foreign_text::foreign_text,
         identity::{CredentialId, NamespacedName},
-        import::{Chosen, Existing, Former, Groups, Left, Listed, Move, Standing, groups, kind_of_type},
+        import::{Chosen, Existing, Former, Groups, IMPORTED, Left, Listed, Move, Standing, groups},
         labels::{is_dns_label, is_dns_subdomain},
         schedule::{IMPORT_PAGE, MAX_MESSAGE},
     },
@@ -36,15 +36,16 @@ pub struct ImportArgs {
     #[arg(value_name = "SECRET")]
     names: Vec<String>,
 
-    /// Namespace whose Secret is the source, where there is one of that content; may be given several times, the first one first
+    /// Namespace whose Secret is the source, if it has one with that content; can be given several times, in order of
+    /// preference
     #[arg(long, value_name = "NAMESPACE")]
     source_namespace: Vec<String>,
 
-    /// Make credentials the default of the ServiceAccounts that name their Secrets now
+    /// Make the credentials defaults of the ServiceAccounts that name their Secrets now
     #[arg(long)]
     defaults: bool,
 
-    /// Leave copies in this namespace as they are; may be given several times
+    /// Leave copies in this namespace as they are; can be given several times
     #[arg(long, value_name = "NAMESPACE")]
     exclude: Vec<String>,
 }
@@ -112,7 +113,7 @@ impl Reader<'_> {
         match self.cluster.list(&right, &api, ListParams::default()).await {
             Ok(all) => Ok(Some(all.into_iter().map(closed).collect())),
             Err(error) if error.is_forbidden() => {
-                self.notes.push(format!("Which namespaces take no copies is not known: {error}"));
+                self.notes.push(format!("It is not known which namespaces take no copies: {error}"));
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -147,10 +148,9 @@ impl Reader<'_> {
     async fn secrets_in(&mut self, namespace: Option<&str>) -> Result<(), PluginError> {
         let api: Api<Secret> = self.cluster.api(namespace);
         let right = Right::new("list", "secrets", namespace.map(str::to_owned));
-        for &kind in CredentialKind::ALL {
+        for (kind, type_) in IMPORTED {
             // Releases of Helm and tokens are not even sent.
-            let params =
-                ListParams::default().limit(IMPORT_PAGE).fields(&format!("type={}", kind_of_type(kind)));
+            let params = ListParams::default().limit(IMPORT_PAGE).fields(&format!("type={type_}"));
             let (key, listed) = (&self.key, &mut self.listed);
             let visit = |secret| listed.extend(Listed::new(kind, ReadSecret(secret), key));
             self.cluster
@@ -175,7 +175,7 @@ impl Reader<'_> {
                 Err(error) => return Err(error),
             };
             let kind = group.source.kind;
-            let changed = || "its source was changed while it was read; run the import again".to_owned();
+            let changed = || "its source changed while it was read; run the import again".to_owned();
             let formed = read
                 .ok_or_else(changed)
                 .and_then(|source| former.form(kind, namespace, &source, Timestamp::now()));
@@ -243,7 +243,8 @@ impl Reader<'_> {
     fn installed<T>(&mut self, listed: Result<Vec<T>, PluginError>) -> Result<Vec<T>, PluginError> {
         match listed {
             Err(PluginError::NotFound(_)) => {
-                let note = "The definitions of Claviger are not installed: install the chart first";
+                let note =
+                    "The CustomResourceDefinitions of Claviger are not installed: install the chart first";
                 if !self.notes.iter().any(|told| told == note) {
                     self.notes.push(note.to_owned());
                 }
@@ -278,7 +279,7 @@ impl Reader<'_> {
         match read.await {
             Err(error) if error.is_forbidden() => {
                 let why = foreign_text(&error.to_string(), MAX_MESSAGE);
-                self.notes.push(format!("Which ServiceAccounts name the Secrets is not known: {why}"));
+                self.notes.push(format!("It is not known which ServiceAccounts name the Secrets: {why}"));
             }
             done => done?,
         }

@@ -18,7 +18,7 @@ use crate::domain::{
 /// Which manifests.
 #[derive(Clone, Debug, Args)]
 pub struct ManifestArgs {
-    /// File, folder with *.yaml, *.yml and *.json, or - for stdin; may be given several times
+    /// File, folder with *.yaml, *.yml and *.json files, or - for stdin; can be given several times
     #[arg(short, long = "filename", value_name = "FILE", required = true)]
     filename: Vec<PathBuf>,
 }

@@ -40,15 +40,15 @@ const COMPLETE: &str = "kubectl_complete-claviger";
 /// The exit code of a command that did what it should and has bad news.
 const BAD_NEWS: u8 = 3;
 
-/// Answers what the person on call asks of Claviger's credentials.
+/// Inspects and operates Claviger's credentials.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = NAME,
     bin_name = "kubectl claviger",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 all is well, 1 an error, 2 wrong usage, 3 bad news, \
-                  4 a right is missing, 5 no such object, 6 the API server does not answer"
+    after_help = "Exit codes: 0 no problem, 1 an error, 2 wrong usage, 3 a problem was found, \
+                  4 a permission is missing, 5 no such object, 6 no answer from the API server or the operator"
 )]
 pub struct Plugin {
     #[command(flatten)]
@@ -68,27 +68,27 @@ pub struct PluginArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
-    /// Say for each image of a Pod which pull Secrets kubelet tries, and why others do not match
+    /// Show for each image of a Pod which pull Secrets kubelet tries, and why others do not match
     ExplainPull(explain_pull::ExplainPullArgs),
-    /// Show credentials, their clusters, and the namespaces that fail: why, and since when
+    /// Show credentials, their clusters and the namespaces that fail, with reason and time
     Status(status::StatusArgs),
-    /// List who uses the Secrets of a credential
+    /// List the objects that use the Secrets of a credential
     References(references::ReferencesArgs),
     /// Ask the operator to bring all copies of a credential in line now
     Sync(sync::SyncArgs),
-    /// Ask the operator to read the source and try the login now, and say what came of it
+    /// Ask the operator to read the source and test the login now, and show the result
     Rotate(sync::RotateArgs),
-    /// Make a credential the one that Pods pull with that name no pull Secret themselves
+    /// Make a credential the default for Pods that name no pull Secret themselves
     SetDefault(set_default::SetDefaultArgs),
-    /// Look whether the operator is up and sees, and whether all is of one version
+    /// Check whether the operator runs, sees the clusters and has the same version everywhere
     Doctor(doctor::DoctorArgs),
-    /// Judge manifests without a cluster: schema, rules, keys, and which images they are for
+    /// Check manifests without a cluster: schema, rules, keys, and which images they are for
     Verify(verify::VerifyArgs),
-    /// Print the Secrets that credentials of manifests would make, without their values
+    /// Print the Secrets that the credentials in manifests would produce, without their values
     Render(render::RenderArgs),
-    /// Print manifests by which credentials take over the Secrets that the cluster has, in place
+    /// Print manifests of credentials that take over existing Secrets of the cluster in place
     Import(import_reader::ImportArgs),
-    /// Print a script by which a shell completes the commands
+    /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
 }
 

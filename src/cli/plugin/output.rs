@@ -12,7 +12,7 @@ use crate::cli::yaml::{ManifestError, print, to_yaml};
 /// How the answer is written.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct OutputArgs {
-    /// Format of the answer; by default a table for people
+    /// Output format [default: a table]
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
     pub(super) output: Option<Format>,
 }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     api::{MemberCluster, Reference},
     domain::{
+        counted::counted,
         foreign_text::foreign_text,
         schedule::{MAX_MESSAGE, MAX_WORD, PLUGIN_REFERENCES},
         selection::LOCAL,
@@ -135,7 +136,7 @@ async fn member(hub: &Cluster, connection: &ConnectionArgs, name: &str) -> Resul
     let server = status.server.unwrap_or_default();
     let found = Cluster::at(&server, connection).await?;
     let member = found.ok_or_else(|| {
-        PluginError::NotFound(format!("no context of the kubeconfig is for its address {server}"))
+        PluginError::NotFound(format!("the kubeconfig has no context for its address {server}"))
     })?;
     // At an address like that of a tunnel may be another cluster.
     if status.cluster_id.is_none() || member.id().await? != status.cluster_id {
@@ -158,7 +159,8 @@ fn cleaned(reference: &Reference) -> Reference {
 fn in_words(answer: &Answer) -> String {
     let Answer { credential, secret, total, blocking, items, omitted, clusters } = answer;
     let mut text = format!(
-        "{credential}, Secret {secret}. Its status counts {total} users in all clusters; holding back a deletion: {blocking}\n"
+        "{credential}, Secret {secret}. Its status counts {} in all clusters. Users that block a deletion: {blocking}\n",
+        counted(*total, "user")
     );
     let row = |Item { reference, live }: &Item| {
         let Reference { cluster, kind, namespace, name, field } = reference;

@@ -70,7 +70,7 @@ pub(super) fn run(args: &RenderArgs, namespace: &str, output: OutputArgs) -> Res
     let items: Vec<Rendered> =
         ours.iter().filter_map(|manifest| rendered(manifest, namespace, &sources)).collect();
     if items.is_empty() {
-        return Err(PluginError::Manifest("there is no credential in what was given".to_owned()));
+        return Err(PluginError::Manifest("the manifests contain no credential".to_owned()));
     }
     let is_good = items.iter().all(|item| item.errors.is_empty());
     if output.output.is_none() {

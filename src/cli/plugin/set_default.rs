@@ -31,7 +31,7 @@ pub struct SetDefaultArgs {
     #[arg(value_name = "NAME")]
     name: String,
 
-    /// Change nothing: `client` only says what would be changed, `server` lets the API server judge it
+    /// Change nothing: `client` only prints what would change, `server` lets the API server check it
     #[arg(long, value_enum, value_name = "WHERE", default_value = "none")]
     dry_run: DryRun,
 }
@@ -39,11 +39,11 @@ pub struct SetDefaultArgs {
 /// Who only pretends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum DryRun {
-    /// Nobody
+    /// Make the change
     None,
-    /// This program: nothing is sent
+    /// Send nothing
     Client,
-    /// The API server: it judges, and keeps nothing
+    /// The API server checks the change and does not store it
     Server,
 }
 
@@ -94,11 +94,11 @@ pub(super) async fn run(
     if credential.kind != KIND {
         let title = credential.title();
         return Err(PluginError::Usage(format!(
-            "{title} is for no registry: only a RegistryCredential can be a default"
+            "{title} is not for a registry: only a RegistryCredential can be a default"
         )));
     }
     let own = candidate(&credential.object).ok_or_else(|| {
-        PluginError::Refused(format!("the spec of {} is not one that this version reads", credential.title()))
+        PluginError::Refused(format!("this version cannot read the spec of {}", credential.title()))
     })?;
     let choice = own.choose(others(cluster).await?);
     let managed_by = keeper(&credential.object.metadata, true).map(|tool| tool.name());
@@ -126,7 +126,7 @@ pub(super) async fn run(
     output.write(&answer, || in_words(&answer, args.dry_run))?;
     if let Some(tool) = managed_by.filter(|_| answer.changed) {
         tell(&format!(
-            "{tool} keeps {}, and would undo this: write `spec.default` where it takes it from, too",
+            "{tool} manages {} and would undo this: write `spec.default` into its source, too",
             answer.credential
         ));
     }
@@ -178,8 +178,8 @@ fn in_words(answer: &Answer, dry_run: DryRun) -> String {
     };
     let was = match (changed, before.enabled) {
         (false, _) => String::new(),
-        (true, false) => ", and was none".to_owned(),
-        (true, true) => format!(", and was one with priority {}", before.priority),
+        (true, false) => ", and was not a default before".to_owned(),
+        (true, true) => format!(", and was a default with priority {} before", before.priority),
     };
     let mut text = format!(
         "{credential} {is} the default for {}, with priority {}{was}{how}\n",
@@ -191,8 +191,8 @@ fn in_words(answer: &Answer, dry_run: DryRun) -> String {
     }
     for Keeper { credential, priority, reason } in keeps {
         let how = match reason {
-            Kept::OwnNamespace => "keeps its place in its own namespace",
-            Kept::HighestPriority => "cannot be outranked: lower that one first",
+            Kept::OwnNamespace => "stays the default in its own namespace",
+            Kept::HighestPriority => "cannot be outranked; lower its priority first",
         };
         text += &format!("  RegistryCredential {credential}, with priority {priority}, {how}\n");
     }

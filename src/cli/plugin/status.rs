@@ -16,6 +16,7 @@ use crate::{
     api::{ClusterState, ClusterStatus, CredentialStatus, StuckPods},
     domain::{
         condition::{self, ConditionStatus, ConditionType},
+        counted::counted,
         foreign_text::foreign_text,
         schedule::{MAX_MESSAGE, MAX_WORD},
         selection::LOCAL,
@@ -25,7 +26,7 @@ use crate::{
 /// Whose status.
 #[derive(Clone, Debug, Args)]
 pub struct StatusArgs {
-    /// KIND/NAME or NAME of one credential; omitted: all of the namespace
+    /// KIND/NAME or NAME of one credential [default: all in the namespace]
     #[arg(value_name = "NAME")]
     name: Option<String>,
 
@@ -132,7 +133,7 @@ fn told(credential: &Credential) -> Told {
         reason: ready.map(|ready| word(&ready.reason)).unwrap_or_default(),
         message: ready
             .map(|ready| sentence(&ready.message))
-            .unwrap_or_else(|| "the operator has not looked at it yet".to_owned()),
+            .unwrap_or_else(|| "the operator has not seen it yet".to_owned()),
         since: ready.map(|ready| ready.last_transition_time.clone()),
         revision,
         conditions: abnormal.collect(),
@@ -184,7 +185,7 @@ fn tree(item: &Told, now: Timestamp) -> String {
         match (more, below.is_empty()) {
             (0, _) => {}
             // The status does not name what the spec does not.
-            (_, true) => below.push(leaf(format!("{more} namespaces"))),
+            (_, true) => below.push(leaf(counted(more, "namespace"))),
             (_, false) => below.push(leaf(format!("and {more} more"))),
         }
         let line = format!("{} {state} {}/{}{since}{why}", row.name, counts.synced, counts.desired);
@@ -209,7 +210,11 @@ fn tree(item: &Told, now: Timestamp) -> String {
         if more > 0 {
             below.push(leaf(format!("and {more} more")));
         }
-        Node { line: format!("{} Pods cannot pull, as they were created too early", stuck.total), below }
+        let line = match stuck.total {
+            1 => "1 Pod cannot pull because it was created too early".to_owned(),
+            total => format!("{total} Pods cannot pull because they were created too early"),
+        };
+        Node { line, below }
     });
     let below: Vec<Node> = conditions.chain(clusters).chain(stuck).collect();
     let revision = item.revision.map(|revision| format!(", revision {revision}")).unwrap_or_default();
@@ -292,7 +297,7 @@ mod tests {
              │  ├─ web SecretNameConflict: taken\n\
              │  └─ and 1 more\n\
              ├─ local Synced 1/1\n\
-             └─ 3 Pods cannot pull, as they were created too early\n\
+             └─ 3 Pods cannot pull because they were created too early\n\
              \x20  ├─ web/app ErrImagePull, for 2h\n\
              \x20  ├─ db/x of east ImagePullBackOff, for 2h\n\
              \x20  └─ and 1 more\n"

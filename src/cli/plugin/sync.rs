@@ -35,7 +35,7 @@ pub struct SyncArgs {
     #[command(flatten)]
     credential: CredentialArgs,
 
-    /// Wait until the operator has done it, and say how it went
+    /// Wait until the operator is done, and print the result
     #[arg(long)]
     wait: bool,
 
@@ -114,7 +114,7 @@ pub(super) async fn sync(
     };
     let answer = Synced { credential: credential.title(), request, counts };
     output.write(&answer, || match counts {
-        None => format!("{}: a sync was asked for\n", answer.credential),
+        None => format!("{}: a sync was requested\n", answer.credential),
         Some(counts) => counts_table(&answer.credential, counts),
     })?;
     Ok(News::good(counts.is_none_or(|counts| counts.failed == 0)))
@@ -150,7 +150,7 @@ pub(super) async fn rotate(
     let answer = Rotated { credential: credential.title(), revision, conditions, counts };
     output.write(&answer, || {
         let Revisions { before, after } = answer.revision;
-        let change = if before == after { "as before".to_owned() } else { format!("before: {before}") };
+        let change = if before == after { "unchanged".to_owned() } else { format!("before: {before}") };
         let row = |told: &Told| {
             vec![told.type_.clone(), told.status.clone(), told.reason.clone(), told.message.clone()]
         };

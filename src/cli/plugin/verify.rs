@@ -28,7 +28,7 @@ pub struct VerifyArgs {
     #[command(flatten)]
     manifests: ManifestArgs,
 
-    /// Image to ask about: whether the credentials are for it; may be given several times
+    /// Image for which to check whether the credentials match; can be given several times
     #[arg(long, value_name = "IMAGE")]
     image: Vec<String>,
 }
@@ -58,7 +58,7 @@ pub(super) fn run(args: &VerifyArgs, namespace: &str, output: OutputArgs) -> Res
     let ours = manifests.iter().filter(|manifest| is_ours(&manifest.object));
     let objects: Vec<Judged> = ours.map(|manifest| judged(manifest, namespace, &args.image).0).collect();
     if objects.is_empty() {
-        return Err(PluginError::Manifest("there is no object of claviger.dev in what was given".to_owned()));
+        return Err(PluginError::Manifest("the manifests contain no object of claviger.dev".to_owned()));
     }
     let answer = Answer { objects };
     output.write(&answer, || in_words(&answer.objects, !args.image.is_empty()))?;
@@ -144,7 +144,7 @@ fn in_words(objects: &[Judged], is_asked: bool) -> String {
         text += &format!("{} ({}): {verdict}\n{}", object.title(), object.file, indented(&object.told(), 2));
         let Some(preview) = &object.preview else { continue };
         let namespaces = if preview.namespaces.is_empty() {
-            "those that the selector means".to_owned()
+            "those that the selector selects".to_owned()
         } else {
             preview.namespaces.join(", ")
         };
@@ -157,7 +157,7 @@ fn in_words(objects: &[Judged], is_asked: bool) -> String {
             row
         };
         let rows: Vec<_> = preview.registries.iter().map(row).collect();
-        let head = ["REGISTRY", "KEY", "IMAGES", "OF THOSE ASKED ABOUT"];
+        let head = ["REGISTRY", "KEY", "IMAGES", "MATCHING"];
         text += &indented(&table(head.get(..columns).unwrap_or(&head), &rows), 2);
     }
     text

@@ -34,6 +34,7 @@ impl CredentialLoop {
             .map(|member| ClusterFacts {
                 name: member.name.clone(),
                 up: member.up().is_some(),
+                paused: member.settings.paused,
                 down: member.down_since(),
                 has_copies: member.seen().is_some_and(|cluster| {
                     let cache = cluster.read();

@@ -36,7 +36,7 @@ pub(super) struct Candidate {
     /// When it is to be made anew although nothing changed, as time passes.
     pub until: Option<Timestamp>,
     pub result: Result<Arc<Content>, SourceError>,
-    /// What is tried at registries, to know whether it works.
+    /// What is tried at servers, to know whether it works.
     pub logins: Vec<KnownLogin>,
 }
 

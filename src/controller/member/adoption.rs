@@ -14,7 +14,10 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use crate::{
-    api::{AdoptedFrom, ClusterTool, LABEL_MANAGED_BY, MANAGER, MemberCluster, MemberClusterSpec},
+    api::{
+        ANNOTATION_ADOPTED_FROM, AdoptedFrom, ClusterTool, LABEL_MANAGED_BY, MANAGER, MemberCluster,
+        MemberClusterSpec,
+    },
     cluster::{
         SecretMetadata,
         reflector::{self, Store, reflect},
@@ -22,7 +25,7 @@ use crate::{
     controller::{Context, Error, events::about, patch},
     domain::{
         access,
-        adoption::{ARGOCD_SKIP, Scope},
+        adoption::{ARGOCD_SKIP, Scope, adopted_from, adoption_mark},
         event::{Action, Note},
         identity::NamespacedName,
         member::{ARGOCD_CLUSTER, ARGOCD_LABEL, CLUSTER_API_LABEL, CLUSTER_API_SUFFIX},
@@ -146,9 +149,9 @@ impl Adoption {
         let api = self.api();
         match api.get_opt(&wanted.name).await.map_err(Error::api("read a MemberCluster"))? {
             None => {
-                let adopted_from = Some(key.clone());
-                let spec = MemberClusterSpec { adopted_from, ..MemberClusterSpec::default() };
-                let mut member = MemberCluster::new(&wanted.name, spec);
+                let mut member = MemberCluster::new(&wanted.name, MemberClusterSpec::default());
+                let mark = (ANNOTATION_ADOPTED_FROM.to_owned(), adoption_mark(key));
+                member.metadata.annotations = Some([mark].into());
                 let managed = || [(LABEL_MANAGED_BY.to_owned(), MANAGER.to_owned())].into();
                 member.metadata.labels = Some(wanted.labels.clone().unwrap_or_else(managed));
                 let made = api.create(&PostParams::default(), &member).await;
@@ -218,7 +221,10 @@ impl Adoption {
             let exactly = Preconditions { uid: member.metadata.uid.clone(), resource_version: None };
             let params = DeleteParams { preconditions: Some(exactly), ..DeleteParams::default() };
             match self.api().delete(&name, &params).await {
-                Ok(_) => info!(kind = "MemberCluster", name, "its cluster is gone from where it was adopted"),
+                Ok(_) => info!(
+                    kind = "MemberCluster",
+                    name, "its cluster no longer exists in the tool that it was adopted from"
+                ),
                 Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
                 Err(error) => return Err(Error::api("delete a MemberCluster")(error)),
             }
@@ -238,7 +244,7 @@ impl Adoption {
     /// Publishes, once, that a MemberCluster that people wrote has the name already.
     async fn name_taken(&self, key: &AdoptedFrom, secret: ObjectMeta, name: &str) {
         let text = format!(
-            "the cluster is not adopted: there is a MemberCluster '{name}' already that was not made of this Secret; rename one of the two"
+            "the cluster is not adopted: a MemberCluster '{name}' exists that was not created from this Secret; rename one of the two"
         );
         let mut is_news = false;
         self.change(key, |known| {
@@ -260,7 +266,7 @@ impl Adoption {
 /// Whether a member was made of a Secret, and not by people.
 fn is_of(member: &MemberCluster, key: &AdoptedFrom) -> bool {
     member.labels().get(LABEL_MANAGED_BY).is_some_and(|manager| manager == MANAGER)
-        && member.spec.adopted_from.as_ref() == Some(key)
+        && adopted_from(member).as_ref() == Some(key)
 }
 
 /// Whether Argo CD was told to leave the cluster of a Secret alone.
@@ -318,7 +324,7 @@ impl Store for Secrets {
         self.adoption.inner.write().listed.insert(self.tool);
         // Also those whose Secret was deleted while nothing watched.
         let adopted = self.adoption.context.stores.members.adopted();
-        let adopted = adopted.into_iter().filter_map(|member| member.spec.adopted_from);
+        let adopted = adopted.iter().filter_map(adopted_from);
         let adopted = adopted.filter(|from| from.tool == self.tool);
         for key in adopted.chain(self.known().iter().map(|name| self.key(name))) {
             self.wake(key);

@@ -27,9 +27,10 @@ use crate::{
     cluster::{Unreadable, configuration, describe},
     domain::{
         access::Access,
+        adoption::adopted_from,
         condition::{self, ConditionStatus, ConditionType, Verdict},
         event::{Action, Note},
-        member::{self, Leave, MemberError, MemberRemoval, MemberState, Observation},
+        member::{self, Leave, MemberError, MemberRemoval, MemberState, Observation, Origin},
         reason::Reason,
         schedule::{MEMBER_EMPTYING, MEMBER_RESYNC, MEMBER_TROUBLED, START_PATIENCE},
         selection::LOCAL,
@@ -62,7 +63,7 @@ impl MemberLoop {
             }
         };
         if result.is_err() {
-            let why = "the API server of the hub did not do what was asked of it";
+            let why = "the API server of the hub did not carry out a request";
             self.set_broken_if_unknown(&name, &entry, why);
         }
         self.index().looked_at(&name);
@@ -121,8 +122,8 @@ impl MemberLoop {
             (_, true) => {}
         }
         let forced = object.annotations().get(ANNOTATION_FORCE_DELETE).is_some_and(|value| value == "true");
-        let from = object.spec.adopted_from.as_ref().filter(|_| deleted.is_some());
-        let successor = from.and_then(|from| self.index().successor(name, from));
+        let from = adopted_from(object).filter(|_| deleted.is_some());
+        let successor = from.and_then(|from| self.index().successor(name, &from));
         let leaving = deleted.is_some() && successor.is_none() && member::takes_back(&object.spec, forced);
         let access = self.access(name, object, entry).await;
         let mut seen = self.connect(name, object, entry, access, leaving);
@@ -169,7 +170,8 @@ impl MemberLoop {
         object: &MemberCluster,
         entry: &Entry,
     ) -> Result<Access, MemberError> {
-        let place = member::place(&object.spec, &self.context.namespace, &self.context.adopt);
+        let origin = Origin::of(object, &self.context.namespace);
+        let place = member::place(origin.as_ref(), &self.context.adopt);
         // Before it is read, so that no change is missed.
         let reads = place.as_ref().ok().cloned();
         self.index().change(name, entry.uid(), |entry| entry.reads = reads);
@@ -179,7 +181,8 @@ impl MemberLoop {
             secret: place.to_string(),
             problem: describe(&error),
         })?;
-        member::read(&object.spec, &place, secret, self.context.allow_insecure_members)
+        let origin = origin.ok_or(MemberError::SourceMissing)?;
+        member::read(&origin, secret, self.context.allow_insecure_members)
     }
 
     /// Puts the member into the registry, and looks at it there.
@@ -230,7 +233,7 @@ impl MemberLoop {
             generation: object.metadata.generation,
             paused: object.spec.paused,
             deleting: object.metadata.deletion_timestamp.is_some(),
-            source: member::source(&object.spec, &self.context.namespace),
+            origin: Origin::of(object, &self.context.namespace),
             server,
             id,
             ..Observation::default()

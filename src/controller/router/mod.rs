@@ -108,7 +108,11 @@ impl EventHandler for Router {
         }
         if &**cluster == LOCAL {
             // Policies look at the labels of a credential's own namespace, and a deletion at whether it goes.
-            self.queues.credentials(self.stores.credentials.within(name));
+            let within = self.stores.credentials.within(name);
+            if !within.is_empty() {
+                self.queues.policies(self.stores.policies.names());
+            }
+            self.queues.credentials(within);
         }
     }
 

@@ -65,6 +65,12 @@ impl Kind {
         self.context.stores.credentials.remove(owner);
         self.context.stores.defaults.declare(owner, None);
         self.context.queues.credential(owner);
+        self.count_permitted();
+    }
+
+    /// Policies tell how many credentials they are about.
+    fn count_permitted(&self) {
+        self.context.queues.policies(self.context.stores.policies.names());
     }
 }
 
@@ -79,6 +85,9 @@ impl Store for Kind {
         match self.context.stores.credentials.set(declared) {
             Difference::Credential => {
                 self.context.queues.credential(&owner);
+                if !listed {
+                    self.count_permitted();
+                }
                 if unreadable || !listed {
                     self.count_unreadable();
                 }
@@ -111,6 +120,7 @@ impl Store for Kind {
         }
         self.count_unreadable();
         self.context.queues.credentials(self.declared().iter().map(|declared| declared.id.owner()));
+        self.count_permitted();
         sweep::wake_all(&self.context);
     }
 }
@@ -134,7 +144,7 @@ impl Policies {
 
     fn tell_unreadable(&self, object: &Guarded<DistributionPolicy>, error: &str) {
         let text = format!(
-            "this version of Claviger cannot read the policy, so that it allows nothing; nothing is withdrawn for lack of consent meanwhile: {error}; upgrade Claviger, or fix the spec"
+            "this version of Claviger cannot read the policy, so it allows nothing; meanwhile no copies are removed for lack of consent: {error}; upgrade Claviger, or fix the spec"
         );
         let note = Note::warning(Reason::UnsupportedSpec, Action::Read, text);
         let about = about(object, &());
@@ -151,10 +161,13 @@ impl Store for Policies {
     fn upsert(&mut self, object: Self::Object, listed: bool) {
         let policies = &self.context.stores.policies;
         let spec = object.0.as_ref().ok().map(|policy| &policy.spec);
-        let changed = policies.set(&object.name_any(), spec);
+        let name = object.name_any();
+        let changed = policies.set(&name, spec);
         if let (Err(bad), true) = (&object.0, changed) {
             self.tell_unreadable(&object, &bad.error);
         }
+        policies.set_object(&name, object.0.ok());
+        self.context.queues.policy(&name);
         self.changed |= changed;
         if changed && !listed {
             self.changed();

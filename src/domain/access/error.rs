@@ -9,7 +9,7 @@ use thiserror::Error;
 pub enum AccessError {
     /// No kubeconfig is that large.
     #[error(
-        "is larger than 1 MiB; leave the context that is meant, and nothing else: kubectl config view --raw --minify --flatten"
+        "is larger than 1 MiB; keep only the context that you need: kubectl config view --raw --minify --flatten"
     )]
     TooLarge,
     /// Cannot be read at all: what it should be, and the line where reading ended, 0 when that is not known.
@@ -20,32 +20,32 @@ pub enum AccessError {
     NoContext,
     /// The context, its cluster or its user, which `field` names, is not in `list`.
     #[error(
-        "`{field}` names something that `{list}` does not have; write it anew: kubectl config view --raw --minify --flatten"
+        "`{field}` names an entry that does not exist in `{list}`; write the kubeconfig again: kubectl config view --raw --minify --flatten"
     )]
     Dangling { reason: &'static str, field: &'static str, list: &'static str },
     /// A command that would run in the operator's Pod.
     #[error(
-        "`{field}` would run a command in the Pod of the operator, which never happens; use a token or a client certificate instead, such as those of `claviger member-rbac`"
+        "`{field}` would run a command in the Pod of the operator, which is not allowed; use a token or a client certificate instead, such as the token from `claviger member-rbac`"
     )]
     Command { field: &'static str },
     /// A login to some cloud that would need its tools, and keys of the operator's Pod.
     #[error(
-        "`{field}` needs a cloud's own login, which the operator does not have; use a token or a client certificate instead, such as those of `claviger member-rbac`"
+        "`{field}` needs a cloud's own login, which the operator does not have; use a token or a client certificate instead, such as the token from `claviger member-rbac`"
     )]
     Provider { field: &'static str },
     /// A file that would be one of the operator's Pod; `inline` is the field that holds the content itself.
     #[error(
-        "`{field}` names a file, which would be one in the Pod of the operator; put its content there instead, as `{inline}`: kubectl config view --raw --minify --flatten"
+        "`{field}` names a file, which would be read in the Pod of the operator; give its content as `{inline}` instead: kubectl config view --raw --minify --flatten"
     )]
     File { field: &'static str, inline: &'static str },
     /// Whoever answers would be believed.
     #[error(
-        "`{field}` lets anybody who stands between read all credentials; give the authority of the API server instead, or allow it for all members with --allow-insecure-members"
+        "`{field}` lets anybody on the network path read all credentials; give the CA of the API server instead, or allow it for all members with --allow-insecure-members"
     )]
     Insecure { field: &'static str },
     /// Everybody on the way could read along.
     #[error(
-        "`server` begins with http://, so that anybody who stands between reads all credentials; use https://, or allow it for all members with --allow-insecure-members"
+        "`server` begins with http://, so anybody on the network path can read all credentials; use https://, or allow it for all members with --allow-insecure-members"
     )]
     PlainHttp,
     /// No server.
@@ -56,7 +56,7 @@ pub enum AccessError {
     InvalidServer,
     /// A user in the address, which would be shown.
     #[error(
-        "`server` has a user or password in it; take them out, as addresses are shown to everybody, and use a token or a client certificate"
+        "`server` has a user or password in it; remove them, because addresses are shown to everybody, and use a token or a client certificate"
     )]
     UserInServer,
     /// The cluster that Argo CD runs in.
@@ -64,7 +64,7 @@ pub enum AccessError {
     InCluster,
     /// No name of a server.
     #[error(
-        "the name to look for in the certificate of the server (`tls-server-name`, `serverName`) is no DNS name or address"
+        "the expected name in the certificate of the server (`tls-server-name`, `serverName`) is not a DNS name or address"
     )]
     ServerName,
     /// A proxy on the way.
@@ -72,14 +72,14 @@ pub enum AccessError {
     Proxy { field: &'static str },
     /// Acting as somebody else.
     #[error(
-        "`{field}` lets the operator act as somebody else, which it never does; give that user a token of its own"
+        "`{field}` makes the operator impersonate another user, which it never does; give a token of that user instead"
     )]
     Impersonation { field: &'static str },
     /// Nothing says who asks: neither a token, nor a certificate and its key.
-    #[error("says nothing of who asks; give `{token}`, or `{certificate}` with `{key}`")]
+    #[error("has no login; give `{token}`, or `{certificate}` with `{key}`")]
     NoCredentials { token: &'static str, certificate: &'static str, key: &'static str },
     /// Two logins of which only one can be used.
-    #[error("has both `{token}` and `username`; leave one of them")]
+    #[error("has both `{token}` and `username`; remove one of them")]
     TwoIdentities { token: &'static str },
     /// A user without a password.
     #[error("has `username` without a password; add `password`, or use a token")]
@@ -88,14 +88,16 @@ pub enum AccessError {
     #[error("has `{field}` without `{missing}`; the two belong together")]
     HalfPair { field: &'static str, missing: &'static str },
     /// Not base64.
-    #[error("`{field}` is not base64; write it anew: kubectl config view --raw --minify --flatten")]
+    #[error(
+        "`{field}` is not base64; write the kubeconfig again: kubectl config view --raw --minify --flatten"
+    )]
     NotBase64 { field: &'static str },
     /// Not the certificate or key that it should be; `problem` is the end of a sentence.
     #[error("`{field}` {problem}")]
     Certificate { field: &'static str, problem: &'static str },
     /// A token that cannot stand in a header.
     #[error(
-        "`{field}` has spaces, line breaks or other characters that no token has; it may have been encoded twice or cut in two"
+        "`{field}` has spaces, line breaks or other characters that a token cannot have; it may have been encoded twice or cut in two"
     )]
     InvalidToken { field: &'static str },
 }

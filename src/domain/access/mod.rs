@@ -174,7 +174,7 @@ fn decode(data: &SecretBytes, field: &'static str) -> Result<SecretBytes, Access
 }
 
 fn authorities(data: &SecretBytes, field: &'static str) -> Result<Vec<Vec<u8>>, AccessError> {
-    let problem = "holds no certificates in PEM that can be read";
+    let problem = "has no certificates in PEM that can be read";
     let certificates = certificate::certificates(decode(data, field)?.expose())
         .map_err(|_| AccessError::Certificate { field, problem })?;
     Ok(certificates.into_iter().map(|certificate| certificate.der).collect())
@@ -188,8 +188,8 @@ fn client_certificate(
     let (chain, key) = (decode(chain, fields.certificate)?, decode(key, fields.key)?);
     let problem = |field, problem| AccessError::Certificate { field, problem };
     let certificates = certificate::certificates(chain.expose())
-        .map_err(|_| problem(fields.certificate, "holds no certificate in PEM that can be read"))?;
-    let unusable = "holds no private key in PEM that can be read; one with a passphrase is of no use here";
+        .map_err(|_| problem(fields.certificate, "has no certificate in PEM that can be read"))?;
+    let unusable = "has no private key in PEM that can be read; a key with a passphrase cannot be used";
     let found = certificate::private_key(key.expose()).map_err(|_| problem(fields.key, unusable))?;
     let wanted = certificates.first().and_then(|leaf| leaf.public_key().ok());
     if wanted.is_some_and(|wanted| wanted != found) {

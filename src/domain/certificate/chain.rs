@@ -42,12 +42,12 @@ pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateError>
         }
         if chain.len() > MAX_CHAIN {
             return Err(malformed(format!(
-                "holds {} certificates; a chain has at most {MAX_CHAIN}: the first is the server's own, each further one issued the one before it",
+                "holds {} certificates; a chain has at most {MAX_CHAIN}: the server's own first, each followed by its issuer",
                 all.len()
             )));
         }
     }
-    notes.extend(twice.iter().map(|subject| format!("certificate {subject} stands in the chain twice")));
+    notes.extend(twice.iter().map(|subject| format!("certificate {subject} is in the chain twice")));
     let [leaf, rest @ ..] = chain.as_slice() else {
         return Err(malformed("holds no certificate"));
     };
@@ -60,7 +60,7 @@ pub fn check(all: &[X509], key: &PublicKey) -> Result<Checked, CertificateError>
             None => CertificateError::new(
                 Reason::KeyMismatch,
                 format!(
-                    "does not belong to the certificate, which has the public key of another {} key; put the two that were made together into the Secret",
+                    "does not belong to the certificate, which has the public key of another {} key; put a certificate and key that match into the Secret",
                     own.algorithm
                 ),
             ),

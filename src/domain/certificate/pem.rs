@@ -46,7 +46,7 @@ pub fn blocks(value: &[u8]) -> Result<Vec<Block>, CertificateError> {
         } else if let Some(rest) = line.strip_prefix(END) {
             let Some((label, encrypted, body)) = open.take() else {
                 return Err(malformed(
-                    "has an -----END line without its -----BEGIN line; nothing may stand before the dashes",
+                    "has an -----END line without its -----BEGIN line; there may be nothing before the dashes",
                 ));
             };
             if rest.strip_suffix(DASHES).map(name).as_deref() != Some(label.as_str()) {
@@ -108,7 +108,7 @@ fn name(label: &[u8]) -> String {
     if label.len() <= 40 && label.iter().all(plain) {
         String::from_utf8_lossy(label).into_owned()
     } else {
-        "of a strange name".to_owned()
+        "of an unknown type".to_owned()
     }
 }
 
@@ -131,9 +131,9 @@ fn not_pem(value: &[u8]) -> CertificateError {
             "is a Java keystore, not PEM; export it with keytool -importkeystore -deststoretype pkcs12, and take that apart with openssl pkcs12",
         );
     } else if text.starts_with(b"LS0tLS1") {
-        "is base64 of PEM: it was encoded twice; `data` of a Secret wants base64 once, `stringData` the bare text"
+        "is base64 of PEM: it was encoded twice; `data` of a Secret needs base64 once, `stringData` the plain text"
     } else if text.starts_with(b"MI") {
-        "is base64 without the lines -----BEGIN ...----- and -----END ...----- around it that make it PEM"
+        "is base64 without the lines -----BEGIN ...----- and -----END ...----- that PEM needs"
     } else {
         "is not PEM: no line begins with -----BEGIN"
     };

@@ -84,7 +84,7 @@ fn what_is_superfluous_is_noted() {
     let (chain, key) = long_chain();
     assert!(judge(&chain.concat(), &key).unwrap().notes[0].contains("root CN=root"));
     let twice = [&*chain[0], &chain[1], &chain[1]].concat();
-    assert!(judge(&twice, &key).unwrap().notes[0].contains("CN=lower stands in the chain twice"));
+    assert!(judge(&twice, &key).unwrap().notes[0].contains("CN=lower is in the chain twice"));
     let mut bundle = chain[0].clone();
     (0..20).for_each(|n| bundle.push_str(&Authority::root(&format!("r{n}")).pem));
     assert!(refused(&bundle, &key).1.contains("21 certificates"));
@@ -167,15 +167,11 @@ fn what_cannot_be_a_chain_says_what_to_do() {
         (&relabelled("PKCS7"), Reason::UnsupportedFormat, "openssl pkcs7"),
         (&relabelled("CERTIFICATE REQUEST"), Reason::InvalidFormat, "signing request"),
         (&relabelled("DH PARAMETERS"), Reason::InvalidFormat, "DH PARAMETERS"),
-        (&relabelled("hunter2"), Reason::InvalidFormat, "strange name"),
+        (&relabelled("hunter2"), Reason::InvalidFormat, "unknown type"),
         ("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1J", Reason::InvalidFormat, "encoded twice"),
         ("MIIBszCCAVmgAwIBAgIUQ", Reason::InvalidFormat, "-----BEGIN"),
-        (&format!("{good}{key}"), Reason::PrivateKeyInCertificate, "take it out"),
-        (
-            &format!("{good}  -----BEGIN RSA PRIVATE KEY-----\n"),
-            Reason::PrivateKeyInCertificate,
-            "take it out",
-        ),
+        (&format!("{good}{key}"), Reason::PrivateKeyInCertificate, "remove it"),
+        (&format!("{good}  -----BEGIN RSA PRIVATE KEY-----\n"), Reason::PrivateKeyInCertificate, "remove it"),
     ] {
         let (found, message) = refused(text, &key);
         assert_eq!(found, reason, "{message}");

@@ -157,7 +157,7 @@ pub fn certificates(value: &[u8]) -> Result<Vec<X509>, CertificateError> {
     if value.windows(PRIVATE.len()).any(|bytes| bytes == PRIVATE) {
         return Err(CertificateError::new(
             Reason::PrivateKeyInCertificate,
-            "holds a private key, which belongs into the key of `spec.secretRef.privateKeyKey` alone; take it out, and replace it if it was ever served",
+            "holds a private key, which belongs only in the key that `spec.secretRef.privateKeyKey` names; remove it, and replace it if it was ever served",
         ));
     }
     let mut all = Vec::new();
@@ -182,7 +182,7 @@ fn not_a_certificate(label: &str) -> CertificateError {
             "is PKCS#7; take the certificates out of it: openssl pkcs7 -in <file> -print_certs -out tls.crt",
         ),
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
-            malformed("is a signing request; put the certificate there that the authority made from it")
+            malformed("is a certificate signing request; put the certificate there that the CA issued for it")
         }
         _ => malformed(format!("holds a block {label}; nothing but certificates belongs there")),
     }

@@ -6,6 +6,7 @@ use super::{
     manifests::Planned,
     marks::{Owner, Tool},
 };
+use crate::domain::counted::counted;
 
 /// Selects all copies, in every namespace.
 const COPIES: &str = "--all-namespaces --selector app.kubernetes.io/managed-by=claviger";
@@ -37,7 +38,7 @@ pub(crate) fn advice(planned: &[Planned]) -> Advice {
     let running: Vec<&str> = running.collect();
     if !running.is_empty() {
         advice.before.push(format!(
-            "Stop {} (scale the Deployment to 0): a tool that runs writes the copies too, and takes them away when its source changes",
+            "Stop {} (scale the Deployment to 0): a running tool also writes the copies, and removes them when its source changes",
             running.join(", ")
         ));
     }
@@ -69,7 +70,7 @@ impl Advice {
                 self.after.push(format!("{name}: remove it"));
             }
             Tool::ExternalSecrets => self.before.push(format!(
-                "{name}: it writes its Secrets again at each refresh, and they go with their ExternalSecret. In the ExternalSecrets of the copies, or in the \
+                "{name}: it writes its Secrets again at each refresh, and they are deleted with their ExternalSecret. In the ExternalSecrets of the copies, or in the \
                  ClusterExternalSecret that makes them, set `creationPolicy: Orphan` and `deletionPolicy: Retain`, wait until the Secrets have no ownerReferences, then delete all but \
                  the one of the source"
             )),
@@ -86,17 +87,18 @@ impl Advice {
             "ExternalSecret" => return,
             _ => {
                 let first = namespaces.first().copied().unwrap_or_default();
+                let more = if namespaces.len() > 1 { ", ..." } else { "" };
                 let text = format!(
-                    "{kind} '{name}' owns Secrets in {} namespaces ('{first}', ...): they go when it is deleted, unless with `--cascade=orphan`",
-                    namespaces.len()
+                    "{kind} '{name}' owns Secrets in {} ('{first}'{more}): they are deleted with it, unless you use `--cascade=orphan`",
+                    counted(namespaces.len(), "namespace")
                 );
                 self.before.push(text);
                 return;
             }
         };
         self.after.push(format!(
-            "{kind} '{name}', as the ownerReferences of Secrets in {} namespaces say: `kubectl delete {resource} {name} --cascade=orphan`; without `--cascade=orphan` the Secrets go with it",
-            namespaces.len()
+            "{kind} '{name}', which owns Secrets in {}: `kubectl delete {resource} {name} --cascade=orphan`; without `--cascade=orphan` the Secrets are deleted with it",
+            counted(namespaces.len(), "namespace")
         ));
     }
 }

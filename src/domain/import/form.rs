@@ -70,6 +70,10 @@ impl Former {
                 (json!({"format": "BasicAuth", "secretRef": {"name": SOURCE}}), Vec::new())
             }
             CredentialKind::TlsCredential => (json!({"secretRef": {"name": SOURCE}}), Vec::new()),
+            // Nothing in the Secret says which bucket its access key is for.
+            CredentialKind::ObjectStorageCredential => {
+                return Err(format!("no {} can be made of it", kind.name()));
+            }
         };
         let full = named(self.judge(kind, &spec)?, &source.name);
         let object = json!({
@@ -87,10 +91,10 @@ impl Former {
         let lost = |key: &&String| !content.data.contains_key(*key);
         let has_value = |key: &&String| source.data.get(*key).is_some_and(|value| !value.expose().is_empty());
         if let Some(key) = source.data.keys().filter(has_value).find(lost) {
-            return Err(format!("it has a key '{key}', which a {} does not make", kind.name()));
+            return Err(format!("it has a key '{key}', which a {} does not write", kind.name()));
         }
         if kind == CredentialKind::RegistryCredential && !has_same_logins(source, &content) {
-            return Err("its logins cannot be given as they are".to_owned());
+            return Err("a credential cannot produce exactly the same logins".to_owned());
         }
         let is_equal = content.data == source.data;
         Ok(Form { spec: named(spec, &source.name), full, is_equal, registries, notes: content.notes })
@@ -101,13 +105,12 @@ impl Former {
         let entries = entries(&source.type_, &source.data).ok_or("kubelet cannot read it")?;
         if entries.is_empty() || entries.len() > MAX_REGISTRIES {
             let count = entries.len();
-            return Err(format!("it has {count} logins; a credential takes 1 to {MAX_REGISTRIES}"));
+            return Err(format!("it has {count} logins; a credential can have 1 to {MAX_REGISTRIES}"));
         }
         let (mut found, mut keys) = (Vec::new(), Vec::new());
         for entry in &entries {
             // Its text stands inside of the value, and may have a password in it.
-            let unknown =
-                "it has an entry for a registry that no credential can be for, such as one with a wildcard";
+            let unknown = "it has an entry that no credential can have, such as one with a wildcard";
             let key = filed(&entry.text).ok_or(unknown)?;
             let login = logins(&key).into_iter().find_map(|mut login| {
                 set(&mut login, &["secretRef", "name"], SOURCE);
@@ -120,7 +123,7 @@ impl Former {
         let total = keys.len();
         keys.dedup();
         if keys.len() < total {
-            return Err("it has two entries that are one to kubelet".to_owned());
+            return Err("it has two entries that kubelet treats as one".to_owned());
         }
         let spec = match <[Value; 1]>::try_from(found) {
             Ok([login]) => login,

@@ -88,10 +88,10 @@ impl Obstacle {
             Self::Terminating => "it is being deleted",
             Self::CertManager => "cert-manager writes it; it can be a source, not a copy",
             Self::GitOps(GitOps::ArgoCd) => {
-                "Argo CD keeps it and would write or prune it; take it out of Git first, without pruning"
+                "Argo CD manages it and would overwrite or prune it; remove it from Git first, without pruning"
             }
             Self::GitOps(GitOps::Flux) => {
-                "Flux keeps it and would write or prune it; take it out of Git first, without pruning"
+                "Flux manages it and would overwrite or prune it; remove it from Git first, without pruning"
             }
             Self::GitOps(GitOps::Helm) => {
                 "it is part of a Helm release, whose upgrades would change or remove it"

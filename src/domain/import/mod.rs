@@ -19,7 +19,7 @@ pub(crate) use group::{Chosen, Groups, groups};
 pub(crate) use manifests::{Existing, Manifests, Move, Planned, Standing, manifests};
 #[cfg(test)]
 pub(crate) use marks::Claim;
-pub(crate) use secret::{Left, LeftOut, Listed, kind_of_type};
+pub(crate) use secret::{IMPORTED, Left, LeftOut, Listed};
 
 #[cfg(test)]
 mod tests;

@@ -13,16 +13,17 @@ use crate::{
     },
 };
 
-/// Which kind of credential makes Secrets of a type; the others are not looked at.
-const TYPES: [(CredentialKind, &str); 3] = [
+/// Which kind of credential makes Secrets of a type; the others are not looked at. In one of type Opaque can be anything,
+/// so no kind takes those over.
+pub(crate) const IMPORTED: [(CredentialKind, &str); 3] = [
     (CredentialKind::RegistryCredential, "kubernetes.io/dockerconfigjson"),
     (CredentialKind::BasicAuthCredential, "kubernetes.io/basic-auth"),
     (CredentialKind::TlsCredential, "kubernetes.io/tls"),
 ];
 
-/// The type of the Secrets of a kind.
-pub(crate) fn kind_of_type(kind: CredentialKind) -> &'static str {
-    TYPES.iter().find(|(of, _)| *of == kind).map_or("Opaque", |(_, type_)| type_)
+/// The type of the Secrets of a kind; of one that takes none over, a type that no Secret has.
+pub(super) fn kind_of_type(kind: CredentialKind) -> &'static str {
+    IMPORTED.iter().find(|(of, _)| *of == kind).map_or("", |(_, type_)| type_)
 }
 
 /// A Secret as it was listed, without its values.
@@ -105,17 +106,18 @@ impl Left {
         match self {
             // No namespace is suggested: whoever made the oldest one may want to be the source.
             Self::NoSource => {
-                "nothing says which of them is the source; say it with --source-namespace".to_owned()
+                "it is not known which of them is the source; name its namespace with --source-namespace"
+                    .to_owned()
             }
             Self::NotInLine(source) => {
                 format!(
-                    "its source, Secret {source}, has another content, is not there, or may not be listed"
+                    "its source, Secret {source}, has different content, does not exist, or may not be listed"
                 )
             }
             Self::Obstacle(obstacle) => obstacle.message().to_owned(),
             Self::Namespace(why) => format!("the namespace {why}"),
             Self::Refused(why) => why.clone(),
-            Self::Immutable => "it is immutable, and its content would change".to_owned(),
+            Self::Immutable => "it is immutable, but its content would have to change".to_owned(),
         }
     }
 }

@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
 use super::{
-    Chosen, Groups, Left, Listed, groups, kind_of_type,
+    Chosen, Groups, IMPORTED, Left, Listed, groups,
     marks::{Obstacle, Tool},
+    secret::kind_of_type,
 };
 use crate::{
     api::CredentialKind,
@@ -241,4 +242,15 @@ fn what_kubectl_applied_is_seen_and_what_an_import_applied_is_not() {
     ));
     assert!(!fields("kubectl-create", "Update", json!({"f:data": {}})));
     assert!(!fields("flux", "Apply", json!({"f:data": {}})));
+}
+
+/// In one of type Opaque can be anything.
+#[test]
+fn secrets_without_a_type_of_their_own_are_not_looked_at() {
+    assert!(IMPORTED.iter().all(|(_, type_)| *type_ != "Opaque"));
+    for kind in CredentialKind::ALL {
+        let object = json!({"metadata": {"namespace": "a", "name": "x"}, "type": "Opaque"});
+        let secret: Secret = serde_json::from_value(object).unwrap();
+        assert!(Listed::new(*kind, ReadSecret(secret), &FingerprintKey::new([7; 32])).is_none(), "{kind:?}");
+    }
 }

@@ -61,7 +61,8 @@ pub(crate) fn preview(
 
 fn in_words(key: &str) -> String {
     if key.contains("index.docker.io") {
-        return "all of Docker Hub, also those that name no registry, where no other key matches".to_owned();
+        return "all of Docker Hub, including those that name no registry, if no other key matches"
+            .to_owned();
     }
     if key.contains('/') {
         format!("names that begin with {key}")

@@ -4,6 +4,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::field_error::FieldError;
+use crate::domain::counted::counted;
 
 /// What stands in `metadata` is checked by the API server's own types.
 const METADATA: &str = "metadata";
@@ -55,14 +56,14 @@ impl Walk<'_> {
     }
 
     fn text(&mut self, schema: &Value, text: &str, path: &str) {
-        self.size(schema, ["minLength", "maxLength"], text.chars().count(), "characters", path);
+        self.size(schema, ["minLength", "maxLength"], text.chars().count(), "character", path);
         if let Some(pattern) = schema["pattern"].as_str()
             && !Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
         {
             self.error(path, format!("must match {pattern}"));
         }
         if schema["format"] == "date-time" && text.parse::<k8s_openapi::jiff::Timestamp>().is_err() {
-            self.error(path, "must be a time as 2026-01-31T12:00:00Z");
+            self.error(path, "must be a time such as 2026-01-31T12:00:00Z");
         }
     }
 
@@ -78,15 +79,15 @@ impl Walk<'_> {
     fn size(&mut self, schema: &Value, [least, most]: [&str; 2], size: usize, what: &str, path: &str) {
         let limit = |name: &str| schema[name].as_u64().and_then(|limit| usize::try_from(limit).ok());
         if let Some(limit) = limit(least).filter(|limit| size < *limit) {
-            self.error(path, format!("must have at least {limit} {what}"));
+            self.error(path, format!("must have at least {}", counted(limit, what)));
         }
         if let Some(limit) = limit(most).filter(|limit| size > *limit) {
-            self.error(path, format!("may have at most {limit} {what}"));
+            self.error(path, format!("may have at most {}", counted(limit, what)));
         }
     }
 
     fn array(&mut self, schema: &Value, items: &[Value], path: &str) {
-        self.size(schema, ["minItems", "maxItems"], items.len(), "items", path);
+        self.size(schema, ["minItems", "maxItems"], items.len(), "item", path);
         for (n, item) in items.iter().enumerate() {
             self.value(&schema["items"], item, &format!("{path}[{n}]"));
         }
@@ -104,13 +105,13 @@ impl Walk<'_> {
         let mut seen = std::collections::BTreeSet::new();
         for (n, item) in items.iter().enumerate() {
             if identity(item).is_some_and(|identity| !seen.insert(identity)) {
-                self.error(&format!("{path}[{n}]"), "is there already");
+                self.error(&format!("{path}[{n}]"), "is given twice");
             }
         }
     }
 
     fn object(&mut self, schema: &Value, fields: &Map<String, Value>, path: &str) {
-        self.size(schema, ["minProperties", "maxProperties"], fields.len(), "entries", path);
+        self.size(schema, ["minProperties", "maxProperties"], fields.len(), "entry", path);
         let below = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
         for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if !fields.contains_key(required) {

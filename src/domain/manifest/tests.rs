@@ -26,20 +26,20 @@ fn schema_and_rules_are_judged() {
         (json!({"provider": "Moon"}), "spec.provider: must be one of"),
         (json!({"colour": 1}), "spec.colour: is not a known field"),
         (json!({"secretRef": {}}), "spec.secretRef.name: is required"),
-        (json!({"username": ""}), "spec.username: must have at least 1 characters"),
+        (json!({"username": ""}), "spec.username: must have at least 1 character"),
         (json!({"displayName": 1}), "spec.displayName: must be of type string, not number"),
         (json!({"server": "https://quay.io"}), "spec.server: must be host[:port][/path] without a scheme"),
         (json!({"username": "a:b"}), "may not contain ':'"),
         (
             json!({"target": {"namespaces": {"names": ["a", "a"]}}}),
-            "spec.target.namespaces.names[1]: is there already",
+            "spec.target.namespaces.names[1]: is given twice",
         ),
         (json!({"target": {"namespaces": {"names": ["A"]}}}), "spec.target.namespaces.names[0]: must match"),
         (
             json!({"target": {"labels": {"argocd.argoproj.io/instance": "x"}}}),
-            "may not hold ownership markers",
+            "may not contain ownership markers",
         ),
-        (json!({"registries": []}), "spec.registries: must have at least 1 items"),
+        (json!({"registries": []}), "spec.registries: must have at least 1 item"),
         (json!({"scaleway": {"region": "fr-par"}}), "`scaleway` may only be given with provider Scaleway"),
     ] {
         let mut spec = good.clone();

@@ -1,9 +1,11 @@
 //! Members: how to reach one, and what its status says.
 
+mod origin;
 mod removal;
 mod state;
 mod status;
 
+pub(crate) use origin::Origin;
 pub(crate) use removal::{Leave, MemberRemoval, takes_back};
 pub(crate) use state::{MemberState, connected, identity};
 pub(crate) use status::{Observation, note, status, told_how_connecting_ended, worth_writing};
@@ -19,7 +21,7 @@ use super::{
     identity::NamespacedName,
     reason::Reason,
 };
-use crate::api::{AdoptedFrom, ClusterTool, MemberClusterSpec};
+use crate::api::{AdoptedFrom, ClusterTool};
 
 /// Label of Argo CD's cluster Secrets; its value is [`ARGOCD_CLUSTER`].
 pub const ARGOCD_LABEL: &str = "argocd.argoproj.io/secret-type";
@@ -39,6 +41,9 @@ const KEYS: [&str; 2] = ["value", "kubeconfig"];
 /// Why there is no connection to a member. `secret` is namespace and name of the Secret that says how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MemberError {
+    /// The MemberCluster names no Secret.
+    #[error("`spec.kubeconfigSecretRef` is not given; name the Secret with the kubeconfig there")]
+    SourceMissing,
     /// The Secret does not exist.
     #[error("Secret '{secret}' does not exist; create it")]
     SecretMissing { secret: String },
@@ -57,7 +62,7 @@ pub enum MemberError {
     #[error("Secret '{secret}' is not one of {tool}'s clusters: it lacks {mark}")]
     NotTheirs { secret: String, tool: &'static str, mark: String },
     /// No connection can be tried, as with a certificate that TLS does not take; what is wrong.
-    #[error("no connection can be made from what the Secret holds: {0}")]
+    #[error("no connection can be made with the content of the Secret: {0}")]
     Unusable(String),
     /// The API server of the hub does not let the operator read the Secret, or the like.
     #[error("Secret '{secret}' cannot be read: {problem}")]
@@ -68,7 +73,9 @@ impl MemberError {
     /// The stable reason.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::SecretMissing { .. } | Self::KeyMissing { .. } => Reason::KubeconfigMissing,
+            Self::SourceMissing | Self::SecretMissing { .. } | Self::KeyMissing { .. } => {
+                Reason::KubeconfigMissing
+            }
             Self::Refused { .. } | Self::Unusable(_) => Reason::KubeconfigRefused,
             Self::AdoptionOff { .. } | Self::NotTheirs { .. } => Reason::AdoptionNotAllowed,
             Self::Unreadable { .. } => Reason::KubeconfigUnreadable,
@@ -84,59 +91,38 @@ impl MemberError {
 /// The Secret that says how to reach a member, when the operator may read it.
 ///
 /// # Errors
-/// [`MemberError::AdoptionOff`].
-pub fn place(
-    spec: &MemberClusterSpec,
-    operator_namespace: &str,
-    adopt: &Adopt,
-) -> Result<NamespacedName, MemberError> {
-    if let Some(AdoptedFrom { tool, namespace, .. }) = &spec.adopted_from
+/// [`MemberError::SourceMissing`] and [`MemberError::AdoptionOff`].
+pub fn place(origin: Option<&Origin>, adopt: &Adopt) -> Result<NamespacedName, MemberError> {
+    let origin = origin.ok_or(MemberError::SourceMissing)?;
+    if let Some(AdoptedFrom { tool, namespace, .. }) = origin.adopted()
         && !adopt.covers(*tool, namespace)
     {
         let (tool, flag) = title_and_flag(*tool);
         return Err(MemberError::AdoptionOff { tool, namespace: namespace.clone(), flag });
     }
-    Ok(access_secret(spec, operator_namespace))
+    Ok(origin.secret())
 }
 
-/// What `status.source` says: kind, namespace and name of the Secret that says how to reach a member.
-pub fn source(spec: &MemberClusterSpec, operator_namespace: &str) -> String {
-    // A variant is called as in the spec.
-    let adopted = spec.adopted_from.as_ref().map(|from| format!("{:?}", from.tool));
-    let kind = adopted.as_deref().unwrap_or("Kubeconfig");
-    format!("{kind}/{}", access_secret(spec, operator_namespace))
-}
-
-fn access_secret(spec: &MemberClusterSpec, operator_namespace: &str) -> NamespacedName {
-    if let Some(from) = &spec.adopted_from {
-        return NamespacedName::new(from.namespace.as_str(), from.name.as_str());
-    }
-    let name = spec.kubeconfig_secret_ref.as_ref().map_or("", |reference| &reference.name);
-    NamespacedName::new(operator_namespace, name)
-}
-
-/// How to reach a member, from the Secret at its [`place`].
+/// How to reach a member, from the Secret of its origin.
 ///
 /// # Errors
 /// What is missing, or why the Secret is not used.
-pub fn read(
-    spec: &MemberClusterSpec,
-    place: &NamespacedName,
-    found: Option<ReadSecret>,
-    allow_insecure: bool,
-) -> Result<Access, MemberError> {
-    let secret = place.to_string();
+pub fn read(origin: &Origin, found: Option<ReadSecret>, allow_insecure: bool) -> Result<Access, MemberError> {
+    let secret = origin.secret().to_string();
     let Some(mut found) = found else { return Err(MemberError::SecretMissing { secret }) };
     let data = found.take_data();
-    if let Some(from) = &spec.adopted_from {
-        check_mark(from, &found.0.metadata.labels.take().unwrap_or_default(), &secret)?;
-        if from.tool == ClusterTool::ArgoCD {
-            let what = format!("Secret '{secret}'");
-            return access::argocd(&data, allow_insecure)
-                .map_err(|problem| MemberError::Refused { what, problem });
+    let named = match origin {
+        Origin::Adopted(from) => {
+            check_mark(from, &found.0.metadata.labels.take().unwrap_or_default(), &secret)?;
+            if from.tool == ClusterTool::ArgoCD {
+                let what = format!("Secret '{secret}'");
+                return access::argocd(&data, allow_insecure)
+                    .map_err(|problem| MemberError::Refused { what, problem });
+            }
+            None
         }
-    }
-    let named = spec.kubeconfig_secret_ref.as_ref().and_then(|reference| reference.key.as_deref());
+        Origin::Kubeconfig { reference, .. } => reference.key.as_deref(),
+    };
     let keys = named.as_ref().map_or(&KEYS[..], std::slice::from_ref);
     let value = keys.iter().find_map(|key| data.get(*key).map(|value| (*key, value)));
     let Some((key, value)) = value else {

@@ -55,21 +55,21 @@ impl MemberRemoval<'_> {
         let normal = |reason, text| Leave::Now(Note::normal(reason, Action::Delete, text));
         let left_behind = |text| Leave::Now(Note::warning(Reason::LeftBehind, Action::Delete, text));
         if matches!(self.seen.state, MemberState::Duplicate { .. }) {
-            let text = "it was the cluster of another member, which keeps its Secrets";
+            let text = "its cluster is also another member, which keeps the Secrets there";
             return normal(Reason::Removed, text.to_owned());
         }
         if let Some(name) = self.successor {
-            let text = format!("its cluster is member '{name}' now, which takes its Secrets over");
+            let text = format!("its cluster is now member '{name}', which takes over the Secrets there");
             return normal(Reason::Removed, text);
         }
         let left = self.left();
         if self.spec.deletion_policy == MemberDeletionPolicy::Orphan {
-            let text = format!("`deletionPolicy: Orphan` leaves in the cluster: {left}");
+            let text = format!("left in the cluster because of `deletionPolicy: Orphan`: {left}");
             return normal(Reason::Orphaned, text);
         }
         if self.forced {
             return left_behind(format!(
-                "left in the cluster without waiting for it, as the annotation asks: {left}"
+                "left in the cluster because of the annotation claviger.dev/force-delete: {left}"
             ));
         }
         let grace = |since: Timestamp| since.saturating_add(self.grace).unwrap_or(Timestamp::MAX);
@@ -81,13 +81,13 @@ impl MemberRemoval<'_> {
             return match emptied {
                 None => Leave::Wait(None),
                 Some((_, 0)) if self.seen.attached == 0 => {
-                    normal(Reason::Removed, "no Secret of ours is left in the cluster".to_owned())
+                    normal(Reason::Removed, "no Secret of Claviger is left in the cluster".to_owned())
                 }
-                Some(_) if self.seen.attached == 0 => {
-                    left_behind(format!("left in the cluster, as Pods use them: {left}"))
-                }
+                Some(_) if self.seen.attached == 0 => left_behind(format!(
+                    "left in the cluster because Pods or other blocking objects use them: {left}"
+                )),
                 Some(_) => left_behind(format!(
-                    "left in a cluster in which they could not be detached for {} s: {left}",
+                    "left in the cluster because they could not be detached from ServiceAccounts for {} s: {left}",
                     self.grace.as_secs()
                 )),
             };
@@ -105,7 +105,7 @@ impl MemberRemoval<'_> {
         let copies = match self.seen.copies {
             Some((0, _)) => "nothing".to_owned(),
             Some((all, used)) => format!("{}, {used} of them in use", secrets(all)),
-            None => "Secrets, nobody knows how many".to_owned(),
+            None => "an unknown number of Secrets".to_owned(),
         };
         match (self.seen.attached, self.seen.copies) {
             (0, _) => copies,
@@ -182,7 +182,7 @@ mod tests {
         let unreachable = removal(&spec, &unreachable);
         assert_eq!(told(&unreachable, 89), None);
         let (warning, text) = told(&unreachable, 90).unwrap();
-        assert!(warning && text.contains("nobody knows"), "{text}");
+        assert!(warning && text.contains("an unknown number of Secrets"), "{text}");
         let before = down(-1000);
         assert_eq!(told(&removal(&spec, &before), 59), None, "the wait begins with the deletion");
         assert!(told(&removal(&spec, &before), 60).is_some());

@@ -4,7 +4,7 @@ use super::MemberError;
 use crate::domain::{cluster_condition::ConnectionError, connectivity::Reach};
 
 /// For a cluster without `kube-system`, as some virtual clusters are.
-const NAMELESS: &str = "it shows no namespace kube-system, by whose uid clusters are told apart";
+const NAMELESS: &str = "it shows no namespace kube-system, whose uid identifies the cluster";
 
 /// The state of a member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

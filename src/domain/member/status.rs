@@ -2,7 +2,7 @@
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-use super::MemberState;
+use super::{MemberState, Origin};
 use crate::{
     api::MemberClusterStatus,
     domain::{
@@ -28,7 +28,7 @@ pub struct Observation {
     /// Until when a deletion waits for a cluster that does not answer.
     pub awaited_until: Option<Timestamp>,
     /// The Secret that says how to reach it.
-    pub source: String,
+    pub origin: Option<Origin>,
     /// Its address, when that could be read.
     pub server: Option<String>,
     /// Its id, once that was seen.
@@ -60,7 +60,8 @@ pub fn status(
         server_version: seen.version.clone().or(before.server_version),
         server: seen.server.clone().or(before.server),
         cluster_id: seen.id.clone().or(before.cluster_id.filter(|_| !moved)),
-        source: Some(seen.source.clone()),
+        source: seen.origin.as_ref().map(Origin::to_string),
+        adopted_from: seen.origin.as_ref().and_then(Origin::adopted).cloned(),
         last_probe_time: seen.probed.map(Time).or(before.last_probe_time),
     }
 }
@@ -118,7 +119,7 @@ fn verdicts(seen: &Observation) -> [(ConditionType, Verdict); 4] {
     let reachable = match &seen.state {
         MemberState::Up => Verdict::new(True, Reason::Connected, "its API server answers"),
         MemberState::Failing(_) if seen.version.is_some() => {
-            Verdict::new(True, reason, "its API server answers, but not to everything that is asked")
+            Verdict::new(True, reason, "its API server answers, but not every request")
         }
         MemberState::Down(_) => told(False),
         _ => told(Unknown),
@@ -192,28 +193,29 @@ fn told(state: &MemberState) -> (Reason, String, bool) {
 fn deletion(seen: &Observation, state: &str) -> String {
     if let Some(until) = seen.awaited_until {
         let known = match seen.copies {
-            Some((0, _)) => "nothing of ours is left there".to_owned(),
+            Some((0, _)) => "nothing of Claviger is left there".to_owned(),
             Some((copies, _)) => format!("what is there stays ({})", secrets(copies)),
             None => "whatever is there stays".to_owned(),
         };
         return format!(
-            "{state}; it is waited for until {until:.0}, and then {known}; annotate it with claviger.dev/force-delete: \"true\" to not wait"
+            "{state}; the deletion waits for it until {until:.0}, and then {known}; to stop waiting, annotate it with claviger.dev/force-delete: \"true\""
         );
     }
     if seen.paused {
-        return "it is paused, so that nothing is taken back from it; end the pause, or set `deletionPolicy: Orphan`".to_owned();
+        return "it is paused, so nothing is removed from it; end the pause, or set `deletionPolicy: Orphan`"
+            .to_owned();
     }
     if seen.attached > 0 {
         let attached = accounts(seen.attached);
-        return format!("Secrets are to be detached from {attached} there yet, before they are taken back");
+        return format!("Secrets still have to be detached from {attached} there before they are removed");
     }
     match seen.copies {
         Some((copies, used)) => format!(
-            "{} to be taken back from it yet; {} in use there stay",
+            "{} still to be removed from it; {} in use there stay",
             secrets(copies.saturating_sub(used)),
             secrets(used)
         ),
-        None => "the Secrets that nothing uses are taken back from it".to_owned(),
+        None => "the Secrets that nothing uses are removed from it".to_owned(),
     }
 }
 

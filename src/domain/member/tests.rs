@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    api::MemberClusterStatus,
+    api::{ANNOTATION_ADOPTED_FROM, MemberClusterStatus},
     domain::{
         adoption::Scope,
         cluster_condition::{ConnectionError, Denied},
@@ -18,8 +18,11 @@ use crate::{
 const OPERATOR: &str = "claviger-system";
 const KUBECONFIG: &str = "current-context: a\ncontexts: [{name: a, context: {cluster: a, user: a}}]\nclusters: [{name: a, cluster: {server: 'https://a'}}]\nusers: [{name: a, user: {token: canary}}]\n";
 
-fn spec(value: serde_json::Value) -> MemberClusterSpec {
-    serde_json::from_value(value).unwrap()
+fn origin(spec: serde_json::Value) -> Origin {
+    let mut member = crate::api::MemberCluster::new("east", serde_json::from_value(spec.clone()).unwrap());
+    let mark = spec["mark"].as_str().map(|mark| (ANNOTATION_ADOPTED_FROM.to_owned(), mark.to_owned()));
+    member.metadata.annotations = Some(mark.into_iter().collect());
+    Origin::of(&member, OPERATOR).unwrap()
 }
 
 fn secret(labels: &[(&str, &str)], data: &[(&str, &str)]) -> Secret {
@@ -32,15 +35,17 @@ fn secret(labels: &[(&str, &str)], data: &[(&str, &str)]) -> Secret {
     }
 }
 
-fn read_spec(spec: &MemberClusterSpec, adopt: &Adopt, found: Option<&Secret>) -> Result<Access, MemberError> {
-    read(spec, &place(spec, OPERATOR, adopt)?, found.cloned().map(ReadSecret), false)
+fn read_spec(origin: &Origin, adopt: &Adopt, found: Option<&Secret>) -> Result<Access, MemberError> {
+    place(Some(origin), adopt)?;
+    read(origin, found.cloned().map(ReadSecret), false)
 }
 
 #[test]
 fn a_kubeconfig_is_found_under_its_usual_keys_or_the_one_that_is_named() {
-    let plain = spec(json!({"kubeconfigSecretRef": {"name": "east"}}));
-    assert_eq!(place(&plain, OPERATOR, &Adopt::default()), Ok(NamespacedName::new(OPERATOR, "east")));
-    assert_eq!(source(&plain, OPERATOR), "Kubeconfig/claviger-system/east");
+    let plain = origin(json!({"kubeconfigSecretRef": {"name": "east"}}));
+    assert_eq!(place(Some(&plain), &Adopt::default()), Ok(NamespacedName::new(OPERATOR, "east")));
+    assert_eq!(plain.to_string(), "Kubeconfig/claviger-system/east");
+    assert_eq!(place(None, &Adopt::default()), Err(MemberError::SourceMissing));
     for key in ["value", "kubeconfig"] {
         assert!(
             read_spec(&plain, &Adopt::default(), Some(&secret(&[], &[(key, KUBECONFIG)]))).is_ok(),
@@ -49,7 +54,7 @@ fn a_kubeconfig_is_found_under_its_usual_keys_or_the_one_that_is_named() {
     }
     let both = secret(&[], &[("kubeconfig", "broken"), ("value", KUBECONFIG)]);
     assert!(read_spec(&plain, &Adopt::default(), Some(&both)).is_ok(), "`value` comes first");
-    let named = spec(json!({"kubeconfigSecretRef": {"name": "east", "key": "config"}}));
+    let named = origin(json!({"kubeconfigSecretRef": {"name": "east", "key": "config"}}));
     let error = read_spec(&named, &Adopt::default(), Some(&both)).unwrap_err();
     assert_eq!(error.reason(), Reason::KubeconfigMissing);
     assert!(
@@ -70,13 +75,13 @@ fn a_kubeconfig_is_found_under_its_usual_keys_or_the_one_that_is_named() {
 
 #[test]
 fn secrets_of_tools_are_used_only_where_that_was_allowed_and_only_their_clusters() {
-    let argo = spec(json!({"adoptedFrom": {"tool": "ArgoCD", "namespace": "argocd", "name": "cluster-a"}}));
+    let argo = origin(json!({"mark": "ArgoCD/argocd/cluster-a"}));
     let on = Adopt { argocd: Some("argocd".into()), cluster_api: Some(Scope::All) };
     let elsewhere = Adopt { argocd: Some("other".into()), cluster_api: Some(Scope::All) };
     let good = [("server", "https://a"), ("config", r#"{"bearerToken":"x"}"#)];
     let marked = [(ARGOCD_LABEL, ARGOCD_CLUSTER)];
     assert!(read_spec(&argo, &on, Some(&secret(&marked, &good))).is_ok());
-    assert_eq!(source(&argo, OPERATOR), "ArgoCD/argocd/cluster-a");
+    assert_eq!(argo.to_string(), "ArgoCD/argocd/cluster-a");
     for adopt in [Adopt::default(), elsewhere] {
         let error = read_spec(&argo, &adopt, Some(&secret(&marked, &good))).unwrap_err();
         assert_eq!(error.reason(), Reason::AdoptionNotAllowed);
@@ -85,8 +90,7 @@ fn secrets_of_tools_are_used_only_where_that_was_allowed_and_only_their_clusters
     let error = read_spec(&argo, &on, Some(&secret(&[], &good))).unwrap_err();
     assert!(error.to_string().contains(ARGOCD_LABEL), "{error}");
 
-    let capi =
-        |name: &str| spec(json!({"adoptedFrom": {"tool": "ClusterAPI", "namespace": "team", "name": name}}));
+    let capi = |name: &str| origin(json!({"mark": format!("ClusterAPI/team/{name}")}));
     let cluster = secret(&[(CLUSTER_API_LABEL, "a")], &[("value", KUBECONFIG)]);
     assert!(read_spec(&capi("a-kubeconfig"), &on, Some(&cluster)).is_ok());
     assert_eq!(
@@ -103,7 +107,7 @@ fn seen(state: MemberState) -> Observation {
     Observation {
         generation: Some(3),
         state,
-        source: "Kubeconfig/claviger-system/east".into(),
+        origin: Some(origin(json!({"kubeconfigSecretRef": {"name": "east"}}))),
         server: Some("https://a".into()),
         ..Observation::default()
     }

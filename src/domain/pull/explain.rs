@@ -34,7 +34,7 @@ fn explain_image(facts: &Facts, image: &str, used_by: &[Container], now: Timesta
         (Some(repository), Some(judged)) => Case { facts, repository, used_by, judged, now }.verdict(),
         _ => (
             Verdict::InvalidImage,
-            "this is not a valid name of an image; kubelet says InvalidImageName and asks no registry"
+            "this is not a valid image name; kubelet reports InvalidImageName and asks no registry"
                 .to_owned(),
         ),
     };
@@ -80,7 +80,7 @@ impl Case<'_> {
         if tried == expired || (tried == 1 && offer.is_some_and(is_expired)) {
             let renew = offer.map_or_else(
                 || "put a new token into the Secret".to_owned(),
-                |offer| format!("{} mints it anew{}", offer.credential, status_message(offer)),
+                |offer| format!("{} mints a new one{}", offer.credential, status_message(offer)),
             );
             return Some((
                 Verdict::Expired,
@@ -112,7 +112,7 @@ impl Case<'_> {
     /// Where a Secret has to be named so that a Pod takes it.
     fn where_to_name(&self) -> String {
         if self.facts.names_its_own {
-            return "the Pod names pull Secrets itself and so takes none of its ServiceAccount: name it in `imagePullSecrets` of \
+            return "the Pod names pull Secrets itself and so gets none from its ServiceAccount: name it in `imagePullSecrets` of \
                     the Pod's template"
                 .to_owned();
         }
@@ -142,7 +142,7 @@ impl Case<'_> {
                  controller makes a new one"
             )
         } else {
-            format!("{}; a Pod takes it when it is created, and never later", self.where_to_name())
+            format!("{}; a Pod gets it only when it is created", self.where_to_name())
         };
         Some((
             Verdict::NotAttached,
@@ -163,7 +163,7 @@ impl Case<'_> {
         let namespace = &self.facts.namespace;
         if !offer.is_permitted {
             let message = format!(
-                "{credential} is for this image and may not put its Secret '{secret}' into namespace '{namespace}': no \
+                "{credential} is for this image but may not write its Secret '{secret}' into namespace '{namespace}': no \
                  DistributionPolicy allows it{}",
                 status_message(offer)
             );
@@ -172,8 +172,8 @@ impl Case<'_> {
         match state(offer) {
             None => {
                 let message = format!(
-                    "{credential} is for this image and keeps its Secret '{secret}' in namespace '{namespace}'{}; this Pod does \
-                     not name it: {}, and create the Pod anew",
+                    "{credential} is for this image and has its Secret '{secret}' in namespace '{namespace}'{}, but this Pod does \
+                     not name it: {}, and create the Pod again",
                     status_message(offer),
                     self.where_to_name()
                 );
@@ -181,14 +181,14 @@ impl Case<'_> {
             }
             Some(State::Missing) => {
                 let message = format!(
-                    "the Pod names Secret '{secret}', which is not there; {credential} should put it there{}",
+                    "the Pod names Secret '{secret}', which does not exist; {credential} should write it{}",
                     status_message(offer)
                 );
                 Some((Verdict::SecretMissing, message))
             }
             Some(State::Unknown) => {
                 let message = format!(
-                    "you may not read Secret '{secret}', which {credential} keeps for this image{}",
+                    "you may not read Secret '{secret}', which {credential} writes for this image{}",
                     status_message(offer)
                 );
                 Some((Verdict::Unknown, message))
@@ -206,8 +206,8 @@ impl Case<'_> {
         };
         if let Some(PullSecret { name, .. }) = named(|state| matches!(state, State::Missing)) {
             let message = format!(
-                "the Pod names Secret '{name}', which is not there; kubelet goes on without it. Create it, and the Pod pulls \
-                 with it at its next try"
+                "the Pod names Secret '{name}', which does not exist; kubelet continues without it. Create it, and the Pod \
+                 uses it at its next try"
             );
             return Some((Verdict::SecretMissing, message));
         }
@@ -221,7 +221,7 @@ impl Case<'_> {
             if let Some(told) = self.failure() {
                 let message = format!(
                     "the Pod names no pull Secret, none that is known is for this image, and without a credential it cannot be \
-                     pulled: {told}; the registry wants a login, has no such image, or does not answer"
+                     pulled: {told}; the registry requires a login, has no such image, or does not answer"
                 );
                 return (Verdict::PullFails, message);
             }

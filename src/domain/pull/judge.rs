@@ -86,7 +86,7 @@ fn without_entries(secret: &PullSecret) -> Option<EntryExplained> {
             let message = if PULL_TYPES.contains(&type_.as_str()) {
                 format!("it is of type {type_} and has no value where kubelet looks for it")
             } else {
-                format!("it is of type {type_}, which kubelet takes no logins from")
+                format!("it is of type {type_}, from which kubelet reads no logins")
             };
             ("NotAPullSecret", message)
         }
@@ -107,27 +107,26 @@ fn say(one: &Judged<'_>, is_shadowed: bool) -> (&'static str, String) {
     let (reason, message) = match one.found {
         Match::Matches => ("Matches", "matches"),
         Match::Fallback if is_shadowed => {
-            ("Shadowed", "is Docker Hub's, which kubelet leaves aside where another key matches")
+            ("Shadowed", "is a key of Docker Hub, which kubelet ignores when another key matches")
         }
-        Match::Fallback => ("Matches", "matches, as Docker Hub's"),
+        Match::Fallback => ("Matches", "matches, as a key of Docker Hub"),
         Match::HubPath => (
             "HubPath",
-            "is Docker Hub's with a path, which no image has; write https://index.docker.io/v1/, with the slash at its \
+            "is a key of Docker Hub with a path that no image has; write https://index.docker.io/v1/, with the slash at its \
              end, or docker.io/<path>",
         ),
-        Match::HubAlias => (
-            "HubAlias",
-            "is a host that no image is named by; write https://index.docker.io/v1/ for Docker Hub",
-        ),
+        Match::HubAlias => {
+            ("HubAlias", "is a host that no image name has; write https://index.docker.io/v1/ for Docker Hub")
+        }
         Match::OtherPort => {
             ("OtherPort", "is for another port than the image; both must name the same one, or none")
         }
         Match::UpperCase => {
-            ("UpperCase", "is not written as in the image; kubelet tells capitals from small letters")
+            ("UpperCase", "is not written as in the image; kubelet distinguishes upper and lower case")
         }
         Match::OtherPath => ("OtherPath", "is for another path on the host"),
         Match::OtherHost => ("OtherHost", "is for another host"),
-        Match::Invalid => ("InvalidKey", "is not a valid host[:port][/path], and kubelet leaves it out"),
+        Match::Invalid => ("InvalidKey", "is not a valid host[:port][/path], and kubelet ignores it"),
     };
     (reason, message.to_owned())
 }

@@ -129,7 +129,7 @@ fn a_pod_that_names_its_own_is_told_to_name_more_in_its_template() {
     let template = |facts: &Facts| {
         let told = answer(facts);
         assert_eq!(told.verdict, Verdict::NotAttached);
-        let says = "takes none of its ServiceAccount: name it in `imagePullSecrets` of the Pod's template";
+        let says = "gets none from its ServiceAccount: name it in `imagePullSecrets` of the Pod's template";
         assert!(told.message.contains(says) && !told.message.contains("delete"), "{}", told.message);
     };
     for on_account in [true, false] {

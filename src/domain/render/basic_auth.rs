@@ -145,7 +145,7 @@ fn check_for_format(format: BasicAuthFormat, secret: &SourceSecret, name: &str) 
         BasicAuthFormat::BasicAuth => return Ok(()),
         BasicAuthFormat::HtpasswdMap if is_secret_key(name) => return Ok(()),
         BasicAuthFormat::HtpasswdMap => {
-            "is not a valid key of a Secret, as format HtpasswdMap needs it: letters, digits, '-', '_' and '.'"
+            "is not a valid key of a Secret, which format HtpasswdMap needs: letters, digits, '-', '_' and '.'"
         }
         _ if name.starts_with('#') => "begins with '#', which makes the line a comment",
         _ if name.starts_with(' ') || name.ends_with(' ') => "begins or ends with a space",

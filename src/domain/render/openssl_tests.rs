@@ -293,8 +293,8 @@ fn what_servers_and_clients_refuse_is_refused_here_first() -> Result<()> {
         ("bundle.p7b", "rsa.key", "UnsupportedFormat", "openssl pkcs7"),
         ("request.csr", "rsa.key", "InvalidFormat", "signing request"),
         ("rsa.crt", "public.key", "InvalidFormat", "public key"),
-        ("both.pem", "rsa.key", "PrivateKeyInCertificate", "take it out"),
-        ("rsa.key", "rsa.key", "PrivateKeyInCertificate", "take it out"),
+        ("both.pem", "rsa.key", "PrivateKeyInCertificate", "remove it"),
+        ("rsa.key", "rsa.key", "PrivateKeyInCertificate", "remove it"),
     ] {
         let judged = openssl.judge(&[certificate], key)?;
         assert_eq!(reason(&judged), expected, "{certificate} and {key}: {judged:?}");

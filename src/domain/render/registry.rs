@@ -320,7 +320,7 @@ fn from_docker_config(
     let Some(entry) = key.and_then(|key| config.auths.get(key)) else {
         // The keys stand inside of the value, so they are counted and never quoted.
         return Err(wrong(&format!(
-            "has no entry that serves {}, among {} in all",
+            "has no entry for {} (it has {} in all)",
             registry.endpoint,
             config.auths.len()
         )));

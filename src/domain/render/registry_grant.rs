@@ -6,6 +6,7 @@ use crate::{
     domain::{
         content::{Inputs, SourceError},
         registry::{api_server, registry},
+        render::authorities::read_authorities,
         token::{AccessKey, Cloud, Flow, Grant, Identity},
         verification::Server,
     },
@@ -50,7 +51,7 @@ pub(super) fn grant(login: &RegistryLogin, inputs: Inputs<'_>) -> Option<Result<
         Flow::Quay { .. } | Flow::GitHub { api: Some(_), .. } => probe::authorities(login),
         _ => None,
     };
-    let authorities = authorities.and_then(|place| probe::read_authorities(place, inputs).ok());
+    let authorities = authorities.and_then(|place| read_authorities(place, inputs).ok());
     Some(identity.map(|identity| Grant { flow, identity, secret_version, authorities }))
 }
 

@@ -1,26 +1,20 @@
 //! RegistryCredential: how its login is tried at the registry.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::{
     api::{Provider, RegistryLogin, RegistryStatus, VerificationMode},
     domain::{
-        certificate,
         content::{Content, Inputs},
         registry::{api_server, is_docker_hub, region, registry},
+        render::authorities::{MAX_VERSION, duration, read_authorities},
         schedule::VERIFICATION_INTERVAL,
-        verification::{Authorities, Login, MissingAuthorities, Rules, Verification},
+        verification::{self, Authorities, Login, MissingAuthorities, Rules, Subject, Verification},
     },
 };
-
-/// The largest value of `caSecretRef` that is read, in bytes.
-const MAX_AUTHORITIES: usize = 16 << 10;
-/// The longest text that tells versions of Secrets, as the schema of the status has it.
-const MAX_VERSION: usize = 63;
 
 fn rules(spec: &RegistryLogin) -> Rules {
     let asked = spec.verification.as_ref();
@@ -33,11 +27,6 @@ fn rules(spec: &RegistryLogin) -> Rules {
     Rules { mode, interval: interval.unwrap_or(VERIFICATION_INTERVAL) }
 }
 
-/// The schema has bounded it.
-fn duration(text: &str) -> Option<Duration> {
-    text.parse::<SignedDuration>().ok()?.try_into().ok()
-}
-
 /// Authorities that were read, by the name and key of their Secret.
 pub(super) type Read<'a> = BTreeMap<(&'a str, &'a str), Result<Authorities, MissingAuthorities>>;
 
@@ -45,17 +34,6 @@ pub(super) type Read<'a> = BTreeMap<(&'a str, &'a str), Result<Authorities, Miss
 pub(super) fn authorities(spec: &RegistryLogin) -> Option<(&str, &str)> {
     let reference = spec.verification.as_ref()?.ca_secret_ref.as_ref()?;
     Some((reference.name.as_str(), reference.key.as_deref().unwrap_or("ca.crt")))
-}
-
-pub(super) fn read_authorities(
-    (name, key): (&str, &str),
-    inputs: Inputs<'_>,
-) -> Result<Authorities, MissingAuthorities> {
-    let secret = inputs.source(name).map_err(|_| MissingAuthorities)?;
-    let pem = secret.data.get(key).filter(|pem| pem.expose().len() <= MAX_AUTHORITIES);
-    let read = certificate::certificates(pem.ok_or(MissingAuthorities)?.expose());
-    let read = read.map_err(|_| MissingAuthorities)?;
-    Ok(Arc::new(read.into_iter().map(|certificate| certificate.der).collect()))
 }
 
 pub(super) fn login<'a>(
@@ -81,17 +59,15 @@ pub(super) fn login<'a>(
     });
     let read = |place| read.entry(place).or_insert_with(|| read_authorities(place, inputs)).clone();
     let scaleway = spec.scaleway.as_ref();
+    let scaleway = scaleway.map(|block| (region(block.region), block.namespace.clone()));
     Login {
         rules: rules(spec),
         server: api_server(&registry),
         key: registry.key,
         provider: format!("{:?}", spec.provider()),
         version: version.filter(|version| version.len() <= MAX_VERSION),
-        username,
-        password,
-        repository,
         authorities: trusted.map(read),
-        scaleway: scaleway.map(|block| (region(block.region), block.namespace.clone())),
+        subject: Subject::Registry(verification::RegistryLogin { username, password, repository, scaleway }),
     }
 }
 

@@ -125,7 +125,7 @@ fn a_missing_entry_names_what_there_is() {
         &[(OUTPUT_KEY, br#"{"auths":{"ghcr.io":{"auth":"eDp5"}}}"#)],
     );
     let told = reason(&spec(json!({})), &secret).1;
-    assert!(told.contains("among 1 in all") && !told.contains("ghcr.io"), "{told}");
+    assert!(told.contains("it has 1 in all") && !told.contains("ghcr.io"), "{told}");
 }
 
 #[test]
@@ -293,8 +293,10 @@ fn what_a_login_was_read_from_is_told_by_the_versions_of_its_secrets() {
 fn an_official_image_of_docker_hub_has_its_whole_name() {
     let of = |server: &str, repository: &str| {
         let spec = spec(json!({"server": server, "verification": {"repository": repository}}));
-        let login = spec.logins(inputs(&[login("src", "password")])).remove(0);
-        login.repository.unwrap()
+        match spec.logins(inputs(&[login("src", "password")])).remove(0).subject {
+            verification::Subject::Registry(login) => login.repository.unwrap(),
+            verification::Subject::Bucket(_) => panic!("a registry"),
+        }
     };
     let whole = |name: &str, tag: &str| (name.to_owned(), tag.to_owned());
     assert_eq!(of("docker.io", "alpine:3"), whole("library/alpine", "3"));

@@ -83,7 +83,7 @@ pub fn check_password(secret: &SourceSecret, key: &str, password: &str) -> Resul
     } else if password.contains('\0') {
         "holds a NUL byte"
     } else if password.starts_with(['\n', '\r']) || password.ends_with(['\n', '\r']) {
-        "begins or ends with line breaks; write the bare value"
+        "begins or ends with line breaks; write only the value"
     } else {
         return Ok(());
     };
@@ -125,7 +125,7 @@ pub fn check_username(secret: &SourceSecret, name: &str) -> Result<(), SourceErr
     } else if name.chars().count() > MAX_USERNAME_CHARS {
         "has more than 255 characters"
     } else if name.contains(':') {
-        "holds a ':', which ends the user name on the wire"
+        "holds a ':', which separates the user name from the password"
     } else if name.chars().any(char::is_control) {
         "holds control characters"
     } else {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    observation::{Observation, count, list},
+    observation::{Observation, count},
     stuck,
 };
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     domain::{
         account_counts::AccountCounts,
         condition::{ConditionStatus, Verdict, shortened},
+        counted::{counted, listed},
         desired::DesiredState,
         outcome::{AccountFailureGroup, DefaultOutcome, Outcomes},
         reason::Reason,
@@ -58,7 +59,7 @@ pub(super) fn attached(seen: &Observation<'_>) -> Option<Verdict> {
             continue;
         }
         let total = names.len();
-        let names = list(names.into_iter(), total);
+        let names = listed(names.into_iter(), total);
         told.insert(reason, match reason {
             Reason::DefaultsDisabled => "the operator runs with --defaults=false, so nothing is attached; ask its administrator".to_owned(),
             _ => format!("ServiceAccountsForbidden in cluster {names}: the operator may not list and watch ServiceAccounts there; apply what `claviger member-rbac` prints, or the role of the chart"),
@@ -69,13 +70,15 @@ pub(super) fn attached(seen: &Observation<'_>) -> Option<Verdict> {
     }
     let mut rest = String::new();
     if counts.outranked > 0 {
-        rest = format!("; {} belong to another default with a higher priority", counts.outranked);
+        let accounts = counted(counts.outranked, "ServiceAccount");
+        rest = format!("; another default with a higher priority is attached to {accounts}");
     }
     if let Some(stuck) = stuck::sentence(seen) {
         rest.push_str(&format!("; {stuck}"));
     }
     if counts.deferred > 0 {
-        rest.push_str(&format!("; {} without consent stay until policies have settled", counts.deferred));
+        let accounts = counted(counts.deferred, "ServiceAccount");
+        rest.push_str(&format!("; still attached without consent until the quiet period ends: {accounts}"));
     }
     if let Some(reason) = told.keys().next() {
         let told: Vec<&str> = told.values().map(String::as_str).collect();
@@ -90,8 +93,7 @@ pub(super) fn attached(seen: &Observation<'_>) -> Option<Verdict> {
     }
     let text = match counts.desired {
         0 => "none of the ServiceAccounts exists in the target namespaces".to_owned(),
-        1 => format!("Secret '{secret}' is attached to 1 ServiceAccount"),
-        n => format!("Secret '{secret}' is attached to {n} ServiceAccounts"),
+        n => format!("Secret '{secret}' is attached to {}", counted(n, "ServiceAccount")),
     };
     Some(Verdict::new(True, Reason::Attached, format!("{text}{rest}")))
 }
@@ -132,16 +134,12 @@ impl Failed<'_> {
         }
         match remedy {
             Some(remedy) => {
-                format!("{} in {}: {remedy}", reason.as_str(), list(names.into_iter(), self.count))
+                format!("{} in {}: {remedy}", reason.as_str(), listed(names.into_iter(), self.count))
             }
             None => format!(
                 "{} in {}: no DistributionPolicy allows this credential as a default there; ask a cluster administrator for one with `spec.allowDefault: true`, or narrow the selector",
                 reason.as_str(),
-                if self.count == 1 {
-                    "1 ServiceAccount".to_owned()
-                } else {
-                    format!("{} ServiceAccounts", self.count)
-                }
+                counted(self.count, "ServiceAccount")
             ),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Display,
     sync::Arc,
 };
 
@@ -9,7 +10,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp}
 
 use super::{
     attached::{attached, needs_person},
-    observation::{Observation, counts, list},
+    observation::{Observation, counts},
     refreshed::refreshed,
     verified::{is_refused, verified},
 };
@@ -18,6 +19,7 @@ use crate::{
     domain::{
         cluster_condition::ClusterCondition,
         condition::{self, ConditionStatus, ConditionType, Verdict},
+        counted::{counted, listed},
         desired::SourceState,
         failure::Failure,
         outcome::ClusterOutcome,
@@ -75,7 +77,7 @@ fn source_resolved(seen: &Observation<'_>) -> Verdict {
     match &seen.desired.source {
         SourceState::Resolved(notes) => {
             let minted = "a valid credential was minted";
-            let read = "the source Secret gave a valid credential";
+            let read = "the source Secret holds a valid credential";
             let mut told = vec![if seen.desired.tokens.is_empty() { read } else { minted }];
             told.extend(notes.iter().map(String::as_str));
             Verdict::new(True, Reason::Resolved, told.join("; "))
@@ -95,7 +97,7 @@ fn source_resolved(seen: &Observation<'_>) -> Verdict {
         SourceState::NotRead => Verdict::new(
             Unknown,
             Reason::NotRead,
-            "the source Secret is not read as long as there is nowhere to write to",
+            "the source Secret is not read because there is no namespace to write to",
         ),
         SourceState::Hashing { .. } => {
             Verdict::new(Unknown, Reason::Progressing, "passwords are being hashed; copies stay as they are")
@@ -120,8 +122,7 @@ fn synced(seen: &Observation<'_>) -> Verdict {
     }
     if clusters.is_empty() && !seen.clusters.is_empty() && seen.concealed == 0 && !seen.is_pending() {
         let paused = quoted(&paused(seen));
-        let message =
-            format!("all clusters that it goes to are paused, and nothing is written there: {paused}");
+        let message = format!("all target clusters are paused, so nothing is written: {paused}");
         return Verdict::new(Unknown, Reason::Paused, message);
     }
     let conditions: Vec<(&str, &ClusterCondition)> =
@@ -147,11 +148,11 @@ fn synced(seen: &Observation<'_>) -> Verdict {
         let more = told.len().saturating_sub(MAX_NAMES);
         told.truncate(MAX_NAMES);
         if more > 0 {
-            told.push(format!("and {more} more clusters"));
+            told.push(format!("and {}", counted(more, "more cluster")));
         }
         told.extend(failures.values().map(|failed| failed.sentence(&seen.desired.secret_name)));
         told.extend(not_found(&missing));
-        told.extend((seen.concealed > 0).then(|| not_permitted(&clusters_of(seen.concealed))));
+        told.extend((seen.concealed > 0).then(|| not_permitted(&counted(seen.concealed, "cluster"))));
         let mut reasons: BTreeSet<Reason> =
             conditions.iter().map(|(_, condition)| condition.reason()).collect();
         reasons.extend(failures.keys());
@@ -167,10 +168,8 @@ fn synced(seen: &Observation<'_>) -> Verdict {
         let why = match (seen.desired.awaits(), &seen.desired.secret) {
             (Some(what), _) => format!(", and {what}"),
             (None, Some(_)) => String::new(),
-            (None, None) if is_refused(seen.desired) => {
-                ", and its registry refuses the credential".to_owned()
-            }
-            (None, None) => ", and the source gives nothing to write".to_owned(),
+            (None, None) if is_refused(seen.desired) => ", and the credential is refused".to_owned(),
+            (None, None) => ", and there is no valid content to write".to_owned(),
         };
         return Verdict::new(False, Reason::Progressing, format!("{place} have the Secret{why}{rest}"));
     }
@@ -187,15 +186,16 @@ fn synced(seen: &Observation<'_>) -> Verdict {
 fn rest(seen: &Observation<'_>) -> String {
     let mut rest = match seen.sum(|_| true, |c| c.counts.held) {
         0 => String::new(),
-        1 => "; 1 Secret that is no longer wanted stays while a Pod uses it, or another object that holds it"
+        1 => "; 1 Secret that is no longer wanted stays while a Pod or another blocking object uses it"
             .to_owned(),
         n => format!(
-            "; {n} Secrets that are no longer wanted stay while Pods use them, or other objects that hold them"
+            "; {n} Secrets that are no longer wanted stay while Pods or other blocking objects use them"
         ),
     };
     match seen.sum(|_| true, |c| c.counts.deferred) {
         0 => {}
-        n => rest.push_str(&format!("; {n} Secrets without consent stay until policies have settled")),
+        1 => rest.push_str("; 1 Secret without consent stays until the quiet period ends"),
+        n => rest.push_str(&format!("; {n} Secrets without consent stay until the quiet period ends")),
     }
     let paused = paused(seen);
     if !paused.is_empty() {
@@ -238,7 +238,7 @@ impl Failed<'_> {
             return not_permitted(&namespaces(self.count));
         };
         let (reason, remedy) = (failure.reason().as_str(), failure.message(namespace, secret_name));
-        format!("{reason} in {}: {remedy}", list(names, self.count))
+        format!("{reason} in {}: {remedy}", listed(names, self.count))
     }
 }
 
@@ -274,10 +274,10 @@ fn not_found(missing: &[&Arc<str>]) -> Option<String> {
     match names.as_slice() {
         [] => None,
         [one] => Some(format!(
-            "namespace '{one}' exists in no target cluster; create it, or fix `spec.target.namespaces.names`"
+            "namespace '{one}' does not exist in any target cluster; create it, or fix `spec.target.namespaces.names`"
         )),
         _ => Some(format!(
-            "namespaces {} exist in no target cluster; create them, or fix `spec.target.namespaces.names`",
+            "namespaces {} do not exist in any target cluster; create them, or fix `spec.target.namespaces.names`",
             quoted(&names)
         )),
     }
@@ -296,7 +296,7 @@ fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
             True,
             Reason::UsersUnknown,
             format!(
-                "deletion waits until it is known who uses the Secrets in cluster '{cluster}': {why}; to delete them all the same, set annotation claviger.dev/force-delete to 'true'"
+                "deletion waits until it is known who uses the Secrets in cluster '{cluster}': {why}; to delete them anyway, set annotation claviger.dev/force-delete to 'true'"
             ),
         );
     }
@@ -305,27 +305,34 @@ fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
             True,
             Reason::InUse,
             format!(
-                "deletion waits for {users}, and then goes on by itself; to delete the Secrets although they are in use, set annotation claviger.dev/force-delete to 'true'"
+                "deletion waits for {users}, and then continues by itself; to delete the Secrets although they are in use, set annotation claviger.dev/force-delete to 'true'"
             ),
         ),
         _ if !removal.awaited.is_empty() => {
-            let waits = removal.awaited.iter().take(MAX_NAMES);
-            let waits: Vec<String> =
-                waits.map(|(name, until)| format!("'{name}' (until {until:.0} at the latest)")).collect();
-            let waits = waits.join(", ");
+            let waits = removal.awaited.iter();
+            let waits = waits.map(|(name, until)| format!("'{name}' (until {until:.0} at the latest)"));
+            let waits = listed(waits, removal.awaited.len());
             Verdict::new(
                 True,
                 Reason::ClusterUnreachable,
                 format!(
-                    "deletion waits for clusters that do not answer, as Pods and others there may use the Secrets: {waits}; to leave the Secrets there behind now, set annotation claviger.dev/force-delete to 'true'"
+                    "deletion waits for clusters that do not answer, because objects there may use the Secrets: {waits}; to leave those Secrets behind now, set annotation claviger.dev/force-delete to 'true'"
                 ),
             )
         }
+        _ if !removal.paused.is_empty() => Verdict::new(
+            True,
+            Reason::Paused,
+            format!(
+                "deletion waits for clusters that are paused, because nothing is written there: {}; set `spec.paused` of the MemberCluster to false, or, to leave the Secrets there behind, set annotation claviger.dev/force-delete to 'true'",
+                quoted(&removal.paused)
+            ),
+        ),
         Disposition::RemoveUnused if seen.references.blocking > 0 => Verdict::new(
             False,
             Reason::NamespaceTerminating,
             format!(
-                "the namespace of the credential is being deleted, so nothing is held up; Secrets that {users} use are removed afterwards, when unused"
+                "the namespace of the credential is being deleted, so the deletion does not wait; Secrets that {users} use are removed later, when nothing uses them"
             ),
         ),
         Disposition::Keep | Disposition::Remove | Disposition::RemoveUnused => {
@@ -334,7 +341,7 @@ fn deletion_blocked(seen: &Observation<'_>, removal: &Removal) -> Verdict {
         Disposition::Release => Verdict::new(
             False,
             Reason::Orphaning,
-            "the Secrets stay, and the marks of Claviger are taken off them",
+            "the Secrets stay, and Claviger removes its labels and annotations from them",
         ),
     }
 }
@@ -349,7 +356,7 @@ fn users(references: &References) -> String {
         };
         format!("{} {}/{}{place}", item.kind, item.namespace, item.name)
     });
-    list(named, blocking)
+    listed(named, blocking)
 }
 
 fn ready(
@@ -426,13 +433,9 @@ fn progress(
 }
 
 fn namespaces(n: usize) -> String {
-    if n == 1 { "1 namespace".to_owned() } else { format!("{n} namespaces") }
+    counted(n, "namespace")
 }
 
-fn clusters_of(n: usize) -> String {
-    if n == 1 { "1 cluster".to_owned() } else { format!("{n} clusters") }
-}
-
-fn quoted(names: &[&str]) -> String {
-    list(names.iter().map(|name| format!("'{name}'")), names.len())
+fn quoted<S: Display>(names: &[S]) -> String {
+    listed(names.iter().map(|name| format!("'{name}'")), names.len())
 }

@@ -8,7 +8,7 @@ use crate::{
         cluster_condition::ClusterCondition,
         desired::DesiredState,
         outcome::{ClusterOutcome, Outcomes},
-        schedule::{MAX_NAMES, MAX_REFERENCES},
+        schedule::MAX_REFERENCES,
         selection::LOCAL,
     },
 };
@@ -110,13 +110,4 @@ fn references(clusters: &[(Arc<str>, Arc<ClusterOutcome>)]) -> References {
 
 pub(super) fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-/// The first few of so many, and the number of the others.
-pub(super) fn list(items: impl Iterator<Item = String>, total: usize) -> String {
-    let shown: Vec<String> = items.take(MAX_NAMES).collect();
-    match total.saturating_sub(shown.len()) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }

@@ -30,10 +30,10 @@ pub(super) fn refreshed(desired: &DesiredState, now: Timestamp) -> Option<Verdic
         let token = token(key);
         let stays = match end(key) {
             Some(at) if at > now => {
-                format!("the {token} that was minted last stays, and is good until {at:.0}")
+                format!("the last {token} stays, and is valid until {at:.0}")
             }
-            Some(at) => format!("the {token} that was minted last has expired at {at:.0}"),
-            None => format!("no {token} was minted yet"),
+            Some(at) => format!("the last {token} expired at {at:.0}"),
+            None => format!("no {token} has been minted yet"),
         };
         return Some(Verdict::new(ConditionStatus::False, error.reason, format!("{error}; {stays}")));
     }
@@ -43,16 +43,16 @@ pub(super) fn refreshed(desired: &DesiredState, now: Timestamp) -> Option<Verdic
     Some(match first_end {
         Some((at, key)) if at <= now => {
             let text =
-                format!("the {} has expired at {at:.0}, and the next one is not distributed", token(key));
+                format!("the {} expired at {at:.0}, and the next one is not distributed yet", token(key));
             Verdict::new(ConditionStatus::False, Reason::Expired, text)
         }
         Some((at, key)) if !waits => {
             let text =
-                format!("the {} is good until {at:.0}; the next one is minted long before", token(key));
+                format!("the {} is valid until {at:.0}; the next one is minted long before that", token(key));
             Verdict::new(ConditionStatus::True, Reason::Refreshed, text)
         }
         _ => {
-            let minted = "a token was minted, and is not distributed yet";
+            let minted = "a token was minted, but is not distributed yet";
             let text = if is_minting { "a token is being minted" } else { minted };
             Verdict::new(ConditionStatus::Unknown, Reason::Progressing, text)
         }
@@ -109,12 +109,9 @@ mod tests {
     fn what_stays_while_a_token_cannot_be_renewed_is_told() {
         let (status, reason, text) = told(&[(true, true, Some(60))]);
         assert_eq!((status, reason), (ConditionStatus::False, Reason::TokenRefused));
-        assert_eq!(
-            text,
-            "sts refuses; the token that was minted last stays, and is good until 1970-01-01T00:01:00Z"
-        );
-        assert!(told(&[(true, true, Some(-60))]).2.contains("has expired"));
-        assert!(told(&[(false, true, None)]).2.contains("no token was minted yet"));
+        assert_eq!(text, "sts refuses; the last token stays, and is valid until 1970-01-01T00:01:00Z");
+        assert!(told(&[(true, true, Some(-60))]).2.contains("expired at"));
+        assert!(told(&[(false, true, None)]).2.contains("no token has been minted yet"));
         assert_eq!(told(&[(false, false, None)]).1, Reason::Progressing);
         assert_eq!(told(&[(true, false, Some(60))]).0, ConditionStatus::True);
         assert_eq!(refreshed(&desired(&[]), NOW), None);
@@ -123,7 +120,7 @@ mod tests {
         lost.tokens.clear();
         let verdict = refreshed(&lost, NOW).unwrap();
         assert_eq!((verdict.status, verdict.reason), (ConditionStatus::False, Reason::IdentityMissing));
-        assert!(verdict.message.contains("is good until 1970-01-01T00:01:00Z"), "{}", verdict.message);
+        assert!(verdict.message.contains("is valid until 1970-01-01T00:01:00Z"), "{}", verdict.message);
     }
 
     #[test]
@@ -139,7 +136,7 @@ mod tests {
         let (status, _, text) = told(&[(true, false, Some(90)), (true, false, Some(60))]);
         assert!(
             status == ConditionStatus::True
-                && text.contains("for 'key-1' is good until 1970-01-01T00:01:00Z"),
+                && text.contains("for 'key-1' is valid until 1970-01-01T00:01:00Z"),
             "{text}"
         );
     }

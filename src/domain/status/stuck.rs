@@ -48,9 +48,9 @@ pub(crate) fn stuck_note(
     let secret = &desired.secret_name;
     let evicted = desired.default.as_ref().is_some_and(|wish| wish.restart_stuck_pods);
     let remedy = if evicted {
-        "those of a controller are evicted once the Secret is in place; delete the others"
+        "Pods of a controller are evicted once the Secret is in place; delete the others"
     } else {
-        "delete them, so that a controller makes new ones with it, or set `spec.default.restartStuckPods`"
+        "delete them, so that a controller creates new ones with it, or set `spec.default.restartStuckPods`"
     };
     let text = format!(
         "Pods that were created before Secret '{secret}' was attached cannot pull ({now} at the moment): {remedy}"
@@ -63,8 +63,8 @@ pub(super) fn sentence(seen: &Observation<'_>) -> Option<String> {
     let wish = seen.desired.default.as_ref()?;
     let (what, them) = match all(seen).map(|(_, stuck)| stuck.total).sum::<usize>() {
         0 => return None,
-        1 => ("1 Pod was created before, and cannot pull".to_owned(), "it"),
-        n => (format!("{n} Pods were created before, and cannot pull"), "them"),
+        1 => ("1 Pod was created before that, and cannot pull".to_owned(), "it"),
+        n => (format!("{n} Pods were created before that, and cannot pull"), "them"),
     };
     let refused = all(seen).find_map(|(cluster, stuck)| match stuck.refused.as_ref()? {
         Failure::Write { reason, message } => Some((cluster, *reason, message)),
@@ -76,15 +76,15 @@ pub(super) fn sentence(seen: &Observation<'_>) -> Option<String> {
     };
     let remedy = match refused {
         Some((cluster, Reason::Forbidden, _)) => format!(
-            "the operator may not evict Pods{}: set `defaults.restartStuckPods` of the chart, or apply what `claviger member-rbac --restart-stuck-pods` prints; or delete {them}, so that a controller makes new ones",
+            "the operator may not evict Pods{}: set `defaults.restartStuckPods` of the chart, or apply what `claviger member-rbac --restart-stuck-pods` prints; or delete {them}, so that a controller creates new ones",
             place(cluster)
         ),
         Some((cluster, _, message)) => format!("an eviction waits{}: {message}", place(cluster)),
-        None if wish.restart_stuck_pods => format!(
-            "those of a controller are evicted; delete {them} otherwise, so that new ones have the Secret"
-        ),
+        None if wish.restart_stuck_pods => {
+            "Pods of a controller are evicted; delete other Pods yourself, and create them again".to_owned()
+        }
         None => format!(
-            "delete {them}, so that a controller makes new ones with the Secret, or set `spec.default.restartStuckPods`"
+            "delete {them}, so that a controller creates new ones with the Secret, or set `spec.default.restartStuckPods`"
         ),
     };
     Some(format!("{what}: {remedy}"))

@@ -115,7 +115,7 @@ fn where_tokens_are_minted_no_source_secret_is_named() {
         let found = status.conditions.into_iter().find(|condition| condition.type_ == "SourceResolved");
         found.unwrap().message
     };
-    assert_eq!(told(&desired()), "the source Secret gave a valid credential");
+    assert_eq!(told(&desired()), "the source Secret holds a valid credential");
     assert_eq!(told(&minted), "a valid credential was minted");
 }
 
@@ -242,8 +242,13 @@ fn copies_that_stay_for_now_are_reported() {
     let status = first(&desired(), outcome);
     assert_eq!(reasons(&status)[0], "Ready=True/AllTargetsSynced");
     let message = condition(&status, ConditionType::Synced);
-    assert!(message.contains("1 Secret that is no longer wanted stays while a Pod uses it"), "{message}");
-    assert!(message.contains("2 Secrets without consent stay until policies have settled"), "{message}");
+    assert!(
+        message.contains(
+            "1 Secret that is no longer wanted stays while a Pod or another blocking object uses it"
+        ),
+        "{message}"
+    );
+    assert!(message.contains("2 Secrets without consent stay until the quiet period ends"), "{message}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Condition `Verified`: whether the registry takes the credential.
+//! Condition `Verified`: whether the server that it is for takes the credential.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -21,8 +21,8 @@ pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option
         None => return told(previous, None),
         Some(Verification::Off { by_operator }) => {
             let why = match by_operator {
-                true => "registries are not asked, as Claviger runs with --no-verification",
-                false => "the registry is not asked, as `spec.verification.mode` is Off",
+                true => "nothing is tested because Claviger runs with --no-verification",
+                false => "it is not tested because `spec.verification.mode` is Off",
             };
             return Some(Verdict::new(ConditionStatus::Unknown, Reason::Skipped, why));
         }
@@ -42,7 +42,7 @@ pub(super) fn verified(previous: &[Condition], desired: &DesiredState) -> Option
         Some(Verdict::new(status, found.first()?.reason, told.join("; ") + &more))
     };
     let waiting = || {
-        let asked = "the registry is being asked";
+        let asked = "it is being tested";
         let told = told(previous, Some(desired.generation)).filter(|told| told.reason != Reason::Skipped);
         told.unwrap_or_else(|| Verdict::new(ConditionStatus::Unknown, Reason::Progressing, asked))
     };

@@ -1,11 +1,7 @@
 //! Amazon: tokens of ECR and ECR Public, by access keys, roles and Pod Identity.
 //!
-//! Per the API references of Amazon ECR, Amazon ECR Public and AWS STS, and "AWS Signature Version 4 for API requests".
+//! Per the API references of Amazon ECR, Amazon ECR Public and AWS STS.
 
-use aws_sigv4::{
-    http_request::{self, SignableBody, SignableRequest, SigningSettings},
-    sign::v4,
-};
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
@@ -18,6 +14,7 @@ use crate::domain::{
     SecretBytes,
     reason::Reason,
     registry::aws_domain,
+    sigv4::{Scope, SigningError, sign},
     verification::{Method, Reach, Request},
 };
 
@@ -62,7 +59,7 @@ fn assume_role_with_web_identity(known: &Known<'_>) -> Result<Request, MintError
     let Proof::WebIdentity(identity) = known.proof else { return Err(no_access_key()) };
     let role = identity.role.as_deref().or(role(known).0).ok_or_else(|| {
         MintError::identity_missing(
-            "the ServiceAccount has no role of AWS: set `roleArn`, or its annotation eks.amazonaws.com/role-arn",
+            "the ServiceAccount has no AWS role: set `roleArn`, or its annotation eks.amazonaws.com/role-arn",
         )
     })?;
     Ok(sts(
@@ -118,39 +115,17 @@ fn get_authorization_token(known: &Known<'_>) -> Result<Request, MintError> {
 }
 
 /// Adds the headers of a signature.
-fn signed(known: &Known<'_>, mut request: Request, service: &str) -> Result<Request, MintError> {
+fn signed(known: &Known<'_>, request: Request, service: &str) -> Result<Request, MintError> {
     let key = known.access_key.ok_or_else(no_access_key)?;
-    let bad =
-        |_| MintError::new(Reason::InvalidFormat, "the access key has characters that no access key has");
-    let text = |bytes: &SecretBytes| String::from_utf8(bytes.expose().to_vec()).map_err(bad);
-    let session = key.session.as_ref().map(text).transpose()?;
-    // It wipes its parts.
-    let identity =
-        aws_credential_types::Credentials::new(text(&key.id)?, text(&key.secret)?, session, None, SESSION)
-            .into();
-    let broken = || MintError::new(Reason::Internal, "a request to AWS could not be signed");
-    let params = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(region(known))
-        .name(service)
-        .time(known.now.into())
-        .settings(SigningSettings::default())
-        .build()
-        .map_err(|_| broken())?
-        .into();
-    let url = format!("{}://{}{}", request.scheme, request.server, request.path);
-    let body = request.body.as_ref().map_or(&[][..], SecretBytes::expose);
-    let headers = request.headers.iter().map(|(name, value)| (*name, value.text()));
-    let signable = SignableRequest::new("POST", url, headers, SignableBody::Bytes(body));
-    let signing = http_request::sign(signable.map_err(|_| broken())?, &params).map_err(|_| broken())?;
-    let (instructions, _) = signing.into_parts();
-    let (headers, _) = instructions.into_parts();
-    request.headers.extend(headers.iter().map(|header| (header.name(), header.value().into())));
-    Ok(request)
+    let scope = Scope { region: region(known), service, time: known.now };
+    sign(request, key, scope).map_err(|error| match error {
+        SigningError::BadCharacters => MintError::new(Reason::InvalidFormat, error.to_string()),
+        SigningError::Broken => MintError::new(Reason::Internal, "a request to AWS could not be signed"),
+    })
 }
 
 fn no_access_key() -> MintError {
-    MintError::identity_missing("there is no identity of AWS")
+    MintError::identity_missing("there is no AWS identity")
 }
 
 /// A temporary access key; of Pod Identity, with another name for the token of the session.

@@ -54,7 +54,7 @@ fn entra(known: &Known<'_>) -> Result<Request, MintError> {
 }
 
 fn no_identity(what: &str) -> MintError {
-    MintError::identity_missing(format!("the identity of Azure is not complete: there is no {what}"))
+    MintError::identity_missing(format!("the Azure identity is not complete: {what} is missing"))
 }
 
 fn exchange(known: &Known<'_>) -> Result<Request, MintError> {

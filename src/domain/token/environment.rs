@@ -98,7 +98,7 @@ fn is_of_this_machine(host: &str) -> bool {
 }
 
 fn missing(what: &str) -> MintError {
-    MintError::identity_missing(format!("Claviger itself has no identity of {what}"))
+    MintError::identity_missing(format!("Claviger itself has no identity in {what}"))
 }
 
 #[cfg(test)]

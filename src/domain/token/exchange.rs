@@ -61,7 +61,7 @@ impl Exchange {
     }
 
     fn ask(&mut self, now: Timestamp) -> Result<Step, MintError> {
-        let useless = || MintError::identity_missing("this identity is of no use for this registry");
+        let useless = || MintError::identity_missing("this identity cannot be used for this registry");
         let stage = self.stages.front().ok_or_else(useless)?;
         let request = (stage.ask)(&Known {
             grant: &self.grant,
@@ -83,7 +83,7 @@ impl Exchange {
 
     fn next(&mut self, answer: Result<Answer, NoAnswer>, now: Timestamp) -> Result<Step, MintError> {
         let (Some(asked), Some(stage)) = (self.asked.take(), self.stages.pop_front()) else {
-            return Err(MintError::new(Reason::Internal, "nothing was asked"));
+            return Err(MintError::new(Reason::Internal, "no request was sent"));
         };
         let answer = answer.map_err(|why| MintError::unanswered(&asked, why))?;
         let is_success = (200..300).contains(&answer.status);
@@ -102,7 +102,7 @@ impl Exchange {
                 };
                 let life = life.min(self.grant.longest_life());
                 if life.is_zero() {
-                    let message = format!("{asked} gives a token that is not good any more");
+                    let message = format!("{asked} gives a token that is not valid any more");
                     return Err(MintError::new(Reason::UnexpectedAnswer, message));
                 }
                 // Whole seconds, as a status has them.

@@ -117,7 +117,7 @@ fn impersonate(known: &Known<'_>) -> Result<Request, MintError> {
 }
 
 fn no_identity() -> MintError {
-    MintError::identity_missing("there is no identity of Google")
+    MintError::identity_missing("there is no Google identity")
 }
 
 /// What all but [`impersonate`] are answered.

@@ -10,6 +10,8 @@ use crate::domain::{
     verification::{Authorities, Scheme, Server},
 };
 
+pub(crate) use crate::domain::sigv4::AccessKey;
+
 /// The longest annotation that is of use, in bytes.
 const MAX_ANNOTATION: usize = 2_048;
 
@@ -54,14 +56,6 @@ pub(crate) enum Identity {
     ServiceAccount(String),
     /// The operator's own.
     Operator(Cloud),
-}
-
-/// An access key of AWS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct AccessKey {
-    pub id: SecretBytes,
-    pub secret: SecretBytes,
-    pub session: Option<SecretBytes>,
 }
 
 /// What shows a cloud whose identity is used.

@@ -40,10 +40,7 @@ fn github(known: &Known<'_>) -> Result<Request, MintError> {
         exp: i64,
     }
     let bad = || {
-        MintError::new(
-            Reason::InvalidFormat,
-            "the Secret has no private key of a GitHub App: one of RSA, in PEM",
-        )
+        MintError::new(Reason::InvalidFormat, "the Secret has no private key of a GitHub App (RSA, in PEM)")
     };
     let (Flow::GitHub { api, app, installation }, Proof::Value(pem)) = (&known.grant.flow, known.proof)
     else {

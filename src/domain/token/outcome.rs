@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::domain::{
     SecretBytes,
     reason::Reason,
-    verification::{Answer, NoAnswer, Server},
+    verification::{Answer, NoAnswer, Server, ServerKind},
 };
 
 /// A token, as it is put into a docker config.
@@ -61,7 +61,7 @@ impl MintError {
 
     /// Nothing is minted any more for a credential that is being deleted.
     pub fn deleting() -> Self {
-        Self::new(Reason::Deleting, "the credential is being deleted, and no token is minted for it any more")
+        Self::new(Reason::Deleting, "the credential is being deleted, so no more tokens are minted for it")
     }
 
     /// Whether the cloud has refused the identity: who asks on and on is barred.
@@ -71,13 +71,8 @@ impl MintError {
 
     /// No answer came.
     pub fn unanswered(server: &Server, why: NoAnswer) -> Self {
-        let outcome = why.outcome().at(server);
-        let reason = match outcome.reason {
-            Reason::RegistryUnreachable | Reason::NotARegistry => Reason::CloudUnreachable,
-            reason => reason,
-        };
-        let message = outcome.message.replacen("registry ", "", 1);
-        Self { retry_after: outcome.retry_after, ..Self::new(reason, message) }
+        let outcome = why.outcome(ServerKind::Cloud).at(ServerKind::Cloud, server);
+        Self { retry_after: outcome.retry_after, ..Self::new(outcome.reason, outcome.message) }
     }
 
     /// An answer that gives no token.
@@ -87,10 +82,10 @@ impl MintError {
         let lower = code.as_ref().map(|code| code.to_ascii_lowercase()).unwrap_or_default();
         let is_throttled = answer.status == 429 || words.iter().any(|word| lower.contains(word));
         let (reason, what) = match answer.status {
-            400..=599 if is_throttled => (Reason::RateLimited, "answers no more requests for now"),
-            500..=599 => (Reason::CloudUnreachable, "has a fault"),
+            400..=599 if is_throttled => (Reason::RateLimited, "accepts no more requests for now"),
+            500..=599 => (Reason::CloudUnreachable, "has an internal error"),
             400..=499 => (Reason::TokenRefused, "refuses to mint a token for this identity"),
-            _ => (Reason::UnexpectedAnswer, "answers with something that has no token in it"),
+            _ => (Reason::UnexpectedAnswer, "gives an answer without a token"),
         };
         let code = code.map_or_else(String::new, |code| format!(" {code}"));
         let message = format!("{server} {what} (HTTP {}{code})", answer.status);

@@ -1,4 +1,4 @@
-//! How a login is tried, request by request: from the answer to the last one to the next one, or to the outcome.
+//! How a login is tried at a registry, request by request: from the answer to the last one to the next one, or to the outcome.
 //!
 //! It is the handshake of `docker login`, per distribution/distribution docs/spec/auth/token.md: `/v2/` without a login
 //! tells what is asked for; a login goes to the registry itself (Basic), or is exchanged for a token at the realm that
@@ -8,21 +8,15 @@ use std::{mem, sync::Arc};
 
 use super::{
     address::Reach,
-    login::Login,
+    login::{Login, RegistryLogin},
     outcome::{Answer, NoAnswer, Outcome},
     realm::{Challenge, Realm, token},
     request::{Authorization, Method, Request},
     scaleway,
-    server::{RegistryAccess, Scheme, Server},
+    server::{RegistryAccess, Scheme, Server, ServerKind},
+    step::Step,
 };
 use crate::domain::reason::Reason;
-
-/// What is to be done next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    Ask(Request),
-    Done(Outcome),
-}
 
 /// What the last request was for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,10 +38,12 @@ enum Stage {
     Namespace(Outcome),
 }
 
-/// A login that is being tried.
-pub(crate) struct Handshake {
+/// A login that is being tried at a registry.
+pub(crate) struct RegistryHandshake {
     login: Arc<Login>,
     access: Arc<RegistryAccess>,
+    repository: Option<(String, String)>,
+    scaleway: Option<(&'static str, Option<String>)>,
     scheme: Scheme,
     realm: Option<Realm>,
     stage: Stage,
@@ -56,19 +52,16 @@ pub(crate) struct Handshake {
 const MANIFEST_IS_MISSING: &str =
     "has no such repository or tag, or does not show it to this login; check `spec.verification.repository`";
 
-impl Handshake {
+impl RegistryHandshake {
     /// With its first request.
-    pub fn begin(login: Arc<Login>, access: Arc<RegistryAccess>) -> (Self, Step) {
+    pub fn begin(login: Arc<Login>, registry: &RegistryLogin, access: Arc<RegistryAccess>) -> (Self, Step) {
         let scheme = access.scheme(&login.server);
-        let handshake = Self { login, access, scheme, realm: None, stage: Stage::Ping };
-        let first = if matches!(handshake.login.authorities, Some(Err(_))) {
-            let detail = "cannot be trusted: `spec.verification.caSecretRef` leads to no certificate";
-            handshake.done(Outcome::new(Reason::TLSError, detail))
-        } else if handshake.access.allows(&handshake.login.server, scheme) {
-            handshake.ask(Method::Get, "/v2/".to_owned(), Authorization::Nobody)
-        } else {
-            let detail = "is not in --allowed-registries of Claviger, so it is not asked";
-            handshake.done(Outcome::new(Reason::RegistryNotAllowed, detail))
+        let (repository, scaleway) = (registry.repository.clone(), registry.scaleway.clone());
+        let (realm, stage) = (None, Stage::Ping);
+        let handshake = Self { login, access, repository, scaleway, scheme, realm, stage };
+        let first = match handshake.login.not_asked(scheme, &handshake.access) {
+            Some(outcome) => handshake.done(outcome),
+            None => handshake.ask(Method::Get, "/v2/".to_owned(), Authorization::Nobody),
         };
         (handshake, first)
     }
@@ -77,15 +70,15 @@ impl Handshake {
     pub fn answered(&mut self, answer: Result<Answer, NoAnswer>) -> Step {
         match (mem::replace(&mut self.stage, Stage::Ping), answer) {
             (Stage::Namespace(login), answer) => {
-                let namespace = self.login.scaleway.as_ref().and_then(|(_, name)| name.as_deref());
+                let namespace = self.scaleway.as_ref().and_then(|(_, name)| name.as_deref());
                 let outcome = match answer {
                     Ok(answer) => scaleway::outcome(login, &answer, namespace),
                     Err(_) => login,
                 };
                 self.done(outcome)
             }
-            (stage, Err(no_answer)) => self.failed(&stage, no_answer.outcome()),
-            (stage, Ok(answer)) => match answer.unavailable() {
+            (stage, Err(no_answer)) => self.failed(&stage, no_answer.outcome(ServerKind::Registry)),
+            (stage, Ok(answer)) => match answer.unavailable(ServerKind::Registry) {
                 Some(outcome) => self.failed(&stage, outcome),
                 None => self.goes_on(stage, &answer),
             },
@@ -99,7 +92,7 @@ impl Handshake {
                 401 => self.challenged(answer),
                 200 => self.done(not_distinguishable()),
                 _ => {
-                    let detail = "lets anybody in, but shows nobody `spec.verification.repository`, nor asks for a login for it, so that nothing is known of the login; check the repository";
+                    let detail = "needs no login, but does not show `spec.verification.repository` and does not ask for a login for it, so the login cannot be tested; check the repository";
                     self.done(Outcome::answered(Reason::NotDistinguishable, detail, answer))
                 }
             },
@@ -119,7 +112,7 @@ impl Handshake {
                 (200, _) => self.accepted(authorization),
                 (401 | 403, Authorization::Bearer(_)) => {
                     // The token server knew the login, so that it may well be right.
-                    let detail = "does not take the token that its own token server gave";
+                    let detail = "does not accept the token that its own token server gave";
                     self.done(Outcome::answered(Reason::UnexpectedAnswer, detail, answer))
                 }
                 _ => self.refused(answer),
@@ -158,7 +151,7 @@ impl Handshake {
             },
             403 => self.unexpected(answer),
             _ => {
-                let detail = "does not answer /v2/ as a registry does";
+                let detail = "does not answer /v2/ as a registry does; check `spec.server`";
                 self.done(Outcome::answered(Reason::NotARegistry, detail, answer))
             }
         }
@@ -185,7 +178,7 @@ impl Handshake {
                 }
             }
             None => {
-                let detail = "asks for neither a Basic nor a Bearer login";
+                let detail = "asks for neither a Basic nor a Bearer login, so the login cannot be tested";
                 self.done(Outcome::answered(Reason::UnsupportedChallenge, detail, answer))
             }
         }
@@ -197,7 +190,7 @@ impl Handshake {
     }
 
     fn token(&mut self, to_pull: bool) -> Step {
-        let repository = self.login.repository.as_ref().filter(|_| to_pull).map(|(name, _)| name.as_str());
+        let repository = self.repository.as_ref().filter(|_| to_pull).map(|(name, _)| name.as_str());
         let Some(realm) = &self.realm else { return self.done(not_distinguishable()) };
         // A registry inside of a network has its token server there, too; on this machine it has to be listed itself. One
         // outside has no business inside, whatever is listed.
@@ -212,7 +205,7 @@ impl Handshake {
 
     /// The registry takes the login.
     fn accepted(&mut self, authorization: Authorization) -> Step {
-        match (&self.login.repository, authorization) {
+        match (&self.repository, authorization) {
             (None, _) => self.pulled(),
             (Some(_), Authorization::Bearer(_)) => self.token(true),
             (Some(_), authorization) => self.pull(authorization),
@@ -231,7 +224,7 @@ impl Handshake {
     }
 
     fn tags(&mut self, authorization: Authorization) -> Step {
-        let Some((repository, _)) = &self.login.repository else { return self.pulled() };
+        let Some((repository, _)) = &self.repository else { return self.pulled() };
         let path = format!("/v2/{repository}/tags/list?n=1");
         self.stage = Stage::Tags;
         self.ask(Method::Get, path, authorization)
@@ -252,10 +245,10 @@ impl Handshake {
         let is_denied = self.denies(answer);
         let (reason, detail) = match answer.status {
             status if status == 401 || (is_denied && denies_wrong_logins(&self.login.server)) => {
-                (Reason::AuthenticationFailed, "does not take this user name and password")
+                (Reason::AuthenticationFailed, "does not accept this user name and password")
             }
             _ if is_denied => {
-                (Reason::AccessDenied, "refuses the login: it is wrong or has expired, or has no right there")
+                (Reason::AccessDenied, "refuses the login: it is wrong, has expired, or lacks permission")
             }
             _ => return self.unexpected(answer),
         };
@@ -263,18 +256,18 @@ impl Handshake {
     }
 
     fn may_not_pull(&self, answer: &Answer) -> Step {
-        let detail = "takes the login, but does not let it pull `spec.verification.repository`";
+        let detail = "accepts the login, but does not let it pull `spec.verification.repository`";
         self.done(Outcome::answered(Reason::AccessDenied, detail, answer))
     }
 
     fn unexpected(&mut self, answer: &Answer) -> Step {
-        let detail = "answers with something that no registry should";
+        let detail = "gives an answer that is not expected from a registry";
         self.namespace(Outcome::answered(Reason::UnexpectedAnswer, detail, answer))
     }
 
     /// Asks Scaleway's API, too, which says more than its registry does.
     fn namespace(&mut self, login: Outcome) -> Step {
-        let asked = self.login.scaleway.as_ref();
+        let asked = self.scaleway.as_ref();
         let request = asked.map(|(region, name)| scaleway::request(region, name.as_deref()));
         match request.filter(|request| self.access.allows(&request.server, request.scheme)) {
             Some(request) => {
@@ -286,7 +279,7 @@ impl Handshake {
     }
 
     fn manifest(&self) -> Option<String> {
-        let (repository, tag) = self.login.repository.as_ref()?;
+        let (repository, tag) = self.repository.as_ref()?;
         Some(format!("/v2/{repository}/manifests/{tag}"))
     }
 
@@ -313,7 +306,7 @@ impl Handshake {
     }
 
     fn done(&self, outcome: Outcome) -> Step {
-        Step::Done(self.with_realm(outcome).at(&self.login.server))
+        Step::Done(self.with_realm(outcome).at(ServerKind::Registry, &self.login.server))
     }
 
     fn with_realm(&self, outcome: Outcome) -> Outcome {
@@ -333,7 +326,7 @@ fn denies_wrong_logins(server: &Server) -> bool {
 }
 
 fn not_distinguishable() -> Outcome {
-    let detail = "lets anybody in, so that nothing is known of the login; set `spec.verification.repository` to one that is not public";
+    let detail = "needs no login, so the login cannot be tested; set `spec.verification.repository` to one that is not public";
     Outcome::new(Reason::NotDistinguishable, detail)
 }
 

@@ -7,26 +7,40 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::{
     api::VerificationMode,
-    domain::{condition::ConditionStatus, verification::Rules},
+    domain::{
+        condition::ConditionStatus,
+        verification::{MissingAuthorities, Rules, Subject},
+    },
 };
 
-fn login(server: &str) -> Login {
+fn user() -> RegistryLogin {
+    RegistryLogin {
+        username: Zeroizing::new("user".to_owned()),
+        password: Zeroizing::new("pass".to_owned()),
+        repository: None,
+        scaleway: None,
+    }
+}
+
+fn login_with(server: &str, registry: RegistryLogin) -> Login {
     Login {
         provider: "Custom".to_owned(),
         version: None,
         key: server.to_owned(),
         rules: Rules { mode: VerificationMode::Warn, interval: Duration::ZERO },
         server: Server::parse(server).unwrap(),
-        username: Zeroizing::new("user".to_owned()),
-        password: Zeroizing::new("pass".to_owned()),
-        repository: None,
         authorities: None,
-        scaleway: None,
+        subject: Subject::Registry(registry),
     }
 }
 
+fn login(server: &str) -> Login {
+    login_with(server, user())
+}
+
 fn that_pulls(server: &str) -> Login {
-    Login { repository: Some(("team/app".to_owned(), "latest".to_owned())), ..login(server) }
+    let repository = Some(("team/app".to_owned(), "latest".to_owned()));
+    login_with(server, RegistryLogin { repository, ..user() })
 }
 
 fn answer(status: u16, body: &str) -> Answer {
@@ -54,9 +68,15 @@ fn line(request: &Request) -> String {
     format!("{who} {method} {}://{}{}", request.scheme, request.server, request.path)
 }
 
+fn begin(login: Login, access: RegistryAccess) -> (RegistryHandshake, Step) {
+    let login = Arc::new(login);
+    let Subject::Registry(registry) = &login.subject else { panic!("a registry") };
+    RegistryHandshake::begin(login.clone(), registry, Arc::new(access))
+}
+
 /// Plays answers to the expected requests, and gives the outcome.
 fn play_with(login: Login, access: RegistryAccess, exchanges: &[(&str, Answer)]) -> Outcome {
-    let (mut handshake, mut step) = Handshake::begin(Arc::new(login), Arc::new(access));
+    let (mut handshake, mut step) = begin(login, access);
     for (wanted, answer) in exchanges {
         let Step::Ask(request) = &step else { panic!("{step:?} instead of {wanted}") };
         assert_eq!(line(request), *wanted);
@@ -175,7 +195,7 @@ fn a_token_server_inside_of_a_network_is_for_registries_inside_of_it() {
     let reach = |private: &[&str]| {
         let private = private.join(",").parse().unwrap();
         let access = RegistryAccess { private, ..RegistryAccess::default() };
-        let (mut handshake, first) = Handshake::begin(Arc::new(login("r.example.com")), Arc::new(access));
+        let (mut handshake, first) = begin(login("r.example.com"), access);
         let next = handshake.answered(Ok(challenge(r#"Bearer realm="https://auth.example.com/token""#)));
         match (first, next) {
             (Step::Ask(first), Step::Ask(next)) => (first.reach, next.reach),
@@ -200,8 +220,7 @@ fn only_what_is_allowed_is_asked() {
         (Reason::RealmRejected, Some("auth.example.com"))
     );
     assert!(rejected.message.ends_with(": auth.example.com"), "{}", rejected.message);
-    let untrusted =
-        Login { authorities: Some(Err(super::super::login::MissingAuthorities)), ..login("quay.io") };
+    let untrusted = Login { authorities: Some(Err(MissingAuthorities)), ..login("quay.io") };
     assert_eq!(play(untrusted, &[]).reason, Reason::TLSError);
 }
 
@@ -224,7 +243,7 @@ fn a_realm_that_is_rejected_is_named_by_its_host_alone() {
 #[test]
 fn what_is_wrong_with_a_token_server_is_told_of_it() {
     let of = |answer: Result<Answer, NoAnswer>| {
-        let (mut handshake, _) = Handshake::begin(Arc::new(login("r.example.com")), Arc::default());
+        let (mut handshake, _) = begin(login("r.example.com"), RegistryAccess::default());
         handshake.answered(Ok(challenge(r#"Bearer realm="https://auth.example.com/token""#)));
         match handshake.answered(answer) {
             Step::Done(outcome) => outcome.message,
@@ -246,7 +265,7 @@ fn an_open_registry_that_hides_a_repository_is_not_called_public() {
     ];
     let outcome = play(that_pulls("r.example.com"), &exchanges);
     assert_eq!(outcome.reason, Reason::NotDistinguishable);
-    assert!(outcome.message.contains("shows nobody `spec.verification.repository`"), "{}", outcome.message);
+    assert!(outcome.message.contains("does not show `spec.verification.repository`"), "{}", outcome.message);
 }
 
 #[test]
@@ -265,7 +284,7 @@ fn no_answer_is_no_refusal() {
         Broken,
         Throttled(Duration::MAX),
     ] {
-        let (mut handshake, _) = Handshake::begin(Arc::new(login("r.example.com")), Arc::default());
+        let (mut handshake, _) = begin(login("r.example.com"), RegistryAccess::default());
         let Step::Done(outcome) = handshake.answered(Err(no_answer)) else { panic!("{no_answer:?}") };
         assert_eq!(outcome.status(), ConditionStatus::Unknown, "{no_answer:?}");
     }

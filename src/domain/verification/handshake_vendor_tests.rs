@@ -220,7 +220,7 @@ fn harbor() {
 fn scaleway() {
     let of = |name: Option<&str>| {
         let scaleway = Some(("fr-par", name.map(str::to_owned)));
-        Login { scaleway, ..login("rg.fr-par.scw.cloud") }
+        login_with("rg.fr-par.scw.cloud", RegistryLogin { scaleway, ..user() })
     };
     let scaleway = || of(Some("web"));
     let realm = "https://api.scaleway.com/registry-internal/v1/regions/fr-par/tokens";

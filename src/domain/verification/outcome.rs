@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use serde::Deserialize;
 
-use super::server::Server;
+use super::{
+    error_code::ErrorCode,
+    server::{Server, ServerKind},
+};
 use crate::domain::{
     SecretBytes, condition::ConditionStatus, reason::Reason, schedule::REGISTRY_LIMITED_PAUSE,
 };
@@ -18,7 +20,7 @@ pub(crate) struct Outcome {
     pub message: String,
     pub http_status: Option<i64>,
     pub code: Option<ErrorCode>,
-    /// How long the registry asks to be left alone.
+    /// How long the server asks to be left alone.
     pub retry_after: Option<Duration>,
     /// Where the registry sent the login to for a token, where that is another server.
     pub realm: Option<String>,
@@ -34,7 +36,7 @@ pub(crate) struct FoundNamespace {
 }
 
 impl Outcome {
-    /// The message is the rest of a sentence that begins with the registry, until [`Outcome::at`].
+    /// The message is the rest of a sentence that begins with the server, until [`Outcome::at`].
     pub fn new(reason: Reason, message: &str) -> Self {
         let message = message.to_owned();
         Self {
@@ -54,45 +56,52 @@ impl Outcome {
         Self { http_status: Some(answer.status.into()), code, ..Self::new(reason, message) }
     }
 
-    /// What condition `Verified` says: `False` is a refusal by the registry, and nothing else is.
+    /// What condition `Verified` says: `False` is a refusal by the server, and nothing else is.
     pub fn status(&self) -> ConditionStatus {
         match self.reason {
             Reason::Authenticated => ConditionStatus::True,
             Reason::AuthenticationFailed
             | Reason::AccessDenied
             | Reason::RepositoryNotFound
-            | Reason::NamespaceNotFound => ConditionStatus::False,
+            | Reason::NamespaceNotFound
+            | Reason::InvalidAccessKey
+            | Reason::SignatureMismatch
+            | Reason::BucketNotFound
+            | Reason::WrongRegion => ConditionStatus::False,
             _ => ConditionStatus::Unknown,
         }
     }
 
-    /// Whether the registry has said something of it, or has shown that it never will.
+    /// Whether the server has said something of it, or has shown that it never will.
     pub fn is_opinion(&self) -> bool {
         self.status() != ConditionStatus::Unknown || self.reason == Reason::NotDistinguishable
     }
 
-    /// Whether the registry has definitely refused it.
+    /// Whether the server has definitely refused it.
     pub fn is_refusal(&self) -> bool {
         self.status() == ConditionStatus::False
     }
 
-    /// Whether the registry has said that user name or password are wrong.
+    /// Whether the server has said that user name or password, or the access key, are wrong, whatever they are for.
     pub fn is_wrong(&self) -> bool {
-        self.reason == Reason::AuthenticationFailed
+        matches!(
+            self.reason,
+            Reason::AuthenticationFailed | Reason::InvalidAccessKey | Reason::SignatureMismatch
+        )
     }
 
-    /// Whether both say the same. How long the registry wants to be left alone is told nobody.
+    /// Whether both say the same. How long the server wants to be left alone is told nobody.
     pub fn says(&self, other: &Self) -> bool {
         let told = |outcome: &Self| Self { retry_after: None, ..outcome.clone() };
         told(self) == told(other)
     }
 
-    /// With its message as a whole sentence: about which registry it is, and the HTTP status and error code behind it.
-    pub fn at(self, registry: &Server) -> Self {
-        self.about(&format!("registry {registry}"))
+    /// With its message as a whole sentence: about which server it is, and the HTTP status and error code behind it.
+    pub fn at(self, kind: ServerKind, server: &Server) -> Self {
+        self.about(&kind.subject(server))
     }
 
-    /// The same, about any server.
+    /// The same, about anything.
     pub fn about(self, subject: &str) -> Self {
         let status = self.http_status.map(|status| format!("HTTP {status}"));
         let code = self.code.map(|code| code.as_str().to_owned());
@@ -112,13 +121,15 @@ pub(crate) struct Answer {
     pub retry_after: Option<String>,
     /// When it was given, by the clock of the server.
     pub date: Option<Timestamp>,
+    /// The value of `X-Amz-Bucket-Region`.
+    pub region: Option<String>,
     /// May hold a token.
     pub body: SecretBytes,
 }
 
 impl Answer {
     pub fn new(status: u16, body: SecretBytes) -> Self {
-        Self { status, challenges: Vec::new(), retry_after: None, date: None, body }
+        Self { status, challenges: Vec::new(), retry_after: None, date: None, region: None, body }
     }
 
     /// Whether it is a page for people. The type of the content says nothing: Quay calls its `true` a page.
@@ -135,19 +146,36 @@ impl Answer {
 
     /// How long the server is to be left alone, where it asks for that.
     pub fn pause(&self) -> Option<Duration> {
-        let Outcome { reason, retry_after, .. } = self.unavailable()?;
-        retry_after.or((reason == Reason::RateLimited).then_some(REGISTRY_LIMITED_PAUSE))
+        let (is_throttled, retry_after) = (self.is_throttled(), self.retry_after());
+        let is_unavailable = is_throttled || self.is_fault();
+        retry_after.filter(|_| is_unavailable).or(is_throttled.then_some(REGISTRY_LIMITED_PAUSE))
+    }
+
+    /// Whether the server wants fewer requests.
+    fn is_throttled(&self) -> bool {
+        use ErrorCode::{
+            RequestLimitExceeded, SlowDown, TOO_MANY_REQUEST, TOOMANYREQUESTS, ThrottlingException,
+        };
+        let code = ErrorCode::read(self.body.expose());
+        let is_named = matches!(
+            code,
+            Some(TOOMANYREQUESTS | TOO_MANY_REQUEST | SlowDown | ThrottlingException | RequestLimitExceeded)
+        );
+        (400..600).contains(&self.status) && (self.status == 429 || is_named)
+    }
+
+    fn is_fault(&self) -> bool {
+        (500..600).contains(&self.status)
     }
 
     /// The outcome of an answer that says nothing of the login: the server has too much to do, or a fault.
-    pub fn unavailable(&self) -> Option<Outcome> {
-        let code = ErrorCode::read(self.body.expose());
-        let is_throttled = self.status == 429
-            || matches!(code, Some(ErrorCode::TOOMANYREQUESTS | ErrorCode::TOO_MANY_REQUEST));
-        let (reason, detail) = match self.status {
-            400..=599 if is_throttled => (Reason::RateLimited, "answers no more requests for now"),
-            500..=599 => (Reason::RegistryUnreachable, "has a fault"),
-            _ => return None,
+    pub fn unavailable(&self, kind: ServerKind) -> Option<Outcome> {
+        let (reason, detail) = if self.is_throttled() {
+            (Reason::RateLimited, "accepts no more requests for now")
+        } else if self.is_fault() {
+            (kind.unreachable(), "has an internal error")
+        } else {
+            return None;
         };
         Some(Outcome { retry_after: self.retry_after(), ..Outcome::answered(reason, detail, self) })
     }
@@ -180,83 +208,38 @@ pub(crate) enum NoAnswer {
 }
 
 impl NoAnswer {
-    pub fn outcome(self) -> Outcome {
+    pub fn outcome(self, kind: ServerKind) -> Outcome {
         let (reason, detail) = match self {
-            Self::NameNotFound => (Reason::RegistryUnreachable, "has a name that does not resolve"),
-            Self::NotConnected => (Reason::RegistryUnreachable, "cannot be connected to"),
-            Self::TimedOut => (Reason::RegistryUnreachable, "did not answer in time"),
-            Self::Broken => (Reason::RegistryUnreachable, "broke off its answer"),
-            Self::UnknownAuthority => (
-                Reason::TLSError,
-                "has a certificate of an unknown authority; set `spec.verification.caSecretRef`, or --registry-ca of Claviger",
-            ),
+            Self::NameNotFound => (kind.unreachable(), "has a name that does not resolve"),
+            Self::NotConnected => (kind.unreachable(), "does not accept connections, or cannot be reached"),
+            Self::TimedOut => (kind.unreachable(), "did not answer in time"),
+            Self::Broken => (kind.unreachable(), "ended its answer too early"),
+            Self::UnknownAuthority => {
+                let field = kind.authorities_field();
+                let detail = format!(
+                    "has a certificate of an unknown authority; set `{field}`, or --registry-ca of Claviger"
+                );
+                return Outcome::new(Reason::TLSError, &detail);
+            }
             Self::CertificateExpired => {
-                (Reason::TLSError, "has a certificate that is not valid at this time")
+                (Reason::TLSError, "has a certificate that has expired or is not valid yet")
             }
             Self::CertificateName => (Reason::TLSError, "has a certificate for another name"),
-            Self::Tls => (Reason::TLSError, "does not speak TLS as it should"),
+            Self::Tls => (Reason::TLSError, "does not speak TLS correctly"),
             Self::AddressNotAllowed => (
-                Reason::RegistryNotAllowed,
+                kind.not_allowed(),
                 "has a private, loopback or reserved address; an administrator can list one that is not reserved in --private-registries of Claviger",
             ),
             Self::Throttled(left) => {
-                let outcome = Outcome::new(Reason::RateLimited, "has asked for a pause");
+                let outcome = Outcome::new(Reason::RateLimited, "has asked Claviger to wait");
                 return Outcome { retry_after: Some(left), ..outcome };
             }
-            Self::TooLong => (Reason::NotARegistry, "answers more than a registry does"),
+            Self::TooLong => {
+                let detail = format!("gives a longer answer than {} does", kind.any());
+                return Outcome::new(kind.not_one(), &detail);
+            }
         };
         Outcome::new(reason, detail)
-    }
-}
-
-macro_rules! error_codes {
-    ($($code:ident),+ $(,)?) => {
-        /// An error code of the distribution specification; any other is not passed on, as it would be foreign text.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[allow(clippy::upper_case_acronyms, reason = "as in the specification")]
-        #[allow(non_camel_case_types, reason = "as in the specification")]
-        pub(crate) enum ErrorCode { $($code),+ }
-
-        impl ErrorCode {
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$code => stringify!($code)),+ }
-            }
-
-            /// Reads one.
-            pub fn parse(text: &str) -> Option<Self> {
-                match text { $(stringify!($code) => Some(Self::$code),)+ _ => None }
-            }
-        }
-    };
-}
-error_codes!(
-    UNAUTHORIZED,
-    DENIED,
-    UNSUPPORTED,
-    TOOMANYREQUESTS,
-    // As Harbor writes it.
-    TOO_MANY_REQUEST,
-    NAME_INVALID,
-    NAME_UNKNOWN,
-    MANIFEST_INVALID,
-    MANIFEST_UNKNOWN,
-    UNAVAILABLE,
-    UNKNOWN,
-);
-
-impl ErrorCode {
-    /// The first code of an error as the specification has it: `{"errors":[{"code":".."}]}`.
-    fn read(body: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Errors {
-            errors: Vec<Error>,
-        }
-        #[derive(Deserialize)]
-        struct Error {
-            code: String,
-        }
-        let read: Errors = serde_json::from_slice(body).ok()?;
-        Self::parse(&read.errors.first()?.code)
     }
 }
 
@@ -272,29 +255,33 @@ mod tests {
     fn a_message_has_the_status_and_the_code_and_nothing_of_the_body() {
         let body = r#"{"errors":[{"code":"DENIED","message":"ask evil.example.com"}]}"#;
         let ghcr = Server::parse("ghcr.io").unwrap();
-        let outcome =
-            |body| Outcome::answered(Reason::AccessDenied, "refuses", &answer(403, body)).at(&ghcr).message;
+        let outcome = |body| {
+            Outcome::answered(Reason::AccessDenied, "refuses", &answer(403, body))
+                .at(ServerKind::Registry, &ghcr)
+                .message
+        };
         assert_eq!(outcome(body), "registry ghcr.io refuses (HTTP 403 DENIED)");
         assert_eq!(outcome(r#"{"errors":[{"code":"EVIL"}]}"#), "registry ghcr.io refuses (HTTP 403)");
         assert_eq!(
-            Outcome::new(Reason::Authenticated, "accepts it").at(&ghcr).message,
+            Outcome::new(Reason::Authenticated, "accepts it").at(ServerKind::Registry, &ghcr).message,
             "registry ghcr.io accepts it"
         );
     }
 
     #[test]
     fn a_server_with_too_much_to_do_says_nothing_of_the_login() {
+        let unavailable = |answer: &Answer| answer.unavailable(ServerKind::Registry);
         let throttled = Answer { retry_after: Some(" 30".to_owned()), ..answer(429, "") };
-        let outcome = throttled.unavailable().unwrap();
+        let outcome = unavailable(&throttled).unwrap();
         assert_eq!(
             (outcome.reason, outcome.retry_after),
             (Reason::RateLimited, Some(Duration::from_secs(30)))
         );
         let code = answer(403, r#"{"errors":[{"code":"TOOMANYREQUESTS"}]}"#);
-        assert_eq!(code.unavailable().unwrap().reason, Reason::RateLimited);
-        assert_eq!(answer(502, "<html>").unavailable().unwrap().reason, Reason::RegistryUnreachable);
-        assert_eq!(answer(401, "").unavailable(), None);
-        for outcome in [throttled.unavailable(), answer(500, "").unavailable()] {
+        assert_eq!(unavailable(&code).unwrap().reason, Reason::RateLimited);
+        assert_eq!(unavailable(&answer(502, "<html>")).unwrap().reason, Reason::RegistryUnreachable);
+        assert_eq!(unavailable(&answer(401, "")), None);
+        for outcome in [unavailable(&throttled), unavailable(&answer(500, ""))] {
             assert_eq!(outcome.unwrap().status(), ConditionStatus::Unknown);
         }
         let pause = |answer: Answer| answer.pause();
@@ -306,5 +293,46 @@ mod tests {
         let busy = Answer { retry_after: Some("7".to_owned()), ..answer(503, "") };
         assert_eq!(pause(busy), Some(Duration::from_secs(7)));
         assert_eq!((pause(answer(503, "")), pause(answer(401, ""))), (None, None));
+        let busy = answer(503, "<Error><Code>SlowDown</Code></Error>");
+        assert_eq!(busy.unavailable(ServerKind::ObjectStorage).unwrap().reason, Reason::RateLimited);
+        assert_eq!(pause(busy), Some(REGISTRY_LIMITED_PAUSE));
+    }
+
+    #[test]
+    fn a_fault_is_called_as_what_is_asked_is() {
+        use ServerKind::{Cloud, ObjectStorage, Registry};
+        let server = Server::parse("a.example.com").unwrap();
+        for (kind, subject, down, not_allowed, other) in [
+            (
+                Registry,
+                "registry a.example.com",
+                Reason::RegistryUnreachable,
+                Reason::RegistryNotAllowed,
+                Reason::NotARegistry,
+            ),
+            (
+                Cloud,
+                "a.example.com",
+                Reason::CloudUnreachable,
+                Reason::RegistryNotAllowed,
+                Reason::CloudUnreachable,
+            ),
+            (
+                ObjectStorage,
+                "endpoint a.example.com",
+                Reason::EndpointUnreachable,
+                Reason::EndpointNotAllowed,
+                Reason::UnexpectedAnswer,
+            ),
+        ] {
+            let of = |why: NoAnswer| why.outcome(kind).at(kind, &server);
+            assert_eq!(of(NoAnswer::TimedOut).message, format!("{subject} did not answer in time"));
+            assert_eq!(of(NoAnswer::TimedOut).reason, down);
+            assert_eq!(of(NoAnswer::AddressNotAllowed).reason, not_allowed);
+            assert_eq!(of(NoAnswer::TooLong).reason, other);
+            assert_eq!(answer(500, "").unavailable(kind).unwrap().reason, down);
+        }
+        let untrusted = NoAnswer::UnknownAuthority.outcome(ObjectStorage);
+        assert!(untrusted.message.contains("set `spec.caSecretRef`,"), "{}", untrusted.message);
     }
 }

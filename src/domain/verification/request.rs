@@ -61,6 +61,17 @@ pub(crate) enum Method {
     Post,
 }
 
+impl Method {
+    /// As it is sent.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+        }
+    }
+}
+
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Authorization {

@@ -1,8 +1,9 @@
-//! Which registries may be asked, and how: by host and port, as flags say.
+//! Which servers may be asked, and how: by host and port, as flags say.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use super::address::Reach;
+use crate::domain::reason::Reason;
 
 /// How a server is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +24,69 @@ impl Scheme {
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if *self == Self::Http { "http" } else { "https" })
+    }
+}
+
+/// What a server is asked as. It decides how a fault is called, and what people are told to set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerKind {
+    Registry,
+    /// What mints tokens.
+    Cloud,
+    ObjectStorage,
+}
+
+impl ServerKind {
+    /// A server, as a sentence about it begins.
+    pub fn subject(self, server: &Server) -> String {
+        match self {
+            Self::Registry => format!("registry {server}"),
+            Self::Cloud => server.to_string(),
+            Self::ObjectStorage => format!("endpoint {server}"),
+        }
+    }
+
+    /// Any of this kind, in a sentence.
+    pub const fn any(self) -> &'static str {
+        match self {
+            Self::Registry => "a registry",
+            Self::Cloud => "a cloud",
+            Self::ObjectStorage => "object storage",
+        }
+    }
+
+    /// It gives no answer, or has a fault.
+    pub const fn unreachable(self) -> Reason {
+        match self {
+            Self::Registry => Reason::RegistryUnreachable,
+            Self::Cloud => Reason::CloudUnreachable,
+            Self::ObjectStorage => Reason::EndpointUnreachable,
+        }
+    }
+
+    /// It may not be asked.
+    pub const fn not_allowed(self) -> Reason {
+        match self {
+            Self::Registry | Self::Cloud => Reason::RegistryNotAllowed,
+            Self::ObjectStorage => Reason::EndpointNotAllowed,
+        }
+    }
+
+    /// It answers as none of its kind does.
+    pub const fn not_one(self) -> Reason {
+        match self {
+            Self::Registry => Reason::NotARegistry,
+            Self::Cloud => Reason::CloudUnreachable,
+            Self::ObjectStorage => Reason::UnexpectedAnswer,
+        }
+    }
+
+    /// The field that names its authorities.
+    pub const fn authorities_field(self) -> &'static str {
+        match self {
+            Self::Registry | Self::Cloud => "spec.verification.caSecretRef",
+            Self::ObjectStorage => "spec.caSecretRef",
+        }
     }
 }
 
@@ -136,7 +200,7 @@ impl FromStr for ServerPatterns {
     }
 }
 
-/// Which registries may be asked, and how.
+/// Which servers may be asked, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RegistryAccess {
     /// Which may be asked at all; none: all.
@@ -155,7 +219,12 @@ impl RegistryAccess {
 
     /// How a registry is spoken to.
     pub(crate) fn scheme(&self, server: &Server) -> Scheme {
-        if self.plain_http.any(server, Scheme::Http) { Scheme::Http } else { Scheme::Https }
+        if self.allows_plain(server) { Scheme::Http } else { Scheme::Https }
+    }
+
+    /// Whether a server may be asked without TLS.
+    pub(crate) fn allows_plain(&self, server: &Server) -> bool {
+        self.plain_http.any(server, Scheme::Http)
     }
 
     /// Which addresses a server may have.

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-use super::outcome::{ErrorCode, FoundNamespace, Outcome};
+use super::{
+    error_code::ErrorCode,
+    outcome::{FoundNamespace, Outcome},
+};
 use crate::{
     api::{CredentialStatus, LoginStatus, VerificationMode, VerificationStatus},
     domain::{
@@ -80,7 +83,8 @@ pub(crate) fn held(probes: &[Probe], is_distributed: impl Fn(&str) -> bool) -> B
 pub(crate) fn next_probe(outcome: &Outcome, in_a_row: u32, interval: Duration, jitter: f64) -> Duration {
     let usual = interval.mul_f64(0.9 + 0.2 * jitter);
     match (outcome.status(), outcome.reason) {
-        (ConditionStatus::True, _) | (_, Reason::NotDistinguishable | Reason::RegistryNotAllowed) => usual,
+        (ConditionStatus::True, _)
+        | (_, Reason::NotDistinguishable | Reason::RegistryNotAllowed | Reason::EndpointNotAllowed) => usual,
         // Too many wrong logins in a row lock accounts.
         (ConditionStatus::False, _) => {
             Backoff { first: VERIFICATION_REFUSED_RETRY, limit: interval }.wait(in_a_row, jitter)
@@ -137,7 +141,7 @@ impl Verification {
 }
 
 impl Found {
-    /// What is known after one more try. A registry without an opinion takes no refusal back, and one that says nothing
+    /// What is known after one more try. A server without an opinion takes no refusal back, and one that says nothing
     /// again is no news.
     pub fn after(before: Option<Self>, outcome: Outcome, at: Timestamp) -> Self {
         match before {
@@ -235,6 +239,9 @@ mod tests {
         let wait = |reason, in_a_row| next_probe(&Outcome::new(reason, "m"), in_a_row, 6 * HOUR, 1.0);
         assert_eq!(wait(Reason::Authenticated, 1), (6 * HOUR).mul_f64(1.1));
         assert_eq!(wait(Reason::NotDistinguishable, 1), (6 * HOUR).mul_f64(1.1));
+        assert_eq!(wait(Reason::EndpointNotAllowed, 1), (6 * HOUR).mul_f64(1.1), "as long as flags say so");
+        assert_eq!(wait(Reason::ClockSkew, 1), VERIFICATION_UNKNOWN_RETRY.first);
+        assert_eq!(wait(Reason::SignatureMismatch, 1), VERIFICATION_REFUSED_RETRY);
         assert_eq!(wait(Reason::RegistryUnreachable, 1), VERIFICATION_UNKNOWN_RETRY.first);
         assert_eq!(wait(Reason::RegistryUnreachable, 2), 2 * VERIFICATION_UNKNOWN_RETRY.first);
         assert_eq!(wait(Reason::RegistryUnreachable, 40), VERIFICATION_UNKNOWN_RETRY.limit);
@@ -264,9 +271,25 @@ mod tests {
             let found = Found::after(before, Outcome::new(reason, "m"), late);
             (found.outcome.reason, found.at == early)
         };
-        for refusal in [AuthenticationFailed, AccessDenied, RepositoryNotFound, NamespaceNotFound] {
-            for nothing in [RegistryUnreachable, RateLimited, TLSError, UnexpectedAnswer, NotDistinguishable]
-            {
+        for refusal in [
+            AuthenticationFailed,
+            AccessDenied,
+            RepositoryNotFound,
+            NamespaceNotFound,
+            InvalidAccessKey,
+            SignatureMismatch,
+            BucketNotFound,
+            WrongRegion,
+        ] {
+            for nothing in [
+                RegistryUnreachable,
+                EndpointUnreachable,
+                RateLimited,
+                TLSError,
+                UnexpectedAnswer,
+                NotDistinguishable,
+                ClockSkew,
+            ] {
                 assert_eq!(after(Some(refusal), nothing), (refusal, true), "{nothing:?}");
             }
             assert_eq!(after(Some(refusal), Authenticated), (Authenticated, false));

@@ -248,5 +248,5 @@ fn each_rule_finds_its_fault() {
     }
     let files = ["controller/router.rs", "controller/synced.rs", "queue.rs"];
     let files: Vec<String> = files.map(str::to_owned).to_vec();
-    assert_eq!(missing_steps(files.iter()), ["credential", "status", "member", "sweep"]);
+    assert_eq!(missing_steps(files.iter()), ["credential", "status", "member", "sweep", "policy"]);
 }

@@ -91,6 +91,9 @@ fn spec(kind: &str) -> Value {
             json!({"format": "BasicAuth", "username": "ci", "secretRef": {"name": "src"}})
         }
         "TlsCredential" => json!({"secretRef": {"name": "src"}}),
+        "ObjectStorageCredential" => {
+            json!({"bucket": "backups", "region": "eu-central-1", "format": "Env", "secretRef": {"name": "src"}})
+        }
         _ => json!({"kubeconfigSecretRef": {"name": "src"}}),
     }
 }

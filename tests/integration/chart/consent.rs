@@ -10,7 +10,7 @@ use super::{
     release::{NAME, NAMESPACE, Release},
 };
 use crate::{
-    checks::{exact_all, good_source, spec, spec_to, wait_copy, wait_no_secret},
+    checks::{exact_all, good_source, spec, spec_to, wait_copy_within, wait_no_secret},
     scenario::Scenario,
     support::{ControlPlane, Operator, Result, wait_for},
 };
@@ -118,7 +118,7 @@ async fn a_rollback_leaves_every_copy_where_it_is() -> Result<()> {
     test.apply_cluster("DistributionPolicy", "witness", policy).await?;
     good_source(&other, "src", "the-password").await?;
     other.credential("witness", spec_to("src", json!({"namespaces": {"names": [witness]}}))).await?;
-    wait_copy(&other, &witness, "witness").await?;
+    wait_copy_within(LONG, &other, &witness, "witness").await?;
     test.wait_ready("reg", 1).await?;
     let before = exact_all(test, &stage.targets, "reg").await?;
 

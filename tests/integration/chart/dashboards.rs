@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use self::scene::{MEMBER, Scene};
 use super::helm::{chart, only, template, values};
+use crate::reference_docs::metrics;
 use crate::support::{Error, Result, prometheus::Prometheus, wait::DEADLINE, wait_for};
 
 /// Of the job by which the test's Prometheus scrapes.
@@ -251,6 +252,7 @@ async fn a_real_prometheus_answers_each_query() -> Result<()> {
         looked += 1;
     }
     assert!(looked > 15, "{told}");
+    metrics::assert_told(&told)?;
 
     // And the alerts find what they look for.
     wait_for(DEADLINE, "the alert about a credential that is not ready", async || {

@@ -76,6 +76,12 @@ fn table(all: &[Documented], values: &Value) -> Result<String> {
     Ok(table)
 }
 
+/// The table of all values.
+pub fn values_table() -> Result<String> {
+    let yaml = fs::read_to_string(chart().join("values.yaml"))?;
+    Ok(format!("{HEAD}{}", table(&documented(&yaml), &serde_saphyr::from_str(&yaml)?)?))
+}
+
 const HEAD: &str = "| value | default | meaning |\n| --- | --- | --- |\n";
 
 /// The text with another table below the head.
@@ -167,7 +173,7 @@ fn schema_and_readme_say_what_values_yaml_says() -> Result<()> {
         ("README.md", with_table(&read("README.md")?, &table(&all, &values)?)?),
         ("values.schema.json", with_descriptions(&read("values.schema.json")?, &texts)),
     ];
-    if std::env::var_os("CLAVIGER_WRITE_TESTDATA").is_some() {
+    if crate::checks::writes_testdata() {
         for (name, text) in &files {
             fs::write(chart().join(name), text)?;
         }

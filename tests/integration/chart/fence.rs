@@ -195,7 +195,7 @@ async fn what_the_operator_does_passes() -> Result<()> {
     // A Secret that its owner hands over, with what kubectl noted of it; nothing but a takeover is done to it.
     let applied = json!({"claviger.dev/adopt": "RegistryCredential/a/b", "kubectl.kubernetes.io/last-applied-configuration": "{}"});
     let handed = test.create(&test.owner, secret("handed", PULL, json!({"team": "web"}), applied)).await?;
-    refused("written to", test.thief.replace("handed", &params, &handed).await, "take its labels off");
+    refused("written to", test.thief.replace("handed", &params, &handed).await, "remove its labels from");
     refused("deleted", test.thief.delete("handed", &DeleteParams::default()).await, "not its own");
     let mut taken = copy("handed");
     taken.metadata.resource_version = handed.metadata.resource_version;
@@ -210,7 +210,7 @@ async fn what_the_operator_does_passes() -> Result<()> {
 /// it came from and nothing ever sweeps it.
 #[tokio::test]
 async fn what_the_token_has_written_never_looks_like_somebody_elses() -> Result<()> {
-    const UNMARKED: &str = "Claviger may not take its labels off a Secret, unless the annotation";
+    const UNMARKED: &str = "Claviger may not remove its labels from a Secret, unless the annotation";
     let test = Break::new().await?;
     let params = PostParams::default();
     let made = test.create(&test.thief, copy("planted")).await?;

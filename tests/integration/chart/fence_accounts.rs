@@ -55,16 +55,16 @@ async fn of_a_service_account_nothing_changes_but_entries_that_are_marked() -> R
     let breaks = [
         (json!({"metadata": {"labels": {"team": "b"}}}), "may not change labels"),
         (json!({"metadata": {"finalizers": ["example.com/x"]}}), "may not change labels, finalizers"),
-        (json!({"metadata": {"annotations": {"theirs": "y"}}}), "may not change other annotations"),
-        (json!({"metadata": {"annotations": {"theirs": null}}}), "may not change other annotations"),
+        (json!({"metadata": {"annotations": {"theirs": "y"}}}), "may not change annotations"),
+        (json!({"metadata": {"annotations": {"theirs": null}}}), "may not change annotations"),
         (
             json!({"metadata": {"annotations": {"eks.amazonaws.com/role-arn": "x"}}}),
-            "may not change other annotations",
+            "may not change annotations",
         ),
         (json!({"secrets": []}), "may not change secrets"),
         (json!({"automountServiceAccountToken": false}), "automountServiceAccountToken"),
-        (json!({"imagePullSecrets": list(&["ours", "last"])}), "may take only those entries off"),
-        (json!({"imagePullSecrets": []}), "may take only those entries off"),
+        (json!({"imagePullSecrets": list(&["ours", "last"])}), "may remove only those entries"),
+        (json!({"imagePullSecrets": []}), "may remove only those entries"),
         (json!({"imagePullSecrets": list(&["first", "ours", "last", "evil"])}), "may add only those entries"),
         (
             json!({"imagePullSecrets": list(&["first", "ours", "ours", "ours", "last"])}),
@@ -75,7 +75,7 @@ async fn of_a_service_account_nothing_changes_but_entries_that_are_marked() -> R
         (json!({"metadata": mark("ours=h/a/b,last=h/a/b")}), "may mark only those entries"),
         (
             json!({"metadata": mark("last=h/a/b"), "imagePullSecrets": list(&["first", "ours"])}),
-            "may take only those entries off",
+            "may remove only those entries",
         ),
     ];
     for (patch, sentence) in breaks {

@@ -22,8 +22,12 @@ use crate::{
 const LONG: Duration = Duration::from_secs(120);
 
 /// Kinds of credentials, each with the name of one.
-const CREDENTIALS: [(&str, &str); 3] =
-    [("RegistryCredential", "registry"), ("BasicAuthCredential", "login"), ("TlsCredential", "certificate")];
+const CREDENTIALS: [(&str, &str); 4] = [
+    ("RegistryCredential", "registry"),
+    ("BasicAuthCredential", "login"),
+    ("TlsCredential", "certificate"),
+    ("ObjectStorageCredential", "bucket"),
+];
 
 /// Kinds that hold, in the order in which a refusal names them.
 const HOLD: [&str; 5] = ["Pod", "Ingress", "Gateway", "ListenerSet", "BackendTLSPolicy"];
@@ -44,9 +48,14 @@ async fn declare(test: &Scenario) -> Result<String> {
         let mut spec = match kind {
             "RegistryCredential" => json!({"provider": "Custom", "server": "registry.example.com"}),
             "BasicAuthCredential" => json!({"format": "BasicAuth"}),
+            "ObjectStorageCredential" => json!({
+                "bucket": "backups", "endpoint": "https://s3.example.com", "format": "Flux",
+                "secretRef": {"accessKeyKey": "username", "secretKeyKey": "password"},
+                "verification": {"mode": "Off"},
+            }),
             _ => json!({}),
         };
-        spec["secretRef"] = json!({"name": if kind == "TlsCredential" { "pair" } else { "src" }});
+        spec["secretRef"]["name"] = json!(if kind == "TlsCredential" { "pair" } else { "src" });
         spec["target"] = test.selector();
         let object = json!({
             "apiVersion": "claviger.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec,

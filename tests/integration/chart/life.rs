@@ -198,6 +198,15 @@ fn kinds() -> Vec<(&'static str, &'static str, Vec<Value>)> {
             ["BasicAuth", "Htpasswd", "HtpasswdMap", "NginxOrg", "EnvoyGateway"].map(basic).to_vec(),
         ),
         ("TlsCredential", "deletionPolicy", vec![json!({"secretRef": {"name": "tls-src"}})]),
+        (
+            "ObjectStorageCredential",
+            "format",
+            vec![json!({
+                "bucket": "backups", "endpoint": "https://s3.example.com", "format": "Env",
+                "secretRef": {"name": "src", "accessKeyKey": "username", "secretKeyKey": "password"},
+                "verification": {"mode": "Off"},
+            })],
+        ),
     ]
 }
 

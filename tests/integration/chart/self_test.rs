@@ -105,11 +105,11 @@ async fn helm_test_tells_whether_the_operator_does_its_work() -> Result<()> {
     let credential = format!("RegistryCredential {HOME}/{}", test_name());
     let mut rest = seen.as_str();
     for step in [
-        format!("Secret {HOME}/{}-source is there", test_name()),
+        format!("Secret {HOME}/{}-source exists", test_name()),
         format!("{credential} is created"),
         format!("{credential} is ready: "),
-        format!("Secret {HOME}/{} holds what its source holds", test_name()),
-        format!("{credential} is deleted, and its copy is gone"),
+        format!("Secret {HOME}/{} has the login of its source", test_name()),
+        format!("{credential} and its copy are deleted"),
         "passed".to_owned(),
     ] {
         let (_, behind) =
@@ -134,7 +134,7 @@ async fn helm_test_tells_whether_the_operator_does_its_work() -> Result<()> {
     release.helm("upgrade", &["--reuse-values", "--set=selfTest.timeout=3s"]).await?;
     let (told, seen) = helm_test(&release).await?;
     assert!(told.is_err_and(|error| error.to_string().contains("failed")), "{seen}");
-    assert!(seen.contains("the operator has said nothing about it; is it running"), "{seen}");
+    assert!(seen.contains("the operator has not reported on it; is it running"), "{seen}");
     assert!(!seen.contains("passed"), "{seen}");
     nothing_left_of_it(&release).await?;
     assert_eq!(left::<Pod>(&release).await?, [test_name()]);

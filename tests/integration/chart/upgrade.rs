@@ -115,7 +115,7 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
         concat!("Claviger ", env!("CARGO_PKG_VERSION"), " runs in namespace keys-system."),
         "kubectl -n keys-system rollout status deployment/keys-claviger",
         "kubectl get credentials -A\n  helm test keys -n keys-system\n",
-        "A credential reaches other namespaces only where a DistributionPolicy, written by a cluster admin",
+        "A credential reaches other namespaces only if a DistributionPolicy of a cluster administrator",
     ] {
         assert!(notes.contains(part), "{notes}");
     }
@@ -140,7 +140,7 @@ async fn what_was_declared_outlives_upgrade_and_uninstall() -> Result<()> {
     // The same release takes over what it had left, and the policy needs no hook now.
     let notes = cluster.release.helm("install", &WITH_POLICY).await?;
     assert!(
-        notes.contains("The DistributionPolicy `keys-claviger` lets credentials of\nkeys-system go"),
+        notes.contains("The DistributionPolicy `keys-claviger` allows credentials of\nkeys-system in"),
         "{notes}"
     );
     let annotations = cluster.policy().await?.ok_or_else(|| Error::new("no policy"))?;

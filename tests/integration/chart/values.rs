@@ -144,7 +144,7 @@ async fn what_does_not_go_together_is_refused() -> Result<()> {
         ),
         (
             &["podMonitor.enabled=true", "serviceMonitor.enabled=true"],
-            "podMonitor.enabled and serviceMonitor.enabled would have everything scraped twice",
+            "podMonitor.enabled and serviceMonitor.enabled together would scrape everything twice",
         ),
         (
             &["podMonitor.enabled=true", "metrics.authentication.enabled=true"],

@@ -72,7 +72,7 @@ async fn a_hub_that_was_built_anew_without_an_id_is_told_of_the_former_one() -> 
     let hub = copy.metadata.annotations.as_ref().and_then(|all| all.get("claviger.dev/hub")).cloned();
     let hub = hub.unwrap_or_default();
     let message = &row.failures[0].message;
-    assert!(message.contains(&format!("another hub, of id '{hub}'")), "{message}");
+    assert!(message.contains(&format!("another hub (id '{hub}')")), "{message}");
     let flag = format!("--former-hub-ids={hub}");
     second.operator.terminate(LONG).await?;
     second.operator = start(&second.lab, &["--hub-id=heir", &flag]).await?;

@@ -140,11 +140,16 @@ pub fn merge(mut base: Value, more: Value) -> Value {
 
 /// An operator of a hub that notices within seconds what takes minutes by default.
 pub fn quick(lab: &Lab) -> Result<Builder> {
-    let args = ["--request-timeout=2s", "--watch-timeout=5s", "--member-probe-interval=1s"];
+    quick_with(lab, "--request-timeout=2s")
+}
+
+/// The same, with another `--request-timeout`: how long an answer is waited for.
+pub fn quick_with(lab: &Lab, request_timeout: &str) -> Result<Builder> {
+    let args = [request_timeout, "--watch-timeout=5s", "--member-probe-interval=1s"];
     Ok(lab.operator()?.env("CLAVIGER_CONSENT_GRACE_PERIOD", "1s").args(&args))
 }
 
-/// The same, with more flags, and started.
+/// That of [`quick`], with more flags, and started.
 pub async fn start(lab: &Lab, args: &[&str]) -> Result<Operator> {
     quick(lab)?.args(args).start().await
 }

@@ -154,7 +154,7 @@ async fn the_states_in_the_folders_are_those_of_a_real_operator() -> Result<()> 
     let states = with_status
         .map(|seen| Ok((seen, normal(seen, &life.addresses)?)))
         .collect::<Result<Vec<(&Seen, Value)>>>()?;
-    if std::env::var_os("CLAVIGER_WRITE_TESTDATA").is_some() {
+    if crate::checks::writes_testdata() {
         write(&states).await?;
     }
     for (seen, object) in &states {

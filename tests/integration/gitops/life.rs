@@ -55,7 +55,7 @@ impl Form {
     }
 }
 
-pub const FORMS: [Form; 3] = [
+pub const FORMS: [Form; 4] = [
     Form {
         kind: "RegistryCredential",
         short: "registry",
@@ -69,6 +69,18 @@ pub const FORMS: [Form; 3] = [
         broken: "KeyMissing",
     },
     Form { kind: "TlsCredential", short: "tls", spec: || json!({}), broken: "KeyMismatch" },
+    Form {
+        kind: "ObjectStorageCredential",
+        short: "bucket",
+        spec: || {
+            json!({
+                "bucket": "backups", "endpoint": "https://s3.example.com", "format": "Flux",
+                "secretRef": {"accessKeyKey": "username", "secretKeyKey": "password"},
+                "verification": {"mode": "Off"},
+            })
+        },
+        broken: "KeyMissing",
+    },
 ];
 
 pub fn api(client: &Client, kind: &str) -> Api<DynamicObject> {
@@ -124,6 +136,7 @@ impl Life {
         stage.take("MemberCluster", "fresh", "east").await?;
 
         let operator = quick(&lab)?.start().await?;
+        told(&test.client, "DistributionPolicy", "platform", &[]).await?;
         stage.take("DistributionPolicy", "in-force", "platform").await?;
         for form in &FORMS {
             stage.credentials(&test, form).await?;

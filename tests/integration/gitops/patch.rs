@@ -13,7 +13,7 @@ fn the_values_of_the_chart_and_the_patch_say_the_same() -> Result<()> {
     let values: Value = serde_saphyr::from_str(&read("docs/argocd/values.yaml")?)?;
     assert_eq!(values["configs"]["cm"], patch["data"]);
     let keys: Vec<&String> = patch["data"].as_object().expect("keys").keys().collect();
-    assert_eq!(keys.len(), 4 + 3, "{keys:?}");
+    assert_eq!(keys.len(), 5 + 4, "{keys:?}");
     Ok(())
 }
 

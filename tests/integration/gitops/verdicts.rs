@@ -11,12 +11,13 @@ use super::{
 };
 use crate::support::{Result, wait_for};
 
-const CREDENTIALS: [&str; 3] = ["RegistryCredential", "BasicAuthCredential", "TlsCredential"];
+const CREDENTIALS: [&str; 4] =
+    ["RegistryCredential", "BasicAuthCredential", "TlsCredential", "ObjectStorageCredential"];
 const REGISTRY: [&str; 1] = ["RegistryCredential"];
 const MEMBER: [&str; 1] = ["MemberCluster"];
 
 /// Of which kinds, in which state, what Argo CD, kstatus and Flux say. Argo CD knows no health of a policy, as of no
-/// other object without a status.
+/// other object without conditions.
 #[rustfmt::skip]
 const TRUTH: &[(&[&str], &str, &str, &str, &str)] = &[
     (&CREDENTIALS, "fresh",         "Progressing", "InProgress",  "InProgress"),

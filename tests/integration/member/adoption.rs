@@ -7,7 +7,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{ARGOCD, Desk, Hub, LONG, kubeconfig};
-use crate::support::{Result, wait_for};
+use crate::support::{Error, Result, wait_for};
 
 const SERVER: &str = "https://127.0.0.1:1";
 
@@ -28,6 +28,9 @@ async fn labels(desk: &Desk, name: &str, wanted: &[(&str, &str)]) -> Result<()> 
     .await
 }
 
+/// By which the operator knows what it has made itself.
+const ADOPTED_FROM: &str = "claviger.dev/adopted-from";
+
 const OURS: (&str, &str) = ("app.kubernetes.io/managed-by", "claviger");
 
 #[tokio::test]
@@ -43,6 +46,8 @@ async fn clusters_of_argo_cd_come_change_and_go() -> Result<()> {
     .await?;
     let (_, status) = desk.wait(&name, "Ready", "False", "Unreachable").await?;
     assert_eq!(status.source.as_deref(), Some("ArgoCD/argocd/cluster-prod"));
+    let from = status.adopted_from.ok_or_else(|| Error::new("the status does not say where it is from"))?;
+    assert_eq!((&*from.namespace, &*from.name), (ARGOCD, "cluster-prod"));
     assert_eq!(status.server.as_deref(), Some("https://127.0.0.1:1/"));
     labels(&desk, &name, &[OURS, ("env", "prod")]).await?;
     let before = desk.secrets(ARGOCD).get("cluster-prod").await?;
@@ -123,8 +128,10 @@ async fn what_people_wrote_is_left_alone() -> Result<()> {
     argo(&desk, "cluster-last", "last", SERVER, json!({})).await?;
     desk.wait("last", "Ready", "False", "Unreachable").await?;
     assert!(desk.members().get_opt("skipped").await?.is_none(), "it was adopted");
-    assert!(desk.members().get("mine").await?.spec.adopted_from.is_none());
-    // Nobody makes the operator use any Secret of the namespace by writing `adoptedFrom` by hand.
+    let mine = desk.members().get("mine").await?;
+    assert!(!mine.annotations().contains_key(ADOPTED_FROM));
+    assert!(mine.status.is_some_and(|status| status.adopted_from.is_none()));
+    // Nobody makes the operator use any Secret of the namespace by writing the annotation by hand.
     desk.secret(
         ARGOCD,
         "no-cluster",
@@ -132,8 +139,11 @@ async fn what_people_wrote_is_left_alone() -> Result<()> {
         json!({"server": SERVER, "config": "{\"bearerToken\":\"x\"}"}),
     )
     .await?;
-    let by_hand = json!({"kubeconfigSecretRef": null, "adoptedFrom": {"tool": "ArgoCD", "namespace": ARGOCD, "name": "no-cluster"}});
-    desk.member("by-hand", by_hand).await?;
+    desk.member("by-hand", json!({"kubeconfigSecretRef": null})).await?;
+    let (message, _) = desk.wait("by-hand", "Ready", "False", "KubeconfigMissing").await?;
+    assert!(message.contains("`spec.kubeconfigSecretRef` is not given"), "{message}");
+    let note = json!({"metadata": {"annotations": {(ADOPTED_FROM): format!("ArgoCD/{ARGOCD}/no-cluster")}}});
+    desk.members().patch("by-hand", &PatchParams::default(), &Patch::Merge(note)).await?;
     let (message, _) = desk.wait("by-hand", "Ready", "False", "AdoptionNotAllowed").await?;
     assert!(message.contains("argocd.argoproj.io/secret-type"), "{message}");
     for name in ["mine", "by-hand"] {

@@ -92,7 +92,7 @@ async fn each_refused_kubeconfig_says_why() -> Result<()> {
         desk.wait_gone(&format!("refused-{name}")).await?;
     }
     let note = desk.wait_event("refused-exec", "LeftBehind").await?;
-    assert!(note.contains("nobody knows how many") && note.contains("10 s"), "{note}");
+    assert!(note.contains("an unknown number of Secrets") && note.contains("10 s"), "{note}");
     Ok(())
 }
 

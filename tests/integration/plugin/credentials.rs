@@ -47,7 +47,7 @@ async fn a_sync_is_asked_for_and_answered_with_numbers() -> Result<()> {
     test.credential("reg", spec(test, "src")).await?;
     test.wait_ready("reg", 1).await?;
     let asked = desk.call(&["sync", "reg"]).await?;
-    assert_eq!((asked.code, asked.out.contains("a sync was asked for")), (0, true), "{asked:?}");
+    assert_eq!((asked.code, asked.out.contains("a sync was requested")), (0, true), "{asked:?}");
     let (code, told) = desk.json(&["sync", "regcred/reg", "--wait"]).await?;
     assert_eq!(
         (code, &told["attempted"], &told["ok"], &told["failed"]),
@@ -157,7 +157,7 @@ async fn without_an_operator_the_wait_ends() -> Result<()> {
     assert!(
         status.code == 0
             && status.out.contains("Ready=Unknown")
-            && status.out.contains("has not looked at it yet"),
+            && status.out.contains("has not seen it yet"),
         "{status:?}"
     );
 

@@ -79,7 +79,7 @@ async fn a_credential_becomes_the_default_above_the_others() -> Result<()> {
 
     // What else stands there stays.
     let told = desk.set(&["old"]).await?;
-    assert!(told.out.contains("with priority 6, and was one with priority 4"), "{told:?}");
+    assert!(told.out.contains("with priority 6, and was a default with priority 4 before"), "{told:?}");
     assert!(
         told.out.contains("before RegistryCredential") && told.out.contains("/own, with priority 5"),
         "{told:?}"
@@ -108,7 +108,7 @@ async fn what_cannot_or_should_not_be_done_is_told() -> Result<()> {
     let marked = json!({"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": "x"}}});
     merge(&desk.test.credentials(), "own", marked).await?;
     let answer = desk.set(&["own"]).await?;
-    assert!(answer.code == 0 && answer.err.contains("Argo CD keeps RegistryCredential"), "{answer:?}");
+    assert!(answer.code == 0 && answer.err.contains("Argo CD manages RegistryCredential"), "{answer:?}");
 
     let top = json!({"enabled": true, "priority": claviger::api::MAX_PRIORITY});
     desk.credential("top", Some(top)).await?;

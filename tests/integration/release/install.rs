@@ -36,6 +36,11 @@ impl Cluster {
         Ok(Self { control_plane, programs, home: tempfile::tempdir()? })
     }
 
+    /// The home of the person.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Types commands as an administrator, in the repository, and returns what they print.
     pub async fn types(&self, commands: &str) -> Result<String> {
         self.types_in(repository(), commands).await

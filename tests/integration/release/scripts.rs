@@ -88,16 +88,27 @@ impl Tree {
     }
 }
 
-const FILES: [&str; 6] =
-    ["CHANGELOG.md", "Cargo.lock", "Cargo.toml", "Dockerfile", "README.md", "docs/install.md"];
+const FILES: [&str; 9] = [
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "Dockerfile",
+    "README.md",
+    "docs/argocd.md",
+    "docs/flux.md",
+    "docs/get-started.md",
+    "docs/install.md",
+];
 
 /// What preparing a release edits.
-const PREPARED: [&str; 6] = [
+const PREPARED: [&str; 8] = [
     "CHANGELOG.md",
     "Cargo.lock",
     "Cargo.toml",
     "charts/claviger/Chart.yaml",
     "deploy/install.yaml",
+    "docs/argocd.md",
+    "docs/flux.md",
     "docs/install.md",
 ];
 
@@ -122,7 +133,7 @@ async fn a_release_is_prepared_checked_and_told_from_the_changelog() -> Result<(
     tree.run("prepare-release", &["98.7.6"]).await?;
     let refused = tree.refusal("check-release", &["v98.7.6"]).await;
     assert!(refused.contains(&format!("README.md says '{UNPUBLISHED}'")), "{refused}");
-    for path in ["README.md", "docs/install.md"] {
+    for path in ["README.md", "docs/get-started.md", "docs/install.md"] {
         tree.replace(path, UNPUBLISHED, "Images are published")?;
     }
     tree.run("check-release", &["v98.7.6"]).await?;
@@ -134,6 +145,8 @@ async fn a_release_is_prepared_checked_and_told_from_the_changelog() -> Result<(
         ("deploy/install.yaml", "image: ghcr.io/claviger/claviger:98.7.6\n"),
         ("docs/install.md", "cosign verify ghcr.io/claviger/claviger:98.7.6 "),
         ("docs/install.md", "//deploy?ref=v98.7.6\n"),
+        ("docs/argocd.md", "\n    targetRevision: 98.7.*\n"),
+        ("docs/flux.md", "\n      version: 98.7.x\n"),
         ("docs/install.md", "/releases/download/v98.7.6/claviger_98.7.6_linux_amd64.tar.gz\n"),
         ("CHANGELOG.md", "\n## [Unreleased]\n\n## [98.7.6] - 20"),
         (

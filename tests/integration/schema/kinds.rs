@@ -1,6 +1,11 @@
 //! How `kubectl` finds our kinds, and what it prints.
 
-use kube::{Client, discovery};
+use claviger::api::ObjectStorageCredential;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, PostParams},
+    discovery,
+};
 use serde_json::{Value, json};
 
 use super::client;
@@ -58,14 +63,63 @@ async fn a_credential_prints_what_an_engineer_on_call_asks() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_bucket_prints_where_it_is() -> Result<()> {
+    let test = Scenario::shared().await?;
+    test.policy().await?;
+    let targets = test.targets(1).await?;
+    let key = json!({"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "the-secret-key"});
+    test.source("key", key).await?;
+    let spec = json!({
+        "bucket": "backups", "endpoint": "https://S3.example.com:443/", "format": "Flux",
+        "secretRef": {"name": "key"}, "verification": {"mode": "Off"}, "target": test.selector(),
+    });
+    let resource = ApiResource::erase::<ObjectStorageCredential>(&());
+    let object = DynamicObject::new("backups", &resource).data(json!({ "spec": spec }));
+    let api = Api::<DynamicObject>::namespaced_with(test.client.clone(), &test.home.name, &resource);
+    api.create(&PostParams::default(), &object).await?;
+    test.pod(&targets[0], "app", "backups").await?;
+
+    let path = format!("/apis/claviger.dev/v1alpha1/namespaces/{}/objectstoragecredentials", test.home.name);
+    let expected = json!(["backups", "backups", "https://s3.example.com", "True", "1/1", "1/1", 1]);
+    let seen = wait_for(DEADLINE, "the printed row", async || {
+        let table = table(&test.client, &path).await.map_err(|e| e.to_string())?;
+        let cells = table["rows"][0]["cells"].as_array().cloned().unwrap_or_default();
+        if cells.get(..7).is_some_and(|row| json!(row) == expected) {
+            Ok(table)
+        } else {
+            Err(format!("{cells:?}"))
+        }
+    })
+    .await?;
+    let short = ["NAME", "BUCKET", "ENDPOINT", "READY", "SYNCED", "CLUSTERS", "IN USE", "AGE"];
+    assert_eq!(columns(&seen, false), short);
+    let wide = ["VERIFIED", "FORMAT", "REASON", "MESSAGE", "REVISION", "SECRET"];
+    assert_eq!(columns(&seen, true)[8..], wide);
+    assert_eq!(seen["rows"][0]["cells"][9], "Flux");
+    let status = api.get("backups").await?.data["status"]["objectStorage"].clone();
+    let told = json!({"endpoint": "https://s3.example.com", "region": "us-east-1", "pathStyle": true});
+    assert_eq!(status, told);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_policy_prints_from_where_to_where() -> Result<()> {
     let test = Scenario::shared().await?;
     test.policy().await?;
     let path = format!("/apis/claviger.dev/v1alpha1/distributionpolicies/policy-{}", test.mark);
-    let table = table(&test.client, &path).await?;
-    assert_eq!(columns(&table, false), ["NAME", "FROM", "TO", "AGE"]);
-    assert_eq!(columns(&table, true)[4..], ["CLUSTERS", "KINDS"]);
-    assert_eq!(table["rows"][0]["cells"][1], json!(format!("[\"{}\"]", test.home.name)));
+    let expected = json!([test.home.name, "by label", "local", 0]);
+    let seen = wait_for(DEADLINE, "the printed row", async || {
+        let table = table(&test.client, &path).await.map_err(|error| error.to_string())?;
+        let cells = table["rows"][0]["cells"].as_array().cloned().unwrap_or_default();
+        if cells.get(1..5).is_some_and(|row| json!(row) == expected) {
+            Ok(table)
+        } else {
+            Err(format!("{cells:?}"))
+        }
+    })
+    .await?;
+    assert_eq!(columns(&seen, false), ["NAME", "FROM", "TO", "CLUSTERS", "CREDENTIALS", "AGE"]);
+    assert_eq!(columns(&seen, true)[6..], ["KINDS", "DEFAULT"]);
     Ok(())
 }
 
@@ -115,6 +169,10 @@ async fn kinds_are_found_by_short_name_and_category() -> Result<()> {
     let tls = find("tlscredentials")?;
     assert_eq!(tls.short_names.as_deref().unwrap_or_default(), ["tlscred"]);
     assert_eq!(tls.categories.clone().unwrap_or_default(), ["claviger", "credentials"]);
+    let bucket = find("objectstoragecredentials")?;
+    assert_eq!(bucket.short_names.as_deref().unwrap_or_default(), ["oscred"]);
+    assert_eq!(bucket.categories.clone().unwrap_or_default(), ["claviger", "credentials"]);
+    assert!(bucket.namespaced);
     Ok(())
 }
 

@@ -53,7 +53,8 @@ async fn what_the_panels_of_hosted_registries_accept_is_accepted() -> Result<()>
 
 #[tokio::test]
 async fn user_names_that_no_registry_can_take_are_refused() -> Result<()> {
-    const COLON: &[&str] = &["spec.username", "may not contain ':', which ends the user name on the wire"];
+    const COLON: &[&str] =
+        &["spec.username", "may not contain ':', which separates the user name from the password"];
     const CONTROL: &[&str] = &["spec.username", "may not contain control characters"];
     let user = |name: &str| json!({"username": name});
     let cases: Vec<Case<'_>> = vec![

@@ -1,6 +1,6 @@
 //! MemberCluster.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{ACCEPTED, Case, Refusal, Subject, client};
 use crate::support::{Error, Result};
@@ -15,24 +15,16 @@ fn member() -> Subject {
 
 #[tokio::test]
 async fn a_member_says_how_it_is_reached() -> Result<()> {
-    const ONE: &[&str] = &["spec", "`kubeconfigSecretRef` must be given"];
     let secret = |name: &str| json!({"kubeconfigSecretRef": {"name": name}});
-    let adopted = json!({"tool": "ArgoCD", "namespace": "argocd", "name": "cluster-east"});
-    let from = |change: Value| {
-        let mut adopted = adopted.clone();
-        json_patch::merge(&mut adopted, &change);
-        json!({"kubeconfigSecretRef": null, "adoptedFrom": adopted})
-    };
     let cases: Vec<Case<'_>> = vec![
         ("as it stands", json!({}), ACCEPTED),
         ("with a key", json!({"kubeconfigSecretRef": {"key": "kubeconfig.yaml"}}), ACCEPTED),
         ("paused", json!({"paused": true}), ACCEPTED),
         ("left as it is", json!({"deletionPolicy": "Orphan"}), ACCEPTED),
         ("emptied", json!({"deletionPolicy": "RemoveUnused"}), ACCEPTED),
-        ("adopted from Argo CD", from(json!({})), ACCEPTED),
-        ("adopted from Cluster API", from(json!({"tool": "ClusterAPI"})), ACCEPTED),
-        ("neither", json!({"kubeconfigSecretRef": null}), ONE),
-        ("both", json!({"adoptedFrom": adopted}), ONE),
+        // Its condition says so: the operator makes such a one for a cluster that it adopts.
+        ("no Secret", json!({"kubeconfigSecretRef": null}), ACCEPTED),
+        ("what is in the status", json!({"adoptedFrom": {}}), &["unknown field \"spec.adoptedFrom\""]),
         ("no name", json!({"kubeconfigSecretRef": {"name": null}}), &["kubeconfigSecretRef.name: Required"]),
         ("an empty name", secret(""), &["kubeconfigSecretRef.name", "at least 1"]),
         ("another namespace", secret("tenant/east"), &["kubeconfigSecretRef.name", "valid Secret name"]),
@@ -51,8 +43,6 @@ async fn a_member_says_how_it_is_reached() -> Result<()> {
             json!({"kubeconfig": "apiVersion: v1"}),
             &["unknown field \"spec.kubeconfig\""],
         ),
-        ("adopted from elsewhere", from(json!({"tool": "Rancher"})), &["tool", "Unsupported value"]),
-        ("adopted from nowhere", from(json!({"namespace": null})), &["adoptedFrom.namespace: Required"]),
         ("forced", json!({"deletionPolicy": "Force"}), &["deletionPolicy", "Unsupported value"]),
     ];
     member().check(&cases).await
@@ -60,13 +50,12 @@ async fn a_member_says_how_it_is_reached() -> Result<()> {
 
 #[tokio::test]
 async fn a_member_has_a_name_that_a_target_can_give() -> Result<()> {
-    const FORM: &str =
-        "the name of a cluster may have lower-case letters, digits and '-', at most 63 characters";
+    const FORM: &str = "the name of a cluster may have at most 63 lower-case letters, digits and '-'";
     const OWN: &str = "mean the cluster that the operator runs in; choose another name";
     let (most, more) = ("c".repeat(63), "c".repeat(64));
     let longest = format!("{most}.{most}");
     let by_hand = member().spec;
-    let adopted = |namespace: &str| json!({"adoptedFrom": {"tool": "ClusterAPI", "namespace": namespace, "name": "blue-kubeconfig"}});
+    let adopted = json!({"kubeconfigSecretRef": null});
     let cases = [
         ("eu-west-3", &by_hand, None),
         ("9", &by_hand, None),
@@ -76,11 +65,10 @@ async fn a_member_has_a_name_that_a_target_can_give() -> Result<()> {
         ("local", &by_hand, Some(OWN)),
         ("in-cluster", &by_hand, Some(OWN)),
         ("local-2", &by_hand, None),
-        ("blue", &adopted("team"), None),
-        ("team.blue", &adopted("team"), None),
-        (longest.as_str(), &adopted(&most), None),
-        ("another.blue", &adopted("team"), Some(FORM)),
-        ("team.blue.x", &adopted("team"), Some(FORM)),
+        ("blue", &adopted, None),
+        ("team.blue", &adopted, None),
+        (longest.as_str(), &adopted, None),
+        ("team.blue.x", &adopted, Some(FORM)),
         ("team.blue", &by_hand, Some(FORM)),
     ];
     let client = client().await?;

@@ -42,14 +42,14 @@ async fn tokens_of_ecr_take_one_identity_and_perhaps_a_role() -> Result<()> {
         (
             "an external id for no role",
             auth(json!({"externalId": "ext-7"})),
-            &["is for the role in `roleArn`"],
+            &["`externalId` needs `roleArn`"],
         ),
         (
             "an external id of a ServiceAccount",
             auth(
                 json!({"secretRef": null, "serviceAccountRef": {"name": "p"}, "roleArn": role, "externalId": "ext-7"}),
             ),
-            &["externalId", "AWS takes none from a ServiceAccount"],
+            &["externalId", "AWS does not accept one from a ServiceAccount"],
         ),
         (
             "a role that is none",
@@ -117,8 +117,12 @@ async fn tokens_of_azure_and_google_take_one_identity() -> Result<()> {
         ("a ServiceAccount", auth(account(json!(provider))), ACCEPTED),
         ("the operator", auth(json!({"secretRef": null, "operatorIdentity": {}})), ACCEPTED),
         ("two", auth(json!({"operatorIdentity": {}})), ONE),
-        ("a ServiceAccount that nobody trusts", auth(account(Value::Null)), &["go together"]),
-        ("a provider of nobody", auth(json!({"workloadIdentityProvider": provider})), &["go together"]),
+        ("a ServiceAccount that nobody trusts", auth(account(Value::Null)), &["together, or neither"]),
+        (
+            "a provider of nobody",
+            auth(json!({"workloadIdentityProvider": provider})),
+            &["together, or neither"],
+        ),
         (
             "a provider elsewhere",
             auth(account(json!("//evil.example.com/projects/1"))),
@@ -165,12 +169,12 @@ async fn tokens_of_the_others_take_what_they_need() -> Result<()> {
         (
             "an enterprise's API alone",
             json!({"gitHub": {"apiServer": "github.example.com"}}),
-            &["`gitHub.apiServer` and `server` go together"],
+            &["give `gitHub.apiServer` and `server` together"],
         ),
         (
             "an enterprise's registry alone",
             json!({"server": "containers.github.example.com"}),
-            &["`gitHub.apiServer` and `server` go together"],
+            &["give `gitHub.apiServer` and `server` together"],
         ),
         ("no host", json!({"gitHub": {"apiServer": "git..example.com"}}), &["apiServer"]),
     ];

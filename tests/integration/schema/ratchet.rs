@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 /// One of a whole spec; the others of this object are of a field.
-const RULE: &str = "say which organisation or user of the registry it is for";
+const RULE: &str = "give the organisation or user of the registry";
 
 #[tokio::test]
 async fn a_credential_of_before_a_rule_goes_on_and_is_refused_when_its_spec_changes() -> Result<()> {

@@ -14,9 +14,8 @@ fn entry(more: Value) -> Value {
 
 #[tokio::test]
 async fn registries_are_one_or_several() -> Result<()> {
-    const EITHER: &[&str] =
-        &["give either `provider` and what belongs to it, or several of them in `registries`"];
-    const SINGLE: &[&str] = &["may not be given next to fields of a single registry"];
+    const EITHER: &[&str] = &["give either `provider` and the fields of a single registry, or `registries`"];
+    const SINGLE: &[&str] = &["may not be given with the fields of a single registry"];
     let several = |entries: Vec<Value>| json!({"registries": entries});
     let quay = json!({"provider": "Quay", "quay": {"namespace": "acme"}, "secretRef": {"name": "quay"}});
     let cases: Vec<Case<'_>> = vec![

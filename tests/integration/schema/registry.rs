@@ -9,7 +9,8 @@ use crate::support::Result;
 async fn a_server_is_a_host_with_port_and_path_and_no_more() -> Result<()> {
     const FORM: &[&str] = &["spec.server", "must be host[:port][/path]; the path in lower case"];
     const PORT: &[&str] = &["spec.server", "must have a port from 1 to 65535"];
-    const NEVER: &[&str] = &["spec.server", "must have a dot or a port, and an IPv6 address a port"];
+    const NEVER: &[&str] =
+        &["spec.server", "must have a dot or a port, and an IPv6 address must have a port"];
     const API: &[&str] = &["spec.server", "may not have a path below /v1/ or /v2/"];
     let host = |length: usize| format!("{}.h", "h".repeat(length - 2));
     let server = |server: &str| json!({"server": server});
@@ -78,15 +79,16 @@ async fn each_provider_has_its_own_servers() -> Result<()> {
     const SCALEWAY: &[&str] = &["provider Scaleway needs `scaleway`, whose region gives the server"];
     const ECR: &[&str] = &["provider ECR needs either `ecr` or `server`"];
     const ECR_HOST: &[&str] = &["spec.server", "must be an ECR host, such as 123456789012.dkr.ecr"];
-    const ECR_PUBLIC: &[&str] = &["spec.server", "be public.ecr.aws or ecr-public.aws.com"];
+    const ECR_PUBLIC: &[&str] = &["spec.server", "omit it or set it to public.ecr.aws or ecr-public.aws.com"];
     const OCIR_HOST: &[&str] = &["spec.server", "must be an Oracle registry, such as fra.ocir.io"];
-    const IBM_HOST: &[&str] = &["spec.server", "or be icr.io or one of a region"];
-    const NVIDIA_HOST: &[&str] = &["spec.server", "or be nvcr.io"];
+    const IBM_HOST: &[&str] = &["spec.server", "omit it or set it to icr.io or the registry of a region"];
+    const NVIDIA_HOST: &[&str] = &["spec.server", "omit it or set it to nvcr.io"];
     const ACR: &[&str] = &["provider ACR needs either `acr` or `server`"];
     const ACR_HOST: &[&str] = &["spec.server", "must be an Azure registry, such as example.azurecr.io"];
     const GOOGLE: &[&str] = &["needs either `googleArtifactRegistry.location` or `server`"];
     const GOOGLE_HOST: &[&str] = &["spec.server", "must be a Google registry, such as europe-docker.pkg.dev"];
-    const HUB: &[&str] = &["spec.server", "or be docker.io; use provider Custom for a mirror"];
+    const HUB: &[&str] =
+        &["spec.server", "omit `server` or set it to docker.io; use provider Custom for a mirror"];
     const MISSING: &[&str] = &["spec.server", "`server` is required for this provider"];
     let at = |provider: &str, server: &str| json!({"provider": provider, "server": server});
     let with = |provider: &str, key: &str, block: Value| json!({"provider": provider, key: block});
@@ -297,7 +299,7 @@ async fn each_provider_has_its_own_servers() -> Result<()> {
         ),
         ("nobody", json!({"provider": "Nobody"}), &["spec.provider", "Unsupported value", "\"DockerHub\""]),
         ("lower case", json!({"provider": "quay"}), &["spec.provider", "Unsupported value"]),
-        ("no provider", json!({}), &["give either `provider` and what belongs to it"]),
+        ("no provider", json!({}), &["give either `provider` and the fields of a single registry"]),
     ];
     registry_credential(json!({"secretRef": {"name": "src"}})).check(&cases).await
 }
@@ -389,8 +391,8 @@ async fn namespaces_of_quay_and_scaleway_have_a_form() -> Result<()> {
 #[tokio::test]
 async fn quay_is_told_whose_images_it_is_for() -> Result<()> {
     const WHOSE: &[&str] =
-        &["spec.quay", "say which organisation or user of the registry it is for: quay: {namespace: ...}"];
-    const TWICE: &[&str] = &["spec.server", "may not have a path where `quay` gives the namespace"];
+        &["spec.quay", "give the organisation or user of the registry as quay: {namespace: ...}"];
+    const TWICE: &[&str] = &["spec.server", "may not have a path when `quay` gives the namespace"];
     let cases: Vec<Case<'_>> = vec![
         ("nothing", json!({}), WHOSE),
         ("an own one", json!({"server": "quay.example.com"}), WHOSE),

@@ -203,8 +203,8 @@ const ORDINARY: [&str; 8] = [
 
 #[tokio::test]
 async fn ownership_markers_are_refused_and_ordinary_metadata_is_not() -> Result<()> {
-    const REFUSED: &str = "may not hold ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, kapp, \
-                           cert-manager or Kubernetes: these tools would take the Secrets for theirs";
+    const REFUSED: &str = "may not contain ownership markers of Claviger, Argo CD, Flux, Helm, Rancher, kapp, \
+                           cert-manager or Kubernetes: these tools would take the copies for their own";
     for field in ["labels", "annotations"] {
         let path = format!("spec.target.{field}");
         let expected: &[&str] = &[&path, REFUSED];

@@ -28,7 +28,7 @@ async fn keys_of_the_source_are_three_different_ones() -> Result<()> {
             ("one key for both", keys(json!({"certificateKey": "pem", "privateKeyKey": "pem"})), &[same]),
             ("the key of the other", keys(json!({"certificateKey": "tls.key"})), &[same]),
             ("the certificate's for the key", keys(json!({"privateKeyKey": "tls.crt"})), &[same]),
-            ("a private authority", keys(json!({"caKey": "tls.key"})), &["caKey", "another key"]),
+            ("a private authority", keys(json!({"caKey": "tls.key"})), &["caKey", "must be different"]),
             ("no key at all", keys(json!({"certificateKey": ""})), &["secretRef.certificateKey"]),
             ("a path", keys(json!({"privateKeyKey": "a/b"})), &["secretRef.privateKeyKey"]),
             ("another namespace", keys(json!({"namespace": "other"})), &["secretRef.namespace"]),

@@ -147,12 +147,36 @@ impl Format {
     }
 }
 
+/// Who reads the Secret of an ObjectStorageCredential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketFormat {
+    Env,
+    AwsCredentialsFile,
+    Flux,
+}
+
+impl BucketFormat {
+    pub const ALL: [Self; 3] = [Self::Env, Self::AwsCredentialsFile, Self::Flux];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Env => "Env",
+            Self::AwsCredentialsFile => "AwsCredentialsFile",
+            Self::Flux => "Flux",
+        }
+    }
+}
+
+/// Where all buckets are.
+pub const ENDPOINT: &str = "https://s3.example.com";
+
 /// What a copy holds, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     Registry { server: String, username: String, password: String },
     Users { format: Format, passwords: BTreeMap<String, String> },
     Tls(Arc<Pair>),
+    Bucket { format: BucketFormat, id: String, secret: String },
 }
 
 impl Content {
@@ -171,6 +195,7 @@ impl Content {
                 (type_, users(*format, passwords, data))
             }
             Self::Tls(pair) => ("kubernetes.io/tls", tls(pair, data)),
+            Self::Bucket { format, id, secret } => ("Opaque", bucket(*format, id, secret, data)),
         };
         if type_ == wanted_type { wrong } else { Some(format!("type {type_}, not {wanted_type}")) }
     }
@@ -196,6 +221,24 @@ fn tls(pair: &Pair, data: &Data) -> Option<String> {
         .filter_map(|(key, value)| Some((key.to_owned(), value?.into_bytes())))
         .collect();
     (*data != wanted).then(|| format!("another certificate or key than {pair:?}"))
+}
+
+fn bucket(format: BucketFormat, id: &str, secret: &str, data: &Data) -> Option<String> {
+    let file = format!("[default]\naws_access_key_id={id}\naws_secret_access_key={secret}\n");
+    let wanted = match format {
+        BucketFormat::Env => vec![
+            ("AWS_ACCESS_KEY_ID", id),
+            ("AWS_SECRET_ACCESS_KEY", secret),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_DEFAULT_REGION", "us-east-1"),
+            ("AWS_ENDPOINT_URL_S3", ENDPOINT),
+        ],
+        BucketFormat::AwsCredentialsFile => vec![("cloud", file.as_str())],
+        BucketFormat::Flux => vec![("accesskey", id), ("secretkey", secret)],
+    };
+    let wanted: Data =
+        wanted.into_iter().map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec())).collect();
+    (*data != wanted).then(|| format!("not {id}:{secret} as {}", format.name()))
 }
 
 fn users(format: Format, passwords: &BTreeMap<String, String>, data: &Data) -> Option<String> {

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
 use super::{
-    content::Source,
+    content::{ENDPOINT, Source},
     names::{Id, Kind},
     observation::{HUB, MANAGED_BY, OWNER, REVISION, SOURCE},
     operation::{DeletionPolicy, Edit, Policy, Recipe, Reference, Spec, TWO_USERS, Target, Variant},
@@ -38,6 +38,10 @@ pub fn credential(id: &Id, spec: &Spec) -> Value {
             json!({"format": format.name(), "users": users})
         }
         Recipe::Tls { source } => json!({"secretRef": {"name": source}}),
+        Recipe::Bucket { format, source } => json!({
+            "bucket": "backups", "endpoint": ENDPOINT, "format": format.name(), "verification": {"mode": "Off"},
+            "secretRef": {"name": source, "accessKeyKey": "username", "secretKeyKey": "password"},
+        }),
     };
     body["target"] = target(&spec.target);
     body["deletionPolicy"] = json!(match spec.deletion {

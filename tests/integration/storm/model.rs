@@ -155,5 +155,9 @@ pub fn render<'a>(recipe: &Recipe, source: impl Fn(&str) -> Option<&'a Material>
             Material::Pair(pair) => Content::Tls(pair.clone()),
             Material::Login { .. } => return None,
         },
+        Recipe::Bucket { format, source } => {
+            let (id, secret) = login(source)?;
+            Content::Bucket { format: *format, id, secret }
+        }
     })
 }

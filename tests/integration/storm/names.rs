@@ -49,16 +49,18 @@ pub enum Kind {
     Registry,
     BasicAuth,
     Tls,
+    ObjectStorage,
 }
 
 impl Kind {
-    pub const ALL: [Self; 3] = [Self::Registry, Self::BasicAuth, Self::Tls];
+    pub const ALL: [Self; 4] = [Self::Registry, Self::BasicAuth, Self::Tls, Self::ObjectStorage];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Registry => "RegistryCredential",
             Self::BasicAuth => "BasicAuthCredential",
             Self::Tls => "TlsCredential",
+            Self::ObjectStorage => "ObjectStorageCredential",
         }
     }
 }

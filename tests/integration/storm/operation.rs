@@ -1,7 +1,7 @@
 //! What users, tenants and fate do, as values.
 
 use super::{
-    content::{Format, Source},
+    content::{BucketFormat, Format, Source},
     names::{Id, NamespaceName, Place},
     selector::{Labels, Selector},
 };
@@ -217,13 +217,19 @@ pub enum Recipe {
     Tls {
         source: &'static str,
     },
+    Bucket {
+        format: BucketFormat,
+        source: &'static str,
+    },
 }
 
 impl Recipe {
     /// The names of its source Secrets.
     pub fn sources(&self) -> (&'static str, Option<&'static str>) {
         match *self {
-            Self::Registry { source, .. } | Self::Tls { source } => (source, None),
+            Self::Registry { source, .. } | Self::Tls { source } | Self::Bucket { source, .. } => {
+                (source, None)
+            }
             Self::Users { first, second, .. } => (first, second),
         }
     }

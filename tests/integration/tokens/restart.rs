@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{ACR_HOST, World, acr_by_secret, auths, status, with_target};
 use crate::{
     checks::{SOON, exact_all, merge},
+    policies::Told,
     support::{Result, cloud::Service, stays, wait_for},
 };
 
@@ -14,12 +15,13 @@ use crate::{
 async fn a_restart_within_the_life_of_a_token_mints_nothing_and_writes_nothing() -> Result<()> {
     let world = World::start().await?;
     world.azure_secret().await?;
-    world.test.policy().await?;
+    let policy = Told::by(&world.test).await?;
     let targets = world.test.targets(3).await?;
     let operator = world.operator()?.start().await?;
     world.test.credential("reg", with_target(acr_by_secret(), world.test.selector())).await?;
     world.test.wait_ready("reg", 1).await?;
     world.wait_refreshed("reg", "True", "Refreshed").await?;
+    policy.wait_count(1).await?;
     // Once as a Pod that is moved, once as one that crashes.
     let mut operator = Some(operator);
     for polite in [true, false] {

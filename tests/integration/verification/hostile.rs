@@ -128,7 +128,7 @@ async fn a_certificate_counts_for_its_names_and_its_time() -> Result<()> {
     login(&test, "src", GOOD).await?;
     for (name, identity, words) in [
         ("name", authority.server(&["other.example.com"])?, "for another name"),
-        ("expired", authority.expired(&["localhost"])?, "not valid at this time"),
+        ("expired", authority.expired(&["localhost"])?, "has expired or is not valid yet"),
     ] {
         let registry = FaultyRegistry::start(Some(&identity)).await?;
         registry.rule(|_| asks("Basic realm=\"x\""));

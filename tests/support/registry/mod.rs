@@ -6,11 +6,7 @@ mod faulty;
 mod token_server;
 mod users;
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{path::Path, process::Command};
 
 use serde_json::json;
 
@@ -23,15 +19,10 @@ use users::Users;
 use super::{
     binaries::go_tool,
     error::{Error, Result},
-    http::{self, Response},
-    pki::{Authority, Identity},
+    pki::Authority,
+    place::{Place, Server},
     ports,
-    process::Process,
-    wait::wait_for,
-    workdir::Workdir,
 };
-
-const START_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What a registry calls itself to its token-server.
 const SERVICE: &str = "registry";
@@ -126,74 +117,5 @@ impl Registry {
     /// is complete, which can be a moment after the client has read it.
     pub fn requests(&self) -> Vec<Access> {
         self.server.process.log().lines().filter_map(Access::of_registry).collect()
-    }
-}
-
-/// Where a server is, and with which certificate; all that is known before it runs.
-struct Place {
-    port: u16,
-    address: String,
-    tls: Option<Tls>,
-    workdir: Workdir,
-}
-
-struct Tls {
-    ca_pem: String,
-    certificate: PathBuf,
-    key: PathBuf,
-}
-
-impl Place {
-    fn new(prefix: &str, authority: Option<&Authority>) -> Result<Self> {
-        let workdir = Workdir::new(prefix)?;
-        let tls = authority
-            .map(|authority| {
-                let Identity { certificate, key } = authority.server(&["127.0.0.1", "::1", "localhost"])?;
-                Ok::<_, Error>(Tls {
-                    ca_pem: authority.pem().to_owned(),
-                    certificate: workdir.write("server.crt", certificate)?,
-                    key: workdir.write("server.key", key)?,
-                })
-            })
-            .transpose()?;
-        let port = ports::free_port()?;
-        Ok(Self { port, address: format!("127.0.0.1:{port}"), tls, workdir })
-    }
-
-    fn scheme(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
-    }
-
-    async fn get(&self, path: &str, headers: &str) -> Result<Response> {
-        match &self.tls {
-            Some(tls) => http::get_tls(&self.address, &tls.ca_pem, path, headers).await,
-            None => http::get_with(&self.address, path, headers).await,
-        }
-    }
-
-    fn spawn(self, name: &str, command: &Command) -> Result<Server> {
-        let process = Process::spawn(name, command, &self.workdir.join(&format!("{name}.log")))?;
-        Ok(Server { process, place: self })
-    }
-}
-
-/// A server that runs.
-struct Server {
-    // Before the directory that it writes into.
-    process: Process,
-    place: Place,
-}
-
-impl Server {
-    /// Waits for an answer, and at once gives up when it has ended.
-    async fn wait_ready<T>(&mut self, look: impl AsyncFn(&Place) -> Result<T>) -> Result<T> {
-        let what = format!("an answer of {}", self.process.name());
-        let found = wait_for(START_DEADLINE, &what, async || match self.process.check_running() {
-            Err(ended) => Ok(Err(ended)),
-            Ok(()) => look(&self.place).await.map(Ok),
-        });
-        found
-            .await
-            .map_err(|error| Error::new(format!("{error}\nits log ends:\n{}", self.process.log_tail())))?
     }
 }

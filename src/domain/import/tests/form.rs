@@ -12,7 +12,7 @@ use crate::{
         content::SourceSecret,
         import::{
             form::{Form, Former},
-            kind_of_type,
+            secret::kind_of_type,
         },
     },
 };

@@ -160,11 +160,14 @@ fn a_named_namespace_that_exists_nowhere_is_reported() {
         );
         assert!(reasons(&status).contains(&"Synced=False/NamespaceNotFound".to_owned()));
         let message = condition(&status, ConditionType::Ready);
-        assert!(message.contains("namespace 'wbe' exists in no target cluster"), "{message}");
+        assert!(message.contains("namespace 'wbe' does not exist in any target cluster"), "{message}");
     }
     let many = first(&wanted, lacking(1, &["a", "b", "c", "d", "e"]));
     let message = condition(&many, ConditionType::Ready);
-    assert!(message.contains("namespaces 'a', 'b', 'c' and 2 more exist in no target cluster"), "{message}");
+    assert!(
+        message.contains("namespaces 'a', 'b', 'c' and 2 more do not exist in any target cluster"),
+        "{message}"
+    );
     let mixed =
         ClusterOutcome { missing_namespaces: vec!["a".into()], ..cluster(2, 1, &[("db", conflict())]) };
     assert_eq!(reasons(&first(&wanted, mixed))[0], "Ready=False/PartiallySynced");

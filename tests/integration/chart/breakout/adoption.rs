@@ -25,17 +25,25 @@ async fn adoption_lets_the_token_make_members_of_adopted_clusters_and_no_others(
     let (admin, thief) = (release.client().await?, release.thief().await?);
     let members = format!("{OURS}/memberclusters");
     let marked = json!({"app.kubernetes.io/managed-by": "claviger"});
-    let from = |tool: &str, namespace: &str| json!({"adoptedFrom": {"tool": tool, "namespace": namespace, "name": "x"}});
     let made = |name: &str, labels: &Value, spec: Value| of_ours("MemberCluster", name, labels.clone(), spec);
-    let mut held = made("west", &marked, from("ArgoCD", "gitops"));
+    let from = |name: &str, labels: &Value, origin: &str| {
+        let mut object = made(name, labels, json!({}));
+        object["metadata"]["annotations"] = json!({"claviger.dev/adopted-from": format!("{origin}/x")});
+        object
+    };
+    let mut held = from("west", &marked, "ArgoCD/gitops");
     held["metadata"]["finalizers"] = json!(["example.com/hold"]);
-    let mut forced = made("west", &marked, from("ArgoCD", "gitops"));
-    forced["metadata"]["annotations"] = json!({"claviger.dev/force-delete": "true"});
+    let mut forced = from("west", &marked, "ArgoCD/gitops");
+    forced["metadata"]["annotations"]["claviger.dev/force-delete"] = json!("true");
+    let mut stolen = from("west", &marked, "ArgoCD/gitops");
+    stolen["spec"] = spec("MemberCluster");
     let attacks = [
         ("the thief's cluster", made("west", &marked, spec("MemberCluster"))),
-        ("without the mark", made("west", &json!({}), from("ArgoCD", "gitops"))),
-        ("from another namespace", made("west", &marked, from("ArgoCD", "default"))),
-        ("under another's name", made("west", &marked, from("ClusterAPI", "team"))),
+        ("the thief's cluster, as an adopted one", stolen),
+        ("of nothing", made("west", &marked, json!({}))),
+        ("without the mark", from("west", &json!({}), "ArgoCD/gitops")),
+        ("from another namespace", from("west", &marked, "ArgoCD/default")),
+        ("under another's name", from("west", &marked, "ClusterAPI/team")),
         ("held", held),
         ("with an annotation", forced),
     ];
@@ -44,10 +52,7 @@ async fn adoption_lets_the_token_make_members_of_adopted_clusters_and_no_others(
     wait_refused(&thief, attacks[0].clone()).await?;
 
     // What adoption does.
-    let adopted = [
-        made("west", &marked, from("ArgoCD", "gitops")),
-        made("team.east", &marked, from("ClusterAPI", "team")),
-    ];
+    let adopted = [from("west", &marked, "ArgoCD/gitops"), from("team.east", &marked, "ClusterAPI/team")];
     for object in &adopted {
         send(&thief, &Method::POST, &members, object).await?;
     }
@@ -55,11 +60,13 @@ async fn adoption_lets_the_token_make_members_of_adopted_clusters_and_no_others(
     send(&thief, &Method::PATCH, &format!("{members}/west"), &relabelled).await?;
 
     send(&admin, &Method::POST, &members, &made("mine", &marked, spec("MemberCluster"))).await?;
-    send(&admin, &Method::POST, &members, &made("by-hand", &json!({}), from("ArgoCD", "gitops"))).await?;
+    send(&admin, &Method::POST, &members, &from("by-hand", &json!({}), "ArgoCD/gitops")).await?;
     let (mine, west) = (format!("{members}/mine"), format!("{members}/west"));
     let unmarked = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}});
-    let (moved, paused) =
-        (json!({"spec": {"adoptedFrom": {"name": "y"}}}), json!({"spec": {"paused": true}}));
+    let (moved, paused) = (
+        json!({"metadata": {"annotations": {"claviger.dev/adopted-from": "ArgoCD/gitops/y"}}}),
+        json!({"spec": {"paused": true}}),
+    );
     for (what, path, body) in [
         ("a label on a person's member", &mine, relabelled.clone()),
         (

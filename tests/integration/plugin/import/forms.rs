@@ -45,7 +45,7 @@ async fn what_kubectl_applied_keeps_its_values() -> Result<()> {
     for place in places {
         assert_eq!(desk.password(place).await?, CANARY, "{place}");
     }
-    let by_hand = answer.err.split("hand them over by hand").nth(1).unwrap_or_default();
+    let by_hand = answer.err.split("Hand them over by hand").nth(1).unwrap_or_default();
     assert_eq!(desk.run_commands(by_hand).await?, 3, "{by_hand}");
     desk.wait_all_ready().await?;
     desk.assert_adopted(&uids).await?;

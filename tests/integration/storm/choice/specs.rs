@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     super::{
         check::EXTRA_LABELS,
-        content::{Format, SOURCES},
+        content::{BucketFormat, Format, SOURCES},
         names::{Id, Kind},
         operation::{DeletionPolicy, Operation, Policy, Recipe, Spec, Target},
         selector::{Labels, Requirement, Selector},
@@ -33,12 +33,18 @@ impl Chooser<'_> {
         if own.len() >= MOST_CREDENTIALS {
             return None;
         }
-        let kind = self.dice.weighted(&[(4, Kind::Registry), (3, Kind::BasicAuth), (2, Kind::Tls)]);
+        let kind = self.dice.weighted(&[
+            (4, Kind::Registry),
+            (3, Kind::BasicAuth),
+            (2, Kind::Tls),
+            (2, Kind::ObjectStorage),
+        ]);
         let letter = self.dice.one_of(["a", "b"]);
         let short = match kind {
             Kind::Registry => "reg",
             Kind::BasicAuth => "web",
             Kind::Tls => "tls",
+            Kind::ObjectStorage => "bucket",
         };
         let id = Id { kind, namespace: home.to_owned(), name: format!("t{}-{short}-{letter}", self.tenant) };
         // One of a name that is being deleted has to wait until that is done.
@@ -74,7 +80,7 @@ impl Chooser<'_> {
         ])
     }
 
-    /// The format of a credential never changes.
+    /// The format of a BasicAuthCredential never changes.
     fn recipe(&mut self, kind: Kind, format: Option<Format>) -> Recipe {
         let source = self.dice.one_of([SOURCES[0], SOURCES[1]]);
         match kind {
@@ -99,6 +105,7 @@ impl Chooser<'_> {
                 Recipe::Users { format, first, second }
             }
             Kind::Tls => Recipe::Tls { source: SOURCES[2] },
+            Kind::ObjectStorage => Recipe::Bucket { format: self.dice.one_of(BucketFormat::ALL), source },
         }
     }
 
@@ -196,7 +203,7 @@ impl Chooser<'_> {
         let clusters = self.dice.percent(70).then(|| self.clusters());
         let kinds = match self.dice.below(6) {
             0 => vec![Kind::Registry],
-            1 => vec![Kind::BasicAuth, Kind::Tls],
+            1 => vec![Kind::BasicAuth, Kind::Tls, Kind::ObjectStorage],
             _ => Vec::new(),
         };
         Policy { from, to, clusters, kinds }

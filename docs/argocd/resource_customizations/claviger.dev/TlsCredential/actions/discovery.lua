@@ -1,2 +1,2 @@
--- What is being deleted is not brought in line any more.
+-- A credential that is being deleted is not synced any more.
 return {["sync"] = {["disabled"] = obj.metadata.deletionTimestamp ~= nil}}
