@@ -261,7 +261,8 @@ impl Turn<'_> {
             let note = Note::warning(Reason::LeftBehind, Action::Delete, text);
             context.events.publish(&about, &note).await;
         }
-        context.events.publish(&about, &deletion_note(removal.disposition)).await;
+        let holds = outcomes.values().any(|outcome| outcome.counts.held > 0);
+        context.events.publish(&about, &deletion_note(removal.disposition, holds)).await;
         context.queues.credential(owner);
         Ok(())
     }
@@ -291,13 +292,14 @@ impl Turn<'_> {
     }
 }
 
-fn deletion_note(disposition: Disposition) -> Note {
+/// What the Event says of a deletion that is complete; `holds` tells whether copies stay because something uses them.
+fn deletion_note(disposition: Disposition, holds: bool) -> Note {
     let (reason, text) = match disposition {
         Disposition::Release => (Reason::Orphaned, "the Secrets stay, without the marks of Claviger"),
-        Disposition::RemoveUnused => {
+        _ if holds || disposition == Disposition::RemoveUnused => {
             (Reason::Deleted, "unused Secrets were deleted; those in use are deleted when nothing uses them")
         }
-        Disposition::Remove | Disposition::Keep => (Reason::Deleted, "all Secrets were deleted"),
+        _ => (Reason::Deleted, "all Secrets were deleted"),
     };
     Note::normal(reason, Action::Delete, text)
 }

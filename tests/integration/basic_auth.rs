@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Long enough for a write that comes a moment after a look.
 const QUIET: Duration = Duration::from_secs(4);

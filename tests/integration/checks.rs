@@ -26,7 +26,7 @@ pub const MARKS: [&str; 4] =
     ["claviger.dev/owner", "claviger.dev/source", "claviger.dev/hub", "claviger.dev/revision"];
 
 /// For what comes at once where nothing else is running.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// Longer than any pass over one credential takes.
 const MOMENT: Duration = Duration::from_millis(1500);

@@ -28,7 +28,7 @@ use crate::{
 const MARK: &str = "claviger.dev/attached-pull-secrets";
 
 /// How long the operator may take, beside other tests.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(120);
 
 /// A spec that wants to be a default in this test's namespaces.
 fn spec(test: &Scenario, priority: i32) -> Value {

@@ -7,6 +7,7 @@ mod support;
 mod canary;
 mod checks;
 mod deployed;
+mod heavy;
 mod lab;
 mod reached;
 mod scenario;

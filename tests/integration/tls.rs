@@ -26,7 +26,7 @@ use crate::{
     support::{self, Error, Result, pki, wait::wait_for},
 };
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(90);
 
 /// A certificate that signs itself, and its key.
 struct Pair {

@@ -19,7 +19,7 @@ use super::{
 /// Not Claviger's: what a test applies is what a person applies.
 pub const FIELD_MANAGER: &str = "claviger-test";
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Server-side applies every document, in order. Objects without a namespace go to `default`.
 pub async fn apply_yaml(client: &Client, yaml: &str) -> Result<Vec<DynamicObject>> {

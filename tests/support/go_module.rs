@@ -98,7 +98,7 @@ pub fn build(dir: &Path, tools: &[Tool], flags: &[&str], out: &Path) -> Result<(
     let mut progress =
         Heartbeat::new("building with Go, some minutes on two cores, once per machine".to_owned());
     progress.say()?;
-    let mut go = Process::spawn("go build", &command, &log)?;
+    let mut go = Process::spawn_builder("go build", &command, &log)?;
     let status = loop {
         if let Some(status) = go.exit_status()? {
             break status;

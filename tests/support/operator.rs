@@ -18,7 +18,7 @@ use super::{
     workdir::Workdir,
 };
 
-const START_DEADLINE: Duration = Duration::from_secs(30);
+const START_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Of `/proc/<pid>/stat`; 100 on every Linux that we run on.
 const CLOCK_TICKS: f64 = 100.0;

@@ -12,7 +12,7 @@ use super::{
     workdir::Workdir,
 };
 
-const START_DEADLINE: Duration = Duration::from_secs(30);
+const START_DEADLINE: Duration = Duration::from_secs(90);
 
 /// What the certificate of each is good for.
 const NAMES: [&str; 3] = ["127.0.0.1", "::1", "localhost"];

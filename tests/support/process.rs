@@ -34,6 +34,9 @@ status=$?
 exit "$status"
 "#;
 
+/// What builds a tool goes on beside tests, whose servers come first.
+const BACKGROUND: [&str; 3] = ["nice", "-n", "15"];
+
 /// How long a process may take to be gone after SIGKILL.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -50,9 +53,18 @@ impl Process {
     /// Starts `command` (its program, arguments, environment and directory) under a watchdog, with its
     /// output appended to `log`.
     pub fn spawn(name: &str, command: &Command, log: &Path) -> Result<Self> {
+        Self::spawn_by(&[], name, command, log)
+    }
+
+    /// The same, for a builder: it leaves the processors to whatever else wants them.
+    pub fn spawn_builder(name: &str, command: &Command, log: &Path) -> Result<Self> {
+        Self::spawn_by(&BACKGROUND, name, command, log)
+    }
+
+    fn spawn_by(prefix: &[&str], name: &str, command: &Command, log: &Path) -> Result<Self> {
         let mut shell = Command::new("sh");
         shell.args([OsStr::new("-c"), OsStr::new(WATCHDOG), OsStr::new("watchdog")]);
-        shell.arg(log).arg(command.get_program()).args(command.get_args());
+        shell.arg(log).args(prefix).arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
             match value {
                 Some(value) => shell.env(key, value),

@@ -71,5 +71,5 @@ fn version(interpreter: &str, name: &str) -> Result<String> {
 
 fn run(name: &str, command: &Command, log: &std::path::Path) -> Result<()> {
     let mut progress = Heartbeat::new(format!("{name}, once per machine"));
-    Process::spawn(name, command, log)?.finish(&mut progress)
+    Process::spawn_builder(name, command, log)?.finish(&mut progress)
 }

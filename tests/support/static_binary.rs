@@ -79,7 +79,7 @@ fn build(folder: &Path, log: &Path) -> Result<PathBuf> {
         command.env(variable, value);
     }
     let mut progress = Heartbeat::new("building the static binary, minutes the first time".to_owned());
-    let mut build = Process::spawn("hack/build-binary", &command, log)?;
+    let mut build = Process::spawn_builder("hack/build-binary", &command, log)?;
     build.finish(&mut progress)?;
     say(&format!("the static binary was built in {} s", progress.seconds()))?;
     let printed = build.log();

@@ -17,6 +17,7 @@ use self::server::{Attack, HostileMember};
 use crate::{
     checks::good_source,
     fleet::world::{LONG, Member, World, quick_with, start},
+    heavy::heavy,
     lab::Lab,
     support::{
         Result,
@@ -36,7 +37,7 @@ const LIST_TIME: Duration = Duration::from_secs(320);
 
 /// What a rotation of healthy clusters may take beside any attack, which takes a core of a busy machine. Whoever waits for
 /// the member waits for as long as the attack lasts: it ends when the test ends it.
-const PROMPT: Duration = Duration::from_secs(45);
+const PROMPT: Duration = Duration::from_secs(90);
 
 /// A busy machine needs more than two seconds for an answer of nine mebibytes, which has to be read to its end to be
 /// refused for what is in it.
@@ -46,6 +47,7 @@ const PATIENCE: &str = "--request-timeout=10s";
 /// much memory when they are read.
 #[tokio::test]
 async fn answers_without_end_are_told_of_the_member_and_cost_nobody_else_anything() -> Result<()> {
+    let _turn = heavy().await;
     let lab = Lab::start().await?;
     let operator = quick_with(&lab, PATIENCE)?.arg("--allow-insecure-members").start().await?;
     let (world, east) = tokio::try_join!(World::of(lab, operator), Member::start("east"))?;

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::{
     checks::{good_source, spec, wait_copy},
+    heavy::heavy,
     lab::{Lab, copies, many_targets},
     scenario::Scenario,
     support::{Operator, Result, wait_for},
@@ -20,8 +21,10 @@ use crate::{
 /// On a busy machine a thousand writes take minutes.
 const LONG: Duration = Duration::from_secs(300);
 const MEBI: u64 = 1 << 20;
-/// Budget of the operator with hostile input.
-const BUDGET: u64 = 128 * MEBI;
+/// The budget of 128 MiB with hostile input is that of a release build; the operator of the tests is not optimised.
+const BUDGET: u64 = (128 + 48) * MEBI;
+/// Less than the edits are together, of which nothing may stay.
+const GROWTH: u64 = 32 * MEBI;
 /// Large objects in flight.
 const AT_ONCE: usize = 4;
 
@@ -89,6 +92,7 @@ fn within_budget(operator: &Operator, when: &str) -> Result<()> {
 /// nearly a megabyte each, that a start has to read.
 #[tokio::test]
 async fn what_a_tenant_writes_does_not_make_the_operator_large() -> Result<()> {
+    let _turn = heavy().await;
     let lab = Lab::start().await?;
     let test = lab.scenario().await?;
     test.policy().await?;
@@ -112,7 +116,7 @@ async fn what_a_tenant_writes_does_not_make_the_operator_large() -> Result<()> {
     caught_up(&test, "the-password", count).await?;
     let grown = operator.rss_bytes()?.saturating_sub(calm);
     eprintln!("calm: {} MiB, 600 edits: {} MiB more", calm / MEBI, grown / MEBI);
-    assert!(grown < 20 * MEBI, "600 edits made it grow by {} MiB", grown / MEBI);
+    assert!(grown < GROWTH, "600 edits made it grow by {} MiB", grown / MEBI);
 
     large(&test, 60).await?;
     caught_up(&test, "another-password", count).await?;

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// For all that a try takes, with an answer that never comes.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(90);
 
 const CA: &str = "storage-ca";
 

@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 /// Long enough for anything that is to come.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 const REQUEST: &[u8] = b"GET /v2/ HTTP/1.1\r\nHost: registry\r\n\r\n";
 

@@ -9,7 +9,7 @@ use crate::support::{
     wait_for,
 };
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// crane with one login, as a node with one pull Secret.
 fn crane(

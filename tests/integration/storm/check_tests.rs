@@ -311,6 +311,27 @@ fn a_user_of_what_was_no_target_any_more_holds_no_deletion() {
     assert_eq!(case.wrong(), "", "it was a target for a while only");
 }
 
+/// Marks can be forged: where it may not write, no Secret is a copy that could hold it.
+#[test]
+fn a_user_where_nothing_is_permitted_any_more_holds_no_deletion() {
+    let web = place(Cluster::Hub, "web");
+    let withdraw = Operation::DeletePolicy { name: "policy".to_owned() };
+    let delete = Operation::DeleteCredential { id: id() };
+    for first in [true, false] {
+        let mut case = protected();
+        let operations =
+            if first { [withdraw.clone(), delete.clone()] } else { [delete.clone(), withdraw.clone()] };
+        for operation in operations {
+            case.users_do(operation, Outcome::Done);
+        }
+        case.seen.credentials.clear();
+        case.seen.secrets.retain(|place, _| place.name != "reg" || *place == web);
+        assert_eq!(case.wrong(), "", "the copy that is in use waits for the sweep");
+        case.seen.secrets.remove(&web);
+        assert!(case.wrong().contains("is in use"), "{}", case.wrong());
+    }
+}
+
 #[test]
 fn ready_is_neither_said_too_early_nor_too_late() {
     let ready = |case: &mut Case, status: &str| {

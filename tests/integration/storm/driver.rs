@@ -194,14 +194,18 @@ impl Storm {
     async fn give_up(&self, wrong: &[Mismatch], why: &str) -> ! {
         let saved = self.runner.save_log();
         let journal = self.shared().history.journal.clone();
-        let written = self.runner.logs().write("journal.txt", journal.join("\n"));
         let objects = report::objects(&self.world, wrong).await;
-        panic!(
-            "the storm of CLAVIGER_STORM_SEED={} after {} operations: {why}\n{}\n{objects}\njournal and logs of operators: {} ({:?} {:?})",
+        let report = format!(
+            "the storm of CLAVIGER_STORM_SEED={} after {} operations: {why}\n{}\n{objects}",
             self.seed,
             journal.len(),
             report::mismatches(wrong, &journal),
-            self.runner.logs().path().display(),
+        );
+        let logs = self.runner.logs();
+        let written = logs.write("journal.txt", journal.join("\n")).and(logs.write("report.txt", &report));
+        panic!(
+            "{report}\njournal, report and logs of operators: {} ({:?} {:?})",
+            logs.path().display(),
             saved.err(),
             written.err(),
         );

@@ -218,7 +218,7 @@ impl History {
         match spec.deletion {
             // While one is in use, all stay: unless a cluster is away, for which nobody waits long.
             DeletionPolicy::Protect => {
-                let targets = model::wish(state, id, spec).places();
+                let targets = model::wish(state, id, spec).copies;
                 let holds =
                     |(place, pin): (&Place, &Pinned)| pin.kept.owner == *id && targets.contains(place);
                 if away || state.unprotected.contains(id) || !self.pinned.iter().any(holds) {

@@ -36,13 +36,14 @@ use std::env;
 
 use driver::Storm;
 
-use crate::support::Result;
+use crate::{heavy::heavy, support::Result};
 
 /// So many operations are enough for `cargo test`.
 const OPERATIONS: usize = 400;
 
 #[tokio::test]
 async fn a_storm_ends_as_the_model_says() -> Result<()> {
+    let _turn = heavy().await;
     let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
     let seed = number("CLAVIGER_STORM_SEED").unwrap_or_else(rand::random);
     let operations = number("CLAVIGER_STORM_OPERATIONS").map_or(Ok(OPERATIONS), usize::try_from)?;

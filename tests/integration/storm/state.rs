@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     content::Source,
-    model,
+    model::{self, Wish},
     names::{Cluster, Id, NamespaceName, Place},
     operation::{Edit, Exact, Fate, Operation, Outcome, Policy, Reference, Spec},
     selector::Labels,
@@ -50,7 +50,8 @@ pub struct Leaving {
     pub unsure: bool,
     /// It may have had no finalizer when it was deleted.
     pub unprotected: bool,
-    /// Where it has wanted copies all the time since it was deleted: only there users hold it.
+    /// Where it has wanted copies, and was permitted to have them, all the time since it was deleted: only there users
+    /// hold it.
     pub targets: BTreeSet<Place>,
     /// Where it has wanted copies at any time since then.
     pub once_targets: BTreeSet<Place>,
@@ -110,15 +111,15 @@ impl State {
         }
         self.counter += 1;
         self.take_in(operation, outcome);
-        let targets: Vec<(Id, BTreeSet<Place>)> = self
+        let wishes: Vec<(Id, Wish)> = self
             .leaving
             .iter()
-            .map(|(id, leaving)| (id.clone(), model::wish(self, id, &leaving.spec).places()))
+            .map(|(id, leaving)| (id.clone(), model::wish(self, id, &leaving.spec)))
             .collect();
-        for (id, targets) in targets {
+        for (id, wish) in wishes {
             let Some(leaving) = self.leaving.get_mut(&id) else { continue };
-            leaving.targets.retain(|place| targets.contains(place));
-            leaving.once_targets.extend(targets);
+            leaving.targets.retain(|place| wish.copies.contains(place));
+            leaving.once_targets.extend(wish.places());
         }
     }
 
@@ -235,15 +236,15 @@ impl State {
 
     fn leave(&mut self, id: &Id, abandoned: bool) {
         if let Some(spec) = self.credentials.remove(id) {
-            let targets = model::wish(self, id, &spec).places();
+            let wish = model::wish(self, id, &spec);
             let leaving = Leaving {
                 spec,
                 forced: false,
                 abandoned,
                 unsure: self.member.was_cut,
                 unprotected: self.unprotected.contains(id),
-                once_targets: targets.clone(),
-                targets,
+                targets: wish.copies.clone(),
+                once_targets: wish.places(),
             };
             self.leaving.insert(id.clone(), leaving);
         }
